@@ -1,0 +1,1 @@
+"""One module per outside system; each translates to the ports' types and raises domain errors."""

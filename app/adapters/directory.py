@@ -1,0 +1,154 @@
+"""Tenants' credentials as files, ``<directory>/<org>/<credential>.json``: the embedded mode, and mounted Secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from app.domain.credential import MAX_DOCUMENT_BYTES, Credential, parse_credential
+from app.domain.errors import (
+    CredentialMisconfiguredError,
+    CredentialNotFoundError,
+    CredentialStoreError,
+    InvalidRequestError,
+)
+from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
+from app.domain.strict_json import strict_json
+
+T = TypeVar("T")
+
+_THREADS = 2
+_WAITING = 62
+_DEADLINE = 4.0
+"""Seconds. Files are local as a rule, but a network volume can hang."""
+
+_GENERATION_DIGITS = 12
+
+
+class DirectoryCredentialStore:
+    """The `CredentialStore` whose documents are files. A document's generation is a digest of its bytes.
+
+    Files are read in threads of its own, so that a volume that hangs holds up nothing else. Symbolic links are
+    followed: Kubernetes mounts Secrets and ConfigMaps as such.
+
+    Args:
+        directory: The folder that holds one folder per org.
+        allowed_base_urls: The allow-list of IMS hosts, without trailing slashes.
+
+    """
+
+    def __init__(self, directory: Path, allowed_base_urls: frozenset[str]) -> None:
+        self._directory = directory
+        self._allowed_base_urls = allowed_base_urls
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="credential-files")
+        self._room = threading.BoundedSemaphore(_THREADS + _WAITING)
+
+    async def fetch(self, ref: CredentialRef) -> Credential:
+        """Read a credential as it is now.
+
+        Raises:
+            CredentialNotFoundError: There is no such file.
+            CredentialMisconfiguredError: The document is defective.
+            CredentialStoreError: The directory or the file cannot be read.
+
+        """
+        document, generation = await self._run(partial(_read, self._directory, ref))
+        return parse_credential(document, ref, generation, self._allowed_base_urls)
+
+    async def refs(self) -> tuple[CredentialRef, ...]:
+        """All credentials that have a file, sorted; anything else in the directory is passed over.
+
+        Raises:
+            CredentialStoreError: The directory cannot be read.
+
+        """
+        return await self._run(partial(_list, self._directory))
+
+    async def aclose(self) -> None:
+        """Let the threads end."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if not self._room.acquire(blocking=False):
+            raise CredentialStoreError("Too many reads of the credential directory are waiting already.")
+        try:
+            future = self._executor.submit(work)
+        except RuntimeError:
+            self._room.release()
+            raise CredentialStoreError("The credential directory is closed.") from None
+        future.add_done_callback(lambda _: self._room.release())
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise CredentialStoreError("The credential directory does not answer in time.") from None
+
+
+def _read(directory: Path, ref: CredentialRef) -> tuple[object, str]:
+    """The document of `ref` and its generation."""
+    try:
+        content = _content(directory / ref.org / f"{ref.name}.json")
+    except (FileNotFoundError, NotADirectoryError):
+        content = None
+    except OSError:
+        raise CredentialStoreError(
+            "A file in the credential directory cannot be read; check its permissions."
+        ) from None
+    if content is None:
+        if not directory.is_dir():
+            raise CredentialStoreError("The credential directory does not exist; check BROKER_CREDENTIAL_DIR.")
+        raise CredentialNotFoundError
+    return _parse(content), hashlib.sha256(content).hexdigest()[:_GENERATION_DIGITS]
+
+
+def _content(path: Path) -> bytes:
+    # Opening a named pipe would wait for a writer; this flag changes nothing for a file.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise CredentialMisconfiguredError("document", "must be a regular file")
+        content = file.read(MAX_DOCUMENT_BYTES + 1)
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise CredentialMisconfiguredError("document", f"must be at most {MAX_DOCUMENT_BYTES} bytes")
+    return content
+
+
+def _parse(content: bytes) -> object:
+    try:
+        # Windows editors put a byte order mark first.
+        return strict_json(content.removeprefix(codecs.BOM_UTF8))
+    except ValueError as error:
+        # Its text names no part of the document.
+        raise CredentialMisconfiguredError("document", f"must be JSON text in UTF-8: {error}") from None
+
+
+def _list(directory: Path) -> tuple[CredentialRef, ...]:
+    try:
+        return tuple(sorted(_refs(directory)))
+    except OSError:
+        raise CredentialStoreError("The credential directory cannot be read; check BROKER_CREDENTIAL_DIR.") from None
+
+
+def _refs(directory: Path) -> Iterator[CredentialRef]:
+    for folder in directory.iterdir():
+        with contextlib.suppress(InvalidRequestError):
+            org = parse_org(folder.name)
+            if folder.is_dir():
+                yield from _refs_of(folder, org)
+
+
+def _refs_of(folder: Path, org: OrgId) -> Iterator[CredentialRef]:
+    for file in folder.iterdir():
+        if file.suffix == ".json" and file.is_file():
+            with contextlib.suppress(InvalidRequestError):
+                yield CredentialRef(org, parse_credential_name(file.stem))

@@ -1,0 +1,74 @@
+"""The HTTP client for IMS: no redirects, no proxies or certificates from the environment, no cookies, bounds on all.
+
+A redirect would carry a client secret to another host, and a cookie would tie one tenant's exchange to another's.
+"""
+
+from __future__ import annotations
+
+import ssl
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx2
+from typing_extensions import override
+
+CONNECT_TIMEOUT = 2.0
+READ_TIMEOUT = 5.0
+"""Seconds between two pieces of an answer; the exchanger's own deadline bounds the whole."""
+
+_KEEPALIVE_EXPIRY = 30.0
+_MAX_IDLE = 20
+
+
+def ims_client(verify: ssl.SSLContext | None = None, max_connections: int = 200) -> httpx2.AsyncClient:
+    """The client to give to `HttpTokenExchanger`; its owner closes it.
+
+    Args:
+        verify: Trusted certificates; the system's where None.
+        max_connections: Most connections open at once; one more waits for at most `READ_TIMEOUT` seconds.
+
+    """
+    return httpx2.AsyncClient(
+        transport=_FreshAfterStale(verify or httpx2.create_ssl_context(trust_env=False), max_connections),
+        timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+        follow_redirects=False,
+        trust_env=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "ims-token-broker"},
+    )
+
+
+class _FreshAfterStale(httpx2.AsyncBaseTransport):
+    """Repeats a request once, on a new connection, where a kept one was closed before any byte of the answer.
+
+    A server may close an idle connection in the moment we use it. Whether it saw the request cannot be known; a second
+    exchange is waste, never corruption, for IMS keeps old tokens valid.
+    """
+
+    def __init__(self, verify: ssl.SSLContext, max_connections: int) -> None:
+        kept = httpx2.Limits(
+            max_connections=max_connections, max_keepalive_connections=_MAX_IDLE, keepalive_expiry=_KEEPALIVE_EXPIRY
+        )
+        fresh = httpx2.Limits(max_connections=max_connections, max_keepalive_connections=0)
+        self._kept = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, http2=False, limits=kept)
+        self._fresh = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, http2=False, limits=fresh)
+
+    @override
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        connected = False
+
+        async def watch(name: str, _info: object) -> None:
+            nonlocal connected
+            connected = connected or name.endswith("connect_tcp.started")
+
+        request.extensions = {**request.extensions, "trace": watch}
+        try:
+            return await self._kept.handle_async_request(request)
+        except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
+            if connected:
+                raise
+        return await self._fresh.handle_async_request(request)
+
+    @override
+    async def aclose(self) -> None:
+        await self._kept.aclose()
+        await self._fresh.aclose()

@@ -1,0 +1,136 @@
+"""The exchange: a grant is posted to IMS and becomes a token or a typed refusal, always within the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx2
+
+from app.adapters.ims.body import read_json
+from app.adapters.ims.refusals import CONVERTED_HINT, cleaned, rejection
+from app.adapters.ims.retry_after import DEFAULT_DELAY, retry_after
+from app.domain.credential import CredentialKind
+from app.domain.errors import BadUpstreamResponseError, BrokerError, CredentialRejectedError, ImsUnavailableError
+from app.domain.events import DependencyCalled, ExchangeFinished
+from app.domain.grant import Grant, IssuedToken
+from app.domain.token_answer import issued_token
+from app.ports import Clock, EventSink
+
+DEADLINE = 10.0
+"""Seconds for one exchange, from waiting for a connection to the last byte of the answer."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """What is known about a call once it has ended, whichever way."""
+
+    debug_id: str | None = None
+
+
+class HttpTokenExchanger:
+    """Presents grants to IMS.
+
+    Args:
+        client: From `ims_client`; its owner closes it.
+        clock: Unix time in seconds.
+        sink: Is told of every exchange, once.
+        deadline: Seconds for one exchange.
+
+    """
+
+    def __init__(self, client: httpx2.AsyncClient, clock: Clock, sink: EventSink, deadline: float = DEADLINE) -> None:
+        self._client = client
+        self._clock = clock
+        self._sink = sink
+        self._deadline = deadline
+
+    async def exchange(self, grant: Grant) -> IssuedToken:
+        """Present a grant; see `app.ports.TokenExchanger` for the errors."""
+        call, outcome, ims_error = _Call(), "internal_error", None
+        begin = asyncio.get_running_loop().time()
+        try:
+            issued = await self._within_deadline(grant, call)
+            outcome = "issued"
+            return issued
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except BrokerError as error:
+            outcome = error.code
+            ims_error = error.ims_error if isinstance(error, CredentialRejectedError) else None
+            raise
+        finally:
+            seconds = asyncio.get_running_loop().time() - begin
+            ref, kind = grant.credential.ref, grant.credential.kind.value
+            self._sink.emit(ExchangeFinished(ref, kind, outcome, seconds, ims_error, call.debug_id))
+            self._sink.emit(DependencyCalled("ims", "exchange", "ok" if outcome == "issued" else outcome, seconds))
+
+    async def _within_deadline(self, grant: Grant, call: _Call) -> IssuedToken:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._post(grant, call)
+        except (TimeoutError, httpx2.TimeoutException):
+            detail = "IMS did not answer in time."
+        except httpx2.ConnectError as error:
+            detail = _connect_detail(error)
+        except httpx2.RemoteProtocolError as error:
+            # A peer that closed the line is gone; one that wrote something else than HTTP is not what we think it is.
+            if "disconnected" not in str(error) and "closed" not in str(error):
+                raise BadUpstreamResponseError("it is not well-formed HTTP", call.debug_id) from None
+            detail = "IMS closed the connection without a whole answer."
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError):
+            detail = "The connection to IMS failed."
+        raise ImsUnavailableError(detail, debug_id=call.debug_id) from None
+
+    async def _post(self, grant: Grant, call: _Call) -> IssuedToken:
+        async with self._client.stream("POST", grant.url, data=dict(grant.form)) as response:
+            call.debug_id = cleaned(response.headers.get("x-debug-id"), grant.form.values())
+            try:
+                if response.status_code == 200:
+                    payload = await read_json(response)
+                    return issued_token(grant, payload, self._clock())
+                raise await self._refusal(grant, response, call.debug_id)
+            except BadUpstreamResponseError as error:
+                raise BadUpstreamResponseError(error.reason, call.debug_id) from None
+
+    async def _refusal(self, grant: Grant, response: httpx2.Response, debug_id: str | None) -> BrokerError:
+        status = response.status_code
+        if status in {400, 401}:
+            return rejection(grant, status, await read_json(response), debug_id)
+        if status == 429 or status >= 500:
+            return await self._unavailable(grant, response, debug_id)
+        if 300 <= status < 400:
+            return BadUpstreamResponseError("it is a redirect, which is never followed", debug_id)
+        return BadUpstreamResponseError(f"its status is {status}", debug_id)
+
+    async def _unavailable(self, grant: Grant, response: httpx2.Response, debug_id: str | None) -> ImsUnavailableError:
+        status, delay = response.status_code, response.headers.get("retry-after")
+        if status == 429 or delay is not None:
+            # The body is not read: the delay must be known even where the rest of the answer never comes.
+            seconds = retry_after(delay, self._clock())
+            detail = f"IMS answered {status} and asked for a pause."
+            return ImsUnavailableError(detail, seconds, throttled=True, debug_id=debug_id)
+        detail = f"IMS answered {status}."
+        if status == 500 and grant.credential.kind is CredentialKind.JWT and await _is_internal_error(response):
+            detail = f"IMS answered 500 internal_error. {CONVERTED_HINT}"
+        return ImsUnavailableError(detail, DEFAULT_DELAY, debug_id=debug_id)
+
+
+async def _is_internal_error(response: httpx2.Response) -> bool:
+    try:
+        payload = await read_json(response)
+    except BadUpstreamResponseError:
+        return False
+    return isinstance(payload, Mapping) and payload.get("error") == "internal_error"
+
+
+def _connect_detail(error: httpx2.ConnectError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "IMS cannot be reached securely: its TLS certificate or handshake was refused."
+        cause = cause.__cause__ or cause.__context__
+    return "IMS cannot be reached: no connection could be opened."

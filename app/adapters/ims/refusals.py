@@ -1,0 +1,105 @@
+"""What a refusal of IMS means, in a person's words (`ims.md` 1.5, 1.6, 3.5).
+
+The table of Adobe's documentation and the texts IMS really sends differ, so status, ``error`` and ``error_description``
+are matched loosely. The description only chooses among our own sentences; it is never repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from app.domain.credential import CredentialKind
+from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError
+from app.domain.grant import Grant
+
+_ODD = re.compile(r"[^A-Za-z0-9_.-]")
+_MAX_CODE = 64
+_MIN_SECRET = 8
+"""Characters. A shorter secret would be found in every word."""
+
+CONVERTED_HINT = (
+    "A service account (JWT) that Adobe has already converted to OAuth Server-to-Server answers like this for ever: "
+    "if it goes on, change the credential's kind to oauth_server_to_server."
+)
+
+_CERTIFICATE = (
+    "The private key does not belong to a certificate that is bound to this client at Adobe, or that certificate has "
+    "expired: compare them, and add a new certificate or correct private_key."
+)
+_ASSERTION_EXPIRED = "The assertion had expired when IMS saw it: compare the broker's clock with a time server."
+_ASSERTION = "IMS cannot accept the assertion: check org_id, technical_account_id and ims_base_url."
+_METASCOPES = "A metascope is missing, unknown, or not one that the certificate is bound to: check metascopes."
+_SCOPES = "A scope is unknown or not one that the client has: copy scopes from the Adobe Developer Console again."
+_SECRET = "The client secret is wrong or has been deleted: put a current one into client_secrets."
+_CLIENT = "The client does not exist at this IMS, or is not the one the assertion names: check client_id, ims_base_url."
+_CLIENT_OR_SECRET = "The client id and the client secret do not belong together: check client_id and client_secrets."
+_NO_GRANT = "The client may not use this flow: check kind, which must be that of the credential at Adobe."
+_CONSENT = "The org has not consented to this app, or has withdrawn its consent: ask the org's administrator."
+_UNKNOWN = "Compare the stored credential with the Adobe Developer Console."
+
+
+def rejection(
+    grant: Grant, status: int, payload: object, debug_id: str | None
+) -> CredentialRejectedError | BadUpstreamResponseError:
+    """The error for a 400 or 401.
+
+    Args:
+        grant: What was presented.
+        status: 400 or 401.
+        payload: The decoded body.
+        debug_id: IMS' ``X-Debug-Id``, cleaned.
+
+    Returns:
+        A `CredentialRejectedError`; or a `BadUpstreamResponseError` where the body is no OAuth error: not IMS' word.
+
+    """
+    error = payload.get("error") if isinstance(payload, Mapping) else None
+    if not isinstance(payload, Mapping) or not isinstance(error, str) or not error.strip():
+        return BadUpstreamResponseError(f"it is a {status} without an error code", debug_id)
+    description = payload.get("error_description")
+    text = description.lower() if isinstance(description, str) else ""
+    return CredentialRejectedError(
+        cleaned(error, grant.form.values()) or "unknown",
+        debug_id,
+        hint=_hint(grant.credential.kind, status, error, text),
+        secret_refused=error == "invalid_client",
+    )
+
+
+def cleaned(unverified: str | None, secrets: Iterable[str]) -> str | None:
+    """An identifier of IMS that may be shown: up to 64 of ``A-Z a-z 0-9 _ . -``, and none of `secrets` in it."""
+    if unverified is None:
+        return None
+    code = _ODD.sub("", unverified)
+    if any(len(secret) >= _MIN_SECRET and (secret in unverified or _ODD.sub("", secret) in code) for secret in secrets):
+        return None
+    return code[:_MAX_CODE] or None
+
+
+def _hint(kind: CredentialKind, status: int, error: str, description: str) -> str:
+    if "binding" in description and "scope" not in description:
+        return _CERTIFICATE
+    match error:
+        case "invalid_signature":
+            return _CERTIFICATE
+        case "invalid_token":
+            return _ASSERTION_EXPIRED if "expired" in description else _ASSERTION
+        case "bad_request" | "invalid_request":
+            return _ASSERTION if kind is CredentialKind.JWT else _UNKNOWN
+        case "invalid_scope" | "invalid_target_scope":
+            return _METASCOPES if kind is CredentialKind.JWT else _SCOPES
+        case "invalid_client":
+            return _client_hint(kind, status, description)
+        case "unauthorized_client" | "access_denied":
+            return _CONSENT if kind is CredentialKind.ENTERPRISE_WEB_APP else _NO_GRANT
+        case _:
+            return _UNKNOWN
+
+
+def _client_hint(kind: CredentialKind, status: int, description: str) -> str:
+    if "secret" in description:
+        return _SECRET
+    if "client_id" in description or (kind is CredentialKind.JWT and status == 400):
+        return _CLIENT
+    return _CLIENT_OR_SECRET

@@ -1,0 +1,47 @@
+"""The ``Retry-After`` header (RFC 9110 section 10.2.3), read from a sender that may write anything."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+DEFAULT_DELAY = 5.0
+MAX_DELAY = 3600.0
+MIN_DELAY = 1.0
+"""Seconds. A delay of 0 is an invitation to hammer, which would only be answered with another."""
+
+_SECONDS = re.compile(r"[0-9]+")
+
+
+def retry_after(value: str | None, now: float) -> float:
+    """How long to wait.
+
+    Args:
+        value: The header, or None where absent.
+        now: Unix time in seconds, which an HTTP date is compared with.
+
+    Returns:
+        Seconds, from 1 to 3600; 5 for nonsense, for a time that has passed, and where there is no header.
+
+    """
+    if value is None:
+        return DEFAULT_DELAY
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return MAX_DELAY if len(value) > 9 else min(max(float(value), MIN_DELAY), MAX_DELAY)
+    at = _http_date(value)
+    if at is None or at < now:
+        return DEFAULT_DELAY
+    return min(max(at - now, MIN_DELAY), MAX_DELAY)
+
+
+def _http_date(value: str) -> float | None:
+    # A bare number with a sign reads as a time zone to the parser of e-mail dates.
+    if not value[:3].isalpha():
+        return None
+    try:
+        at = parsedate_to_datetime(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

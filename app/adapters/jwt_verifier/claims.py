@@ -1,0 +1,64 @@
+"""The checks of a JWT's claims, each spelled out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.domain.caller import Issuer, JwtIdentity
+from app.domain.errors import UnauthenticatedError
+
+CLOCK_LEEWAY = 60
+"""Seconds by which an issuer's clock may differ from ours."""
+
+MAX_LIFETIME = 24 * 3600
+"""Seconds. A token that lives longer is a password; issuers of such are misconfigured."""
+
+_MAX_SUBJECT_LENGTH = 512
+_MAX_TIME = 2**40
+
+
+def identity_of(claims: Mapping[str, object], issuer: Issuer, now: float) -> JwtIdentity:
+    """The identity that `claims` state, if they are acceptable at `now` (Unix time in seconds).
+
+    It is proved only once the signature was verified too.
+
+    Raises:
+        UnauthenticatedError: A claim is missing, malformed, or says no.
+
+    """
+    subject = claims.get("sub")
+    if claims.get("iss") != issuer.issuer or not _is_for(claims.get("aud"), issuer.audience):
+        raise UnauthenticatedError
+    if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_SUBJECT_LENGTH or not subject.isprintable():
+        raise UnauthenticatedError
+    return JwtIdentity(issuer.issuer, subject, float(_expiry(claims, now)))
+
+
+def _is_for(audience: object, ours: str) -> bool:
+    if isinstance(audience, str):
+        return audience == ours
+    if not isinstance(audience, list) or not all(isinstance(item, str) for item in audience):
+        return False
+    return ours in audience
+
+
+def _expiry(claims: Mapping[str, object], now: float) -> int:
+    expires_at, issued_at, not_before = (_time(claims, name) for name in ("exp", "iat", "nbf"))
+    if expires_at is None or expires_at <= now - CLOCK_LEEWAY:
+        raise UnauthenticatedError
+    if any(begin is not None and begin > now + CLOCK_LEEWAY for begin in (issued_at, not_before)):
+        raise UnauthenticatedError
+    lifetime = expires_at - now - CLOCK_LEEWAY if issued_at is None else expires_at - issued_at
+    if lifetime > MAX_LIFETIME or (issued_at is not None and lifetime <= 0):
+        raise UnauthenticatedError
+    return expires_at
+
+
+def _time(claims: Mapping[str, object], name: str) -> int | None:
+    """A time in whole seconds. In Python True is an int, and infinity a float."""
+    if name not in claims:
+        return None
+    value = claims[name]
+    if type(value) is not int or not 0 <= value <= _MAX_TIME:
+        raise UnauthenticatedError
+    return value

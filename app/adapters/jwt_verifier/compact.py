@@ -1,0 +1,109 @@
+"""A compact JWS taken apart within bounds, before anything of it is believed.
+
+PyJWT does the cryptography. It is not asked to decode: it is lenient where two readers of one token could differ
+(several spellings of the same base64, a claim given twice).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from app.domain.errors import UnauthenticatedError
+from app.domain.strict_json import strict_json
+
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
+"""All that is accepted. No symmetric one: a public key must never be read as a shared secret."""
+
+MAX_JWT_BYTES = 8192
+MAX_KEY_ID_LENGTH = 256
+
+_SHAPE = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+
+# A token may not say which key it is verified with (jku, jwk, x5u, x5c), nor how it is to be read (crit, b64, zip).
+_REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"})
+
+# JOSE is what a SPIFFE JWT-SVID may say (SPIFFE JWT-SVID section 2.3); at+jwt is an access token (RFC 9068).
+_TYPES = frozenset({"jwt", "at+jwt", "jose"})
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedJwt:
+    """A well-formed JWT of which nothing is proved yet.
+
+    Args:
+        algorithm: The ``alg`` header, one of `ALGORITHMS`.
+        key_id: The ``kid`` header, or None.
+        claims: The decoded payload.
+        signing_input: What the signature is over.
+        signature: The signature's bytes.
+
+    """
+
+    algorithm: str
+    key_id: str | None
+    claims: dict[str, object]
+    signing_input: bytes
+    signature: bytes
+
+
+def parse_jwt(unverified: bytes) -> UnverifiedJwt:
+    """Take a JWT apart.
+
+    Raises:
+        UnauthenticatedError: It is too long, malformed, or its header asks for what is never done.
+
+    """
+    shape = _SHAPE.fullmatch(unverified) if len(unverified) <= MAX_JWT_BYTES else None
+    if shape is None:
+        raise UnauthenticatedError
+    header, payload, signature = shape.groups()
+    try:
+        fields, claims, signature = _json(_decode(header)), _json(_decode(payload)), _decode(signature)
+    except ValueError:
+        raise UnauthenticatedError from None
+    if not _is_acceptable(fields):
+        raise UnauthenticatedError
+    return UnverifiedJwt(_algorithm(fields), _key_id(fields), claims, unverified[: shape.end(2)], signature)
+
+
+def _algorithm(header: dict[str, object]) -> str:
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise UnauthenticatedError
+    return algorithm
+
+
+def _key_id(header: dict[str, object]) -> str | None:
+    if "kid" not in header:
+        return None
+    key_id = header["kid"]
+    if not isinstance(key_id, str) or not 1 <= len(key_id) <= MAX_KEY_ID_LENGTH:
+        raise UnauthenticatedError
+    return key_id
+
+
+def _is_acceptable(header: dict[str, object]) -> bool:
+    if not _REFUSED_HEADERS.isdisjoint(header):
+        return False
+    if "typ" not in header:
+        return True
+    kind = header["typ"]
+    return isinstance(kind, str) and kind.lower().removeprefix("application/") in _TYPES
+
+
+def _decode(segment: bytes) -> bytes:
+    """Decode base64url, and only its one canonical spelling: else one token could be written in several ways."""
+    decoded = base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment:
+        raise ValueError
+    return decoded
+
+
+def _json(text: bytes) -> dict[str, object]:
+    decoded = strict_json(text)
+    if not isinstance(decoded, dict):
+        raise ValueError  # not a programming error: the token is malformed
+    return decoded

@@ -1,0 +1,148 @@
+"""An issuer's public keys, each bound to the algorithms that its type is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
+
+from app.adapters.jwt_verifier.compact import ALGORITHMS, MAX_KEY_ID_LENGTH, UnverifiedJwt
+from app.domain.strict_json import strict_json
+
+MAX_KEYS = 100
+_MAX_TRIED = 10
+_MIN_RSA_BITS, _MAX_RSA_BITS, _MAX_RSA_EXPONENT_BITS = 2048, 8192, 32
+_MAX_MEMBER_LENGTH = 2048
+
+_VERIFIERS: dict[str, Algorithm] = {name: get_default_algorithms()[name] for name in ALGORITHMS}
+_KINDS: dict[tuple[object, object], tuple[Any, tuple[str, ...]]] = {
+    ("RSA", None): (RSAAlgorithm, ("RS256", "RS384", "RS512", "PS256")),
+    ("EC", "P-256"): (ECAlgorithm, ("ES256",)),
+    ("EC", "P-384"): (ECAlgorithm, ("ES384",)),
+    ("OKP", "Ed25519"): (OKPAlgorithm, ("EdDSA",)),
+}
+# "jwt-svid" is what a SPIFFE trust bundle says of keys for JWT-SVIDs.
+_USES = (None, "sig", "jwt-svid")
+
+
+class KeySetError(Exception):
+    """An issuer's keys cannot be had.
+
+    Args:
+        reason: Why, in constant words that hold nothing of what was read.
+
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A public key.
+
+    Args:
+        key_id: Its ``kid``, or None.
+        algorithms: What it may be used with.
+        key: The key object.
+
+    """
+
+    key_id: str | None
+    algorithms: tuple[str, ...]
+    key: Any
+
+    def verifies(self, jwt: UnverifiedJwt) -> bool:
+        """Whether the signature of `jwt` was made with this key."""
+        try:
+            return _VERIFIERS[jwt.algorithm].verify(jwt.signing_input, self.key, jwt.signature)
+        except Exception:  # noqa: BLE001  # whatever a library makes of a forged signature, it is no proof
+            return False
+
+
+class KeySet:
+    """The usable keys of one issuer."""
+
+    def __init__(self, keys: tuple[VerifyingKey, ...]) -> None:
+        self._keys = keys
+        by_id: dict[str, list[VerifyingKey]] = {}
+        for key in keys:
+            if key.key_id is not None:
+                by_id.setdefault(key.key_id, []).append(key)
+        self._by_id: Mapping[str, tuple[VerifyingKey, ...]] = {name: tuple(same) for name, same in by_id.items()}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def knows(self, jwt: UnverifiedJwt) -> bool:
+        """Whether `jwt` names one of these keys, so that a newer set would say nothing else about it."""
+        return jwt.key_id is not None and jwt.key_id in self._by_id
+
+    def verifies(self, jwt: UnverifiedJwt) -> bool:
+        """Whether a key of this set made the signature. Without a ``kid`` a few suitable keys are tried."""
+        named = self._keys if jwt.key_id is None else self._by_id.get(jwt.key_id, ())
+        suitable = [key for key in named if jwt.algorithm in key.algorithms]
+        return any(key.verifies(jwt) for key in suitable[:_MAX_TRIED])
+
+
+def parse_key_set(body: bytes) -> KeySet:
+    """Parse a JWK set (RFC 7517). Keys of foreign, weak or private kinds are left out: they are others' business.
+
+    Raises:
+        KeySetError: It is not a JWK set, or no key of it is usable.
+
+    """
+    try:
+        document = strict_json(body)
+    except ValueError:
+        raise KeySetError("what was read is not JSON") from None
+    items = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(items, list):
+        raise KeySetError("what was read is not a JWK set")
+    if len(items) > MAX_KEYS:
+        raise KeySetError(f"the JWK set has more than {MAX_KEYS} keys")
+    keys = tuple(key for key in map(_usable_key, items) if key is not None)
+    if not keys:
+        raise KeySetError("the JWK set has no usable key")
+    return KeySet(keys)
+
+
+def _usable_key(jwk: object) -> VerifyingKey | None:
+    if not isinstance(jwk, dict) or not _is_for_verifying(jwk):
+        return None
+    kind = _KINDS.get((jwk.get("kty"), jwk.get("crv"))) if _has_short_members(jwk) else None
+    if kind is None:
+        return None
+    reader, algorithms = kind
+    if "alg" in jwk:
+        algorithms = (jwk["alg"],) if jwk["alg"] in algorithms else ()
+    try:
+        key = reader.from_jwk(jwk)
+    except Exception:  # noqa: BLE001  # one key that no library can read must not cost the others
+        return None
+    return VerifyingKey(jwk.get("kid"), algorithms, key) if algorithms and _is_strong(key) else None
+
+
+def _is_for_verifying(jwk: Mapping[str, object]) -> bool:
+    operations = jwk.get("key_ops", ["verify"])
+    return "d" not in jwk and jwk.get("use") in _USES and isinstance(operations, list) and "verify" in operations
+
+
+def _has_short_members(jwk: Mapping[str, object]) -> bool:
+    """All that is read of a key is text of sane length; ``x5c`` and the like are not read."""
+    read = [jwk[name] for name in ("kty", "crv", "alg", "n", "e", "x", "y") if name in jwk]
+    if not all(isinstance(value, str) and len(value) <= _MAX_MEMBER_LENGTH for value in read):
+        return False
+    key_id = jwk.get("kid", "none")
+    return isinstance(key_id, str) and 1 <= len(key_id) <= MAX_KEY_ID_LENGTH
+
+
+def _is_strong(key: object) -> bool:
+    if not isinstance(key, RSAPublicKey):
+        return True
+    exponent_bits = key.public_numbers().e.bit_length()
+    return _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS and exponent_bits <= _MAX_RSA_EXPONENT_BITS

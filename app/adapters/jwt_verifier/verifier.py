@@ -1,0 +1,102 @@
+"""The `CallerVerifier`: a JWT is believed if an issuer of the policy signed it, for us, for now."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from app.adapters.jwt_verifier.claims import identity_of
+from app.adapters.jwt_verifier.compact import UnverifiedJwt, parse_jwt
+from app.adapters.jwt_verifier.issuer_keys import IssuerKeys, Pace
+from app.adapters.jwt_verifier.source import KeySource
+from app.domain.caller import Issuer, JwtIdentity
+from app.domain.errors import UnauthenticatedError
+from app.ports import Clock, EventSink
+
+
+@dataclass(frozen=True, slots=True)
+class _Trusted:
+    issuer: Issuer
+    keys: IssuerKeys
+
+
+class JwtCallerVerifier:
+    """Implements `CallerVerifier`.
+
+    Args:
+        clock: Unix time in seconds; claims are judged by it.
+        sink: Told of every fetch of keys.
+        pace: Time and chance of the fetching.
+
+    """
+
+    def __init__(self, clock: Clock, sink: EventSink, pace: Pace | None = None) -> None:
+        self._clock = clock
+        self._sink = sink
+        self._pace = pace or Pace()
+        self._trusted: dict[str, _Trusted] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        # Threads of its own: the loop's default ones are few, and a slow file must not use them up.
+        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="jwks")
+
+    def trust(self, issuers: tuple[Issuer, ...]) -> None:
+        """As `CallerVerifier.trust`. Where an issuer's keys are read as before, the set at hand is kept."""
+        known = {_origin(trusted.issuer): trusted.keys for trusted in self._trusted.values()}
+        self._trusted = {issuer.issuer: _Trusted(issuer, self._keys_of(issuer, known)) for issuer in issuers}
+        for keys in known.values():
+            self._stop(keys)
+
+    async def verify(self, unverified_jwt: bytes) -> JwtIdentity:
+        """As `CallerVerifier.verify`.
+
+        What the claims say is judged first, since a refusal needs no proof; it is believed only at the end.
+        """
+        jwt = parse_jwt(unverified_jwt)
+        issuer_name = jwt.claims.get("iss")
+        trusted = self._trusted.get(issuer_name) if isinstance(issuer_name, str) else None
+        if trusted is None:
+            raise UnauthenticatedError
+        identity = identity_of(jwt.claims, trusted.issuer, self._clock())
+        if not await _is_signed(jwt, trusted.keys):
+            raise UnauthenticatedError
+        # The policy may have changed while keys were waited for.
+        now_trusted = self._trusted.get(identity.issuer)
+        if now_trusted is None or now_trusted.issuer != trusted.issuer:
+            raise UnauthenticatedError
+        return identity
+
+    async def aclose(self) -> None:
+        """Trust nobody, and end all tasks."""
+        self.trust(())
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _keys_of(self, issuer: Issuer, known: dict[Issuer, IssuerKeys]) -> IssuerKeys:
+        origin = _origin(issuer)
+        if origin in known:
+            return known.pop(origin)
+        keys = IssuerKeys(issuer.issuer, KeySource(issuer, self._executor), self._sink, self._pace)
+        keys.start()
+        return keys
+
+    def _stop(self, keys: IssuerKeys) -> None:
+        for task in keys.stop():
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+
+def _origin(issuer: Issuer) -> Issuer:
+    """What decides which keys are read: all but the audience."""
+    return replace(issuer, audience="")
+
+
+async def _is_signed(jwt: UnverifiedJwt, keys: IssuerKeys) -> bool:
+    """Whether the issuer signed `jwt`, with a key that is known or, where it names no known one, with a new key."""
+    known = await keys.current()
+    if known.verifies(jwt):
+        return True
+    if known.knows(jwt):
+        return False
+    renewed = await keys.renewed()
+    return renewed is not known and renewed.verifies(jwt)

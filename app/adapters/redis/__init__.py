@@ -1,0 +1,8 @@
+"""The cache that replicas share, in Redis: tokens sealed, scripts atomic, every call with a deadline."""
+
+from app.adapters.redis.cache import RedisTokenCache
+from app.adapters.redis.client import RedisClient
+from app.adapters.redis.key_ring import KeyRing, KeyRingError
+from app.adapters.redis.lease import RedisLease
+
+__all__ = ["KeyRing", "KeyRingError", "RedisClient", "RedisLease", "RedisTokenCache"]

@@ -1,0 +1,237 @@
+"""Connections to Redis: one pool for commands and one connection that waits for purges.
+
+redis-py 8 retries ten times and waits five seconds by default; here a call takes at most half a second, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+
+from app.adapters.redis.failures import FAILURES, SKIPPED, Breaker, Failure, failure_of
+from app.adapters.redis.scripts import Script
+from app.domain.errors import CacheUnavailableError
+from app.domain.events import DependencyCalled
+from app.ports import EventSink
+
+CALL_TIMEOUT = 0.5
+"""Seconds that one call may take in all, connecting included."""
+
+LISTEN_SECONDS = 1.0
+"""Seconds that one blocking read waits on the server's side."""
+
+_LISTEN_MARGIN = 1.0
+_HEALTH_CHECK_SECONDS = 15
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where Redis is and as whom to log in; the password is never in a repr."""
+
+    host: str
+    port: int = 6379
+    database: int = 0
+    tls: bool = False
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def parse_address(url: str) -> Address:
+    """Parse ``redis://`` or ``rediss://[user:password@]host[:port][/database]``.
+
+    Raises:
+        ValueError: It is anything else. The text is constant: a URL may hold a password.
+
+    """
+    scheme = url.partition("://")[0].lower()
+    if scheme in {"redis+sentinel", "redis+cluster"}:
+        raise ValueError(
+            "This release supports redis:// and rediss://; redis+sentinel:// and redis+cluster:// come next."
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        database = int(parts.path.strip("/") or "0")
+    except ValueError:
+        raise ValueError("The Redis URL has a malformed host, port or database.") from None
+    if scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("The Redis URL must be redis://host:port/database, or rediss:// for TLS.")
+    # Options in the query could switch certificate checks off, so none are taken.
+    if parts.query or parts.fragment or database < 0:
+        raise ValueError("The Redis URL must end after the database number: options are not taken from it.")
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password else None
+    return Address(parts.hostname, 6379 if port is None else port, database, scheme == "rediss", user, password)
+
+
+class RedisClient:
+    """Calls Redis with deadlines, a breaker and one event per call. To be made inside the running event loop.
+
+    Args:
+        url: As `parse_address` takes it.
+        sink: Told of every call.
+        cacert: File with the CA certificates to trust instead of the system's; for ``rediss://`` alone.
+        timeout: Seconds for connecting, and for one answer.
+        max_connections: Size of the pool; further calls wait for a connection at most `timeout`.
+
+    Raises:
+        ValueError: The URL or the CA file cannot be used.
+
+    """
+
+    def __init__(
+        self,
+        url: str,
+        sink: EventSink,
+        cacert: str | None = None,
+        *,
+        timeout: float = 0.25,
+        max_connections: int = 50,
+    ) -> None:
+        address = parse_address(url)
+        connection = _connection_class(address, cacert)
+        self._redis = _redis(address, connection, timeout, timeout, max_connections)
+        self._listener = _redis(address, connection, timeout, LISTEN_SECONDS + _LISTEN_MARGIN, 4)
+        self._sink = sink
+        self._breaker = Breaker(time.monotonic)
+
+    async def call(self, operation: str, command: Callable[[Redis], Awaitable[_Result]]) -> _Result:
+        """Run `command` on the pool.
+
+        Args:
+            operation: Name for metrics; a constant of the code.
+            command: What to do with the client.
+
+        Raises:
+            CacheUnavailableError: Redis did not do it, whatever the reason.
+
+        """
+        if not self._breaker.allows():
+            raise self._noted(operation, SKIPPED, 0.0)
+        began = time.perf_counter()
+        try:
+            with _heeding_cancellation():
+                async with asyncio.timeout(CALL_TIMEOUT):
+                    result = await command(self._redis)
+        except FAILURES as error:
+            failure = failure_of(error)
+            # The error itself may quote what was sent, so it ends here.
+            raise await self._failed(operation, failure, time.perf_counter() - began) from None
+        self._breaker.succeeded()
+        self._sink.emit(DependencyCalled("redis", operation, "ok", time.perf_counter() - began))
+        return result
+
+    async def run(self, operation: str, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:
+        """Run a script; its answer is bytes or an integer. Raises as `call`."""
+        parameters = cast("Sequence[str]", (*keys, *args))  # redis-py's types know text alone; it sends bytes as well
+
+        async def evaluate(redis: Redis) -> Any:
+            try:
+                return await redis.evalsha(script.sha1, len(keys), *parameters)
+            except NoScriptError:
+                return await redis.eval(script.source, len(keys), *parameters)
+
+        return await self.call(operation, evaluate)
+
+    async def listen(self, operation: str, command: Callable[[Redis], Awaitable[_Result]]) -> _Result:
+        """Run a command that may wait `LISTEN_SECONDS`, outside the pool. Raises as `call`; only failures are told."""
+        began = time.perf_counter()
+        try:
+            with _heeding_cancellation():
+                async with asyncio.timeout(CALL_TIMEOUT + LISTEN_SECONDS + _LISTEN_MARGIN):
+                    return await command(self._listener)
+        except FAILURES as error:
+            raise self._noted(operation, failure_of(error), time.perf_counter() - began) from None
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+        await self._listener.aclose()
+
+    async def _failed(self, operation: str, failure: Failure, seconds: float) -> CacheUnavailableError:
+        if failure.unreachable:
+            self._breaker.failed()
+        else:
+            self._breaker.succeeded()
+        if failure.outcome == "read_only":
+            # A demoted primary: the name may lead to the new one already, but open connections never will.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+        return self._noted(operation, failure, seconds)
+
+    def _noted(self, operation: str, failure: Failure, seconds: float) -> CacheUnavailableError:
+        self._sink.emit(DependencyCalled("redis", operation, failure.outcome, seconds))
+        return CacheUnavailableError(failure.detail)
+
+
+@contextmanager
+def _heeding_cancellation() -> Iterator[None]:
+    """Raise a cancellation that got lost inside.
+
+    redis-py sends with `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes as the sending
+    ends. A task that must end would then go on, for ever where it is the listener's.
+    """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    try:
+        yield
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
+def _redis(address: Address, connection: type[Connection], connect: float, answer: float, size: int) -> Redis:
+    pool = BlockingConnectionPool(
+        max_connections=size,
+        timeout=connect,
+        connection_class=connection,
+        host=address.host,
+        port=address.port,
+        db=address.database,
+        username=address.user,
+        password=address.password,
+        socket_connect_timeout=connect,
+        socket_timeout=answer,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=_HEALTH_CHECK_SECONDS,
+        # RESP2 and no CLIENT SETINFO: connecting costs no round trip of its own, and needs no further permission.
+        protocol=2,
+        driver_info=None,
+        decode_responses=False,
+    )
+    return Redis.from_pool(pool)
+
+
+def _connection_class(address: Address, cacert: str | None) -> type[Connection]:
+    if not address.tls:
+        if cacert is not None:
+            raise ValueError("A CA file for Redis is given, but its URL is not rediss://.")
+        return Connection
+    try:
+        # Certificates are required and host names checked by default; with a CA file no other CA is trusted.
+        context = ssl.create_default_context(cafile=cacert)
+    except OSError:
+        raise ValueError("The CA file for Redis cannot be read, or holds no PEM certificate.") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+
+    class TlsConnection(SSLConnection):
+        """Uses one context for all connections, instead of reading the CA files for each."""
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.ssl_context.context = context
+
+    return TlsConnection

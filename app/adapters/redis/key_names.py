@@ -1,0 +1,59 @@
+"""Names of the keys in Redis. All keys of one credential share a cluster slot; no name holds a token or a secret."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from app.domain.names import CredentialRef, TokenKey
+
+DEFAULT_PREFIX = "itb"
+
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,63}")
+
+
+class KeyNames:
+    """Builds the names under one prefix.
+
+    Args:
+        prefix: Beginning of every name; two brokers on one Redis need two prefixes.
+
+    Raises:
+        ValueError: The prefix has a character that would make names ambiguous.
+
+    """
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        if _PREFIX.fullmatch(prefix) is None:
+            raise ValueError("The prefix of Redis keys must be 1 to 64 letters, digits, colons, dots, _ or -.")
+        self._prefix = prefix
+        self.purges = f"{prefix}:purges"
+
+    def token(self, key: TokenKey) -> str:
+        """Where the sealed token of `key` is."""
+        return f"{self._of(key.ref)}:token:{_selection(key)}"
+
+    def lease(self, key: TokenKey) -> str:
+        """Where the right to exchange for `key` is."""
+        return f"{self._of(key.ref)}:lease:{_selection(key)}"
+
+    def epoch(self, ref: CredentialRef) -> str:
+        """Where the purge counter of `ref` is."""
+        return f"{self._of(ref)}:epoch"
+
+    def hold(self, ref: CredentialRef) -> str:
+        """Present for as long as IMS asked not to be called with `ref`."""
+        return f"{self._of(ref)}:hold"
+
+    def replaced(self, ref: CredentialRef) -> str:
+        """Present for a while after a reported token of `ref` was replaced."""
+        return f"{self._of(ref)}:replaced"
+
+    def _of(self, ref: CredentialRef) -> str:
+        return f"{self._prefix}:{{{ref.org}/{ref.name}}}"
+
+
+def _selection(key: TokenKey) -> str:
+    """The selection of scopes: ``*`` for all, else the SHA-256 of its label, which may be long."""
+    label = key.selection.label
+    return label if label == "*" else hashlib.sha256(label.encode()).hexdigest()

@@ -1,0 +1,168 @@
+"""The keys that seal cached tokens: the first one seals, all of them open, so that keys can be rotated."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing_extensions import override
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+TAG_BYTES = 16
+MAX_KEYS = 32
+MAX_FILE_BYTES = 64 * 1024
+
+_KEY_ID = re.compile(r"[a-z0-9]{1,16}")
+_FIELDS = frozenset({"id", "key", "created"})
+
+
+class KeyRingError(ValueError):
+    """A key ring is refused as a whole.
+
+    Args:
+        place: Where in it, such as ``keys[1].key``; never the value.
+        expected: What was expected there.
+
+    """
+
+    def __init__(self, place: str, expected: str) -> None:
+        super().__init__(f"{place}: {expected}")
+        self.place = place
+        self.expected = expected
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """One AES-256 key with its id. `material` is 32 bytes and never in a repr."""
+
+    id: str
+    material: bytes = field(repr=False)
+
+
+class KeyRing:
+    """AES-256-GCM under named keys.
+
+    Args:
+        keys: At least one, with unique ids; the first one seals.
+
+    """
+
+    def __init__(self, keys: Iterable[CacheKey]) -> None:
+        ring = {key.id: AESGCM(key.material) for key in keys}
+        if not ring:
+            raise KeyRingError("keys", "must list at least one key")
+        self.ids = tuple(ring)
+        self._ring = ring
+
+    @override
+    def __repr__(self) -> str:
+        return f"KeyRing(ids={self.ids!r})"
+
+    @property
+    def sealing_id(self) -> str:
+        """Id of the key that seals."""
+        return self.ids[0]
+
+    @classmethod
+    def parse(cls, document: bytes) -> KeyRing:
+        """Parse a key ring file.
+
+        Raises:
+            KeyRingError: It is not a valid key ring; the error names the place, never the value.
+
+        """
+        if len(document) > MAX_FILE_BYTES:
+            raise KeyRingError("document", f"must be at most {MAX_FILE_BYTES} bytes")
+        try:
+            parsed = json.loads(document)
+        except (ValueError, RecursionError):
+            raise KeyRingError("document", "must be JSON, as `keys create` writes it") from None
+        if not isinstance(parsed, dict) or set(parsed) != {"version", "keys"}:
+            raise KeyRingError("document", "must be an object with version and keys, and nothing else")
+        if type(parsed["version"]) is not int or parsed["version"] != 1:
+            raise KeyRingError("version", "must be 1")
+        return cls(_parse_keys(parsed["keys"]))
+
+    def seal(self, nonce: bytes, plain: bytes, bound_to: bytes) -> bytes:
+        """Encrypt `plain` with the first key. The result opens only with the same `bound_to`."""
+        return self._ring[self.sealing_id].encrypt(nonce, plain, bound_to)
+
+    def open(self, key_id: str, nonce: bytes, sealed: bytes, bound_to: bytes) -> bytes | None:
+        """Decrypt, or None where `sealed` was not made with this key for `bound_to`."""
+        cipher = self._ring.get(key_id)
+        if cipher is None or len(nonce) != NONCE_BYTES or len(sealed) < TAG_BYTES:
+            return None
+        try:
+            return cipher.decrypt(nonce, sealed, bound_to)
+        except InvalidTag:
+            return None
+
+
+def load_key_ring(path: Path) -> KeyRing:
+    """Read the key ring at `path`.
+
+    Raises:
+        KeyRingError: The file cannot be read or is not a valid key ring.
+
+    """
+    try:
+        with path.open("rb") as file:
+            document = file.read(MAX_FILE_BYTES + 1)
+    except OSError:
+        raise KeyRingError("file", "cannot be read") from None
+    return KeyRing.parse(document)
+
+
+def new_key_ring(random_bytes: Callable[[int], bytes], key_id: str, created: str) -> str:
+    """A key ring with one new key, as JSON text with a final newline.
+
+    Args:
+        random_bytes: Source of randomness, such as ``secrets.token_bytes``.
+        key_id: 1 to 16 lower-case letters or digits.
+        created: When; kept for people, RFC 3339.
+
+    """
+    if _KEY_ID.fullmatch(key_id) is None:
+        raise KeyRingError("id", "must be 1 to 16 lower-case letters or digits")
+    key = base64.b64encode(random_bytes(KEY_BYTES)).decode()
+    return json.dumps({"version": 1, "keys": [{"id": key_id, "key": key, "created": created}]}, indent=2) + "\n"
+
+
+def _parse_keys(unverified: object) -> list[CacheKey]:
+    if not isinstance(unverified, list) or not 1 <= len(unverified) <= MAX_KEYS:
+        raise KeyRingError("keys", f"must be a list of 1 to {MAX_KEYS} keys")
+    keys: list[CacheKey] = []
+    for index, item in enumerate(unverified):
+        key = _parse_key(item, f"keys[{index}]")
+        # The same material under two ids would hide that a rotation did nothing.
+        if any(key.id == other.id for other in keys):
+            raise KeyRingError(f"keys[{index}].id", "must be unique")
+        if any(key.material == other.material for other in keys):
+            raise KeyRingError(f"keys[{index}].key", "must be unique")
+        keys.append(key)
+    return keys
+
+
+def _parse_key(item: object, place: str) -> CacheKey:
+    if not isinstance(item, dict) or not {"id", "key"} <= set(item) <= _FIELDS:
+        raise KeyRingError(place, "must be an object with id, key and optionally created")
+    key_id, encoded = item["id"], item["key"]
+    if not isinstance(key_id, str) or _KEY_ID.fullmatch(key_id) is None:
+        raise KeyRingError(f"{place}.id", "must be 1 to 16 lower-case letters or digits")
+    if not isinstance(item.get("created", ""), str):
+        raise KeyRingError(f"{place}.created", "must be a string")
+    try:
+        material = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
+    except (binascii.Error, ValueError):
+        material = b""
+    if len(material) != KEY_BYTES:
+        raise KeyRingError(f"{place}.key", f"must be {KEY_BYTES} bytes in base64")
+    return CacheKey(key_id, material)

@@ -1,0 +1,60 @@
+"""`Lease` on Redis: one random value per holder, a short life, and compare before renewing or removing."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+
+from app.adapters.redis.client import RedisClient
+from app.adapters.redis.key_names import DEFAULT_PREFIX, KeyNames
+from app.adapters.redis.scripts import ACQUIRE, RELEASE, RENEW
+from app.domain.names import TokenKey
+
+LEASE_MILLISECONDS = 5000
+"""Longer than a few missed renewals of one second each, short enough for the successor of a dead holder."""
+
+_HOLDER_BYTES = 16
+_MAX_UNCERTAIN = 1024
+
+
+class RedisLease:
+    """The right to exchange.
+
+    Args:
+        client: The connections.
+        prefix: Beginning of all key names.
+        milliseconds: Life of a lease that is not renewed.
+
+    """
+
+    def __init__(
+        self, client: RedisClient, prefix: str = DEFAULT_PREFIX, milliseconds: int = LEASE_MILLISECONDS
+    ) -> None:
+        self._client = client
+        self._names = KeyNames(prefix)
+        self._milliseconds = milliseconds
+        # Values whose answer never came. Redis may have taken them all the same, and then nobody would know the
+        # holder; the next try for the key shows the same value again.
+        self._uncertain: OrderedDict[TokenKey, str] = OrderedDict()
+
+    async def acquire(self, key: TokenKey) -> str | None:
+        """See `app.ports.Lease.acquire`."""
+        holder = self._uncertain.pop(key, None) or secrets.token_hex(_HOLDER_BYTES)
+        try:
+            acquired = await self._client.run(
+                "acquire", ACQUIRE, [self._names.lease(key)], [holder, self._milliseconds]
+            )
+        except BaseException:  # a cancelled try is as uncertain as one that timed out
+            self._uncertain[key] = holder
+            if len(self._uncertain) > _MAX_UNCERTAIN:
+                self._uncertain.popitem(last=False)
+            raise
+        return holder if acquired else None
+
+    async def renew(self, key: TokenKey, holder: str) -> bool:
+        """See `app.ports.Lease.renew`."""
+        return bool(await self._client.run("renew", RENEW, [self._names.lease(key)], [holder, self._milliseconds]))
+
+    async def release(self, key: TokenKey, holder: str) -> None:
+        """See `app.ports.Lease.release`."""
+        await self._client.run("release", RELEASE, [self._names.lease(key)], [holder])

@@ -1,0 +1,121 @@
+"""Purges as a Redis stream, read from where this process stopped, so that a lost connection loses no purge."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.typing import EncodableT, FieldT
+
+from app.adapters.redis.client import LISTEN_SECONDS, RedisClient
+from app.domain.errors import CacheUnavailableError, InvalidRequestError
+from app.domain.names import CredentialRef, parse_credential_name, parse_org
+from app.ports import Purge
+
+MAX_ENTRIES = 10_000
+"""About how many purges the stream keeps."""
+
+_MISSED = Purge(None, 0)
+_BATCH = 100
+
+_Id = tuple[int, int]
+_Streams = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
+_NOTHING_READ: _Id = (0, 0)
+
+
+class PurgeFeed:
+    """Tells and hears purges.
+
+    Args:
+        client: The connections.
+        stream: Name of the stream.
+
+    """
+
+    def __init__(self, client: RedisClient, stream: str) -> None:
+        self._client = client
+        self._stream = stream
+        self._position: _Id | None = None
+        self._deaf = False
+
+    async def announce(self, ref: CredentialRef, epoch: int) -> None:
+        """Tell all replicas that the epoch of `ref` is now `epoch`.
+
+        Raises:
+            CacheUnavailableError: They may not have been told.
+
+        """
+        fields: dict[FieldT, EncodableT] = {"org": ref.org, "credential": ref.name, "epoch": epoch}
+        await self._client.call(
+            "announce", lambda redis: redis.xadd(self._stream, fields, maxlen=MAX_ENTRIES, approximate=True)
+        )
+
+    async def purges(self) -> AsyncIterator[Purge]:
+        """Purges since the end of the last iteration, and at the first one since now; then as they happen.
+
+        `Purge(None, 0)` stands for purges that may have been missed.
+
+        Raises:
+            CacheUnavailableError: The connection was lost. Iterate again to go on where this stopped.
+
+        """
+        if await self._missed():
+            yield _MISSED
+        while True:
+            entries = await self._client.listen("purges", self._next)
+            for entry_id, purge in entries:
+                self._position = entry_id
+                yield purge
+            # An empty answer may also mean that the stream was flushed, or counts from a lower id now.
+            if not entries and await self._missed():
+                yield _MISSED
+
+    async def _missed(self) -> bool:
+        """Whether entries after our position may be gone; moves the position to where reading can go on."""
+        try:
+            first, last = await self._client.listen("purges", self._ends)
+        except CacheUnavailableError:
+            self._deaf = self._deaf or self._position is None
+            raise
+        position = self._position
+        if position is None:
+            self._position = last
+            # While we could not listen for the first time, others may have purged what we hold.
+            missed, self._deaf = self._deaf, False
+            return missed
+        # Nothing read yet leaves no entry to look for; only a stream that was cut can have hidden one.
+        lost = last < position or (position > _NOTHING_READ and first > position)
+        if lost:
+            self._position = last
+        return lost
+
+    async def _ends(self, redis: Redis) -> tuple[_Id, _Id]:
+        async with redis.pipeline(transaction=False) as pipeline:
+            pipeline.xrange(self._stream, count=1)
+            pipeline.xrevrange(self._stream, count=1)
+            first, last = await pipeline.execute()
+        return (_id(first[0][0]), _id(last[0][0])) if first and last else (_NOTHING_READ, _NOTHING_READ)
+
+    async def _next(self, redis: Redis) -> list[tuple[_Id, Purge]]:
+        milliseconds, sequence = self._position or _NOTHING_READ
+        answer = await redis.xread(
+            {self._stream: f"{milliseconds}-{sequence}"}, count=_BATCH, block=int(LISTEN_SECONDS * 1000)
+        )
+        streams = cast("_Streams", answer or [])
+        return [(_id(entry_id), _purge(fields)) for _, entries in streams for entry_id, fields in entries]
+
+
+def _id(text: bytes) -> _Id:
+    milliseconds, _, sequence = text.partition(b"-")
+    return int(milliseconds), int(sequence)
+
+
+def _purge(fields: Mapping[bytes, bytes]) -> Purge:
+    """An entry; one that cannot be read means that something was purged, so everything is."""
+    try:
+        org = parse_org(fields[b"org"].decode())
+        name = parse_credential_name(fields[b"credential"].decode())
+        return Purge(CredentialRef(org, name), int(fields[b"epoch"]))
+    except (KeyError, ValueError, InvalidRequestError):
+        return _MISSED

@@ -1,0 +1,80 @@
+"""A token as bytes in Redis: a plain header that scripts can read, then the record under AES-256-GCM.
+
+The associated data is the whole key name and the header. So no mix-up of keys, replies or tenants, and no edited
+expiry, can yield another tenant's token or a longer life: it yields a record that does not open.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal
+
+from app.adapters.redis.key_ring import NONCE_BYTES, KeyRing
+from app.domain.access_token import AccessToken
+from app.domain.names import TokenKey
+from app.domain.token_record import RECORD_VERSION, TokenRecordError, decode_token, encode_token
+
+_FORMAT = re.compile(rb"itb([0-9]{1,4});")
+_HEADER = re.compile(rb"itb([0-9]{1,4});([a-z0-9]{1,16});([0-9]{1,15});([0-9]{1,15});")
+
+
+class RecordRefusedError(Exception):
+    """A stored value is not a token of the key it was found under.
+
+    Args:
+        reason: As in `app.domain.events.CacheRecordRefused`.
+        worthless: True where nobody can use the value, so that it is best removed.
+
+    """
+
+    def __init__(self, reason: Literal["integrity", "version", "contradiction"], *, worthless: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.worthless = worthless
+
+
+def milliseconds(seconds: float) -> int:
+    """Unix time in whole milliseconds, rounded down, as headers have it."""
+    return int(seconds * 1000)
+
+
+def seal(token: AccessToken, ring: KeyRing, name: str) -> bytes:
+    """The bytes to store for `token` under the Redis key `name`."""
+    expiry = milliseconds(token.expires_at)
+    header = f"itb{RECORD_VERSION};{ring.sealing_id};{expiry};{token.epoch};".encode()
+    nonce = os.urandom(NONCE_BYTES)
+    return header + nonce + ring.seal(nonce, encode_token(token), _bound_to(name, header))
+
+
+def unseal(stored: bytes, ring: KeyRing, name: str, key: TokenKey) -> AccessToken:
+    """The token in `stored`, which was found under the Redis key `name` of `key`.
+
+    Raises:
+        RecordRefusedError: It is not a token that this ring sealed for this key.
+
+    """
+    written = _FORMAT.match(stored)
+    if written is not None and int(written[1]) != RECORD_VERSION:
+        # Written by another release, which may still be in use: not ours to judge.
+        raise RecordRefusedError("version", worthless=False)
+    header = _HEADER.match(stored)
+    if header is None:
+        raise RecordRefusedError("integrity", worthless=True)
+    key_id = header[2].decode()
+    nonce_end = header.end() + NONCE_BYTES
+    plain = ring.open(key_id, stored[header.end() : nonce_end], stored[nonce_end:], _bound_to(name, header[0]))
+    if plain is None:
+        # A replica with a newer ring may have sealed it: what names an unknown key is left for those who have it.
+        raise RecordRefusedError("integrity", worthless=key_id in ring.ids)
+    try:
+        token = decode_token(plain, key)
+    except TokenRecordError as error:
+        raise RecordRefusedError(error.reason, worthless=error.reason == "contradiction") from None
+    if milliseconds(token.expires_at) != int(header[3]) or token.epoch != int(header[4]):
+        raise RecordRefusedError("contradiction", worthless=True)
+    return token
+
+
+def _bound_to(name: str, header: bytes) -> bytes:
+    return name.encode() + b"\0" + header

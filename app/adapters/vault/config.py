@@ -1,0 +1,76 @@
+"""How to reach Vault and how to log in there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+VaultAuth = Literal["token", "approle", "kubernetes"]
+
+SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+"""Where Kubernetes mounts a pod's own token (kubernetes.io, "Configure Service Accounts for Pods")."""
+
+_NEEDS: dict[VaultAuth, tuple[str, ...]] = {
+    "token": (),
+    "approle": ("role_id", "secret_id"),
+    "kubernetes": ("role",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultConfig:
+    """Settings of the Vault adapter; nothing else is read, above all no ``VAULT_*`` variable.
+
+    Args:
+        addr: Base URL, such as ``https://vault:8200``.
+        auth: How to log in.
+        token: The token, for `auth` ``token``.
+        token_file: A file with the token, read anew at each login; one of the two.
+        role_id: For `auth` ``approle``.
+        secret_id: For `auth` ``approle``.
+        role: For `auth` ``kubernetes``.
+        kubernetes_token_file: A file with the pod's JWT, read anew at each login.
+        auth_mount: Where the auth method is mounted; None for Vault's default, the method's name.
+        cacert: CA bundle for `addr`; None for the one that requests ships.
+        namespace: Value of ``X-Vault-Namespace``, or None.
+        deadline: Seconds for one call in all, with the login and the retry it may need.
+
+    Raises:
+        ValueError: Settings are missing or contradict each other; the text names them, never a value.
+
+    """
+
+    addr: str
+    auth: VaultAuth = "token"
+    token: str | None = field(default=None, repr=False)
+    token_file: Path | None = None
+    role_id: str | None = field(default=None, repr=False)
+    secret_id: str | None = field(default=None, repr=False)
+    role: str | None = None
+    kubernetes_token_file: Path = SERVICE_ACCOUNT_TOKEN
+    auth_mount: str | None = None
+    cacert: Path | None = None
+    namespace: str | None = None
+    deadline: float = 4.0
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.addr)
+        if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc:
+            raise ValueError("addr must be an http or https URL without user information")
+        missing = [name for name in _NEEDS[self.auth] if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"auth {self.auth} needs {' and '.join(missing)}")
+        if self.auth == "token" and (not self.token) == (self.token_file is None):
+            raise ValueError("auth token needs either token or token_file")
+
+    @property
+    def mount(self) -> str:
+        """Where the auth method is mounted."""
+        return self.auth_mount or self.auth
+
+    @property
+    def can_log_in_again(self) -> bool:
+        """False for a token given by value: there is nothing to get a newer one from."""
+        return self.auth != "token" or self.token_file is not None

@@ -1,0 +1,118 @@
+"""Tenants' credentials in a KV v2 secrets engine: ``<mount>/data/<prefix>/<org>/<credential>``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+from functools import partial
+
+from hvac.api.secrets_engines import KvV2
+
+from app.adapters.vault.problems import Problem, VaultProblemError
+from app.adapters.vault.session import VaultSession
+from app.adapters.vault.wire import VaultAdapter
+from app.domain.credential import MAX_DOCUMENT_BYTES, Credential, parse_credential
+from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError, InvalidRequestError
+from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
+
+_LISTINGS_AT_ONCE = 2
+"""Fewer than the session's threads, so that a listing never holds up a read."""
+
+
+class VaultCredentialStore:
+    """The `CredentialStore` whose documents are in Vault. A document's generation is its version there.
+
+    Args:
+        session: Logs in and makes the calls.
+        mount: Where the KV v2 engine is mounted.
+        prefix: The folder below it, without slashes at its ends; may be empty.
+        allowed_base_urls: The allow-list of IMS hosts, without trailing slashes.
+
+    """
+
+    def __init__(self, session: VaultSession, mount: str, prefix: str, allowed_base_urls: frozenset[str]) -> None:
+        self._session = session
+        self._mount = mount.strip("/")
+        self._prefix = prefix.strip("/")
+        self._allowed_base_urls = allowed_base_urls
+
+    async def fetch(self, ref: CredentialRef) -> Credential:
+        """Read a credential as it is now.
+
+        Raises:
+            CredentialNotFoundError: Nothing is stored there, or its newest version was deleted or destroyed.
+            CredentialMisconfiguredError: The document is defective.
+            CredentialStoreError: Vault cannot be used, or its policy forbids the broker this path.
+
+        """
+        work = partial(_read, self._mount, self._path(ref.org, ref.name))
+        meaning = {Problem.ABSENT: CredentialNotFoundError}
+        document, generation = await self._session.call("read", work, meaning)
+        return parse_credential(document, ref, generation, self._allowed_base_urls)
+
+    async def refs(self) -> tuple[CredentialRef, ...]:
+        """All credentials that have a path, sorted; one whose last version was deleted is still among them.
+
+        Raises:
+            CredentialStoreError: Vault cannot be used, or its policy does not let the broker list.
+
+        """
+        orgs: list[OrgId] = []
+        for name in await self._names(self._prefix):
+            with contextlib.suppress(InvalidRequestError):
+                orgs.append(parse_org(name.removesuffix("/")))
+        gate = asyncio.Semaphore(_LISTINGS_AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as group:
+                listings = [group.create_task(self._refs_of(org, gate)) for org in set(orgs)]
+        except ExceptionGroup as failed:
+            # The first failure stopped the others; a caller of the port knows no groups.
+            raise failed.exceptions[0] from None
+        return tuple(sorted(ref for listing in listings for ref in listing.result()))
+
+    async def _refs_of(self, org: OrgId, gate: asyncio.Semaphore) -> list[CredentialRef]:
+        async with gate:
+            names = await self._names(self._path(org))
+        found = []
+        for name in names:
+            with contextlib.suppress(InvalidRequestError):
+                found.append(CredentialRef(org, parse_credential_name(name)))
+        return found
+
+    async def _names(self, path: str) -> list[str]:
+        return await self._session.call("list", partial(_list, self._mount, path))
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((self._prefix, *parts)).lstrip("/")
+
+
+def _read(mount: str, path: str, adapter: VaultAdapter) -> tuple[object, str]:
+    """The document and its generation."""
+    answer = KvV2(adapter).read_secret_version(path, mount_point=mount, raise_on_deleted_version=True)
+    data = answer.get("data")
+    metadata = data.get("metadata") if isinstance(data, Mapping) else None
+    version = metadata.get("version") if isinstance(metadata, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(version, int):
+        raise VaultProblemError(Problem.NONSENSE)
+    document = data.get("data")
+    if document is None:
+        raise VaultProblemError(Problem.ABSENT)
+    if len(json.dumps(document, ensure_ascii=False).encode(errors="replace")) > MAX_DOCUMENT_BYTES:
+        raise CredentialMisconfiguredError("document", f"must be at most {MAX_DOCUMENT_BYTES} bytes")
+    return document, str(version)
+
+
+def _list(mount: str, path: str, adapter: VaultAdapter) -> list[str]:
+    try:
+        answer = KvV2(adapter).list_secrets(path, mount_point=mount)
+    except VaultProblemError as error:
+        if error.problem is not Problem.ABSENT:
+            raise
+        return []
+    data = answer.get("data")
+    keys = data.get("keys") if isinstance(data, Mapping) else None
+    if not isinstance(keys, list):
+        raise VaultProblemError(Problem.NONSENSE)
+    return [key for key in keys if isinstance(key, str)]

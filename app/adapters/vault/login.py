@@ -1,0 +1,158 @@
+"""Getting a token from Vault and keeping it alive. Everything here blocks and runs in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hvac.api.auth_methods import AppRole, Kubernetes, Token
+
+from app.adapters.vault.config import VaultAuth, VaultConfig
+from app.adapters.vault.problems import Meaning, Problem, VaultProblemError
+from app.adapters.vault.wire import VaultAdapter, connect
+from app.domain.errors import CredentialStoreError
+
+_MAX_TOKEN_BYTES = 64 * 1024
+
+_WHAT_TO_CHECK: dict[VaultAuth, str] = {
+    "token": "check BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE.",
+    "approle": "check BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID.",
+    "kubernetes": "check BROKER_VAULT_ROLE and the role's bound service account.",
+}
+
+_REFUSALS = (Problem.BAD_TOKEN, Problem.POLICY, Problem.INVALID, Problem.ABSENT, Problem.NO_MOUNT)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A token of Vault with its life.
+
+    Args:
+        adapter: Sends it.
+        since: When it was got or renewed, by the session's clock.
+        lifetime: Seconds from `since` to its end; 0 where it has none.
+        renewable: Whether Vault would prolong it.
+        full: The lifetime it had when new, in seconds; a renewal near the token's maximum gives less.
+
+    """
+
+    adapter: VaultAdapter = field(repr=False)
+    since: float
+    lifetime: float
+    renewable: bool
+    full: float
+
+
+def login_meaning(auth: VaultAuth) -> Meaning:
+    """What the refusals of a login mean: the operator's settings are wrong, not the tenant's."""
+
+    def refused() -> CredentialStoreError:
+        return CredentialStoreError(f"Vault refuses the broker's login: {_WHAT_TO_CHECK[auth]}")
+
+    return dict.fromkeys(
+        (Problem.BAD_TOKEN, Problem.POLICY, Problem.INVALID, Problem.ABSENT, Problem.NO_MOUNT), refused
+    )
+
+
+def log_in(config: VaultConfig, clock: Callable[[], float]) -> Access:
+    """Log in as `config` says.
+
+    Raises:
+        VaultProblemError: Vault refuses, or cannot be used.
+        CredentialStoreError: A file that the login needs cannot be read.
+
+    """
+    since = clock()
+    if config.auth == "token":
+        return _adopt(connect(config, config.token or _read_token(config.token_file)), since)
+    entry = connect(config)
+    try:
+        if config.auth == "approle":
+            answer = AppRole(entry).login(config.role_id, config.secret_id, use_token=False, mount_point=config.mount)
+        else:
+            jwt = _read_token(config.kubernetes_token_file)
+            answer = Kubernetes(entry).login(config.role or "", jwt, use_token=False, mount_point=config.mount)
+    finally:
+        entry.close()
+    token, lifetime, renewable = _grant(answer)
+    return Access(connect(config, token), since, lifetime, renewable, full=lifetime)
+
+
+def renew(access: Access, clock: Callable[[], float]) -> Access:
+    """Prolong the token of `access`.
+
+    Raises:
+        VaultProblemError: Vault refuses, or cannot be used.
+
+    """
+    since = clock()
+    answer = Token(access.adapter).renew_self()  # type: ignore[no-untyped-call]  # hvac's stubs leave it open
+    _, lifetime, renewable = _grant(answer)
+    return replace(access, since=since, lifetime=lifetime, renewable=renewable)
+
+
+def look_up(adapter: VaultAdapter) -> tuple[float, bool]:
+    """Lifetime in seconds (0: without end) and renewability of the token that `adapter` sends.
+
+    Raises:
+        VaultProblemError: Vault refuses, or cannot be used.
+
+    """
+    try:
+        answer = Token(adapter).lookup_self()  # type: ignore[no-untyped-call]  # hvac's stubs leave it open
+    except VaultProblemError as error:
+        if error.problem is not Problem.POLICY:
+            raise
+        # A token without the default policy works too; it merely cannot be renewed.
+        return 0.0, False
+    data = answer.get("data")
+    if not isinstance(data, Mapping):
+        raise VaultProblemError(Problem.NONSENSE)
+    return _seconds(data.get("ttl")), data.get("renewable") is True
+
+
+def _adopt(adapter: VaultAdapter, since: float) -> Access:
+    """Make a token that was given usable: ask Vault how long it lives."""
+    lifetime, renewable = look_up(adapter)
+    return Access(adapter, since, lifetime, renewable, full=lifetime)
+
+
+def _grant(answer: Mapping[str, object]) -> tuple[str, float, bool]:
+    """Token, lifetime in seconds and renewability of a login's or a renewal's answer."""
+    auth = answer.get("auth")
+    if not isinstance(auth, Mapping):
+        raise VaultProblemError(Problem.NONSENSE)
+    token = auth.get("client_token")
+    if not isinstance(token, str) or not _is_token(token):
+        raise VaultProblemError(Problem.NONSENSE)
+    return token, _seconds(auth.get("lease_duration")), auth.get("renewable") is True
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise VaultProblemError(Problem.NONSENSE)
+    return float(value)
+
+
+def _read_token(path: Path | None) -> str:
+    text = _text(path)
+    if text is None:
+        raise CredentialStoreError("A file that the login at Vault needs cannot be read; check that it exists.")
+    if not _is_token(text):
+        raise CredentialStoreError("A file that the login at Vault needs is empty or holds no token.")
+    return text
+
+
+def _text(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_TOKEN_BYTES).decode("ascii", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _is_token(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text

@@ -1,0 +1,88 @@
+"""What can go wrong with a call to Vault, and what that means for the broker.
+
+A `VaultProblemError` carries no text of Vault's: hvac's own exceptions hold whole responses, so they are never made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+from app.domain.errors import BrokerError, CredentialStoreError
+
+
+class Problem(Enum):
+    """Why a call failed; the value is the sentence for the operator."""
+
+    BAD_TOKEN = "Vault refuses the broker's token."
+    POLICY = "The Vault policy does not let the broker read that path."
+    ABSENT = "Vault has nothing at that path."
+    NO_MOUNT = "Vault has nothing mounted at that path; check BROKER_VAULT_MOUNT and BROKER_VAULT_TRANSIT_MOUNT."
+    INVALID = "Vault says that the request is invalid."
+    SEALED = "Vault is sealed or not initialised."
+    THROTTLED = "Vault limits the rate of requests."
+    REDIRECT = "Vault answers with a redirect, which is not followed; check BROKER_VAULT_ADDR."
+    SERVER = "Vault fails with an internal error."
+    NONSENSE = "Vault gives an answer that is not of its API; check BROKER_VAULT_ADDR."
+    UNREACHABLE = "Vault cannot be reached; check BROKER_VAULT_ADDR."
+    UNTRUSTED = "Vault's TLS certificate is not trusted; check BROKER_VAULT_CACERT."
+    SLOW = "Vault does not answer in time."
+    SATURATED = "Too many calls to Vault are waiting already."
+    CLOSED = "The connection to Vault is closed."
+
+
+class VaultProblemError(Exception):
+    """A call failed; for use within this package only."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.name)
+        self.problem = problem
+
+
+Meaning = Mapping[Problem, Callable[[], BrokerError]]
+"""What a problem means to one operation, where that differs from "the store cannot be used"."""
+
+
+def meant(problem: Problem, meaning: Meaning) -> BrokerError:
+    """The broker's error for `problem`."""
+    special = meaning.get(problem)
+    return CredentialStoreError(problem.value) if special is None else special()
+
+
+def refused(status: int, errors: object) -> Problem:
+    """Classify an answer of Vault that is not a success (statuses as seen with Vault 1.21 and OpenBao 2.4).
+
+    Args:
+        status: The HTTP status.
+        errors: The ``errors`` member of the body, or None where there is no such body.
+
+    """
+    match status:
+        case 403:
+            return Problem.BAD_TOKEN if _is_about_the_token(errors) else Problem.POLICY
+        case 404:
+            # A missing path has an empty list, a deleted version none at all; a missing mount is told in words.
+            return Problem.NO_MOUNT if errors else Problem.ABSENT
+        case 400:
+            return Problem.INVALID
+        case 429:
+            return Problem.THROTTLED
+        case 501 | 503:
+            return Problem.SEALED
+        case _ if 300 <= status < 400:
+            return Problem.REDIRECT
+        case _ if status >= 500:
+            return Problem.SERVER
+        case _:
+            return Problem.NONSENSE
+
+
+def _is_about_the_token(errors: object) -> bool:
+    """Tell the two 403s apart: only one of them is cured by a new login.
+
+    A token that is wrong, revoked or expired gives a list that ends in "invalid token" (Vault 1.21), or the bare
+    "permission denied" (OpenBao, and Vault where no token came). A policy that says no gives a list with only that.
+    """
+    if not isinstance(errors, list):
+        return False
+    return errors == ["permission denied"] or any("invalid token" in str(error) for error in errors)

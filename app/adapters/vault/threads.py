@@ -1,0 +1,123 @@
+"""A few threads for calls that block, so that a hung Vault cannot fill the event loop's own executor.
+
+That one also resolves names for every other connection (`loop.getaddrinfo`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from app.adapters.vault.problems import Problem, VaultProblemError
+
+T = TypeVar("T")
+
+THREADS = 4
+WAITING = 2_000
+"""Calls that may wait for a thread; one more fails at once."""
+
+
+class Call:
+    """One call in a thread, which can be broken off from outside by shutting its socket down."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._broken = False
+
+    def connected(self, sock: socket.socket) -> None:
+        """Take note of the call's socket.
+
+        Raises:
+            ConnectionAbortedError: The call was broken off already.
+
+        """
+        self._socket = sock
+        if self._broken:
+            raise ConnectionAbortedError
+
+    def break_off(self) -> None:
+        """Make a thread that waits for its peer go on, with an error."""
+        self._broken = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                # The plain method: SSLSocket's own would take the TLS state away under the other thread.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _Current(threading.local):
+    call: Call | None = None
+
+
+_current = _Current()
+
+
+def note_connection(sock: socket.socket) -> None:
+    """Tell the call that runs in this thread, if any, which socket it uses."""
+    if _current.call is not None:
+        _current.call.connected(sock)
+
+
+class BoundedThreads:
+    """Runs blocking calls; a call whose waiter gives up is broken off, so its thread is soon free again.
+
+    Args:
+        threads: How many calls run at once.
+        waiting: How many more may wait.
+
+    """
+
+    def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="vault")
+        self._room = threading.BoundedSemaphore(threads + waiting)
+        self._calls: set[Call] = set()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread; the caller sets the deadline.
+
+        Raises:
+            VaultProblemError: All threads are busy and enough calls wait, or `close` was called.
+
+        """
+        if not self._room.acquire(blocking=False):
+            raise VaultProblemError(Problem.SATURATED)
+        call = Call()
+        future = self._submit(call, work)
+        future.add_done_callback(lambda _: self._room.release())
+        self._calls.add(call)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            call.break_off()
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+        finally:
+            self._calls.discard(call)
+        # Nobody cancelled the caller: `close` dropped the call from the queue.
+        raise VaultProblemError(Problem.CLOSED)
+
+    def _submit(self, call: Call, work: Callable[[], T]) -> Future[T]:
+        try:
+            return self._executor.submit(_run, call, work)
+        except RuntimeError:
+            self._room.release()
+        raise VaultProblemError(Problem.CLOSED)
+
+    def close(self) -> None:
+        """Break off what runs, drop what waits, and let the threads end."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for call in self._calls:
+            call.break_off()
+
+
+def _run(call: Call, work: Callable[[], T]) -> T:
+    _current.call = call
+    try:
+        return work()
+    finally:
+        _current.call = None

@@ -1,0 +1,122 @@
+"""hvac without its surprises.
+
+hvac's `Client` is not used: it reads ``VAULT_*`` variables and the token file even where arguments are given. Its API
+classes take an adapter, and this one follows no redirect (hvac would send the token along), reads no environment, and
+raises no exception that holds a response.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import requests
+from hvac.adapters import JSONAdapter
+from requests.adapters import HTTPAdapter
+from typing_extensions import override
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from app.adapters.vault.config import VaultConfig
+from app.adapters.vault.problems import Problem, VaultProblemError, refused
+from app.adapters.vault.threads import note_connection
+
+
+class VaultAdapter(JSONAdapter):
+    """One Vault with one token, which never changes: a new login makes a new adapter."""
+
+    @override
+    def request(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        """Send a request; the answer's JSON object, empty for 204.
+
+        Raises:
+            VaultProblemError: Everything but a success.
+
+        """
+        answer = self._send(args, kwargs)
+        if isinstance(answer, Problem):
+            # Raised here, outside the handler, so that no exception with a request in it hangs on this one.
+            raise VaultProblemError(answer)
+        return answer
+
+    def _send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | Problem:
+        kwargs["raise_exception"] = False
+        try:
+            # hvac types it more narrowly, but a JSON body may be any value.
+            answer: object = super().request(*args, **kwargs)
+            if isinstance(answer, dict):
+                return answer
+            if not isinstance(answer, requests.Response):
+                return Problem.NONSENSE
+            if answer.status_code == requests.codes.no_content:
+                return {}
+            return refused(answer.status_code, _errors(answer))
+        except requests.exceptions.SSLError:
+            return Problem.UNTRUSTED
+        except requests.exceptions.Timeout:
+            return Problem.SLOW
+        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
+            return Problem.UNREACHABLE
+        except (requests.exceptions.RequestException, ValueError, RecursionError):
+            return Problem.NONSENSE
+        except OSError:
+            # What is left is requests saying that there is no such CA bundle.
+            return Problem.UNTRUSTED
+
+
+def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
+    """An adapter for `config` that sends `token`, or none."""
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = True if config.cacert is None else str(config.cacert)
+    # Calls are rare, and an idle connection may have died unseen: a new one each time costs less than an error.
+    session.headers["Connection"] = "close"
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _WatchedTransport())
+    return VaultAdapter(
+        base_uri=config.addr,
+        token=token,
+        timeout=math.ceil(config.deadline),
+        allow_redirects=False,
+        session=session,
+        namespace=config.namespace,
+    )
+
+
+def _errors(response: requests.Response) -> object:
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return None
+    return body.get("errors") if isinstance(body, dict) else None
+
+
+class _WatchedHttp(HTTPConnection):
+    @override
+    def connect(self) -> None:
+        super().connect()
+        note_connection(self.sock)
+
+
+class _WatchedHttps(HTTPSConnection):
+    @override
+    def connect(self) -> None:
+        super().connect()
+        note_connection(self.sock)
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedHttp
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedHttps
+
+
+class _WatchedTransport(HTTPAdapter):
+    """Tells each call its socket, for hvac's timeout holds per socket operation and not for the whole call."""
+
+    @override
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}

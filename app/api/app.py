@@ -1,0 +1,134 @@
+"""Builds the FastAPI app behind the door: the routes, and problem documents for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app import __version__
+from app.api.endpoint import Endpoint, request_id_of
+from app.api.gate import Gate
+from app.api.headers import headers_routes
+from app.api.health import Readiness, discovery_routes, health_routes
+from app.api.oauth2 import oauth2_routes
+from app.api.openapi import SECURITY_SCHEMES
+from app.api.orgs import orgs_routes
+from app.api.problems import Problem, problem_body, unexpected_response
+from app.api.token import token_routes
+from app.api.warm import WarmLane
+from app.ports import CallerVerifier, Clock, EventSink
+from app.service.reload import PolicyInForce
+from app.service.status import StatusReader
+from app.service.vend import TokenVendor
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_NOT_FOUND = (Problem(404, "Not found"), "not_found", "There is nothing at this path. See /openapi.json.")
+_NOT_ALLOWED = (
+    Problem(405, "Method not allowed"),
+    "method_not_allowed",
+    "This path does not answer this method; see the Allow header.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the API needs of the rest.
+
+    Args:
+        policy: The policy in force.
+        verifier: Verifies callers' JWTs.
+        vendor: Vends tokens.
+        status: Tells what is known of tenants.
+        sink: Listens to events.
+        clock: Unix time in seconds.
+        render_metrics: The metrics in Prometheus' text format.
+        readiness: Set while this replica takes requests.
+        public_url: The broker's URL as callers see it, or None.
+
+    """
+
+    policy: PolicyInForce
+    verifier: CallerVerifier
+    vendor: TokenVendor
+    status: StatusReader
+    sink: EventSink
+    clock: Clock
+    render_metrics: Callable[[], bytes]
+    readiness: Readiness
+    public_url: str | None = None
+
+
+def create_api(services: Services, lifespan: Lifespan | None = None) -> tuple[FastAPI, WarmLane]:
+    """The app of the long way, and the warm lane that it teaches.
+
+    A function, so that tests and production build the same app from their own parts.
+    """
+    gate = Gate(services.policy, services.verifier, services.clock)
+    endpoint = Endpoint(gate, services.vendor, services.sink, services.clock)
+    warm = WarmLane(gate, services.vendor)
+    api = FastAPI(
+        title="ims-token-broker",
+        version=__version__,
+        description="Hands short-lived Adobe IMS access tokens to internal services.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    api.include_router(token_routes(endpoint, warm))
+    api.include_router(headers_routes(endpoint))
+    api.include_router(oauth2_routes(endpoint))
+    api.include_router(orgs_routes(endpoint, services.status))
+    api.include_router(health_routes(services.readiness, services.render_metrics))
+    api.include_router(discovery_routes(services.public_url))
+    api.add_exception_handler(HTTPException, _http_error)
+    api.add_exception_handler(Exception, _unexpected_error)
+    _declare_security(api)
+    return api, warm
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods answer problem documents too."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it alone
+    if error.status_code == 405:
+        problem, code, detail = _NOT_ALLOWED
+        headers = dict(error.headers or {}) | {"Allow": _methods_of(request)}
+        return problem_body(problem, code, detail, request_id_of(request), headers=headers)
+    problem, code, detail = _NOT_FOUND
+    return problem_body(problem, code, detail, request_id_of(request))
+
+
+async def _unexpected_error(request: Request, error: Exception) -> Response:  # noqa: ARG001  # the framework's signature
+    """The constant answer; the framework raises the error on to the door, which logs it."""
+    return unexpected_response(request_id_of(request))
+
+
+def _methods_of(request: Request) -> str:
+    """Every method of the path: the framework names only those of the first route it finds."""
+    path = request.scope["path"]
+    methods = {
+        method
+        for route in request.app.routes
+        if getattr(route, "path", None) == path
+        for method in getattr(route, "methods", None) or ()
+    }
+    return ", ".join(sorted(methods))
+
+
+def _declare_security(api: FastAPI) -> None:
+    describe = api.openapi
+
+    def with_security() -> dict[str, Any]:
+        document = describe()
+        document.setdefault("components", {})["securitySchemes"] = SECURITY_SCHEMES
+        return document
+
+    api.openapi = with_security  # type: ignore[method-assign]  # FastAPI's documented way to extend its document

@@ -1,0 +1,135 @@
+"""The one ASGI app in front: request id, size limits, deadline; warm requests end here, the rest goes to FastAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import problem_response, unexpected_response
+from app.api.warm import WarmLane
+from app.domain.errors import InvalidRequestError, OverloadedError
+from app.domain.events import Decision, RequestDecided
+from app.domain.policy import Action
+from app.ports import Clock, EventSink
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_WAITING = 5_000
+"""How many requests may be on the long way at once; one more is told `overloaded`."""
+
+BODY_SECONDS = 10.0
+_NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
+"""An overloaded replica must not be restarted for it."""
+
+_REFUSED_AT_THE_DOOR = Decision(endpoint="*", action=Action.VEND, outcome=OverloadedError.code)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """The ASGI app.
+
+    Args:
+        inner: FastAPI, for the long way.
+        warm: The warm way.
+        sink: Listens to events.
+        clock: Unix time in seconds.
+        new_id: Makes a request id.
+
+    """
+
+    def __init__(
+        self, inner: ASGIApp, warm: WarmLane, sink: EventSink, clock: Clock, new_id: Callable[[], str]
+    ) -> None:
+        self._inner = inner
+        self._warm = warm
+        self._emit = sink.emit
+        self._clock = clock
+        self._new_id = new_id
+        self._waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand over the lifespan."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        authorization: bytes | None = None
+        request_id: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                # Two of them are for the long way, which refuses them.
+                authorization = value if authorization is None else b""
+            elif name == b"x-request-id":
+                request_id = value
+        if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
+            request_id = self._new_id().encode()
+        if authorization and scope["path"] == "/token" and scope["method"] == "GET":
+            now = self._clock()
+            answer = self._warm.answer(authorization, scope["query_string"], now)
+            if answer is not None:
+                self._emit(RequestDecided(now, request_id.decode(), answer.decision))
+                headers = [*answer.headers, (b"x-request-id", request_id)]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": answer.body})
+                return
+        await self._long_way(scope, receive, send, request_id)
+
+    async def _long_way(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
+        identified = _Identified(send, request_id)
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        if self._waiting >= MAX_WAITING and scope["path"] not in _NEVER_REFUSED:
+            self._emit(RequestDecided(self._clock(), request_id.decode(), _REFUSED_AT_THE_DOOR))
+            overloaded = problem_response(OverloadedError(), request_id.decode())
+            await overloaded(scope, receive, identified)
+            return
+        self._waiting += 1
+        try:
+            await self._inner(scope, _Capped(receive), identified)
+        except Exception as error:  # the last resort: a constant answer, and nothing of the error in it
+            log.error("unexpected error", extra={"request_id": request_id.decode()}, exc_info=error)
+            if not identified.started:
+                await unexpected_response(request_id.decode())(scope, receive, identified)
+        finally:
+            self._waiting -= 1
+
+
+class _Identified:
+    """A `send` that puts the request id on every answer."""
+
+    def __init__(self, send: Send, request_id: bytes) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+class _Capped:
+    """A `receive` that ends a body that is too large or too slow."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._bytes = 0
+        self._complete = False
+
+    async def __call__(self) -> Message:
+        if self._complete:
+            return await self._receive()  # Waits for the disconnect.
+        try:
+            message = await asyncio.wait_for(self._receive(), BODY_SECONDS)
+        except TimeoutError:
+            raise InvalidRequestError("The body did not arrive in time.") from None
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > MAX_BODY_BYTES:
+            raise InvalidRequestError("The body is too large.")
+        self._complete = not message.get("more_body", False)
+        return message

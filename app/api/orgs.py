@@ -1,0 +1,77 @@
+"""``GET /orgs``: what a caller may know of its tenants."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.api import openapi
+from app.api.answers import rfc3339
+from app.api.endpoint import Conversation, Endpoint
+from app.api.parameters import fields_of
+from app.domain.errors import ForbiddenError, InvalidRequestError
+from app.domain.names import CredentialRef, parse_credential_name, parse_org
+from app.domain.policy import Action
+from app.service.status import CredentialStatus, StatusReader
+
+MAX_LIMIT = 1000
+_LIMIT = re.compile(r"[1-9][0-9]{0,3}")
+
+
+def orgs_routes(endpoint: Endpoint, status: StatusReader) -> APIRouter:
+    """The route of ``/orgs``."""
+    router = APIRouter()
+
+    async def list_orgs(request: Request) -> Response:
+        async def work(talk: Conversation) -> Response:
+            await endpoint.admit(request, talk)
+            assert talk.caller is not None  # noqa: S101  # admit() found it
+            if not (talk.caller.named(Action.STATUS) or talk.caller.everywhere(Action.STATUS)):
+                raise ForbiddenError
+            fields = fields_of(request.scope["query_string"], ("after", "limit"))
+            page, last = await status.page(talk.caller, _parse_after(fields), _parse_limit(fields))
+            following = None if last is None else f"{last.org}/{last.name}"
+            body = {"orgs": [_status_body(item) for item in page], "next": following}
+            return JSONResponse(body, headers={"cache-control": "no-store"})
+
+        return await endpoint.run(request, Conversation("/orgs", Action.STATUS), work)
+
+    router.add_api_route("/orgs", list_orgs, methods=["GET"], **openapi.ORGS)
+    return router
+
+
+def _parse_limit(fields: dict[str, str]) -> int:
+    limit = fields.get("limit", "100")
+    if _LIMIT.fullmatch(limit) is None or int(limit) > MAX_LIMIT:
+        raise InvalidRequestError(f"limit must be a number from 1 to {MAX_LIMIT}.")
+    return int(limit)
+
+
+def _parse_after(fields: dict[str, str]) -> CredentialRef | None:
+    if "after" not in fields:
+        return None
+    org, _, name = fields["after"].partition("/")
+    return CredentialRef(parse_org(org), parse_credential_name(name))
+
+
+def _status_body(status: CredentialStatus) -> dict[str, Any]:
+    token = status.token
+    ends = status.certificate_expires_at
+    return {
+        "org_id": status.ref.org,
+        "credential": status.ref.name,
+        "kind": status.kind,
+        "generation": status.generation,
+        "certificate_expires_at": None if ends is None else rfc3339(ends),
+        "token": {
+            "state": status.token_state,
+            "expires_at": None if token is None else rfc3339(token.expires_at),
+            "refresh_at": None if token is None else rfc3339(token.refresh_at),
+            "generation": None if token is None else token.generation,
+        },
+        "last_error": status.last_error,
+    }

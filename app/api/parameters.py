@@ -1,0 +1,117 @@
+"""From raw bytes a caller sent to typed values, strictly: nothing malformed, repeated or unknown passes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from app.domain.errors import InvalidRequestError
+from app.domain.names import (
+    DEFAULT_CREDENTIAL,
+    CredentialRef,
+    Scope,
+    parse_credential_name,
+    parse_org,
+    parse_scopes,
+)
+
+MAX_QUERY_BYTES = 8 * 1024
+MAX_MIN_TTL = 43_200
+"""Seconds; half of the 24 hours that IMS gives."""
+
+_MAX_FIELDS = 32
+_MIN_TTL = re.compile(r"[0-9]{1,5}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenQuery:
+    """What a caller asks for.
+
+    Args:
+        ref: Which tenant's credential.
+        scopes: The scopes it named, sorted, or None.
+        min_ttl: Seconds of life the token must have left.
+
+    """
+
+    ref: CredentialRef
+    scopes: tuple[Scope, ...] | None = None
+    min_ttl: int = 0
+
+
+def fields_of(raw: bytes, known: Iterable[str] | None = None, limit: int = MAX_QUERY_BYTES) -> dict[str, str]:
+    """Decode urlencoded bytes (a query or a form).
+
+    Args:
+        raw: The bytes.
+        known: The names that may occur, or None to let any name through.
+        limit: How many bytes there may be.
+
+    Raises:
+        InvalidRequestError: Too long, not UTF-8, badly encoded, a repeated name, or an unknown one.
+
+    """
+    if len(raw) > limit:
+        raise InvalidRequestError("The parameters are too long.")
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=bool(raw),
+            errors="strict",
+            max_num_fields=_MAX_FIELDS,
+        )
+    except ValueError:
+        raise InvalidRequestError("The parameters are not properly urlencoded.") from None
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise InvalidRequestError("A parameter is repeated.")
+    if known is not None and not fields.keys() <= set(known):
+        raise InvalidRequestError(f"Unknown parameter. Known here: {', '.join(sorted(known))}.")
+    return fields
+
+
+def parse_ref(fields: Mapping[str, str]) -> CredentialRef:
+    """The tenant's credential that ``org`` and ``credential`` name.
+
+    Raises:
+        InvalidRequestError: ``org`` is missing, or one of them is malformed.
+
+    """
+    if "org" not in fields:
+        raise InvalidRequestError("org is missing.")
+    name = parse_credential_name(fields["credential"]) if "credential" in fields else DEFAULT_CREDENTIAL
+    return CredentialRef(parse_org(fields["org"]), name)
+
+
+def parse_token_query(raw: bytes, known: Iterable[str] = ("org", "credential", "scope", "min_ttl")) -> TokenQuery:
+    """Parse the query of ``GET /token``.
+
+    Raises:
+        InvalidRequestError: A parameter is malformed, repeated, unknown or missing.
+
+    """
+    fields = fields_of(raw, known)
+    scopes = parse_scopes(fields["scope"]) if "scope" in fields else None
+    return TokenQuery(parse_ref(fields), scopes, _parse_min_ttl(fields.get("min_ttl", "0")))
+
+
+def _parse_min_ttl(unverified: str) -> int:
+    if _MIN_TTL.fullmatch(unverified) is None or int(unverified) > MAX_MIN_TTL:
+        raise InvalidRequestError(f"min_ttl must be whole seconds from 0 to {MAX_MIN_TTL}.")
+    return int(unverified)
+
+
+def parse_sha256(unverified: object) -> str:
+    """Parse the lower-case hex SHA-256 of a token.
+
+    Raises:
+        InvalidRequestError: Anything else.
+
+    """
+    if not isinstance(unverified, str) or _SHA256.fullmatch(unverified) is None:
+        raise InvalidRequestError('The body must be {"token_sha256": "<64 lower-case hex digits>"}.')
+    return unverified

@@ -1,0 +1,117 @@
+"""The one table from domain errors to HTTP (RFC 9457), and the answers made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+from starlette.responses import Response
+
+from app.domain.errors import (
+    BadUpstreamResponseError,
+    BrokerError,
+    CredentialMisconfiguredError,
+    CredentialNotFoundError,
+    CredentialRejectedError,
+    CredentialStoreError,
+    ForbiddenError,
+    IdentityUnavailableError,
+    ImsUnavailableError,
+    InvalidRequestError,
+    OverloadedError,
+    RateLimitedError,
+    UnauthenticatedError,
+)
+
+PROBLEM_JSON = "application/problem+json"
+NO_STORE = {"cache-control": "no-store"}
+CHALLENGE = 'Bearer realm="ims-token-broker"'
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One row of the error table.
+
+    Args:
+        status: The HTTP status.
+        title: A constant, for people.
+
+    """
+
+    status: int
+    title: str
+
+
+PROBLEMS: dict[type[BrokerError], Problem] = {
+    InvalidRequestError: Problem(400, "The request is malformed"),
+    UnauthenticatedError: Problem(401, "No valid caller credential"),
+    ForbiddenError: Problem(403, "Not allowed"),
+    CredentialNotFoundError: Problem(404, "No such credential"),
+    RateLimitedError: Problem(429, "Too many requests of this caller"),
+    CredentialRejectedError: Problem(502, "IMS refused the credential"),
+    BadUpstreamResponseError: Problem(502, "IMS gave a bad answer"),
+    CredentialMisconfiguredError: Problem(503, "The stored credential is misconfigured"),
+    CredentialStoreError: Problem(503, "The credential store is unavailable"),
+    ImsUnavailableError: Problem(503, "IMS is unavailable"),
+    IdentityUnavailableError: Problem(503, "The caller cannot be verified at the moment"),
+    OverloadedError: Problem(503, "The broker is overloaded"),
+}
+
+_UNEXPECTED = Problem(500, "Internal error")
+_UNEXPECTED_DETAIL = "Something unexpected happened. The request id finds it in the broker's log."
+
+
+def problem_of(error: BrokerError) -> Problem:
+    """The row for `error`: its class' own, or that of the nearest base."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            return PROBLEMS[kind]
+    return _UNEXPECTED
+
+
+def retry_after_of(error: BrokerError) -> int | None:
+    """Whole seconds for ``Retry-After``, rounded up, or None where waiting does not help."""
+    seconds = getattr(error, "retry_after", None)
+    return None if seconds is None else max(1, math.ceil(seconds))
+
+
+def problem_response(error: BrokerError, request_id: str) -> Response:
+    """`error` as ``application/problem+json`` with all its headers."""
+    problem = problem_of(error)
+    headers: dict[str, str] = {}
+    if problem.status == 401:
+        headers["www-authenticate"] = CHALLENGE
+    retry_after = retry_after_of(error)
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after)
+    code, detail = error.code, error.detail
+    return problem_body(problem, code, detail, request_id, retryable=error.retryable, headers=headers)
+
+
+def unexpected_response(request_id: str) -> Response:
+    """The constant answer to an error that nobody expected; nothing of the error is in it."""
+    return problem_body(_UNEXPECTED, BrokerError.code, _UNEXPECTED_DETAIL, request_id)
+
+
+def problem_body(
+    problem: Problem,
+    code: str,
+    detail: str,
+    request_id: str,
+    *,
+    retryable: bool = False,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """A problem document; never stored by anybody on the way."""
+    document = {
+        "type": f"urn:ims-token-broker:problem:{code}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        "retryable": retryable,
+    }
+    body = json.dumps(document, separators=(",", ":")).encode()
+    return Response(body, problem.status, headers={**NO_STORE, **(headers or {})}, media_type=PROBLEM_JSON)

@@ -1,0 +1,200 @@
+"""The composition root: the only place that names both a port's user and its adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from app import __version__
+from app.adapters.audit_log import AuditLog
+from app.adapters.certificates import certificate_not_after
+from app.adapters.directory import DirectoryCredentialStore
+from app.adapters.ims import HttpTokenExchanger, ims_client
+from app.adapters.jose_signer import JoseAssertionSigner
+from app.adapters.json_logs import LogSink
+from app.adapters.jwt_verifier import JwtCallerVerifier
+from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
+from app.adapters.policy_file import PolicyFile
+from app.adapters.prometheus import PrometheusSink
+from app.adapters.redis import KeyRing, RedisClient, RedisLease, RedisTokenCache
+from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
+from app.api.app import Services
+from app.api.health import Readiness
+from app.domain.credential import JwtCredential
+from app.domain.errors import CredentialMisconfiguredError
+from app.domain.events import Event
+from app.ports import AssertionSigner, CredentialStore, EventSink, Lease, TokenCache
+from app.service.epochs import Epochs
+from app.service.fleet import Fleet
+from app.service.memory import TokenMemory
+from app.service.mint import Minter
+from app.service.purges import listen_for_purges
+from app.service.reload import PolicyInForce
+from app.service.status import StatusReader
+from app.service.supervisor import Supervisor
+from app.service.vend import TokenVendor
+from app.settings import Settings
+
+LANDING_SECONDS = 12.0
+"""How long running exchanges may go on when the process ends: their result is stored, their lease given back."""
+
+
+class EventStream:
+    """Tells every listener of every event. A listener that fails hurts neither the others nor the request."""
+
+    def __init__(self) -> None:
+        self._listeners: tuple[EventSink, ...] = ()
+
+    def add(self, listener: EventSink) -> None:
+        """Tell `listener` from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    def emit(self, event: Event) -> None:
+        """Tell all listeners."""
+        for listener in self._listeners:
+            try:
+                listener.emit(event)
+            except Exception as error:  # noqa: BLE001  # an event is never worth a request
+                logging.getLogger(__name__).error("listener failed", extra={"error": type(error).__name__})
+
+
+class NoTransitSigner:
+    """Stands where there is no Vault: a credential with a transit key cannot be used with the directory store."""
+
+    async def sign(self, credential: JwtCredential, claims: object) -> str:  # noqa: ARG002  # the port's signature
+        """Refuse."""
+        raise CredentialMisconfiguredError("transit_key", "needs the vault store")
+
+
+@dataclass(frozen=True, slots=True)
+class _Vaults:
+    """Where credentials come from, and who signs with keys that stay there."""
+
+    store: CredentialStore
+    transit_signer: AssertionSigner
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[Services]:
+    """The whole broker, running, for as long as the context lasts.
+
+    Raises:
+        PolicyError: The policy is missing or bad.
+        KeyRingError: The key ring is bad.
+        OSError: A file that a setting names cannot be read or written.
+
+    """
+    clock = time.time
+    async with AsyncExitStack() as stack:
+        sink = EventStream()
+        memory = TokenMemory()
+        audit = AuditLog(settings.audit_file)
+        stack.push_async_callback(audit.aclose)
+        audit.start()
+        metrics = PrometheusSink(CollectorRegistry(), clock, __version__)
+        metrics.watch_tokens(lambda: memory.states(clock()))
+        metrics.watch_audit(lambda: audit.dropped)
+        for listener in (metrics, audit, LogSink()):
+            sink.add(listener)
+
+        verifier = JwtCallerVerifier(clock, sink)
+        stack.push_async_callback(verifier.aclose)
+        source = PolicyFile(settings.policy_file)
+        stack.push_async_callback(source.aclose)
+        policy = PolicyInForce(source, verifier, sink, clock)
+        await policy.load()
+
+        vaults = await _vaults(settings, stack, sink)
+        cache, lease = await _cache(settings, stack, sink)
+        minter = _minter(settings, stack, vaults, sink)
+        epochs = Epochs()
+        fleet = Fleet(cache, lease, minter, epochs, sink, clock)
+        vendor = TokenVendor(memory, fleet, cache, epochs, sink, clock)
+        stack.push_async_callback(vendor.aclose, LANDING_SECONDS)
+
+        tasks = Supervisor(sink)
+        stack.push_async_callback(tasks.aclose)
+        tasks.start("policy-reload", policy.watch)
+        tasks.start("purge-listener", _purge_listener(cache, vendor))
+        yield Services(
+            policy=policy,
+            verifier=verifier,
+            vendor=vendor,
+            status=StatusReader(vaults.store, cache, vendor, certificate_not_after, clock),
+            sink=sink,
+            clock=clock,
+            render_metrics=metrics.render,
+            readiness=Readiness(),
+            public_url=settings.public_url,
+        )
+
+
+def _purge_listener(cache: TokenCache, vendor: TokenVendor) -> Callable[[], Awaitable[None]]:
+    return lambda: listen_for_purges(cache, vendor)
+
+
+async def _vaults(settings: Settings, stack: AsyncExitStack, sink: EventSink) -> _Vaults:
+    allowed = settings.allowed_ims_base_urls
+    if settings.credential_store == "directory":
+        assert settings.credential_dir is not None  # noqa: S101  # the settings saw to it
+        directory = DirectoryCredentialStore(settings.credential_dir, allowed)
+        stack.push_async_callback(directory.aclose)
+        return _Vaults(directory, NoTransitSigner())
+    session = VaultSession(_vault_config(settings), sink)
+    stack.push_async_callback(session.aclose)
+    session.start()
+    store = VaultCredentialStore(session, settings.vault_mount, settings.vault_prefix, allowed)
+    return _Vaults(store, VaultTransitSigner(session, settings.vault_transit_mount))
+
+
+def _vault_config(settings: Settings) -> VaultConfig:
+    assert settings.vault_addr is not None  # noqa: S101  # the settings saw to it
+    token, secret_id = settings.vault_token, settings.vault_secret_id
+    return VaultConfig(
+        addr=settings.vault_addr,
+        auth=settings.vault_auth,
+        token=None if token is None else token.get_secret_value(),
+        token_file=settings.vault_token_file,
+        role_id=settings.vault_role_id,
+        secret_id=None if secret_id is None else secret_id.get_secret_value(),
+        role=settings.vault_role,
+        kubernetes_token_file=settings.vault_kubernetes_token_file,
+        auth_mount=settings.vault_auth_mount,
+        cacert=settings.vault_cacert,
+        namespace=settings.vault_namespace,
+    )
+
+
+async def _cache(settings: Settings, stack: AsyncExitStack, sink: EventSink) -> tuple[TokenCache, Lease]:
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        return MemoryTokenCache(time.time), MemoryLease(time.monotonic)
+    assert settings.cache_keys_file is not None  # noqa: S101  # the settings saw to it
+    key_ring = await asyncio.to_thread(_read_key_ring, settings.cache_keys_file)
+    cacert = None if settings.redis_cacert is None else str(settings.redis_cacert)
+    client = RedisClient(url, sink, cacert)
+    stack.push_async_callback(client.aclose)
+    prefix = settings.redis_prefix
+    return RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix)
+
+
+def _read_key_ring(path: Path) -> KeyRing:
+    return KeyRing.parse(path.read_bytes())
+
+
+def _minter(settings: Settings, stack: AsyncExitStack, vaults: _Vaults, sink: EventSink) -> Minter:
+    verify = None if settings.ims_cacert is None else ssl.create_default_context(cafile=settings.ims_cacert)
+    client = ims_client(verify)
+    stack.push_async_callback(client.aclose)
+    key_signer = JoseAssertionSigner()
+    stack.callback(key_signer.close)
+    exchanger = HttpTokenExchanger(client, time.time, sink)
+    return Minter(vaults.store, key_signer, vaults.transit_signer, exchanger, certificate_not_after, sink, time.time)

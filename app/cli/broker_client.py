@@ -1,0 +1,167 @@
+"""The command line as a client of a running broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from app.cli.failure import USAGE, CommandError
+
+if TYPE_CHECKING:
+    import httpx2
+
+API_KEY_VARIABLE = "ITB_API_KEY"
+TIMEOUT = 20.0
+"""Seconds. The broker itself answers within 15."""
+
+MAX_ANSWER_BYTES = 64 * 1024
+MAX_KEY_BYTES = 16 * 1024
+
+_VISIBLE = re.compile(r"[!-~]+")
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+
+def read_api_key(file: Path | None) -> str:
+    """The caller's own credential: from `file`, else from the environment. A JWT will do as well.
+
+    Raises:
+        CommandError: There is none, or it cannot be read or be sent in a header.
+
+    """
+    if file is None:
+        # A client's variable, not one of the broker's settings.
+        text, place = os.environ.get(API_KEY_VARIABLE, ""), API_KEY_VARIABLE  # noqa: TID251  # see above
+    else:
+        text, place = _content(file), str(file)
+    key = text.strip()
+    if not key and file is None:
+        raise CommandError(f"No API key: set {API_KEY_VARIABLE} or give --api-key-file FILE.", USAGE)
+    if _VISIBLE.fullmatch(key) is None or len(key) > MAX_KEY_BYTES:
+        raise CommandError(f"{place} does not hold an API key.", USAGE)
+    return key
+
+
+def _content(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_KEY_BYTES + 1).decode("ascii", errors="replace")
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}.", USAGE) from None
+
+
+class Broker:
+    """A broker at a URL.
+
+    Args:
+        url: Its base URL.
+        api_key: The caller's credential.
+        ca_file: CA bundle for https instead of the system's.
+
+    Raises:
+        CommandError: The URL or the CA bundle cannot be used.
+
+    """
+
+    def __init__(self, url: str, api_key: str, ca_file: Path | None = None) -> None:
+        self._base_url = _base_url(url)
+        self._api_key = api_key
+        try:
+            self._tls = ssl.create_default_context(cafile=ca_file)
+        except OSError:
+            raise CommandError(f"{ca_file} cannot be read as a CA bundle.", USAGE) from None
+
+    def token(self, query: Mapping[str, str]) -> Mapping[str, object]:
+        """The answer of ``GET /token``, which has an ``access_token``.
+
+        Raises:
+            CommandError: The broker cannot be reached, refuses, or answers nonsense.
+
+        """
+        import httpx2
+
+        try:
+            status, header_id, body = asyncio.run(self._get(f"{self._base_url}/token", query))
+        except (TimeoutError, httpx2.TimeoutException):
+            raise CommandError(f"The broker at {self._base_url} does not answer in time.") from None
+        except httpx2.HTTPError as error:
+            raise CommandError(f"The broker at {self._base_url} cannot be reached: {_reason(error)}.") from None
+        answer = _document(body)
+        if status != 200:
+            raise CommandError(_refusal(status, answer, header_id))
+        token = answer.get("access_token")
+        if not isinstance(token, str) or _VISIBLE.fullmatch(token) is None:
+            raise CommandError(f"What answers at {self._base_url} is not a broker: its answer has no access_token.")
+        return answer
+
+    async def _get(self, url: str, query: Mapping[str, str]) -> tuple[int, str, bytes]:
+        """Status, request id and body of an answer; the body is cut off when it is too long to be one."""
+        import httpx2
+
+        headers = {"Authorization": f"Bearer {self._api_key}", "Accept": "application/json"}
+        body = bytearray()
+        # No proxy of the environment: it would be handed the API key.
+        async with (
+            asyncio.timeout(TIMEOUT),
+            httpx2.AsyncClient(verify=self._tls, trust_env=False, timeout=TIMEOUT) as client,
+            client.stream("GET", url, params=dict(query), headers=headers) as response,
+        ):
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES:
+                    break
+            return response.status_code, response.headers.get("x-request-id", ""), bytes(body)
+
+
+def _base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    if not usable or parts.username or parts.password or parts.query or parts.fragment:
+        raise CommandError("--url must be like http://127.0.0.1:8080, without user, query or fragment.", USAGE)
+    return text.rstrip("/")
+
+
+def _reason(error: httpx2.HTTPError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "its TLS certificate is not trusted or TLS fails"
+        if isinstance(cause, socket.gaierror):
+            return "its host name is not known"
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno).lower()
+        cause = cause.__cause__ or cause.__context__
+    return "the connection failed"
+
+
+def _document(body: bytes) -> Mapping[str, object]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    return document if isinstance(document, dict) else {}
+
+
+def _refusal(status: int, problem: Mapping[str, object], header_id: str) -> str:
+    detail = problem.get("detail")
+    if not isinstance(detail, str):
+        detail = "The broker gave no reason."
+    request_id = problem.get("request_id") or header_id or "unknown"
+    known_as = f"{problem.get('code') or 'error'}, request id {request_id}"
+    return f"{_plain(detail, 500)} ({status} {_plain(known_as, 200)})"
+
+
+def _plain(text: str, longest: int) -> str:
+    """`text` without what could steer a terminal: anything may listen where a broker was expected."""
+    return _UNPRINTABLE.sub(" ", text)[:longest]

@@ -1,0 +1,85 @@
+"""``caller``: new callers of the broker."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from typing import Annotated
+
+import typer
+
+from app.cli.failure import USAGE, CommandError
+
+EXAMPLE_ORG = "0123456789ABCDEF01234567@AdobeOrg"
+
+app = typer.Typer(name="caller", help="Callers: the internal services that ask for tokens.", rich_markup_mode=None)
+
+
+@app.callback()
+def _caller() -> None:
+    """Keep ``create`` a subcommand while it is the only one."""
+
+
+@app.command("create")
+def create(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What audit log and metrics shall call it.", show_default=False)
+    ],
+    orgs: Annotated[
+        list[str] | None,
+        typer.Option("--org", metavar="ORG", help='An IMS org it may have tokens of; repeatable; or "*" for all.'),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+) -> None:
+    """Make an API key, shown only this once, and the policy lines that admit its bearer."""
+    from app.domain.api_key import SECRET_BYTES, api_key_sha256, new_api_key
+
+    # Checked first, for the key's id is made of the name.
+    policy_lines(name, "0" * 64, orgs)
+    api_key = new_api_key(key_id(name), secrets.token_bytes(SECRET_BYTES))
+    digest = api_key_sha256(api_key)
+    lines = policy_lines(name, digest, orgs)
+    if as_json:
+        typer.echo(json.dumps({"name": name, "api_key": api_key, "api_key_sha256": digest, "policy": lines}))
+        return
+    typer.echo(f"API key of {name}. It is shown only now: hand it to the caller, keep no copy.\n\n{api_key}\n")
+    typer.echo(f"Paste this below `callers:` in the policy file:\n\n{lines}", nl=False)
+    if not orgs:
+        typer.echo(f"\n{EXAMPLE_ORG} is an example: name the caller's own orgs.")
+
+
+def key_id(name: str) -> str:
+    """The id of a caller's API key, by which people recognise it: the letters and digits of its name."""
+    return re.sub(r"[^A-Za-z0-9]", "", name)[:32]
+
+
+def policy_lines(name: str, digest: str, orgs: list[str] | None) -> str:
+    """The item for the policy's ``callers`` list, indented as such.
+
+    Args:
+        name: The caller's name.
+        digest: Hex SHA-256 of its API key.
+        orgs: The orgs it may have tokens of; none: an example that admits to nothing real.
+
+    Raises:
+        CommandError: The name or an org is malformed.
+
+    """
+    from app.adapters.policy_file import decode_policy
+    from app.domain.errors import PolicyError
+    from app.domain.policy_document import parse_policy
+
+    listed = ", ".join(json.dumps(org) for org in orgs or [EXAMPLE_ORG])
+    lines = (
+        f"  - name: {json.dumps(name)}\n"
+        f'    match: {{api_key_sha256: ["{digest}"]}}\n'
+        f"    allow:\n"
+        f"      - orgs: [{listed}]\n"
+    )
+    try:
+        parse_policy(decode_policy(f"version: 1\ncallers:\n{lines}".encode(errors="replace")), "")
+    except PolicyError as error:
+        place = "--org" if ".orgs" in error.place else "NAME"
+        raise CommandError(f"{place}: {error.expected}.", USAGE) from None
+    return lines

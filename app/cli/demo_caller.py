@@ -1,0 +1,73 @@
+"""The one caller of ``dev``: its API key in a file, and the policy that admits it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from app.adapters.policy_file import read_policy
+from app.cli.failure import USAGE, CommandError
+from app.cli.new_file import write_new_file
+from app.domain.api_key import SECRET_BYTES, api_key_sha256, new_api_key, parse_api_key
+from app.domain.errors import PolicyError, UnauthenticatedError
+
+CALLER = "demo"
+
+
+def demo_api_key(key_file: Path, policy_file: Path, orgs: Iterable[str]) -> str:
+    """The demo caller's API key, which the policy knows.
+
+    Both files are made where they are missing. A policy from an earlier run is kept as it is, so that it can be
+    played with.
+
+    Raises:
+        CommandError: The files of an earlier run do not fit each other, or cannot be read or written.
+
+    """
+    api_key = _existing(key_file)
+    if api_key is None:
+        api_key = _new_key(key_file)
+    try:
+        if not policy_file.exists():
+            write_new_file(policy_file, _policy(api_key, orgs))
+        policy = read_policy(policy_file)
+        name = policy.caller(parse_api_key(api_key.encode())).name
+    except PolicyError as error:
+        raise CommandError(f"{policy_file}: {error}.", USAGE) from None
+    except UnauthenticatedError:
+        name = ""
+    if name != CALLER:
+        raise CommandError(
+            f"{policy_file} has no caller {CALLER} with the API key of {key_file}; remove both to have new ones.", USAGE
+        )
+    return api_key
+
+
+def _existing(key_file: Path) -> str | None:
+    try:
+        return key_file.read_text("ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CommandError(f"{key_file} cannot be read: {error.strerror}.", USAGE) from None
+
+
+def _new_key(key_file: Path) -> str:
+    api_key = new_api_key("dev", secrets.token_bytes(SECRET_BYTES))
+    write_new_file(key_file, f"{api_key}\n")
+    return api_key
+
+
+def _policy(api_key: str, orgs: Iterable[str]) -> str:
+    return (
+        "# Change this file while the broker runs: it takes changes over within 5 seconds.\n"
+        "version: 1\n"
+        "callers:\n"
+        f"  - name: {CALLER}\n"
+        f'    match: {{api_key_sha256: ["{api_key_sha256(api_key)}"]}}\n'
+        "    allow:\n"
+        f"      - orgs: {json.dumps(list(orgs))}\n"
+        "        actions: [vend, report, purge, status]\n"
+    )

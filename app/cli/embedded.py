@@ -1,0 +1,148 @@
+"""What ``dev`` runs: a sandbox and a broker in one event loop, on files below one folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+import uvloop
+
+from app import main
+from app.adapters.json_logs import configure_logging
+from app.bootstrap import assembled
+from app.cli.curl_lines import curl_lines
+from app.cli.demo_caller import CALLER, demo_api_key
+from app.cli.demo_tenants import JWT_ORG, OAUTH_ORG, ORGS, demo_tenants
+from app.cli.local_ims import free_socket, served
+from app.cli.serve import start_error, url_of
+from app.cli.signals import Ending
+from app.sandbox import Sandbox, create_sandbox
+from app.settings import Settings, read_settings
+
+HOST = "127.0.0.1"
+LOG_LEVEL = "WARNING"
+"""The terminal is for the curl lines; every request is in the audit log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the two servers listen; 0 for a free port."""
+
+    broker: int = 0
+    sandbox: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is to be told of a run.
+
+    Args:
+        broker: The broker's base URL.
+        sandbox: The sandbox' base URL.
+        api_key: The demo caller's key.
+        files: Where the files are, for a person.
+
+    """
+
+    broker: str
+    sandbox: str
+    api_key: str
+    files: str
+
+
+def run_embedded(folder: Path, ports: Ports, ending: Ending, *, as_json: bool, is_kept: bool) -> None:
+    """Run until a signal ends it.
+
+    Args:
+        folder: Where everything is written, and found again.
+        ports: Where to listen.
+        ending: Tells when to end.
+        as_json: Describe what runs for programs instead of for people.
+        is_kept: Whether the folder outlives the run.
+
+    Raises:
+        CommandError: A port cannot be had, or the folder's files cannot be used.
+        KeyboardInterrupt: A signal came before all was up.
+
+    """
+    credentials = folder / "credentials"
+    credentials.mkdir(mode=0o700, exist_ok=True)
+    api_key = demo_api_key(folder / "api-key", folder / "policy.yaml", ORGS)
+    with closing(free_socket(HOST, ports.sandbox)) as sandbox_sock, closing(free_socket(HOST, ports.broker)) as sock:
+        sandbox_url, broker_url = (url_of(*taken.getsockname()[:2]) for taken in (sandbox_sock, sock))
+        tenants = demo_tenants(credentials, sandbox_url)
+        sandbox = create_sandbox([tenant.client for tenant in tenants], base_url=sandbox_url)
+        settings = demo_settings(folder, sandbox_url)
+        configure_logging(settings.log_level)
+        shown = _as_json if as_json else _as_text
+        text = shown(
+            Running(broker_url, sandbox_url, api_key, f"{folder}{'' if is_kept else '  (removed at the end)'}")
+        )
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_serve_both(sandbox, sandbox_sock, settings, sock, ending, text))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        except (OSError, ValueError) as error:
+            raise start_error(settings, error) from None
+
+
+def _as_json(running: Running) -> str:
+    known = {"broker": running.broker, "sandbox": running.sandbox, "api_key": running.api_key, "orgs": list(ORGS)}
+    return json.dumps({**known, "curl": {name: line for name, (_, line) in _lines(running).items()}})
+
+
+def _as_text(running: Running) -> str:
+    facts = (
+        f"broker     {running.broker}\n"
+        f"sandbox    {running.sandbox}  (plays Adobe IMS and one Adobe API)\n"
+        f"caller     {CALLER}, with the API key {running.api_key}\n"
+        f"files      {running.files}\n"
+    )
+    blocks = (f"# {heading}\n{line}\n" for heading, line in _lines(running).values())
+    return "\n".join((facts, *blocks, "Ctrl-C ends everything."))
+
+
+def _lines(running: Running) -> Mapping[str, tuple[str, str]]:
+    return curl_lines(running.broker, running.sandbox, running.api_key, CALLER, JWT_ORG, OAUTH_ORG)
+
+
+def demo_settings(folder: Path, sandbox_url: str) -> Settings:
+    """The broker's settings; the BROKER_ variables of the environment have no say."""
+    return read_settings(
+        {
+            "BROKER_HOST": HOST,
+            "BROKER_POLICY_FILE": str(folder / "policy.yaml"),
+            "BROKER_CREDENTIAL_STORE": "directory",
+            "BROKER_CREDENTIAL_DIR": str(folder / "credentials"),
+            "BROKER_IMS_BASE_URLS": sandbox_url,
+            "BROKER_AUDIT_FILE": str(folder / "audit.log"),
+            "BROKER_LOG_LEVEL": LOG_LEVEL,
+        }
+    )
+
+
+async def _serve_both(
+    sandbox: Sandbox, sandbox_sock: socket.socket, settings: Settings, sock: socket.socket, ending: Ending, text: str
+) -> None:
+    """Serve until `ending`. The sandbox outlives the broker, so that no exchange is torn."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101  # a coroutine that runs is in a task
+    ending.calls(lambda: loop.call_soon_threadsafe(task.cancel))
+    async with served(sandbox, sandbox_sock), assembled(settings) as services:
+        server = main.create_server(main.create_app(services))
+
+        def end() -> None:
+            services.readiness.ready = False
+            server.should_exit = True
+
+        ending.calls(end)
+        services.readiness.ready = True
+        typer.echo(text)
+        await server.serve(sockets=[sock])

@@ -1,0 +1,72 @@
+"""How a command ends badly: with one sentence on standard error and an exit code, never with a traceback."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+from typing_extensions import override
+
+FAILED = 1
+"""Exit code: the command was understood, but what it asked for did not succeed."""
+
+USAGE = 2
+"""Exit code: the command line, a setting or a file given to it is wrong."""
+
+
+class CommandError(TyperException):
+    """A command cannot do what it was told.
+
+    Args:
+        sentence: What is wrong, for a person. Never contains a secret.
+        exit_code: `FAILED` or `USAGE`.
+
+    """
+
+    def __init__(self, sentence: str, exit_code: int = FAILED) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+class Program(TyperGroup):
+    """The outermost command, which turns every way to fail into one sentence."""
+
+    @override
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line and leave the process with its exit code."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+        except TyperException as error:
+            # The exit codes of usage errors are on a class that Typer keeps to itself.
+            _leave(_sentence(error), getattr(error, "exit_code", FAILED))
+        except typer.Abort:
+            _leave("Aborted.", FAILED)
+        except Exception as error:  # noqa: BLE001  # the last resort: a traceback may quote a secret
+            _leave(f"Internal error: {type(error).__name__} at {_place(error)}. Please report it.", FAILED)
+        else:
+            sys.exit(code)
+
+
+def _sentence(error: TyperException) -> str:
+    message = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return message
+    return f"{message.rstrip('.?')}. Try '{context.command_path} --help'."
+
+
+def _place(error: Exception) -> str:
+    """File and line where `error` was raised; its text is left out on purpose."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
+def _leave(sentence: str, code: int) -> None:
+    typer.echo(f"Error: {sentence}", err=True)
+    sys.exit(code)

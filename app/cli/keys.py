@@ -1,0 +1,43 @@
+"""``keys``: the key ring that seals cached tokens in Redis."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.new_file import write_new_file
+
+app = typer.Typer(name="keys", help="Keys that seal the cached tokens in Redis.", rich_markup_mode=None)
+
+
+@app.callback()
+def _keys() -> None:
+    """Keep ``create`` a subcommand while it is the only one."""
+
+
+@app.command("create")
+def create(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where to write it, with mode 0600. Default: standard output.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With FILE: say what was written as JSON.")] = False,
+) -> None:
+    """Make a key ring for BROKER_CACHE_KEYS_FILE. An existing file is never overwritten."""
+    from app.adapters.redis.key_ring import new_key_ring
+
+    key_id = f"k{secrets.token_hex(4)}"
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    ring = new_key_ring(secrets.token_bytes, key_id, created)
+    if file is None or str(file) == "-":
+        typer.echo(ring, nl=False)
+        return
+    write_new_file(file, ring)
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "id": key_id, "created": created}))
+    else:
+        typer.echo(f"Wrote {file} with one new key. Set BROKER_CACHE_KEYS_FILE to it, the same file for all replicas.")

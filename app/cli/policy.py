@@ -1,0 +1,46 @@
+"""``policy``: look at a policy file before the broker does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.failure import FAILED, CommandError
+
+app = typer.Typer(name="policy", help="The policy file: who may have which token.", rich_markup_mode=None)
+
+
+@app.callback()
+def _policy() -> None:
+    """Keep ``check`` a subcommand while it is the only one."""
+
+
+@app.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy (YAML).", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+) -> None:
+    """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not."""
+    from app.adapters.policy_file import read_policy
+    from app.domain.errors import PolicyError
+
+    try:
+        policy = read_policy(file)
+    except PolicyError as error:
+        if as_json:
+            typer.echo(json.dumps({"valid": False, "place": error.place, "expected": error.expected}))
+            raise typer.Exit(FAILED) from None
+        raise CommandError(f"{file}: {error}.") from None
+    callers, issuers = len(policy.callers), len(policy.issuers)
+    if as_json:
+        typer.echo(json.dumps({"valid": True, "callers": callers, "issuers": issuers, "version": policy.version}))
+    else:
+        counts = f"{_counted(callers, 'caller')}, {_counted(issuers, 'issuer')}"
+        typer.echo(f"{file}: valid: {counts}, version {policy.version}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,48 @@
+"""The tree of commands. What is heavy is imported inside a command, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app import __version__
+from app.cli import caller, cert, dev, keys, policy, sandbox, serve, token
+from app.cli.failure import USAGE, Program
+
+HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
+
+app = typer.Typer(
+    cls=Program,
+    help="Hands short-lived Adobe IMS access tokens to internal services, for many IMS organisations at once.",
+    epilog="Begin with: ims-token-broker dev",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=HELP_OPTIONS,
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ims-token-broker {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(USAGE)
+
+
+app.command("serve")(serve.serve)
+app.command("dev")(dev.dev)
+app.command("sandbox")(sandbox.sandbox)
+for group in (token.app, caller.app, policy.app, keys.app, cert.app):
+    app.add_typer(group)

@@ -1,0 +1,115 @@
+"""``serve``: the broker itself, as it runs in production."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from app.cli.failure import USAGE, CommandError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+
+def serve() -> None:
+    """Run the broker, as the BROKER_ variables say.
+
+    Ends cleanly at SIGTERM or Ctrl-C. The audit log goes to standard output unless BROKER_AUDIT_FILE is set;
+    everything else to standard error. The README has a table of all variables.
+    """
+    from app.settings import SettingsError, read_settings
+
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        raise CommandError(f"{str(error).rstrip('.')}.", USAGE) from None
+    check_settings(settings)
+
+    import uvloop
+
+    from app import main
+    from app.adapters.json_logs import configure_logging
+
+    configure_logging(settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main.serve(settings, _say_started))
+    except (OSError, ValueError) as error:
+        raise start_error(settings, error) from None
+
+
+def _say_started(host: str, port: int) -> None:
+    typer.echo(f"listening on {url_of(host, port)}", err=True)
+
+
+def url_of(host: str, port: int) -> str:
+    """The URL of an address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def check_settings(settings: Settings) -> None:
+    """Find early what would otherwise fail late, or without its variable's name.
+
+    Raises:
+        CommandError: A CA bundle, the Redis URL or the key ring cannot be used.
+
+    """
+    from app.adapters.redis.client import parse_address
+    from app.adapters.redis.key_ring import KeyRingError, load_key_ring
+
+    for name in ("vault_cacert", "redis_cacert", "ims_cacert"):
+        file: Path | None = getattr(settings, name)
+        try:
+            if file is not None:
+                ssl.create_default_context(cafile=file)
+        except OSError:
+            raise CommandError(f"{_variable(name)}: cannot be read as a CA bundle (PEM).", USAGE) from None
+    redis_url = settings.redis_url.get_secret_value()
+    if not redis_url or settings.cache_keys_file is None:
+        return
+    try:
+        parse_address(redis_url)
+        load_key_ring(settings.cache_keys_file)
+    except KeyRingError as error:
+        raise CommandError(f"{_variable('cache_keys_file')}: {error}.", USAGE) from None
+    except ValueError as error:
+        raise CommandError(f"{_variable('redis_url')}: {error}", USAGE) from None
+
+
+def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
+    """What went wrong at the start as one sentence that names the variable; `error` itself where that is unknown."""
+    from app.domain.errors import PolicyError
+
+    match error:
+        case PolicyError():
+            sentence = f"{_variable('policy_file')}: {error}."
+        case socket.gaierror() | UnicodeError():
+            sentence = f"{_variable('host')}: must be an address of this machine."
+        case OSError(filename=str(filename)):
+            names = ", ".join(_named(settings, filename)) or filename
+            sentence = f"{names}: cannot be opened: {_reason(error)}."
+        case OSError():
+            sentence = f"Cannot listen on {settings.host} port {settings.port}: {_reason(error)}."
+        case _:
+            return error
+    return CommandError(sentence, USAGE)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or "unknown reason").lower()
+
+
+def _named(settings: Settings, filename: str) -> Iterator[str]:
+    for name, value in settings:
+        if isinstance(value, Path) and str(value) == filename:
+            yield _variable(name)
+
+
+def _variable(name: str) -> str:
+    return f"BROKER_{name.upper()}"

@@ -1,0 +1,62 @@
+"""``token``: ask a running broker for a token, as any caller would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.broker_client import Broker, read_api_key
+from app.cli.failure import USAGE, CommandError
+
+MAX_MIN_TTL = 43200
+
+app = typer.Typer(name="token", help="Tokens of a running broker.", rich_markup_mode=None)
+
+
+@app.callback()
+def _token() -> None:
+    """Keep ``get`` a subcommand while it is the only one."""
+
+
+@app.command("get")
+def get(
+    org: Annotated[str, typer.Argument(metavar="ORG", help="The IMS org id.", show_default=False)],
+    credential: Annotated[str, typer.Option(metavar="NAME", help="Which of the org's credentials.")] = "default",
+    scope: Annotated[
+        str | None, typer.Option(metavar="SCOPES", help="A subset of the scopes, separated by spaces or commas.")
+    ] = None,
+    min_ttl: Annotated[
+        int, typer.Option(metavar="SECONDS", min=0, max=MAX_MIN_TTL, help="Life that the token must have left.")
+    ] = 0,
+    url: Annotated[
+        str, typer.Option(envvar="ITB_URL", metavar="URL", help="Where the broker is.")
+    ] = "http://127.0.0.1:8080",
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", metavar="FILE", help="Your API key. Default: $ITB_API_KEY.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option("--ca-file", metavar="FILE", help="CA bundle for https. Default: the system's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the broker's whole answer.")] = False,
+    as_header: Annotated[bool, typer.Option("--header", help="Print an Authorization header.")] = False,
+) -> None:
+    """Print an access token and nothing else."""
+    from app.domain.errors import InvalidRequestError
+    from app.domain.names import parse_credential_name, parse_org
+
+    if as_json and as_header:
+        raise CommandError("Give either --json or --header.", USAGE)
+    try:
+        query = {"org": parse_org(org), "credential": parse_credential_name(credential)}
+    except InvalidRequestError as error:
+        raise CommandError(error.detail, USAGE) from None
+    if scope is not None:
+        query["scope"] = scope
+    answer = Broker(url, read_api_key(api_key_file), ca_file).token({**query, "min_ttl": str(min_ttl)})
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        typer.echo(f"{'Authorization: Bearer ' if as_header else ''}{answer['access_token']}")

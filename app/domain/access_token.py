@@ -1,0 +1,86 @@
+"""An access token of IMS with its true expiry, and the three states of its life."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from app.domain.names import Scope, TokenKey
+
+MAX_CLOCK_DIFFERENCE = 60.0
+"""Seconds by which replicas' clocks may differ (product section 9)."""
+
+_MARGIN_SHARE = 0.025
+
+
+class TokenState(StrEnum):
+    """Fresh: answer. Aging: answer, and refresh behind it. Expired: never answer."""
+
+    FRESH = "fresh"
+    AGING = "aging"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """A token that IMS issued for one `TokenKey`.
+
+    Args:
+        key: Tenant, credential and scopes it was minted for.
+        value: The token itself; never in a repr, a log or a metric.
+        client_id: The credential's client id; the ``x-api-key`` of an API call.
+        kind: Kind of the credential that minted it.
+        ims_base_url: Where it was minted.
+        scopes: What it carries, sorted.
+        generation: Version of the credential document it was minted with.
+        epoch: Purge counter of the credential when the minting began.
+        minted_at: Unix time in seconds.
+        expires_at: Unix time in seconds; the truth, without any margin.
+        refresh_at: Unix time in seconds, drawn once within 0.45 to 0.55 of the life.
+        sandbox: Default ``x-sandbox-name`` of the credential, if any.
+
+    """
+
+    key: TokenKey
+    value: str = field(repr=False)
+    client_id: str
+    kind: str
+    ims_base_url: str
+    scopes: tuple[Scope, ...]
+    generation: str
+    epoch: int
+    minted_at: float
+    expires_at: float
+    refresh_at: float
+    sandbox: str | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Lower-case hex SHA-256 of the token: how logs and reports name it."""
+        return hashlib.sha256(self.value.encode()).hexdigest()
+
+    @cached_property
+    def usable_until(self) -> float:
+        """Unix time after which it is never answered.
+
+        The margin before the true expiry is what a slow clock of another replica may be wrong by, but never
+        more than 2.5 % of the life, so that short-lived tokens are usable too.
+        """
+        return self.expires_at - min(MAX_CLOCK_DIFFERENCE, _MARGIN_SHARE * self.lifetime)
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds from minting to expiry."""
+        return self.expires_at - self.minted_at
+
+    def remaining(self, now: float) -> float:
+        """Seconds of life left at `now`; negative once expired."""
+        return self.expires_at - now
+
+    def state(self, now: float) -> TokenState:
+        """The state at `now` (Unix time in seconds)."""
+        if now >= self.usable_until:
+            return TokenState.EXPIRED
+        return TokenState.AGING if now >= self.refresh_at else TokenState.FRESH

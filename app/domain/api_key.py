@@ -1,0 +1,54 @@
+"""API keys of callers: ``itb_<id>_<secret>``. Only the SHA-256 of a key is ever stored."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from app.domain.caller import ApiKeyIdentity
+from app.domain.errors import UnauthenticatedError
+
+API_KEY_PREFIX = b"itb_"
+"""What tells an API key from a JWT, whose first byte is ``e`` (of ``{"``)."""
+
+SECRET_BYTES = 32
+"""Random bytes of a new key's secret: 256 bits cannot be guessed, so a plain SHA-256 may be stored."""
+
+_KEY = re.compile(rb"itb_[A-Za-z0-9]{1,32}_[A-Za-z0-9_-]{16,256}")
+_ID = re.compile(r"[A-Za-z0-9]{1,32}")
+
+
+def parse_api_key(unverified: bytes) -> ApiKeyIdentity:
+    """The identity that the bearer of `unverified` claims; the policy knows whether it is anybody's.
+
+    Raises:
+        UnauthenticatedError: Not of the form ``itb_<id>_<secret>``.
+
+    """
+    if _KEY.fullmatch(unverified) is None:
+        raise UnauthenticatedError
+    return ApiKeyIdentity(hashlib.sha256(unverified).digest())
+
+
+def api_key_sha256(api_key: str) -> str:
+    """The line for ``api_key_sha256`` of the policy: lower-case hex of the whole key's bytes (product section 4)."""
+    return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+def new_api_key(key_id: str, secret_bytes: bytes) -> str:
+    """Make an API key.
+
+    Args:
+        key_id: 1 to 32 letters or digits, by which people recognise the key; not a secret.
+        secret_bytes: 32 bytes of a cryptographic random source.
+
+    Raises:
+        ValueError: `key_id` has other characters, or `secret_bytes` another length.
+
+    """
+    if _ID.fullmatch(key_id) is None:
+        raise ValueError("An API key's id is 1 to 32 letters or digits.")
+    if len(secret_bytes) != SECRET_BYTES:
+        raise ValueError(f"An API key's secret is made of {SECRET_BYTES} random bytes.")
+    return f"itb_{key_id}_{base64.urlsafe_b64encode(secret_bytes).rstrip(b'=').decode()}"

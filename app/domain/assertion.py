@@ -1,0 +1,24 @@
+"""The claims of the JWT that a service account signs (RFC 7523; `ims.md` 1.3)."""
+
+from __future__ import annotations
+
+from app.domain.credential import JwtCredential
+from app.domain.names import Scope
+
+ASSERTION_LIFETIME = 300
+"""Seconds. Adobe's own libraries use 180 to 300; a longer life gains nothing, for each exchange signs anew."""
+
+
+def assertion_claims(credential: JwtCredential, metascopes: tuple[Scope, ...], now: float) -> dict[str, object]:
+    """The claims exactly as IMS wants them: one ``aud``, integer ``exp``, and one ``true`` claim per metascope.
+
+    No ``iat``: IMS does not ask for it, and a clock slightly ahead of Adobe's would make it a reason to refuse.
+    """
+    host = credential.ims_base_url
+    return {
+        "exp": int(now) + ASSERTION_LIFETIME,
+        "iss": credential.ref.org,
+        "sub": credential.technical_account_id,
+        "aud": f"{host}/c/{credential.client_id}",
+        **{f"{host}/s/{metascope}": True for metascope in metascopes},
+    }

@@ -1,0 +1,213 @@
+"""What happened, told once. Metrics and the audit log are two listeners of the same stream, so they cannot differ.
+
+No event holds a token, a key, a secret or raw input: a token is named by its SHA-256, an org by its parsed id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from app.domain.names import CredentialRef, TokenKey
+
+Tier = Literal["memory", "shared", "exchange"]
+"""Where a vended token came from: this replica's memory, the shared cache, or a new exchange."""
+
+VENDED = "vended"
+"""Outcome of a request that was granted and answered with a token."""
+
+DONE = "done"
+"""Outcome of a request that was granted and has no token to answer."""
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+class Decision:
+    """What was decided on a request. One object serves all requests decided alike, so listeners may remember it.
+
+    Args:
+        endpoint: The route, such as ``/token``.
+        action: ``vend``, ``report``, ``purge`` or ``status``.
+        outcome: ``vended``, ``done``, or the error's code.
+        caller: The caller's name, or None before authentication.
+        org: The parsed org id, or None.
+        credential: The credential's name, or None.
+        scope: The scopes of the token, separated by spaces, or None.
+        generation: The generation the token was minted with, or None.
+        token_sha256: SHA-256 of the token, or None.
+        tier: Where the token came from, or None.
+
+    """
+
+    endpoint: str
+    action: str
+    outcome: str
+    caller: str | None = None
+    org: str | None = None
+    credential: str | None = None
+    scope: str | None = None
+    generation: str | None = None
+    token_sha256: str | None = None
+    tier: Tier | None = None
+
+
+@dataclass(slots=True)
+class RequestDecided:
+    """A request left the broker.
+
+    Args:
+        at: Unix time in seconds.
+        request_id: The request's id, as answered.
+        decision: What was decided.
+
+    """
+
+    at: float
+    request_id: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeFinished:
+    """One call to IMS ended.
+
+    Args:
+        ref: Whose credential it was.
+        kind: The credential's kind.
+        outcome: ``issued``, or the error's code.
+        seconds: How long it took.
+        ims_error: IMS' own error code, where it gave one.
+        debug_id: IMS' ``X-Debug-Id``.
+
+    """
+
+    ref: CredentialRef
+    kind: str
+    outcome: str
+    seconds: float
+    ims_error: str | None = None
+    debug_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLookedUp:
+    """A tier of the cache was asked for a token on the long way.
+
+    Args:
+        tier: Which one.
+        outcome: ``hit``, ``miss``, or ``unavailable``.
+
+    """
+
+    tier: Literal["memory", "shared"]
+    outcome: Literal["hit", "miss", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRecordRefused:
+    """A record in the shared cache was not what its key says; it was treated as a miss.
+
+    Args:
+        key: The key it was found under.
+        reason: ``integrity`` (not sealed by us for this key), ``version``, or ``contradiction``.
+
+    """
+
+    key: TokenKey
+    reason: Literal["integrity", "version", "contradiction"]
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyCalled:
+    """An outside system was called.
+
+    Args:
+        dependency: ``redis``, ``vault``, ``ims`` or ``jwks``.
+        operation: What was asked of it, such as ``read``; a constant of the code.
+        outcome: ``ok`` or the error's code.
+        seconds: How long it took.
+
+    """
+
+    dependency: Literal["redis", "vault", "ims", "jwks"]
+    operation: str
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLoaded:
+    """A policy came into force at `at` (Unix time in seconds)."""
+
+    at: float
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRefused:
+    """A policy file was refused whole; the last good one stays. `reason` names the place in the file."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialPurged:
+    """The epoch of a credential rose: no token minted before will be served.
+
+    Args:
+        at: Unix time in seconds.
+        ref: Which credential.
+        epoch: The new epoch.
+        origin: ``local`` where this replica was asked, ``remote`` where another was.
+
+    """
+
+    at: float
+    ref: CredentialRef
+    epoch: int
+    origin: Literal["local", "remote"]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSeen:
+    """A credential with a certificate was read. `not_after` is Unix time in seconds."""
+
+    ref: CredentialRef
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFailed:
+    """A refresh behind an answer failed with `code`; the token that is still good goes on being served."""
+
+    ref: CredentialRef
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """A background task ended with an unexpected error and was restarted.
+
+    Args:
+        task: Its name.
+        error: The exception's type name; never its text.
+
+    """
+
+    task: str
+    error: str
+
+
+Event = (
+    RequestDecided
+    | ExchangeFinished
+    | CacheLookedUp
+    | CacheRecordRefused
+    | DependencyCalled
+    | PolicyLoaded
+    | PolicyRefused
+    | CredentialPurged
+    | CertificateSeen
+    | RefreshFailed
+    | TaskFailed
+)

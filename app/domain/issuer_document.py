@@ -1,0 +1,91 @@
+"""The ``issuers`` part of a policy: whose JWTs are believed, and where their keys are read."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from app.domain.caller import Issuer
+from app.domain.errors import PolicyError
+from app.domain.plain_document import Mapping, items_of, mapping_of, text_of
+
+MAX_ISSUERS = 100
+"""Each issuer is a background task and a connection."""
+
+_MAX_NAME = 256
+_MAX_PATH = 4096
+_FIELDS = frozenset({"issuer", "audience", "jwks_url", "jwks_file", "jwks_ca_file", "jwks_token_file"})
+# No backslash, which some URL parsers read as a slash.
+_URL_CHARACTERS = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,2048}")
+_HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|[0-9A-Fa-f:.]+")
+
+
+def parse_issuers(value: object) -> tuple[Issuer, ...]:
+    """Parse the list of issuers; it may be empty, where all callers use API keys.
+
+    Raises:
+        PolicyError: As `parse_policy`.
+
+    """
+    if value == []:
+        return ()
+    issuers: dict[str, Issuer] = {}
+    for place, item in items_of(value, "issuers"):
+        issuer = _issuer(item, place)
+        if issuer.issuer in issuers:
+            raise PolicyError(f"{place}.issuer", "is an earlier issuer")
+        issuers[issuer.issuer] = issuer
+    if len(issuers) > MAX_ISSUERS:
+        raise PolicyError("issuers", f"must be at most {MAX_ISSUERS}")
+    return tuple(issuers.values())
+
+
+def _issuer(value: object, place: str) -> Issuer:
+    fields = mapping_of(value, place, _FIELDS, required=("issuer", "audience"))
+    if ("jwks_url" in fields) == ("jwks_file" in fields):
+        raise PolicyError(place, "must have either jwks_url or jwks_file")
+    if "jwks_url" not in fields and ("jwks_ca_file" in fields or "jwks_token_file" in fields):
+        raise PolicyError(place, "must have jwks_ca_file and jwks_token_file only beside jwks_url")
+    return Issuer(
+        issuer=text_of(fields["issuer"], f"{place}.issuer", _MAX_NAME),
+        audience=text_of(fields["audience"], f"{place}.audience", _MAX_NAME),
+        jwks_url=_jwks_url(fields["jwks_url"], f"{place}.jwks_url") if "jwks_url" in fields else None,
+        jwks_file=_path(fields, "jwks_file", place),
+        jwks_ca_file=_path(fields, "jwks_ca_file", place),
+        jwks_token_file=_path(fields, "jwks_token_file", place),
+    )
+
+
+def _path(fields: Mapping, name: str, place: str) -> str | None:
+    return text_of(fields[name], f"{place}.{name}", _MAX_PATH) if name in fields else None
+
+
+def _jwks_url(value: object, place: str) -> str:
+    if not isinstance(value, str) or not _is_trustworthy_url(value):
+        raise PolicyError(
+            place, "must be an https URL without user or fragment; plain http only for localhost or a loopback address"
+        )
+    return value
+
+
+def _is_trustworthy_url(url: str) -> bool:
+    if _URL_CHARACTERS.fullmatch(url) is None:
+        return False
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError:
+        return False
+    if "@" in parts.netloc or "#" in url or port == 0 or _HOST.fullmatch(host) is None:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,142 @@
+"""The names a caller can send, each parsed into a type before it may become part of a path, a key or a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NewType
+
+from typing_extensions import override
+
+from app.domain.errors import InvalidRequestError, InvalidScopeError
+
+OrgId = NewType("OrgId", str)
+"""An IMS organisation id: 24 alphanumerics and ``@AdobeOrg`` (Experience League, ``orgid``)."""
+
+CredentialName = NewType("CredentialName", str)
+"""The short name of one of a tenant's credentials."""
+
+Scope = NewType("Scope", str)
+"""One scope or metascope: a scope-token of RFC 6749 section 3.3 without the comma, which separates at IMS."""
+
+DEFAULT_CREDENTIAL = CredentialName("default")
+MAX_SCOPES = 64
+
+_ORG = re.compile(r"[A-Za-z0-9]{24}@AdobeOrg")
+_CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_SCOPE = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,200}")
+_SEPARATORS = re.compile(r"[ ,]+")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CredentialRef:
+    """Which credential of which tenant."""
+
+    org: OrgId
+    name: CredentialName = DEFAULT_CREDENTIAL
+
+
+def parse_org(unverified: str) -> OrgId:
+    """Parse an IMS org id.
+
+    Raises:
+        InvalidRequestError: Not 24 alphanumerics followed by ``@AdobeOrg``.
+
+    """
+    if _ORG.fullmatch(unverified) is None:
+        raise InvalidRequestError("org must be an IMS org id: 24 letters or digits, then @AdobeOrg.")
+    return OrgId(unverified)
+
+
+def parse_credential_name(unverified: str) -> CredentialName:
+    """Parse a credential's short name: 1 to 64 of ``A-Z a-z 0-9 _ -``, beginning with a letter or digit.
+
+    Raises:
+        InvalidRequestError: Anything else.
+
+    """
+    if _CREDENTIAL.fullmatch(unverified) is None:
+        raise InvalidRequestError("credential must be 1 to 64 letters, digits, hyphens or underscores.")
+    return CredentialName(unverified)
+
+
+def parse_scopes(unverified: str) -> tuple[Scope, ...]:
+    """Parse a list of scopes separated by spaces or commas; the result is sorted and has no duplicates.
+
+    Raises:
+        InvalidRequestError: Empty, more than 64 scopes, or a scope with other characters than RFC 6749 allows.
+
+    """
+    return scopes_of(part for part in _SEPARATORS.split(unverified) if part)
+
+
+def scopes_of(unverified: Iterable[str]) -> tuple[Scope, ...]:
+    """Parse single scopes; the result is sorted and has no duplicates.
+
+    Raises:
+        InvalidRequestError: As `parse_scopes`.
+
+    """
+    parts = sorted(set(unverified))
+    if not 1 <= len(parts) <= MAX_SCOPES:
+        raise InvalidRequestError(f"scope must name 1 to {MAX_SCOPES} scopes, or be left out.")
+    if any(_SCOPE.fullmatch(part) is None for part in parts):
+        raise InvalidRequestError("scope has a character that RFC 6749 section 3.3 does not allow, or is too long.")
+    return tuple(Scope(part) for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeSelection:
+    """Which of a credential's scopes a token shall carry; known from the request and the policy alone.
+
+    Args:
+        scopes: Sorted scopes, or None for all that the credential has.
+        exact: True where the caller named the scopes, so that a missing one is an error; False where they
+            are the policy's upper bound, of which the token carries those that the credential has.
+
+    """
+
+    scopes: tuple[Scope, ...] | None = None
+    exact: bool = False
+
+    @property
+    def label(self) -> str:
+        """The selection as text, for a cache key: ``*`` (all), ``= a b`` (exactly) or ``< a b`` (at most)."""
+        if self.scopes is None:
+            return "*"
+        return f"{'=' if self.exact else '<'} {' '.join(self.scopes)}"
+
+    def of(self, available: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        """The scopes to ask IMS for, out of those the credential has.
+
+        Raises:
+            InvalidScopeError: A scope that the caller named is not the credential's, or nothing is left.
+
+        """
+        if self.scopes is None:
+            return available
+        common = tuple(scope for scope in self.scopes if scope in available)
+        if not common or (self.exact and len(common) < len(self.scopes)):
+            raise InvalidScopeError("scope: the credential does not have a scope that was asked for or is allowed.")
+        return common
+
+
+ALL_SCOPES = ScopeSelection()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """What makes two requests want the same token: tenant, credential and scopes."""
+
+    ref: CredentialRef
+    selection: ScopeSelection = ALL_SCOPES
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.ref, self.selection)))
+
+    @override
+    def __hash__(self) -> int:
+        # Computed once: a key is looked up with every request, and made once.
+        return self._hash

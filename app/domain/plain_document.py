@@ -1,0 +1,54 @@
+"""Typed access to a decoded document of unknown content, for the parts of a policy file."""
+
+from __future__ import annotations
+
+import collections.abc
+from collections.abc import Iterator
+
+from app.domain.errors import PolicyError
+
+Mapping = collections.abc.Mapping[str, object]
+
+
+def mapping_of(value: object, place: str, known: frozenset[str], required: tuple[str, ...] = ()) -> Mapping:
+    """`value` as a mapping with only `known` fields.
+
+    A misspelt field must not be ignored: it may be the one that narrows a rule.
+
+    Raises:
+        PolicyError: Not a mapping, an unknown field, or a `required` one is missing.
+
+    """
+    if not isinstance(value, dict):
+        raise PolicyError(place, "must be a mapping")
+    if not known.issuperset(value):
+        raise PolicyError(place, f"has an unknown field; known are {', '.join(sorted(known))}")
+    for name in required:
+        if name not in value:
+            raise PolicyError(place, f"must have {name}")
+    return value
+
+
+def items_of(value: object, place: str) -> Iterator[tuple[str, object]]:
+    """The items of a list that must not be empty, each with its place.
+
+    Raises:
+        PolicyError: Not a list, or an empty one.
+
+    """
+    if not isinstance(value, list) or not value:
+        raise PolicyError(place, "must be a list with at least one item")
+    for index, item in enumerate(value):
+        yield f"{place}[{index}]", item
+
+
+def text_of(value: object, place: str, longest: int) -> str:
+    """`value` as text of 1 to `longest` printable characters.
+
+    Raises:
+        PolicyError: Anything else.
+
+    """
+    if not isinstance(value, str) or not 1 <= len(value) <= longest or not value.isprintable():
+        raise PolicyError(place, f"must be text of 1 to {longest} printable characters")
+    return value

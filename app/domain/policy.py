@@ -1,0 +1,178 @@
+"""Who may have which token: deny by default, decided from memory."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from app.domain.caller import ApiKeyIdentity, Identity, Issuer, JwtIdentity, RateLimit
+from app.domain.errors import ForbiddenError, UnauthenticatedError
+from app.domain.names import DEFAULT_CREDENTIAL, CredentialName, CredentialRef, OrgId, Scope, ScopeSelection
+
+
+class Action(StrEnum):
+    """What a rule can allow."""
+
+    VEND = "vend"
+    REPORT = "report"
+    PURGE = "purge"
+    STATUS = "status"
+
+
+DEFAULT_ACTIONS = frozenset({Action.VEND, Action.REPORT})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One item of a caller's ``allow`` list.
+
+    Args:
+        orgs: The orgs it is for, or None for every org (``"*"``).
+        credentials: The credential names it is for.
+        scopes: The scopes it allows, or None for all that the credential has.
+        actions: The actions it allows.
+
+    """
+
+    orgs: frozenset[OrgId] | None
+    credentials: frozenset[CredentialName] = frozenset({DEFAULT_CREDENTIAL})
+    scopes: frozenset[Scope] | None = None
+    actions: frozenset[Action] = DEFAULT_ACTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a caller may do with one credential: the union of the rules that match it."""
+
+    actions: frozenset[Action]
+    scopes: frozenset[Scope] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Caller:
+    """An authenticated internal service with its rules; one object per caller and policy version.
+
+    Args:
+        name: What audit and metrics call it.
+        rules: Its ``allow`` list, in order.
+        api_key_digests: SHA-256 of each of its API keys.
+        subjects: (issuer, subject) pairs of JWTs that are this caller.
+        rate_limit: Its own limit, or None.
+
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+    api_key_digests: frozenset[bytes] = field(default=frozenset(), repr=False)
+    subjects: frozenset[tuple[str, str]] = frozenset()
+    rate_limit: RateLimit | None = None
+    _by_org: Mapping[OrgId | None, tuple[Rule, ...]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Rules are found by org, so that a decision costs the same with one rule or ten thousand.
+        by_org: dict[OrgId | None, list[Rule]] = {}
+        for rule in self.rules:
+            for org in (None,) if rule.orgs is None else rule.orgs:
+                by_org.setdefault(org, []).append(rule)
+        object.__setattr__(self, "_by_org", {org: tuple(rules) for org, rules in by_org.items()})
+
+    def permission(self, ref: CredentialRef) -> Permission | None:
+        """What this caller may do with `ref`, or None where no rule matches it."""
+        matching = [rule for rule in self._rules_for(ref.org) if ref.name in rule.credentials]
+        return _union(matching) if matching else None
+
+    def named(self, action: Action) -> frozenset[CredentialRef]:
+        """The credentials for which a rule names the org and allows `action`."""
+        return frozenset(
+            CredentialRef(org, name)
+            for rule in self.rules
+            if rule.orgs is not None and action in rule.actions
+            for org in rule.orgs
+            for name in rule.credentials
+        )
+
+    def everywhere(self, action: Action) -> frozenset[CredentialName]:
+        """The credential names for which a rule allows `action` in every org."""
+        return frozenset(
+            name for rule in self.rules if rule.orgs is None and action in rule.actions for name in rule.credentials
+        )
+
+    def _rules_for(self, org: OrgId) -> tuple[Rule, ...]:
+        return self._by_org.get(org, ()) + self._by_org.get(None, ())
+
+
+def _union(rules: Iterable[Rule]) -> Permission:
+    rules = tuple(rules)
+    scopes = frozenset[Scope]()
+    for rule in rules:
+        if rule.scopes is None:
+            return Permission(frozenset().union(*(rule.actions for rule in rules)), None)
+        scopes |= rule.scopes
+    return Permission(frozenset().union(*(rule.actions for rule in rules)), scopes)
+
+
+class Policy:
+    """A whole, validated policy.
+
+    Args:
+        callers: All callers; names, API keys and subjects are unique (the parser saw to it).
+        issuers: All trusted issuers of JWTs.
+        version: Hex SHA-256 of the file, cut to 12.
+
+    """
+
+    def __init__(self, callers: Iterable[Caller], issuers: Iterable[Issuer] = (), version: str = "") -> None:
+        self.callers = tuple(callers)
+        self.issuers = tuple(issuers)
+        self.version = version
+        # Looked up by the digest's beginning, then compared whole in constant time.
+        self._by_digest = {digest[:8]: (digest, caller) for caller in self.callers for digest in caller.api_key_digests}
+        self._by_subject = {subject: caller for caller in self.callers for subject in caller.subjects}
+
+    def caller(self, identity: Identity) -> Caller:
+        """The caller that `identity` is.
+
+        Raises:
+            UnauthenticatedError: An API key that no caller has.
+            ForbiddenError: A JWT of a configured issuer that no caller entry matches (product section 9).
+
+        """
+        match identity:
+            case ApiKeyIdentity(digest):
+                known, caller = self._by_digest.get(digest[:8], (b"", None))
+                if caller is None or not hmac.compare_digest(known, digest):
+                    raise UnauthenticatedError
+                return caller
+            case JwtIdentity(issuer, subject):
+                by_subject = self._by_subject.get((issuer, subject))
+                if by_subject is None:
+                    raise ForbiddenError
+                return by_subject
+
+
+def authorise(
+    caller: Caller, action: Action, ref: CredentialRef, scopes: tuple[Scope, ...] | None = None
+) -> ScopeSelection:
+    """Decide whether `caller` may do `action` with `ref`, and with which scopes.
+
+    Args:
+        caller: Who asks.
+        action: What it wants to do.
+        ref: With which tenant's credential.
+        scopes: The scopes it named, or None where it named none: then it gets all that it may have.
+
+    Raises:
+        ForbiddenError: No rule allows it; the same for every reason.
+
+    """
+    permission = caller.permission(ref)
+    if permission is None or action not in permission.actions:
+        raise ForbiddenError
+    if scopes is None:
+        bound = permission.scopes
+        return ScopeSelection(None if bound is None else tuple(sorted(bound)))
+    if permission.scopes is not None and not permission.scopes.issuperset(scopes):
+        raise ForbiddenError
+    return ScopeSelection(scopes, exact=True)

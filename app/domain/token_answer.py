@@ -1,0 +1,190 @@
+"""Whether an answer of IMS is a token we may trust (`ims.md` 1.4, 3.2, 7; product sections 2 and 9).
+
+An answer is believed only where everything in it that can be read agrees with the grant. The most dangerous doubt
+is the unit of ``expires_in``: it belongs to the endpoint, and the token's own claims are asked as a second witness.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.domain.credential import CredentialKind
+from app.domain.errors import BadUpstreamResponseError
+from app.domain.grant import ExpiresInUnit, Grant, IssuedToken
+from app.domain.names import Scope
+from app.domain.strict_json import strict_json
+
+MIN_LIFETIME = 5.0
+"""Seconds. A token with less life than this is of no use to anybody."""
+
+MAX_LIFETIME = 48 * 3600.0
+"""Seconds. Adobe's tokens live up to 24 hours; twice that can only be a mistake of the unit."""
+
+MIN_OPAQUE_LIFETIME: Mapping[ExpiresInUnit, float] = {
+    # 86399 meant as seconds reads as 86 s here, and no second witness can be asked: what is doubtful is refused.
+    ExpiresInUnit.MILLISECONDS: 300.0,
+    ExpiresInUnit.SECONDS: 10.0,
+}
+"""Seconds, for a token whose claims cannot be read."""
+
+MAX_CREATED_AHEAD = 300.0
+"""Seconds by which ``created_at`` may be ahead of our clock."""
+
+_ACCESS_TOKEN = re.compile(r"[\x21-\x7e]{16,16384}")
+_DIGITS = re.compile(r"[0-9]{1,16}")
+_TECHNICAL_ACCOUNT = re.compile(r"[A-Za-z0-9]{24}@techacct\.adobe\.com")
+_SCOPE_SEPARATORS = re.compile(r"[ ,]+")
+_MAX_INTEGER = 10**16
+
+
+@dataclass(frozen=True, slots=True)
+class _ClaimedLife:
+    """The life a token claims for itself, in Unix seconds."""
+
+    begin: float
+    end: float
+
+
+def issued_token(grant: Grant, payload: object, received_at: float) -> IssuedToken:
+    """Judge the decoded body of a 200 answer.
+
+    Args:
+        grant: What was asked.
+        payload: The decoded JSON document.
+        received_at: Unix time in seconds when the answer was complete.
+
+    Returns:
+        The token, with the earlier of the two ends of life that the answer and the token itself name.
+
+    Raises:
+        BadUpstreamResponseError: Something in the answer is malformed, doubtful, or contradicts the grant.
+
+    """
+    if not isinstance(payload, Mapping):
+        raise BadUpstreamResponseError("it is not a JSON object")
+    value = _access_token(payload)
+    lifetime = _expires_in(payload) / grant.expires_in_unit.value
+    if not 0 < lifetime <= MAX_LIFETIME:
+        raise BadUpstreamResponseError("expires_in is not a lifetime of up to 48 hours in this endpoint's unit")
+    claims = readable_claims(value)
+    _check_identity(grant, claims)
+    expires_at = _expires_at(grant, claims, lifetime, received_at)
+    return IssuedToken(value, _scopes(grant, claims), issued_at=received_at, expires_at=expires_at)
+
+
+def readable_claims(token: str) -> Mapping[str, object]:
+    """The claims of a three-part JWT, unverified; empty where the token is opaque to us.
+
+    IMS publishes no key for access tokens, so the claims are a witness against mistakes, not a proof.
+    """
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        payload = strict_json(_base64url(parts[1]))
+    except ValueError:
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def _base64url(text: str) -> bytes:
+    """Decode base64url with or without its padding (aio-lib-ims had to learn both)."""
+    stripped = text.rstrip("=")
+    try:
+        return base64.b64decode(stripped + "=" * (-len(stripped) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        raise ValueError("not base64url") from None
+
+
+def _access_token(payload: Mapping[object, object]) -> str:
+    value = payload.get("access_token")
+    if not isinstance(value, str) or _ACCESS_TOKEN.fullmatch(value) is None:
+        raise BadUpstreamResponseError("access_token is missing or not 16 to 16384 visible ASCII characters")
+    token_type = payload.get("token_type")
+    # Enterprise web apps get none (`ims.md` 3.2).
+    if token_type is not None and (not isinstance(token_type, str) or token_type.lower() != "bearer"):
+        raise BadUpstreamResponseError("token_type is not bearer")
+    return value
+
+
+def _expires_in(payload: Mapping[object, object]) -> int:
+    number = _integer(payload.get("expires_in"))
+    if number is None:
+        raise BadUpstreamResponseError("expires_in is missing or not a whole number")
+    return number
+
+
+def _integer(value: object) -> int | None:
+    """A whole number, also as a string of digits or with a fraction of zero; None for anything else."""
+    match value:
+        case bool():
+            return None
+        case int() if abs(value) < _MAX_INTEGER:
+            return value
+        case float() if value.is_integer() and abs(value) < _MAX_INTEGER:
+            return int(value)
+        case str() if _DIGITS.fullmatch(value):
+            return int(value)
+        case _:
+            return None
+
+
+def _check_identity(grant: Grant, claims: Mapping[str, object]) -> None:
+    credential = grant.credential
+    client_id = claims.get("client_id")
+    if client_id is not None and client_id != credential.client_id:
+        raise BadUpstreamResponseError("the token is another client's")
+    for name in ("org", "org_id"):
+        org = claims.get(name)
+        if org is not None and org != credential.ref.org:
+            raise BadUpstreamResponseError("the token is another org's")
+    ours, theirs = credential.technical_account_id, claims.get("user_id")
+    if _is_technical_account(ours) and _is_technical_account(theirs) and ours != theirs:
+        raise BadUpstreamResponseError("the token is another technical account's")
+
+
+def _is_technical_account(value: object) -> bool:
+    return isinstance(value, str) and _TECHNICAL_ACCOUNT.fullmatch(value) is not None
+
+
+def _expires_at(grant: Grant, claims: Mapping[str, object], lifetime: float, received_at: float) -> float:
+    claimed = _claimed_life(claims)
+    if claimed is None:
+        if lifetime < MIN_OPAQUE_LIFETIME[grant.expires_in_unit]:
+            raise BadUpstreamResponseError("expires_in is too short for a token whose own claims cannot be read")
+        return received_at + lifetime
+    _check_life(claimed, lifetime, received_at)
+    expires_at = min(received_at + lifetime, claimed.end)
+    if expires_at - received_at < MIN_LIFETIME:
+        raise BadUpstreamResponseError("the token expires at once")
+    return expires_at
+
+
+def _claimed_life(claims: Mapping[str, object]) -> _ClaimedLife | None:
+    created_at, expires_in = _integer(claims.get("created_at")), _integer(claims.get("expires_in"))
+    if created_at is None or expires_in is None:
+        return None
+    return _ClaimedLife(created_at / 1000, (created_at + expires_in) / 1000)
+
+
+def _check_life(claimed: _ClaimedLife, lifetime: float, received_at: float) -> None:
+    if claimed.end <= received_at:
+        raise BadUpstreamResponseError("the token has expired already")
+    if claimed.begin > received_at + MAX_CREATED_AHEAD:
+        raise BadUpstreamResponseError("the token was created in the future; compare the clocks")
+    claimed_lifetime = claimed.end - claimed.begin
+    if lifetime > claimed_lifetime * 1.01 + 5 or lifetime < claimed_lifetime * 0.1:
+        raise BadUpstreamResponseError("expires_in and the token's own claims disagree, as they do in the wrong unit")
+
+
+def _scopes(grant: Grant, claims: Mapping[str, object]) -> tuple[Scope, ...]:
+    """The scopes asked for that the token claims; metascopes and unreadable claims: those asked for."""
+    claimed = claims.get("scope")
+    if grant.credential.kind is CredentialKind.JWT or not isinstance(claimed, str):
+        return grant.scopes
+    carried = set(_SCOPE_SEPARATORS.split(claimed))
+    return tuple(scope for scope in grant.scopes if scope in carried) or grant.scopes

@@ -1,0 +1,129 @@
+"""Runs the broker: the app at a socket, from start to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+from typing_extensions import override
+
+from app.api.app import Services, create_api
+from app.api.door import Door
+from app.api.health import Readiness
+from app.bootstrap import assembled
+from app.settings import Settings
+
+DRAIN_SECONDS = 16
+"""A little more than a request may take: nothing in flight is torn when the process ends."""
+
+KEEP_ALIVE_SECONDS = 65
+BACKLOG = 2048
+
+
+def create_app(services: Services) -> ASGIApp:
+    """The ASGI app on top of `services`; the same one in tests and in production."""
+    api, warm = create_api(services)
+    return Door(api, warm, services.sink, services.clock, request_ids())
+
+
+def request_ids() -> Callable[[], str]:
+    """Makes request ids: random for the process, counted within it. They are names, not secrets."""
+    process, numbers = secrets.token_hex(8), itertools.count(1)
+    return lambda: f"{process}{next(numbers):012x}"
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but ended by its owner: by default it would raise the signal again before our own clean-up."""
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+def create_server(app: ASGIApp) -> Server:
+    """A server for `app`; give it its socket in ``serve(sockets=[…])``."""
+    return Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens at `host` and `port`; 0 takes a free one.
+
+    Raises:
+        OSError: The address cannot be had.
+
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def serve(settings: Settings, started: Callable[[str, int], None] = lambda _host, _port: None) -> None:
+    """Serve until SIGTERM or SIGINT, then end cleanly: finish requests and exchanges, write the audit log.
+
+    Args:
+        settings: All settings.
+        started: Called with the address once requests are taken.
+
+    Raises:
+        PolicyError: The policy is missing or bad.
+        ValueError: The key ring is bad.
+        OSError: The address, or a file that a setting names, cannot be had.
+
+    """
+    sock = listening_socket(settings.host, settings.port)
+    with contextlib.closing(sock):
+        async with assembled(settings) as services:
+            server = create_server(create_app(services))
+            with _ended_by_signals(server, services.readiness):
+                services.readiness.ready = True
+                started(*sock.getsockname()[:2])
+                await server.serve(sockets=[sock])
+
+
+@contextlib.contextmanager
+def _ended_by_signals(server: Server, readiness: Readiness) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the server: no longer ready, no new connections, requests in flight finished."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        readiness.ready = False
+        server.should_exit = True
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,177 @@
+"""Orders to the sandbox itself, under ``/sandbox/``; only programs of the same machine may give them."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.sandbox.clients import SandboxConfigError, client_from
+from app.sandbox.faults import FaultOrderError, fault_from
+from app.sandbox.state import SandboxState
+
+MAX_BODY = 1024 * 1024
+
+_Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _OrderError(ValueError):
+    """An order cannot be understood; the text is one sentence for a person."""
+
+
+def admin_routes(state: SandboxState) -> list[Route]:
+    """The routes of this module."""
+    admin = Admin(state)
+    table: list[tuple[str, str, _Handler]] = [
+        ("GET", "/sandbox/health", admin.health),
+        ("GET", "/sandbox/clients", admin.clients),
+        ("PUT", "/sandbox/clients/{client_id}", admin.put_client),
+        ("DELETE", "/sandbox/clients/{client_id}", admin.delete_client),
+        ("GET", "/sandbox/faults", admin.faults),
+        ("POST", "/sandbox/faults", admin.add_fault),
+        ("DELETE", "/sandbox/faults", admin.clear_faults),
+        ("DELETE", "/sandbox/faults/{fault_id:int}", admin.clear_faults),
+        ("GET", "/sandbox/journal", admin.journal),
+        ("DELETE", "/sandbox/journal", admin.clear_journal),
+        ("GET", "/sandbox/settings", admin.settings),
+        ("PUT", "/sandbox/settings", admin.put_settings),
+        ("POST", "/sandbox/tokens/revoke", admin.revoke),
+    ]
+    return [Route(path, _local_only(handler), methods=[method]) for method, path, handler in table]
+
+
+def _local_only(handler: _Handler) -> _Handler:
+    async def guarded(request: Request) -> Response:
+        if not _is_loopback(request.client.host if request.client else ""):
+            return _problem("The sandbox takes orders from its own machine only.", 403)
+        try:
+            return await handler(request)
+        except (_OrderError, SandboxConfigError, FaultOrderError) as error:
+            return _problem(str(error), 400)
+
+    return guarded
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+class Admin:
+    """Carries out orders on a `SandboxState`."""
+
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
+
+    async def health(self, _request: Request) -> Response:
+        """The sandbox runs."""
+        return JSONResponse({"status": "ok", "clients": len(self._state.clients.all())})
+
+    async def clients(self, _request: Request) -> Response:
+        """All clients, without their secrets."""
+        return JSONResponse({"clients": [client.described() for client in self._state.clients.all()]})
+
+    async def put_client(self, request: Request) -> Response:
+        """Add a client, or replace the one of this id: a new kind, another secret, another certificate."""
+        document = await _document(request)
+        named = document.setdefault("client_id", request.path_params["client_id"])
+        if named != request.path_params["client_id"]:
+            raise SandboxConfigError("The client_id of the body is not that of the path.")
+        client = client_from(document)
+        self._state.clients.put(client)
+        return JSONResponse(client.described())
+
+    async def delete_client(self, request: Request) -> Response:
+        """Forget a client."""
+        if not self._state.clients.remove(request.path_params["client_id"]):
+            return _problem("There is no such client.", 404)
+        return Response(status_code=204)
+
+    async def faults(self, _request: Request) -> Response:
+        """All fault orders."""
+        return JSONResponse({"faults": [fault.described() for fault in self._state.faults.all()]})
+
+    async def add_fault(self, request: Request) -> Response:
+        """Put up a fault order."""
+        fault = self._state.faults.add(fault_from(await _document(request)))
+        return JSONResponse(fault.described(), 201)
+
+    async def clear_faults(self, request: Request) -> Response:
+        """Take down one order, or all of them. Exchanges that hang already hang on."""
+        if not self._state.faults.clear(request.path_params.get("fault_id")):
+            return _problem("There is no such order.", 404)
+        return Response(status_code=204)
+
+    async def journal(self, request: Request) -> Response:
+        """The exchanges so far; ``since`` (a number) and ``client_id`` narrow it down."""
+        since = request.query_params.get("since", "0")
+        if not since.isdecimal() or len(since) > 18:
+            raise _OrderError("since must be a number.")
+        entries = self._state.journal.entries(int(since), request.query_params.get("client_id"))
+        return JSONResponse({"entries": [entry.described() for entry in entries]})
+
+    async def clear_journal(self, _request: Request) -> Response:
+        """Forget the exchanges so far."""
+        self._state.journal.clear()
+        return Response(status_code=204)
+
+    async def settings(self, _request: Request) -> Response:
+        """The settings that can be changed."""
+        shown = {"token_lifetime": self._state.token_lifetime, "hosts": sorted(self._state.hosts)}
+        return JSONResponse(shown)
+
+    async def put_settings(self, request: Request) -> Response:
+        """Change ``token_lifetime`` (seconds, of every client) or ``base_urls`` (a list)."""
+        document = await _document(request)
+        if not document or not set(document) <= {"token_lifetime", "base_urls"}:
+            raise _OrderError("Settings are token_lifetime and base_urls.")
+        urls = document.get("base_urls", [])
+        if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+            raise _OrderError("base_urls must be a list of URLs.")
+        if "token_lifetime" in document:
+            self._set_token_lifetime(document["token_lifetime"])
+        if "base_urls" in document:
+            self._state.set_base_urls(urls)
+        return await self.settings(request)
+
+    async def revoke(self, request: Request) -> Response:
+        """Withdraw a token named by its SHA-256, so that APIs refuse it with 401013."""
+        digest = (await _document(request)).get("token_sha256")
+        if not isinstance(digest, str) or not self._state.mint.revoke(digest.lower()):
+            return _problem("No token with this token_sha256 was issued.", 404)
+        return Response(status_code=204)
+
+    def _set_token_lifetime(self, seconds: object) -> None:
+        if not isinstance(seconds, int | float):
+            raise _OrderError("token_lifetime must be a number of seconds above 0.")
+        self._state.set_token_lifetime(seconds)
+        for client in self._state.clients.all():
+            self._state.clients.put(replace(client, token_lifetime=None))
+
+
+async def _document(request: Request) -> dict[str, object]:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise _OrderError("The order is larger than 1 MiB.")
+    try:
+        document = json.loads(bytes(body))
+    except (ValueError, RecursionError):
+        raise _OrderError("The order is not JSON.") from None
+    if not isinstance(document, dict):
+        raise _OrderError("The order must be a JSON object.")
+    return document
+
+
+def _problem(detail: str, status: int) -> Response:
+    return JSONResponse({"error": "invalid_order", "detail": detail}, status)

@@ -1,0 +1,72 @@
+"""The sandbox as an ASGI app."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.types import Message, Receive, Scope, Send
+
+from app.sandbox.admin import admin_routes
+from app.sandbox.clients import SandboxClient
+from app.sandbox.exchange import exchange_routes
+from app.sandbox.gateway import gateway_routes
+from app.sandbox.state import SandboxState
+from app.sandbox.token_services import token_routes
+
+TOKEN_LIFETIME = 86399.0
+"""Seconds. What Adobe's tokens live."""
+
+
+class Sandbox:
+    """The ASGI app.
+
+    Args:
+        state: What it knows; tests may look at it, programs use the routes under ``/sandbox/``.
+
+    """
+
+    def __init__(self, state: SandboxState) -> None:
+        self.state = state
+        routes = [*exchange_routes(state), *token_routes(state), *gateway_routes(state), *admin_routes(state)]
+        self._app = Starlette(routes=routes)
+        self._app.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, with an ``X-Debug-Id`` whatever the answer is."""
+
+        async def send_with_debug_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Debug-Id"] = secrets.token_hex(16)
+                headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, send_with_debug_id)
+
+
+def create_sandbox(
+    clients: Iterable[SandboxClient] = (),
+    *,
+    base_url: str,
+    aliases: Iterable[str] = (),
+    token_lifetime: float = TOKEN_LIFETIME,
+    clock: Callable[[], float] = time.time,
+) -> Sandbox:
+    """Build a sandbox.
+
+    Args:
+        clients: The clients it begins with.
+        base_url: The URL under which it is reached; assertions must name its host.
+        aliases: Further such URLs, for instance of a proxy before it.
+        token_lifetime: Seconds that its tokens live.
+        clock: Unix time in seconds.
+
+    Raises:
+        SandboxConfigError: A client or a URL cannot be used.
+
+    """
+    return Sandbox(SandboxState(clients, [base_url, *aliases], token_lifetime, clock))

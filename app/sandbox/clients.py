@@ -1,0 +1,209 @@
+"""The clients (integrations) that the sandbox knows, as Adobe's consoles would."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+KINDS = ("jwt", "oauth_server_to_server", "enterprise_web_app")
+MAX_FILE_BYTES = 16 * 1024 * 1024
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ORG_ID = re.compile(r"[A-Za-z0-9]{24}@AdobeOrg")
+
+
+class SandboxConfigError(ValueError):
+    """A client or a file of clients cannot be used; the text is one sentence for a person, without any value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxClient:
+    """One client.
+
+    Args:
+        client_id: Its id.
+        org_id: The org it belongs to.
+        kind: ``jwt``, ``oauth_server_to_server`` or ``enterprise_web_app``.
+        client_secrets: One or two; each is accepted.
+        technical_account_id: Its technical account, which its tokens name as ``user_id``.
+        scopes: What it may ask for at ``/ims/token``.
+        metascopes: What its certificates are bound to, for kind ``jwt``.
+        certificates: PEM texts of its uploaded certificates.
+        consented_orgs: For enterprise web apps: further orgs that consented, with the technical account in each.
+        token_lifetime: Seconds its tokens live; None for the sandbox's own.
+
+    """
+
+    client_id: str
+    org_id: str
+    kind: str
+    client_secrets: tuple[str, ...] = field(repr=False)
+    technical_account_id: str | None = None
+    scopes: tuple[str, ...] = ()
+    metascopes: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = field(default=(), repr=False)
+    consented_orgs: Mapping[str, str] = field(default_factory=dict)
+    token_lifetime: float | None = None
+
+    def described(self) -> dict[str, object]:
+        """All but the secrets."""
+        hidden = {"client_secrets", "certificates"}
+        shown = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in hidden}
+        return {**shown, "client_secrets": len(self.client_secrets), "certificates": len(self.certificates)}
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """An uploaded certificate: its key, and the Unix times in seconds between which it counts."""
+
+    key: rsa.RSAPublicKey
+    not_before: float
+    not_after: float
+
+
+class ClientRegistry:
+    """All clients by id, each with its certificates parsed once."""
+
+    def __init__(self, clients: Iterable[SandboxClient] = ()) -> None:
+        self._clients: dict[str, tuple[SandboxClient, tuple[Binding, ...]]] = {}
+        for client in clients:
+            self.put(client)
+
+    def put(self, client: SandboxClient) -> None:
+        """Add `client`, or replace the one of the same id; so a client's kind changes in place.
+
+        Raises:
+            SandboxConfigError: The client is malformed.
+
+        """
+        _check(client)
+        self._clients[client.client_id] = (client, tuple(_binding(pem) for pem in client.certificates))
+
+    def remove(self, client_id: str) -> bool:
+        """Forget a client; False where there was none."""
+        return self._clients.pop(client_id, None) is not None
+
+    def find(self, client_id: str) -> SandboxClient | None:
+        """The client of this id."""
+        known = self._clients.get(client_id)
+        return known[0] if known else None
+
+    def bindings(self, client_id: str) -> tuple[Binding, ...]:
+        """The certificates of this client."""
+        known = self._clients.get(client_id)
+        return known[1] if known else ()
+
+    def all(self) -> tuple[SandboxClient, ...]:
+        """All clients, by id."""
+        return tuple(self._clients[client_id][0] for client_id in sorted(self._clients))
+
+
+def client_from(document: object) -> SandboxClient:
+    """Read a client from decoded JSON; the fields are those of `SandboxClient`.
+
+    Raises:
+        SandboxConfigError: A field is missing, unknown or of the wrong type.
+
+    """
+    if not isinstance(document, Mapping):
+        raise SandboxConfigError("A client must be a JSON object.")
+    known = {item.name for item in fields(SandboxClient)}
+    if not all(name in known for name in document):
+        raise SandboxConfigError(f"A client has an unknown field; known are {', '.join(sorted(known))}.")
+    values = {name: value for name, value in document.items() if value is not None}
+    for name in ("client_secrets", "scopes", "metascopes", "certificates"):
+        values[name] = _texts(name, values.get(name, []))
+    for name in ("client_id", "org_id", "kind"):
+        if not isinstance(values.get(name), str):
+            raise SandboxConfigError(f"A client's {name} must be a string.")
+    client = SandboxClient(**values)
+    _check(client)
+    return client
+
+
+def load_clients(path: Path) -> tuple[SandboxClient, ...]:
+    """Read clients from a JSON file: a list of clients, or ``{"clients": [...]}``.
+
+    Raises:
+        SandboxConfigError: The file is missing, too large, not JSON, or holds a bad client.
+
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SandboxConfigError(f"The clients file cannot be read: {error.strerror}.") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise SandboxConfigError("The clients file is larger than 16 MiB.")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        raise SandboxConfigError("The clients file is not JSON.") from None
+    items = document.get("clients") if isinstance(document, dict) else document
+    if not isinstance(items, list):
+        raise SandboxConfigError("The clients file must hold a list of clients.")
+    clients = []
+    for index, item in enumerate(items):
+        try:
+            clients.append(client_from(item))
+        except SandboxConfigError as error:
+            raise SandboxConfigError(f"Client {index} of the clients file: {error}") from None
+    if len({client.client_id for client in clients}) < len(clients):
+        raise SandboxConfigError("The clients file names a client_id twice.")
+    return tuple(clients)
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise SandboxConfigError(f"A client's {name} must be a list of non-empty strings.")
+    return tuple(value)
+
+
+def _check(client: SandboxClient) -> None:
+    account, lifetime = client.technical_account_id, client.token_lifetime
+    problems = {
+        "client_id must be letters, digits, dots, hyphens or underscores": not _CLIENT_ID.fullmatch(client.client_id),
+        "org_id must be 24 letters or digits and @AdobeOrg": not _ORG_ID.fullmatch(client.org_id),
+        f"kind must be one of {', '.join(KINDS)}": client.kind not in KINDS,
+        "client_secrets must be one or two": len(client.client_secrets) not in {1, 2},
+        "technical_account_id must be a string": account is not None and not isinstance(account, str),
+        "technical_account_id is required for kind jwt": client.kind == "jwt" and not account,
+        "metascopes are required for kind jwt": client.kind == "jwt" and not client.metascopes,
+        "scopes are required for this kind": client.kind in KINDS[1:] and not client.scopes,
+        "token_lifetime must be seconds above 0": lifetime is not None and not is_duration(lifetime),
+        "consented_orgs must map org ids to technical accounts": not _are_orgs(client.consented_orgs),
+    }
+    for problem, wrong in problems.items():
+        if wrong:
+            raise SandboxConfigError(f"A client's {problem}.")
+    for pem in client.certificates:
+        _binding(pem)
+
+
+def is_duration(value: object) -> bool:
+    """Whether `value` is a number of seconds above 0 and at most a year."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 366 * 86400
+
+
+def _are_orgs(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(org, str) and _ORG_ID.fullmatch(org) and isinstance(account, str) for org, account in value.items()
+    )
+
+
+def _binding(pem: str) -> Binding:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        key = certificate.public_key()
+    except ValueError:
+        raise SandboxConfigError("A client's certificates must be X.509 certificates in PEM form.") from None
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise SandboxConfigError("A client's certificates must hold RSA keys.")
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return Binding(key, begin.timestamp(), end.timestamp())

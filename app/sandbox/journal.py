@@ -1,0 +1,69 @@
+"""What the sandbox was asked: a bounded list of exchanges, without any token or secret."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict, dataclass
+
+MAX_ENTRIES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One exchange.
+
+    Args:
+        seq: Rises by one with each exchange, also over a clearing.
+        time: Unix time in seconds when it was decided.
+        endpoint: ``/ims/exchange/jwt`` or ``/ims/token``.
+        client_id: The client that asked, where it is known to the sandbox.
+        org: Its org, where it is known.
+        outcome: ``issued``, the ``error`` of the answer, or the kind of the fault that replaced it.
+        fault: The kind of the fault that struck it, or None.
+        token_sha256: SHA-256 of the token issued, or None.
+
+    """
+
+    seq: int
+    time: float
+    endpoint: str
+    client_id: str | None
+    org: str | None
+    outcome: str
+    fault: str | None
+    token_sha256: str | None
+
+    def described(self) -> dict[str, object]:
+        """All fields, for JSON."""
+        return asdict(self)
+
+
+class Journal:
+    """The last exchanges; the oldest leave first."""
+
+    def __init__(self) -> None:
+        self._entries: deque[JournalEntry] = deque(maxlen=MAX_ENTRIES)
+        self._seq = 0
+
+    def add(
+        self,
+        time: float,
+        endpoint: str,
+        client_id: str | None,
+        org: str | None,
+        outcome: str,
+        *,
+        fault: str | None = None,
+        token_sha256: str | None = None,
+    ) -> None:
+        """Note an exchange; the arguments are those of `JournalEntry`."""
+        self._seq += 1
+        self._entries.append(JournalEntry(self._seq, time, endpoint, client_id, org, outcome, fault, token_sha256))
+
+    def entries(self, since: int = 0, client_id: str | None = None) -> list[JournalEntry]:
+        """The entries after number `since`, oldest first; of one client, where named."""
+        return [entry for entry in self._entries if entry.seq > since and client_id in {None, entry.client_id}]
+
+    def clear(self) -> None:
+        """Forget all entries; the numbers go on."""
+        self._entries.clear()

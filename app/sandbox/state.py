@@ -1,0 +1,74 @@
+"""Everything a running sandbox knows, in one object that its routes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+from app.sandbox.clients import ClientRegistry, SandboxClient, SandboxConfigError, is_duration
+from app.sandbox.faults import FaultBoard
+from app.sandbox.journal import Journal
+from app.sandbox.tokens import TokenMint
+
+ENTERPRISE_LIFETIME = 3599.0
+"""Seconds. Tokens of enterprise web apps live an hour, all others a day (`ims.md` 3.2)."""
+
+
+class SandboxState:
+    """The state of one sandbox.
+
+    Args:
+        clients: The clients it begins with.
+        base_urls: The URLs under which it is reached; assertions must name one of their hosts.
+        token_lifetime: Seconds that tokens live.
+        clock: Unix time in seconds.
+
+    """
+
+    def __init__(
+        self,
+        clients: Iterable[SandboxClient],
+        base_urls: Iterable[str],
+        token_lifetime: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.clients = ClientRegistry(clients)
+        self.clock = clock
+        self.faults = FaultBoard()
+        self.journal = Journal()
+        self.mint = TokenMint()
+        self.hosts: frozenset[str] = frozenset()
+        self.token_lifetime = 0.0
+        self.set_base_urls(base_urls)
+        self.set_token_lifetime(token_lifetime)
+
+    def set_base_urls(self, base_urls: Iterable[str]) -> None:
+        """Change the URLs under which the sandbox is reached, for instance through a proxy.
+
+        Raises:
+            SandboxConfigError: None is given, or one has no host.
+
+        """
+        hosts = frozenset(urlsplit(url).netloc for url in base_urls)
+        if not hosts or "" in hosts:
+            raise SandboxConfigError("base_urls must be one or more URLs with a host.")
+        self.hosts = hosts
+
+    def set_token_lifetime(self, seconds: float) -> None:
+        """Change how long new tokens live.
+
+        Raises:
+            SandboxConfigError: Not a number of seconds above 0.
+
+        """
+        if not is_duration(seconds):
+            raise SandboxConfigError("token_lifetime must be a number of seconds above 0.")
+        self.token_lifetime = float(seconds)
+
+    def lifetime_of(self, client: SandboxClient) -> float:
+        """Seconds that a new token of `client` lives."""
+        if client.token_lifetime is not None:
+            return client.token_lifetime
+        if client.kind == "enterprise_web_app":
+            return min(ENTERPRISE_LIFETIME, self.token_lifetime)
+        return self.token_lifetime

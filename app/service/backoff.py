@@ -1,0 +1,89 @@
+"""When something that failed may be tried again: never once per request."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.domain.errors import BrokerError, DependencyError
+from app.domain.names import TokenKey
+
+FIRST_SECONDS = 1.0
+LONGEST_SECONDS = 300.0
+LONGEST_REFUSAL_SECONDS = 5.0
+
+
+class RefreshBackoff:
+    """Exponential from 1 s to 5 min with jitter, per token; IMS' own wish is obeyed where it is longer.
+
+    Args:
+        draw: Uniform random float between two bounds.
+
+    """
+
+    def __init__(self, draw: Callable[[float, float], float] = random.uniform) -> None:
+        self._draw = draw
+        self._waits: dict[TokenKey, tuple[float, float]] = {}
+
+    def allows(self, key: TokenKey, now: float) -> bool:
+        """Whether a refresh of `key` may be tried at `now` (Unix time in seconds)."""
+        return now >= self._waits.get(key, (0.0, 0.0))[0]
+
+    def failed(self, key: TokenKey, error: Exception | None, now: float) -> None:
+        """A refresh of `key` failed at `now`, or brought nothing better (no `error`)."""
+        _, last = self._waits.get(key, (0.0, FIRST_SECONDS / 2))
+        wait = min(LONGEST_SECONDS, last * 2)
+        asked = error.retry_after if isinstance(error, DependencyError) else 0.0
+        self._waits[key] = (now + max(asked, wait * self._draw(0.5, 1.0)), wait)
+
+    def succeeded(self, key: TokenKey) -> None:
+        """A refresh of `key` succeeded: nothing is remembered."""
+        self._waits.pop(key, None)
+
+
+@dataclass(slots=True)
+class _Failure:
+    error: BrokerError
+    times: int
+    until: float
+
+
+class RecentFailures:
+    """What those who have no token are told while its last exchange has only just failed.
+
+    One failure alone is tried again at once; from the second in a row on, the next try waits 1 s, doubling to 5 s.
+    So callers that hammer a failing tenant cost Vault and IMS a call per 5 s, and a tenant that recovers is served
+    within 5 s.
+
+    Args:
+        draw: Uniform random float between two bounds.
+        limit: How many failures are remembered; the oldest is forgotten first.
+
+    """
+
+    def __init__(self, draw: Callable[[float, float], float] = random.uniform, limit: int = 10_000) -> None:
+        self._draw = draw
+        self._limit = limit
+        self._failures: dict[TokenKey, _Failure] = {}
+
+    def recall(self, key: TokenKey, now: float) -> BrokerError | None:
+        """The error to answer at `now` (Unix time in seconds) instead of trying; None where a try is due."""
+        failure = self._failures.get(key)
+        # A clock that was set back must not prolong the wait.
+        if failure is None or not now < failure.until <= now + LONGEST_REFUSAL_SECONDS:
+            return None
+        return failure.error
+
+    def failed(self, key: TokenKey, error: BrokerError, now: float) -> None:
+        """A try for `key` failed at `now`."""
+        before = self._failures.pop(key, None)
+        times = 1 if before is None else before.times + 1
+        wait = 0.0 if times == 1 else min(LONGEST_REFUSAL_SECONDS, FIRST_SECONDS * 2.0 ** min(times - 2, 8))
+        if len(self._failures) >= self._limit:
+            del self._failures[next(iter(self._failures))]
+        self._failures[key] = _Failure(error, times, now + wait * self._draw(0.5, 1.0))
+
+    def succeeded(self, key: TokenKey) -> None:
+        """A try for `key` succeeded: nothing is remembered."""
+        self._failures.pop(key, None)

@@ -1,0 +1,37 @@
+"""What this replica knows of purges: the highest epoch seen of each credential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.domain.access_token import AccessToken
+from app.domain.names import CredentialRef
+
+
+class Epochs:
+    """Epochs only rise. A credential that was never purged is at 0 and takes no memory."""
+
+    def __init__(self) -> None:
+        self._known: dict[CredentialRef, int] = {}
+        self._listeners: tuple[Callable[[CredentialRef], None], ...] = ()
+
+    def when_raised(self, tell: Callable[[CredentialRef], None]) -> None:
+        """Call `tell` with each credential whose epoch rises, by whatever way this replica learns of it."""
+        self._listeners = (*self._listeners, tell)
+
+    def of(self, ref: CredentialRef) -> int:
+        """The highest epoch seen of `ref`."""
+        return self._known.get(ref, 0)
+
+    def learn(self, ref: CredentialRef, epoch: int) -> bool:
+        """Take note of `epoch`; True where it is news."""
+        if epoch <= self.of(ref):
+            return False
+        self._known[ref] = epoch
+        for tell in self._listeners:
+            tell(ref)
+        return True
+
+    def allows(self, token: AccessToken) -> bool:
+        """Whether `token` was minted after the last purge of its credential that is known here."""
+        return token.epoch >= self.of(token.key.ref)

@@ -1,0 +1,236 @@
+"""One exchange across all replicas: look in the shared cache, take the lease, look again, mint, store.
+
+The lease is an efficiency lock: two exchanges at once are waste, never corruption, for IMS keeps old tokens valid.
+What must be right is the write, and that is the shared cache's: only a later expiry of the current epoch gets in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.domain.access_token import AccessToken, TokenState
+from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
+from app.domain.events import CacheLookedUp, Tier
+from app.domain.names import CredentialRef, TokenKey
+from app.ports import Clock, EventSink, Lease, StoreOutcome, TokenCache
+from app.service.epochs import Epochs
+from app.service.mint import Minter
+
+LEASE_SECONDS = 12.0
+"""Longest time that a holder goes on renewing its lease: the exchange's deadline and a small margin."""
+
+RENEWAL_SECONDS = 1.0
+"""A holder that is gone stops renewing, so that the others need not wait for `LEASE_SECONDS`."""
+
+POLL_SECONDS = (0.05, 0.15)
+"""Those who wait for another replica look this often, each time drawn anew, so that they do not march in step."""
+
+FLIGHT_SECONDS = 14.0
+"""Longest time for all of it; under the 15 s that a request may take."""
+
+MAX_MINTS = 4
+"""How often one flight mints anew because a purge overtook it, before it gives up."""
+
+REPLACEMENT_SECONDS = 60.0
+"""A reported token is replaced at most once in this time, per credential (product section 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a token must be for this flight.
+
+    Args:
+        lives_until: Unix time in seconds it must reach.
+        fresh: Whether one past its `refresh_at` will not do.
+        replacing: A token that Adobe refused: it will not do, and may be replaced once in a while only.
+        alone: Whether to leave the shared cache out, because it does not know yet of a purge made here.
+
+    """
+
+    lives_until: float = 0.0
+    fresh: bool = False
+    replacing: AccessToken | None = None
+    alone: bool = False
+
+    def met_by(self, token: AccessToken, now: float) -> bool:
+        """Whether `token` will do at `now`."""
+        state = token.state(now)
+        return (
+            state is not TokenState.EXPIRED
+            and (state is TokenState.FRESH or not self.fresh)
+            and token.expires_at >= self.lives_until
+            and (self.replacing is None or token.sha256 != self.replacing.sha256)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """A token and where it came from."""
+
+    token: AccessToken
+    tier: Tier
+
+
+class Fleet:
+    """Obtains tokens so that all replicas together exchange once.
+
+    Args:
+        cache: What replicas share.
+        lease: The right to exchange.
+        minter: Makes a new token.
+        epochs: What is known of purges.
+        sink: Listens to events.
+        clock: Unix time in seconds.
+        draw: Uniform random float between two bounds.
+
+    """
+
+    def __init__(
+        self,
+        cache: TokenCache,
+        lease: Lease,
+        minter: Minter,
+        epochs: Epochs,
+        sink: EventSink,
+        clock: Clock,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._cache = cache
+        self._lease = lease
+        self._minter = minter
+        self._epochs = epochs
+        self._sink = sink
+        self._clock = clock
+        self._draw = draw
+        # IMS' wishes to be left alone, kept here too for when the shared cache is away: Unix time in seconds.
+        self._held_until: dict[CredentialRef, float] = {}
+
+    async def obtain(self, key: TokenKey, need: Need) -> Obtained:
+        """A token that meets `need`, or the reported one as it is, where it may not be replaced yet.
+
+        Raises:
+            BrokerError: What the minting raised; or `ImsUnavailableError` when all took too long.
+
+        """
+        try:
+            async with asyncio.timeout(FLIGHT_SECONDS):
+                return await self._obtain(key, need)
+        except TimeoutError:
+            raise ImsUnavailableError("No token could be minted in time.", retry_after=2.0) from None
+
+    async def _obtain(self, key: TokenKey, need: Need) -> Obtained:
+        mints = 0
+        while mints < MAX_MINTS:
+            found = await self._look(key, need)
+            if found is not None:
+                return found
+            async with self._turn(key, need) as ours:
+                # Look again: the one who had the lease before us may have stored what we need.
+                found = await self._look(key, need) if ours else None
+                if found is None and ours is not False:
+                    mints += 1
+                    found = await self._exchange(key, need)
+            if found is not None:
+                return found
+            await asyncio.sleep(self._draw(*POLL_SECONDS))
+        raise OverloadedError("The token was purged again and again while it was minted.")
+
+    async def _look(self, key: TokenKey, need: Need) -> Obtained | None:
+        held = self._held_until.get(key.ref, 0.0) - self._clock()
+        if need.alone:
+            _refuse_while_held(held)
+            return None
+        try:
+            entry = await self._cache.read(key)
+        except CacheUnavailableError:
+            self._sink.emit(CacheLookedUp("shared", "unavailable"))
+            _refuse_while_held(held)
+            return None
+        self._epochs.learn(key.ref, entry.epoch)
+        token = entry.token
+        if token is not None and self._epochs.allows(token) and need.met_by(token, self._clock()):
+            self._sink.emit(CacheLookedUp("shared", "hit"))
+            return Obtained(token, "shared")
+        self._sink.emit(CacheLookedUp("shared", "miss"))
+        _refuse_while_held(entry.hold)
+        return None
+
+    @asynccontextmanager
+    async def _turn(self, key: TokenKey, need: Need) -> AsyncIterator[bool | None]:
+        """Hold the lease: True where it is ours, False where somebody else's, None where nobody can tell."""
+        if need.alone:
+            yield None
+            return
+        try:
+            holder = await self._lease.acquire(key)
+        except CacheUnavailableError:
+            # Without the shared cache the flight in this process still holds: one exchange per replica.
+            yield None
+            return
+        if holder is None:
+            yield False
+            return
+        renewal = asyncio.create_task(self._renew(key, holder), name="lease-renewal")
+        try:
+            yield True
+        finally:
+            renewal.cancel()
+            await self._release(key, holder)
+
+    async def _renew(self, key: TokenKey, holder: str) -> None:
+        for _ in range(int(LEASE_SECONDS / RENEWAL_SECONDS)):
+            await asyncio.sleep(RENEWAL_SECONDS)
+            try:
+                if not await self._lease.renew(key, holder):
+                    return
+            except CacheUnavailableError:
+                continue
+
+    async def _release(self, key: TokenKey, holder: str) -> None:
+        try:
+            await self._lease.release(key, holder)
+        except CacheUnavailableError:
+            return  # It ends by itself within seconds.
+
+    async def _exchange(self, key: TokenKey, need: Need) -> Obtained | None:
+        """Mint and store; None where a purge overtook the minting, so that it must begin anew."""
+        if need.replacing is not None and not await self._may_replace(key):
+            return Obtained(need.replacing, "shared")
+        try:
+            token = await self._minter.mint(key, self._epochs.of(key.ref))
+        except ImsUnavailableError as error:
+            if error.throttled:
+                await self._hold(key, error.retry_after)
+            raise
+        outcome = None if need.alone else await self._store(token, need.replacing)
+        if outcome is StoreOutcome.STALE_EPOCH or not self._epochs.allows(token):
+            return None
+        return Obtained(token, "exchange")
+
+    async def _may_replace(self, key: TokenKey) -> bool:
+        try:
+            return await self._cache.claim_replacement(key.ref, REPLACEMENT_SECONDS)
+        except CacheUnavailableError:
+            return True  # The vendor's own record of replacements still bounds this replica.
+
+    async def _hold(self, key: TokenKey, seconds: float) -> None:
+        self._held_until[key.ref] = self._clock() + seconds
+        try:
+            await self._cache.hold(key.ref, seconds)
+        except CacheUnavailableError:
+            return
+
+    async def _store(self, token: AccessToken, replacing: AccessToken | None) -> StoreOutcome | None:
+        try:
+            return await self._cache.store(token, replacing)
+        except CacheUnavailableError:
+            return None
+
+
+def _refuse_while_held(seconds: float) -> None:
+    if seconds > 0:
+        raise ImsUnavailableError("IMS asked to be left alone with this credential.", retry_after=seconds)

@@ -1,0 +1,71 @@
+"""The front cache: tokens in this process' memory. The warm way touches nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+
+from app.domain.access_token import AccessToken
+from app.domain.names import CredentialRef, TokenKey
+
+
+class TokenMemory:
+    """Tokens by key, the least recently stored dropped first.
+
+    Args:
+        limit: How many tokens are kept.
+
+    """
+
+    def __init__(self, limit: int = 200_000) -> None:
+        self._limit = limit
+        self._tokens: OrderedDict[TokenKey, AccessToken] = OrderedDict()
+        self._keys: dict[CredentialRef, set[TokenKey]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def get(self, key: TokenKey) -> AccessToken | None:
+        """The token for `key`, whatever its state."""
+        return self._tokens.get(key)
+
+    def put(self, token: AccessToken, replacing: AccessToken | None = None) -> None:
+        """Keep `token`, unless a later one is kept already that is not the one being replaced."""
+        held = self._tokens.get(token.key)
+        if held is not None and not _yields(held, token, replacing):
+            return
+        self._tokens[token.key] = token
+        self._tokens.move_to_end(token.key)
+        self._keys.setdefault(token.key.ref, set()).add(token.key)
+        if len(self._tokens) > self._limit:
+            self._discard(next(iter(self._tokens)))
+
+    def tokens_of(self, ref: CredentialRef) -> tuple[AccessToken, ...]:
+        """All tokens of a credential."""
+        return tuple(self._tokens[key] for key in self._keys.get(ref, ()))
+
+    def drop(self, ref: CredentialRef) -> None:
+        """Forget all tokens of a credential."""
+        for key in tuple(self._keys.get(ref, ())):
+            self._discard(key)
+
+    def drop_all(self) -> None:
+        """Forget everything."""
+        self._tokens.clear()
+        self._keys.clear()
+
+    def states(self, now: float) -> dict[str, int]:
+        """How many tokens are in each state at `now`."""
+        return dict(Counter(token.state(now).value for token in self._tokens.values()))
+
+    def _discard(self, key: TokenKey) -> None:
+        del self._tokens[key]
+        keys = self._keys[key.ref]
+        keys.discard(key)
+        if not keys:
+            del self._keys[key.ref]
+
+
+def _yields(held: AccessToken, token: AccessToken, replacing: AccessToken | None) -> bool:
+    if replacing is not None and held.sha256 == replacing.sha256:
+        return True
+    return (held.epoch, held.expires_at) < (token.epoch, token.expires_at)

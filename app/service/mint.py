@@ -1,0 +1,173 @@
+"""From a tenant's credential to a token: read, sign, exchange. No cache and no lease here."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.domain.access_token import AccessToken
+from app.domain.assertion import assertion_claims
+from app.domain.credential import Credential, JwtCredential
+from app.domain.errors import CredentialRejectedError
+from app.domain.events import CertificateSeen
+from app.domain.grant import Grant, IssuedToken, client_credentials_grant, jwt_grant
+from app.domain.names import CredentialRef, Scope, TokenKey
+from app.ports import AssertionSigner, Clock, CredentialStore, EventSink, TokenExchanger
+
+REFRESH_WINDOW = (0.45, 0.55)
+"""Share of a token's life within which its refresh is drawn, once (SPIRE's rule; `reliability.md` 1)."""
+
+
+REJECTED_SECONDS = 60.0
+"""A document that IMS rejected twice in a row is not presented again for so long; a changed one is, at once."""
+
+MAX_REJECTIONS = 10_000
+
+
+@dataclass(slots=True)
+class _Rejection:
+    """The last rejections for a key, all of one document and epoch."""
+
+    document: tuple[str, int]
+    error: CredentialRejectedError
+    times: int
+    at: float
+
+
+class Minter:
+    """Mints tokens.
+
+    Args:
+        store: Where credentials live.
+        key_signer: Signs with a private key of the document.
+        transit_signer: Signs with a key that never leaves Vault.
+        exchanger: IMS.
+        not_after: Unix time in seconds at which a PEM certificate ends.
+        sink: Listens to events.
+        clock: Unix time in seconds.
+        draw: Uniform random float between two bounds.
+
+    """
+
+    def __init__(
+        self,
+        store: CredentialStore,
+        key_signer: AssertionSigner,
+        transit_signer: AssertionSigner,
+        exchanger: TokenExchanger,
+        not_after: Callable[[str], float],
+        sink: EventSink,
+        clock: Clock,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._store = store
+        self._key_signer = key_signer
+        self._transit_signer = transit_signer
+        self._exchanger = exchanger
+        self._not_after = not_after
+        self._sink = sink
+        self._clock = clock
+        self._draw = draw
+        # Which of two client secrets was accepted last, so that a refused one costs one exchange, not one each time.
+        self._accepted: dict[CredentialRef, tuple[str, int]] = {}
+        # By key, not by credential: what is refused may be one of its scopes.
+        self._rejected: dict[TokenKey, _Rejection] = {}
+
+    async def mint(self, key: TokenKey, epoch: int) -> AccessToken:
+        """Mint a token for `key`, stamped with `epoch`.
+
+        A refusal may mean that the document was rotated between reading and presenting it: it is read once more,
+        and where it changed the new one is tried.
+
+        Raises:
+            TenantError: This tenant's credential cannot be used.
+            InvalidScopeError: The credential does not have a scope that was asked for.
+            DependencyError: Vault or IMS does not answer.
+
+        """
+        credential = await self._fetch(key.ref)
+        try:
+            return await self._mint_with(credential, key, epoch)
+        except CredentialRejectedError:
+            again = await self._fetch(key.ref)
+            if again.generation == credential.generation:
+                raise
+            return await self._mint_with(again, key, epoch)
+
+    def _refuse_rejected(self, key: TokenKey, document: tuple[str, int]) -> None:
+        known = self._rejected.get(key)
+        if known is None or known.document != document or known.times < 2:
+            return
+        if 0.0 <= self._clock() - known.at < REJECTED_SECONDS:
+            raise known.error.with_traceback(None)
+
+    def _note_rejection(self, key: TokenKey, document: tuple[str, int], error: CredentialRejectedError) -> None:
+        known = self._rejected.pop(key, None)
+        times = known.times if known is not None and known.document == document else 0
+        if len(self._rejected) >= MAX_REJECTIONS:
+            del self._rejected[next(iter(self._rejected))]
+        self._rejected[key] = _Rejection(document, error, times + 1, self._clock())
+
+    async def _fetch(self, ref: CredentialRef) -> Credential:
+        credential = await self._store.fetch(ref)
+        if credential.certificate is not None:
+            self._sink.emit(CertificateSeen(ref, self._not_after(credential.certificate)))
+        return credential
+
+    async def _mint_with(self, credential: Credential, key: TokenKey, epoch: int) -> AccessToken:
+        scopes = key.selection.of(credential.scopes)
+        document = (credential.generation, epoch)
+        self._refuse_rejected(key, document)
+        try:
+            issued = await self._exchange(credential, scopes)
+        except CredentialRejectedError as error:
+            self._note_rejection(key, document, error)
+            raise
+        self._rejected.pop(key, None)
+        life = issued.expires_at - issued.issued_at
+        return AccessToken(
+            key=key,
+            value=issued.value,
+            client_id=credential.client_id,
+            kind=credential.kind,
+            ims_base_url=credential.ims_base_url,
+            scopes=issued.scopes,
+            generation=credential.generation,
+            epoch=epoch,
+            minted_at=issued.issued_at,
+            expires_at=issued.expires_at,
+            refresh_at=issued.issued_at + life * self._draw(*REFRESH_WINDOW),
+            sandbox=credential.sandbox,
+        )
+
+    async def _exchange(self, credential: Credential, scopes: tuple[Scope, ...]) -> IssuedToken:
+        """Try the client secrets in order, beginning with the one accepted last."""
+        refusal: CredentialRejectedError | None = None
+        for number in self._order(credential):
+            try:
+                issued = await self._exchanger.exchange(await self._grant(credential, scopes, number))
+            except CredentialRejectedError as error:
+                if not error.secret_refused:
+                    raise
+                refusal = refusal or error
+            else:
+                self._accepted[credential.ref] = (credential.generation, number)
+                return issued
+        assert refusal is not None  # noqa: S101  # a credential has one or two secrets, so the loop ran
+        raise refusal
+
+    def _order(self, credential: Credential) -> tuple[int, ...]:
+        generation, first = self._accepted.get(credential.ref, ("", 0))
+        if generation != credential.generation:
+            first = 0
+        others = (number for number in range(len(credential.client_secrets)) if number != first)
+        return (first, *others)
+
+    async def _grant(self, credential: Credential, scopes: tuple[Scope, ...], number: int) -> Grant:
+        secret = credential.client_secrets[number]
+        if not isinstance(credential, JwtCredential):
+            return client_credentials_grant(credential, scopes, secret)
+        signer = self._key_signer if credential.transit_key is None else self._transit_signer
+        assertion = await signer.sign(credential, assertion_claims(credential, scopes, self._clock()))
+        return jwt_grant(credential, scopes, secret, assertion)

@@ -1,0 +1,115 @@
+"""What a caller may know of its tenants: kind, generation, life of the token, last error. Never a token or secret."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.domain.access_token import AccessToken
+from app.domain.errors import BrokerError
+from app.domain.names import CredentialRef, TokenKey
+from app.domain.policy import Action, Caller
+from app.ports import CacheEntry, Clock, CredentialStore, TokenCache
+from app.service.vend import TokenVendor
+
+CONCURRENT_READS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialStatus:
+    """One credential as its operator sees it. Times are Unix time in seconds.
+
+    Args:
+        ref: Which credential.
+        kind: Its kind, or None where its document cannot be read.
+        generation: Its version in the store, or None.
+        certificate_expires_at: When its certificate ends, or None.
+        token: The token that would be answered now for all scopes, or None.
+        token_state: ``fresh``, ``aging``, ``expired``, or ``absent``.
+        last_error: Code of the last error with it on this replica, or of reading its document; or None.
+
+    """
+
+    ref: CredentialRef
+    kind: str | None
+    generation: str | None
+    certificate_expires_at: float | None
+    token: AccessToken | None
+    token_state: str
+    last_error: str | None
+
+
+class StatusReader:
+    """Reads the status of the credentials that a caller may see.
+
+    Args:
+        store: Where credentials live.
+        cache: What replicas share.
+        vendor: What this replica has in memory.
+        not_after: Unix time in seconds at which a PEM certificate ends.
+        clock: Unix time in seconds.
+
+    """
+
+    def __init__(
+        self,
+        store: CredentialStore,
+        cache: TokenCache,
+        vendor: TokenVendor,
+        not_after: Callable[[str], float],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._vendor = vendor
+        self._not_after = not_after
+        self._clock = clock
+        self._reading = asyncio.Semaphore(CONCURRENT_READS)
+
+    async def page(
+        self, caller: Caller, after: CredentialRef | None, limit: int
+    ) -> tuple[list[CredentialStatus], CredentialRef | None]:
+        """At most `limit` credentials behind `after`, in order, and the last of them where more follow.
+
+        Raises:
+            CredentialStoreError: The store cannot list what a rule for every org covers.
+
+        """
+        refs = sorted(await self._visible(caller))
+        rest = refs if after is None else [ref for ref in refs if ref > after]
+        chosen = rest[:limit]
+        statuses = await asyncio.gather(*(self._status(ref) for ref in chosen))
+        return list(statuses), chosen[-1] if len(rest) > limit else None
+
+    async def _visible(self, caller: Caller) -> set[CredentialRef]:
+        named = set(caller.named(Action.STATUS))
+        names = caller.everywhere(Action.STATUS)
+        if names:
+            named.update(ref for ref in await self._store.refs() if ref.name in names)
+        return named
+
+    async def _status(self, ref: CredentialRef) -> CredentialStatus:
+        async with self._reading:
+            token = await self._token(ref)
+            state = "absent" if token is None else token.state(self._clock()).value
+            try:
+                credential = await self._store.fetch(ref)
+                not_after = None if credential.certificate is None else self._not_after(credential.certificate)
+            except BrokerError as error:
+                kind = None if token is None else token.kind
+                generation = None if token is None else token.generation
+                return CredentialStatus(ref, kind, generation, None, token, state, error.code)
+        last_error = self._vendor.last_error(ref)
+        return CredentialStatus(ref, credential.kind, credential.generation, not_after, token, state, last_error)
+
+    async def _token(self, ref: CredentialRef) -> AccessToken | None:
+        """The one in memory that lives longest; else the one for all scopes in the shared cache."""
+        held = self._vendor.tokens_of(ref)
+        if held:
+            return max(held, key=lambda token: token.expires_at)
+        try:
+            entry: CacheEntry = await self._cache.read(TokenKey(ref))
+        except BrokerError:
+            return None
+        return entry.token

@@ -1,0 +1,250 @@
+"""Hand out tokens: fresh in memory? answer. Aging? answer, and one refresh behind it. Else wait for the one flight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.domain.access_token import AccessToken
+from app.domain.errors import (
+    BrokerError,
+    CacheUnavailableError,
+    CallerError,
+    CredentialNotFoundError,
+    CredentialRejectedError,
+    InvalidRequestError,
+    OverloadedError,
+)
+from app.domain.events import CacheLookedUp, CredentialPurged, RefreshFailed, TaskFailed
+from app.domain.names import CredentialRef, TokenKey
+from app.ports import Clock, EventSink, Purge, TokenCache
+from app.service.backoff import RecentFailures, RefreshBackoff
+from app.service.epochs import Epochs
+from app.service.fleet import REPLACEMENT_SECONDS, Fleet, Need, Obtained
+from app.service.flight import Flights
+from app.service.memory import TokenMemory
+
+MAX_FLIGHTS = 2_000
+"""How many tenants may wait for a new token at once in one replica; one more is told `overloaded`."""
+
+MAX_ROUNDS = 5
+"""How often one request boards a flight that lands without what it needs, before it gives up."""
+
+
+class TokenVendor:
+    """Vends, replaces and purges tokens.
+
+    Args:
+        memory: The front cache.
+        fleet: Obtains what memory does not have.
+        cache: What replicas share; here for purges.
+        epochs: What is known of purges.
+        sink: Listens to events.
+        clock: Unix time in seconds.
+
+    """
+
+    def __init__(
+        self,
+        memory: TokenMemory,
+        fleet: Fleet,
+        cache: TokenCache,
+        epochs: Epochs,
+        sink: EventSink,
+        clock: Clock,
+        backoff: RefreshBackoff | None = None,
+    ) -> None:
+        self._memory = memory
+        self._fleet = fleet
+        self._cache = cache
+        self._epochs = epochs
+        self._sink = sink
+        self._clock = clock
+        self._backoff = backoff or RefreshBackoff()
+        self._failures = RecentFailures()
+        self._flights: Flights[TokenKey, Obtained] = Flights(MAX_FLIGHTS)
+        self._replaced: dict[CredentialRef, float] = {}
+        self._last_errors: dict[CredentialRef, str] = {}
+        # Purges that the shared cache has not taken yet, told to it as soon as it is back.
+        self._owed: dict[CredentialRef, int] = {}
+        # However this replica learns of a purge, what it has in memory was minted before.
+        epochs.when_raised(memory.drop)
+
+    def fresh(self, key: TokenKey, now: float) -> AccessToken | None:
+        """The token in memory, if it needs no wait; starts a refresh behind an aging one. Never blocks."""
+        token = self._memory.get(key)
+        if token is None:
+            return None
+        if now < token.refresh_at:
+            return token
+        if now >= token.usable_until:
+            return None
+        self._refresh_behind(key, now)
+        return token
+
+    async def vend(self, key: TokenKey, min_ttl: float = 0.0) -> Obtained:
+        """A usable token with at least `min_ttl` seconds of life left.
+
+        Raises:
+            InvalidRequestError: IMS gives this credential tokens of a shorter life than `min_ttl`.
+            BrokerError: No token could be had.
+
+        """
+        for _ in range(MAX_ROUNDS):
+            now = self._clock()
+            token = self.fresh(key, now)
+            self._sink.emit(CacheLookedUp("memory", "miss" if token is None else "hit"))
+            if token is not None and self._lives(token, min_ttl, now):
+                return Obtained(token, "memory")
+            obtained = await self._join(key, Need(lives_until=now + min_ttl))
+            if self._epochs.allows(obtained.token) and self._lives(obtained.token, min_ttl, now):
+                return obtained
+        raise OverloadedError("The token was purged again and again while it was minted.")
+
+    async def report(self, key: TokenKey, sha256: str) -> Obtained:
+        """Replace the token that Adobe refused, once; a stale report gets the current token as it is.
+
+        Args:
+            key: What the token was for.
+            sha256: Lower-case hex SHA-256 of the refused token.
+
+        Raises:
+            BrokerError: No token could be had.
+
+        """
+        current = await self.vend(key)
+        refused = current.token
+        if refused.sha256 != sha256 or current.tier == "exchange":
+            return current
+        if key not in self._flights and not self._claim_replacement(key.ref):
+            return current
+        obtained = await self._join(key, Need(replacing=refused))
+        return obtained if self._epochs.allows(obtained.token) else await self.vend(key)
+
+    async def purge(self, ref: CredentialRef) -> None:
+        """Raise the epoch of `ref`: nothing minted before is stored or served after, here or on any replica.
+
+        Where the shared cache is away, this replica forgets at once, and the others are told when it is back.
+        """
+        known = max(self._epochs.of(ref), self._owed.get(ref, 0))
+        try:
+            epoch = await self._cache.raise_epoch(ref, known)
+        except CacheUnavailableError:
+            epoch = known + 1
+            self._owed[ref] = epoch
+        self._forget(ref, epoch)
+        self._sink.emit(CredentialPurged(self._clock(), ref, epoch, "local"))
+
+    def purged_elsewhere(self, purge: Purge) -> None:
+        """Another replica purged."""
+        if purge.ref is None:
+            self._memory.drop_all()
+        elif purge.epoch > self._epochs.of(purge.ref):
+            self._forget(purge.ref, purge.epoch)
+            self._sink.emit(CredentialPurged(self._clock(), purge.ref, purge.epoch, "remote"))
+
+    async def settle_purges(self) -> None:
+        """Tell the shared cache of purges that it has missed.
+
+        Raises:
+            CacheUnavailableError: It is still away; what is owed stays owed.
+
+        """
+        for ref in tuple(self._owed):
+            await self._settle(ref)
+
+    def tokens_of(self, ref: CredentialRef) -> tuple[AccessToken, ...]:
+        """What this replica has in memory for a credential."""
+        return self._memory.tokens_of(ref)
+
+    def last_error(self, ref: CredentialRef) -> str | None:
+        """The code of the error that the last minting for `ref` ended with here, or None where it succeeded."""
+        return self._last_errors.get(ref)
+
+    async def aclose(self, grace: float) -> None:
+        """Let running flights land for `grace` seconds."""
+        await self._flights.aclose(grace)
+
+    def _lives(self, token: AccessToken, min_ttl: float, now: float) -> bool:
+        if min_ttl and token.lifetime < min_ttl:
+            raise InvalidRequestError("min_ttl is longer than the life of the tokens that IMS issues here.")
+        return token.remaining(now) >= min_ttl
+
+    async def _settle(self, ref: CredentialRef) -> None:
+        owed = self._owed.get(ref)
+        if owed is None:
+            return
+        self._forget(ref, await self._cache.raise_epoch(ref, owed))
+        if self._owed.get(ref) == owed:  # Else it was purged once more meanwhile.
+            del self._owed[ref]
+
+    async def _join(self, key: TokenKey, need: Need) -> Obtained:
+        if key not in self._flights:
+            recent = self._failures.recall(key, self._clock())
+            if recent is not None:
+                raise recent.with_traceback(None)
+        return await self._flights.join(key, lambda: self._fly(key, need))
+
+    async def _fly(self, key: TokenKey, need: Need) -> Obtained:
+        try:
+            obtained = await self._fleet.obtain(key, replace(need, alone=not await self._knows_purges(key.ref)))
+        except BrokerError as error:
+            self._note_failure(key, error)
+            raise
+        self._last_errors.pop(key.ref, None)
+        self._failures.succeeded(key)
+        if self._epochs.allows(obtained.token):
+            self._memory.put(obtained.token, need.replacing)
+        return obtained
+
+    async def _knows_purges(self, ref: CredentialRef) -> bool:
+        """Whether the shared cache knows of all purges of `ref` made here; if not, what it has may be older."""
+        try:
+            await self._settle(ref)
+        except CacheUnavailableError:
+            return False
+        return True
+
+    def _note_failure(self, key: TokenKey, error: BrokerError) -> None:
+        if isinstance(error, CallerError):
+            return  # It says nothing of the tenant.
+        self._last_errors[key.ref] = error.code
+        # What IMS rejects is remembered by the minter, for that document alone; what is absent may be added any time.
+        if not isinstance(error, (CredentialRejectedError, CredentialNotFoundError)):
+            self._failures.failed(key, error, self._clock())
+
+    def _refresh_behind(self, key: TokenKey, now: float) -> None:
+        if key in self._flights or not self._backoff.allows(key, now):
+            return
+        try:
+            self._flights.board(key, lambda: self._refresh(key))
+        except OverloadedError:
+            return  # The token is still good; the next request tries again.
+
+    async def _refresh(self, key: TokenKey) -> Obtained:
+        """One refresh behind an answer. Its failure is nobody's error: the token that is there is still good."""
+        try:
+            obtained = await self._fly(key, Need(fresh=True))
+        except Exception as error:
+            self._backoff.failed(key, error, self._clock())
+            if isinstance(error, BrokerError):
+                self._sink.emit(RefreshFailed(key.ref, error.code))
+            else:
+                self._sink.emit(TaskFailed("refresh", type(error).__name__))
+            raise
+        if self._memory.get(key) is obtained.token:
+            self._backoff.succeeded(key)
+        else:
+            # IMS issues shorter lives now, and the aging token outlives the new one: no reason to mint per request.
+            self._backoff.failed(key, None, self._clock())
+        return obtained
+
+    def _claim_replacement(self, ref: CredentialRef) -> bool:
+        now = self._clock()
+        if now - self._replaced.get(ref, -REPLACEMENT_SECONDS) < REPLACEMENT_SECONDS:
+            return False
+        self._replaced[ref] = now
+        return True
+
+    def _forget(self, ref: CredentialRef, epoch: int) -> None:
+        self._epochs.learn(ref, epoch)
+        self._memory.drop(ref)

@@ -1,0 +1,178 @@
+"""Every ``BROKER_`` variable, typed; read here and nowhere else. A bad one stops the start and names itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+PREFIX = "BROKER_"
+DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
+KUBERNETES_TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class SettingsError(ValueError):
+    """The environment is wrong; the text names each variable and what was expected, never a value."""
+
+
+def _is_base_url(text: str, *, plain_http_anywhere: bool) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    bare = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
+    secure = parts.scheme == "https" or (parts.scheme == "http" and (plain_http_anywhere or host in _LOOPBACK))
+    return bool(host) and bare and secure and port != 0
+
+
+def _ims_base_urls(text: str) -> str:
+    urls = [url.strip() for url in text.split(",")]
+    if not all(_is_base_url(url, plain_http_anywhere=False) for url in urls):
+        raise ValueError("must be base URLs separated by commas: https, or http for loopback only")
+    return ",".join(url.rstrip("/") for url in urls)
+
+
+def _vault_addr(text: str) -> str:
+    if not _is_base_url(text, plain_http_anywhere=True):
+        raise ValueError("must be a base URL such as https://vault.example.com:8200")
+    return text.rstrip("/")
+
+
+def _redis_url(text: str) -> str:
+    if text.startswith(("redis+sentinel://", "redis+cluster://")):
+        raise ValueError("this release supports redis:// and rediss:// only")
+    if text and not text.startswith(("redis://", "rediss://")):
+        raise ValueError("must begin with redis:// or rediss://, or be empty")
+    return text
+
+
+def _public_url(text: str | None) -> str | None:
+    if text and not _is_base_url(text, plain_http_anywhere=True):
+        raise ValueError("must be a base URL such as https://broker.example.com")
+    return text.rstrip("/") if text else None
+
+
+class Settings(BaseModel):
+    """All settings, in the order of the README's table.
+
+    A plain model: `read_settings` alone looks at the environment, so that a mapping given to it is all there is.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` in a container.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: Annotated[str | None, AfterValidator(_public_url)] = Field(
+        None, description="The broker's URL as callers see it, for `/.well-known`; default: the request's `Host`."
+    )
+    policy_file: Path = Field(description="The policy (YAML). Required.")
+
+    credential_store: Literal["vault", "directory"] = Field("vault", description="Where credentials live.")
+    credential_dir: Path | None = Field(None, description="Directory of credentials, for `directory`.")
+    vault_addr: Annotated[str, AfterValidator(_vault_addr)] | None = Field(
+        None, description="Vault's address, for `vault`."
+    )
+    vault_auth: Literal["token", "approle", "kubernetes"] = Field("token", description="How to log in to Vault.")
+    vault_auth_mount: str | None = Field(None, description="Mount of that auth method; default: its name.")
+    vault_token: SecretStr | None = Field(None, description="A Vault token, for `token`.")
+    vault_token_file: Path | None = Field(None, description="A file with a Vault token, read at each login.")
+    vault_role_id: str | None = Field(None, description="Role id, for `approle`.")
+    vault_secret_id: SecretStr | None = Field(None, description="Secret id, for `approle`.")
+    vault_role: str | None = Field(None, description="Role, for `kubernetes`.")
+    vault_kubernetes_token_file: Path = Field(
+        KUBERNETES_TOKEN_FILE, description="Service-account token, for `kubernetes`; read at each login."
+    )
+    vault_mount: str = Field("secret", pattern=r"^[A-Za-z0-9_/-]+$", description="Mount of KV v2.")
+    vault_prefix: str = Field("ims", pattern=r"^[A-Za-z0-9_/-]+$", description="Path below the mount.")
+    vault_transit_mount: str = Field("transit", pattern=r"^[A-Za-z0-9_/-]+$", description="Mount of transit.")
+    vault_cacert: Path | None = Field(None, description="CA bundle for Vault; default: the system's.")
+    vault_namespace: str | None = Field(None, description="Vault Enterprise namespace.")
+
+    redis_url: Annotated[SecretStr, AfterValidator(lambda url: SecretStr(_redis_url(url.get_secret_value())))] = Field(
+        SecretStr(""), description="`redis://` or `rediss://`; empty: memory only."
+    )
+    redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
+    redis_prefix: str = Field(
+        "itb", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="First part of every Redis key; one per deployment."
+    )
+    cache_keys_file: Path | None = Field(None, description="Key ring for cached tokens; needed with Redis.")
+
+    ims_base_urls: Annotated[str, AfterValidator(_ims_base_urls)] = Field(
+        DEFAULT_IMS_BASE_URL, description="Allow-list of IMS hosts, separated by commas."
+    )
+    ims_cacert: Path | None = Field(None, description="CA bundle for IMS; default: the system's.")
+    audit_file: Path | None = Field(None, description="Audit log; default: standard output.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Of the log on standard error.")
+
+    @property
+    def allowed_ims_base_urls(self) -> frozenset[str]:
+        """The allow-list of IMS hosts."""
+        return frozenset(self.ims_base_urls.split(","))
+
+    @model_validator(mode="after")
+    def _agree(self) -> Settings:
+        """Settings that only make sense together."""
+        for missing, name in self._missing():
+            if missing:
+                raise ValueError(f"{PREFIX}{name}")
+        return self
+
+    def _missing(self) -> tuple[tuple[bool, str], ...]:
+        vault, auth = self.credential_store == "vault", self.vault_auth
+        return (
+            (not vault and self.credential_dir is None, "CREDENTIAL_DIR is required with the directory store"),
+            (vault and self.vault_addr is None, "VAULT_ADDR is required with the vault store"),
+            (
+                vault and auth == "token" and not (self.vault_token or self.vault_token_file),
+                "VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token",
+            ),
+            (
+                vault and auth == "approle" and not (self.vault_role_id and self.vault_secret_id),
+                "VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID are required for auth approle",
+            ),
+            (vault and auth == "kubernetes" and not self.vault_role, "VAULT_ROLE is required for auth kubernetes"),
+            (
+                bool(self.redis_url.get_secret_value()) and self.cache_keys_file is None,
+                "CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`",
+            ),
+        )
+
+
+def variables() -> tuple[str, ...]:
+    """The names of all variables, in order."""
+    return tuple(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        environment: Instead of the process' own, for tests and for `dev`.
+
+    Raises:
+        SettingsError: A variable is unknown, malformed or missing; each is named, none is quoted.
+
+    """
+    values = dict(os.environ if environment is None else environment)
+    ours = {name: value for name, value in values.items() if name.upper().startswith(PREFIX)}
+    unknown = sorted(set(ours) - set(variables()))
+    if unknown:
+        raise SettingsError(f"Unknown variable {unknown[0]}. Known: {', '.join(variables())}.")
+    fields = {name[len(PREFIX) :].lower(): value for name, value in ours.items() if value}
+    try:
+        return Settings.model_validate(fields)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(item["loc"], item["msg"]) for item in error.errors())) from None
+
+
+def _explain(place: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    if not place:
+        return message
+    return f"{PREFIX}{str(place[0]).upper()}: {message}"

@@ -1,0 +1,168 @@
+"""What every credential store does alike: the directory, and a real Vault."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from app.adapters.directory import DirectoryCredentialStore
+from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession
+from app.domain.credential import MAX_DOCUMENT_BYTES, JwtCredential, OAuthServerToServerCredential
+from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError
+from app.domain.names import CredentialRef
+from app.ports import CredentialStore
+from tests.support.documents import ALLOWED, CANARY, jwt_document, oauth_document, ref_of
+from tests.support.recorded_events import RecordedEvents
+from tests.support.vault_server import MOUNT, PREFIX, VaultServer
+
+_numbers = itertools.count(0xC0000)
+
+
+class Kept(Protocol):
+    """A store with a way to change what is in it."""
+
+    @property
+    def store(self) -> CredentialStore:
+        """The store."""
+
+    def put(self, ref: CredentialRef, document: Mapping[str, object]) -> None:
+        """Store a document."""
+
+    def remove(self, ref: CredentialRef) -> None:
+        """Remove a document."""
+
+
+class KeptInDirectory:
+    """Documents as files."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.store = DirectoryCredentialStore(directory, ALLOWED)
+
+    def put(self, ref: CredentialRef, document: Mapping[str, object]) -> None:
+        """Store a document."""
+        path = self._path(ref)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document))
+
+    def remove(self, ref: CredentialRef) -> None:
+        """Remove a document."""
+        self._path(ref).unlink()
+
+    def _path(self, ref: CredentialRef) -> Path:
+        return self._directory / ref.org / f"{ref.name}.json"
+
+
+class KeptInVault:
+    """Documents in Vault."""
+
+    def __init__(self, server: VaultServer, session: VaultSession) -> None:
+        self._server = server
+        self.store = VaultCredentialStore(session, MOUNT, PREFIX, ALLOWED)
+
+    def put(self, ref: CredentialRef, document: Mapping[str, object]) -> None:
+        """Store a document."""
+        self._server.put(ref.org, ref.name, document)
+
+    def remove(self, ref: CredentialRef) -> None:
+        """Remove a document."""
+        self._server.remove(ref.org, ref.name)
+
+
+@pytest.fixture(params=["directory", "vault"])
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kept]:
+    """Each kind of store in turn."""
+    if request.param == "directory":
+        directory = KeptInDirectory(tmp_path)
+        yield directory
+        await directory.store.aclose()
+        return
+    server: VaultServer = request.getfixturevalue("vault_server")
+    token = server.token(server.reader_policy())
+    session = VaultSession(VaultConfig(addr=server.addr, token=token), RecordedEvents())
+    yield KeptInVault(server, session)
+    await session.aclose()
+
+
+@pytest.fixture
+def ref() -> CredentialRef:
+    """A reference that no other test uses, for one Vault serves them all."""
+    return ref_of(next(_numbers))
+
+
+class TestCredentialStore:
+    """The contract."""
+
+    async def test_fetch(self, kept: Kept, ref: CredentialRef) -> None:
+        """A stored credential is read with all its fields."""
+        kept.put(ref, jwt_document(ref, sandbox="dev"))
+        credential = await kept.store.fetch(ref)
+        assert isinstance(credential, JwtCredential)
+        assert (credential.ref, credential.sandbox) == (ref, "dev")
+        assert credential.private_key == jwt_document(ref)["private_key"]
+
+    async def test_nothing_stored(self, kept: Kept, ref: CredentialRef) -> None:
+        """An org without a credential is not found, nor is another name of an org that has one."""
+        with pytest.raises(CredentialNotFoundError):
+            await kept.store.fetch(ref)
+        kept.put(ref, oauth_document(ref))
+        with pytest.raises(CredentialNotFoundError):
+            await kept.store.fetch(CredentialRef(ref.org, ref_of(0, "other").name))
+
+    async def test_removed(self, kept: Kept, ref: CredentialRef) -> None:
+        """A credential that was removed is not found any more, and not listed."""
+        kept.put(ref, oauth_document(ref))
+        assert ref in await kept.store.refs()
+        kept.remove(ref)
+        with pytest.raises(CredentialNotFoundError):
+            await kept.store.fetch(ref)
+        assert ref not in await kept.store.refs()
+
+    async def test_change_of_kind(self, kept: Kept, ref: CredentialRef) -> None:
+        """A credential converted in place is read as its new kind, with a new generation."""
+        kept.put(ref, jwt_document(ref))
+        before = await kept.store.fetch(ref)
+        kept.put(ref, oauth_document(ref))
+        after = await kept.store.fetch(ref)
+        assert isinstance(after, OAuthServerToServerCredential)
+        assert after.generation != before.generation
+
+    async def test_unchanged(self, kept: Kept, ref: CredentialRef) -> None:
+        """What has not changed keeps its generation."""
+        kept.put(ref, oauth_document(ref))
+        assert await kept.store.fetch(ref) == await kept.store.fetch(ref)
+
+    async def test_refs(self, kept: Kept, ref: CredentialRef) -> None:
+        """All names of all orgs are listed, sorted."""
+        other = CredentialRef(ref.org, ref_of(0, "another").name)
+        for each in (ref, other):
+            kept.put(each, oauth_document(each))
+        listed = await kept.store.refs()
+        assert [each for each in listed if each.org == ref.org] == [other, ref]
+        assert list(listed) == sorted(listed)
+
+    @pytest.mark.parametrize(
+        ("field", "changes"),
+        [
+            ("kind", {"kind": CANARY}),
+            ("org_id", {"org_id": ref_of(1).org}),
+            ("ims_base_url", {"ims_base_url": f"https://{CANARY}.example"}),
+            ("client_secrets", {"client_secrets": []}),
+            ("document", {"unknown": CANARY}),
+            ("document", {"certificate": CANARY * (MAX_DOCUMENT_BYTES // len(CANARY))}),
+        ],
+        ids=["kind", "org", "host", "secrets", "unknown", "large"],
+    )
+    async def test_defect(self, kept: Kept, ref: CredentialRef, field: str, changes: Mapping[str, object]) -> None:
+        """A defective document names its field and no value."""
+        kept.put(ref, oauth_document(ref, **changes))
+        with pytest.raises(CredentialMisconfiguredError) as caught:
+            await kept.store.fetch(ref)
+        assert caught.value.field == field
+        assert CANARY not in "".join(traceback.format_exception(caught.value, limit=0))

@@ -1,0 +1,123 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from app.adapters.prometheus import PrometheusSink
+from app.api.problems import PROBLEMS
+from app.cli.program import app
+from app.settings import PREFIX, Settings, variables
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+FIXED_NAMES = [
+    "HOST",
+    "PORT",
+    "POLICY_FILE",
+    "CREDENTIAL_STORE",
+    "CREDENTIAL_DIR",
+    "VAULT_ADDR",
+    "VAULT_AUTH",
+    "VAULT_TOKEN",
+    "VAULT_TOKEN_FILE",
+    "VAULT_ROLE_ID",
+    "VAULT_SECRET_ID",
+    "VAULT_ROLE",
+    "VAULT_MOUNT",
+    "VAULT_PREFIX",
+    "VAULT_TRANSIT_MOUNT",
+    "VAULT_CACERT",
+    "VAULT_NAMESPACE",
+    "REDIS_URL",
+    "REDIS_CACERT",
+    "CACHE_KEYS_FILE",
+    "IMS_BASE_URLS",
+    "AUDIT_FILE",
+    "LOG_LEVEL",
+]
+"""The settings whose names are a contract with other people's charts."""
+
+
+def settings_table() -> str:
+    """The README's table of settings, made from the code."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `{PREFIX}{name.upper()}` | {_default(field)} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is PydanticUndefined or value is None or str(value) in {"", "**********"}:
+        return ""
+    return f"`{value}`"
+
+
+def test_the_readme_has_the_table_of_settings() -> None:
+    """The README's settings are exactly those of the code, with their defaults."""
+    between = README.partition("<!-- settings -->\n")[2].partition("\n<!-- /settings -->")[0]
+
+    assert between == settings_table()
+
+
+def test_no_fixed_name_is_missing() -> None:
+    """Every variable of the contract exists."""
+    assert {PREFIX + name for name in FIXED_NAMES} <= set(variables())
+
+
+def test_every_error_code_is_in_the_readme() -> None:
+    """The README's error table names every code and its status."""
+    for error, problem in PROBLEMS.items():
+        assert f"| {problem.status} | `{error.code}` |" in README, error.code
+
+
+def test_every_metric_is_in_the_readme() -> None:
+    """The README names every metric that is exported, and no other."""
+    sink = PrometheusSink(CollectorRegistry(), lambda: 0.0, "1")
+    exported = set(re.findall(r"^# TYPE (\S+) ", sink.render().decode(), re.MULTILINE))
+    exported = {name for name in exported if not name.endswith("_created")}
+
+    documented = set(re.findall(r"^\| `(ims_token_broker_\w+)` \|", README, re.MULTILINE))
+
+    assert documented == exported
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """The README's table of commands names every command group."""
+    command = get_command(app)
+    for name in getattr(command, "commands"):  # noqa: B009  # typer types it as a plain command
+        assert f"| `{name}" in README, name
+
+
+@pytest.mark.parametrize("pattern", [r"/(work|farm|root)/", r"/tmp/[a-z]", r"/home/[a-z]+/"])
+def test_no_committed_file_has_a_path_of_a_machine(pattern: str) -> None:
+    """No path of a developer's machine is committed."""
+    found = subprocess.run(
+        [
+            "git",
+            "grep",
+            "-nIE",
+            pattern,
+            "--",
+            ".",
+            ":!*.lock",
+            ":!Dockerfile",
+            f":!{Path(__file__).relative_to(ROOT)}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert found.stdout == ""

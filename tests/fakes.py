@@ -1,0 +1,289 @@
+"""One fake per port. Each counts what it was asked, and can be told to fail or to stall; none answers by script.
+
+Time is a `ManualClock`, and what two tasks do in which order is settled by events, never by sleeping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
+from app.domain.access_token import AccessToken
+from app.domain.caller import Identity, Issuer
+from app.domain.credential import Credential, JwtCredential
+from app.domain.errors import CacheUnavailableError, CredentialNotFoundError, UnauthenticatedError
+from app.domain.events import Event, RequestDecided
+from app.domain.grant import Grant, IssuedToken
+from app.domain.names import CredentialRef, OrgId, TokenKey
+from app.domain.policy import Policy
+from app.ports import CacheEntry, Purge, StoreOutcome
+
+NOW = 1_900_000_000.0
+DAY = 86_400.0
+E = TypeVar("E")
+
+
+class ManualClock:
+    """Unix time in seconds that only `advance` moves."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Now."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, or run backwards."""
+        self.now += seconds
+
+
+class RecordingSink:
+    """Keeps all events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        """Keep `event`."""
+        self.events.append(event)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """All events of one class, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def outcomes(self) -> list[str]:
+        """What was decided on each request, in order."""
+        return [event.decision.outcome for event in self.of(RequestDecided)]
+
+
+class Hall:
+    """Where calls wait while it is closed; tells when somebody has arrived."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self._arrived = asyncio.Event()
+
+    def close(self) -> None:
+        """Let nobody through until `open`."""
+        self._open.clear()
+        self._arrived.clear()
+
+    def open(self) -> None:
+        """Let everybody through."""
+        self._open.set()
+
+    async def arrival(self) -> None:
+        """Wait until somebody waits."""
+        await asyncio.wait_for(self._arrived.wait(), 5.0)
+
+    async def walk_through(self) -> None:
+        """What a call does."""
+        self._arrived.set()
+        await self._open.wait()
+
+
+class FakeCredentialStore:
+    """Credentials in memory."""
+
+    def __init__(self, *credentials: Credential) -> None:
+        self.documents: dict[CredentialRef, Credential] = {credential.ref: credential for credential in credentials}
+        self.fetches: list[CredentialRef] = []
+        self.failure: Exception | None = None
+        self.hall = Hall()
+
+    def put(self, credential: Credential) -> None:
+        """Store `credential`, replacing the one of the same ref."""
+        self.documents[credential.ref] = credential
+
+    async def fetch(self, ref: CredentialRef) -> Credential:
+        """As `CredentialStore.fetch`."""
+        self.fetches.append(ref)
+        await self.hall.walk_through()
+        if self.failure is not None:
+            raise self.failure
+        if ref not in self.documents:
+            raise CredentialNotFoundError
+        return self.documents[ref]
+
+    async def refs(self) -> tuple[CredentialRef, ...]:
+        """As `CredentialStore.refs`."""
+        if self.failure is not None:
+            raise self.failure
+        return tuple(sorted(self.documents))
+
+
+class FakeSigner:
+    """Signs nothing: the assertion names the key it would have used."""
+
+    def __init__(self, name: str = "key") -> None:
+        self.name = name
+        self.signed: list[Mapping[str, object]] = []
+
+    async def sign(self, credential: JwtCredential, claims: Mapping[str, object]) -> str:
+        """As `AssertionSigner.sign`."""
+        self.signed.append(claims)
+        return f"{self.name}.{credential.generation}.assertion"
+
+
+class FakeExchanger:
+    """IMS: issues a token that names its org, client and number, in the order asked."""
+
+    def __init__(self, clock: ManualClock, lifetime: float = DAY) -> None:
+        self.clock = clock
+        self.lifetime = lifetime
+        self.grants: list[Grant] = []
+        self.halls: dict[OrgId, Hall] = {}
+        self.failures: dict[OrgId, Exception] = {}
+        self.refused_secrets: dict[str, Exception] = {}
+        self.before: Callable[[Grant], Awaitable[None]] | None = None
+        self.running = 0
+        self.most_at_once = 0
+
+    def hall(self, org: OrgId) -> Hall:
+        """Where exchanges of `org` wait."""
+        return self.halls.setdefault(org, Hall())
+
+    async def exchange(self, grant: Grant) -> IssuedToken:
+        """As `TokenExchanger.exchange`."""
+        self.grants.append(grant)
+        number = len(self.grants)
+        org = grant.credential.ref.org
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
+        try:
+            await self.hall(org).walk_through()
+            if self.before is not None:
+                await self.before(grant)
+        finally:
+            self.running -= 1
+        refusal = self.refused_secrets.get(grant.form["client_secret"]) or self.failures.get(org)
+        if refusal is not None:
+            raise refusal
+        value = f"eyJ.{number}.{grant.credential.client_id}.{org}.{'+'.join(grant.scopes)}"
+        return IssuedToken(value, grant.scopes, self.clock(), self.clock() + self.lifetime)
+
+
+class FakeVerifier:
+    """Knows JWTs by their bytes."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, Identity] = {}
+        self.issuers: tuple[Issuer, ...] = ()
+        self.verified: list[bytes] = []
+        self.failure: Exception | None = None
+
+    def trust(self, issuers: tuple[Issuer, ...]) -> None:
+        """As `CallerVerifier.trust`."""
+        self.issuers = issuers
+
+    async def verify(self, unverified_jwt: bytes) -> Identity:
+        """As `CallerVerifier.verify`."""
+        self.verified.append(unverified_jwt)
+        if self.failure is not None:
+            raise self.failure
+        if unverified_jwt not in self.known:
+            raise UnauthenticatedError
+        return self.known[unverified_jwt]
+
+
+class FakePolicySource:
+    """A policy that a test changes; like the file, it is None where nothing changed since the last success."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.content: Policy | Exception = policy
+        self._accepted: Policy | None = None
+
+    async def load(self) -> Policy | None:
+        """As `PolicySource.load`."""
+        if isinstance(self.content, Exception):
+            raise self.content
+        if self.content is self._accepted:
+            return None
+        self._accepted = self.content
+        return self.content
+
+
+class FakeCache:
+    """The memory cache behind a wire that can break; `calls` names what was asked while it was whole or not."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._inner = MemoryTokenCache(clock)
+        self.calls: list[str] = []
+        self.away = False
+        self.before_store: Callable[[AccessToken], Awaitable[None]] | None = None
+
+    async def _reach(self, operation: str) -> None:
+        self.calls.append(operation)
+        await asyncio.sleep(0)
+        if self.away:
+            raise CacheUnavailableError("away")
+
+    async def read(self, key: TokenKey) -> CacheEntry:
+        """As `TokenCache.read`."""
+        await self._reach("read")
+        return await self._inner.read(key)
+
+    async def store(self, token: AccessToken, replacing: AccessToken | None = None) -> StoreOutcome:
+        """As `TokenCache.store`."""
+        if self.before_store is not None:
+            await self.before_store(token)
+        await self._reach("store")
+        return await self._inner.store(token, replacing)
+
+    async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
+        """As `TokenCache.raise_epoch`."""
+        await self._reach("raise_epoch")
+        return await self._inner.raise_epoch(ref, above)
+
+    async def hold(self, ref: CredentialRef, seconds: float) -> None:
+        """As `TokenCache.hold`."""
+        await self._reach("hold")
+        await self._inner.hold(ref, seconds)
+
+    async def claim_replacement(self, ref: CredentialRef, window: float) -> bool:
+        """As `TokenCache.claim_replacement`."""
+        await self._reach("claim_replacement")
+        return await self._inner.claim_replacement(ref, window)
+
+    async def purges(self) -> AsyncIterator[Purge]:
+        """As `TokenCache.purges`."""
+        await self._reach("purges")
+        async for purge in self._inner.purges():
+            yield purge
+
+
+class FakeLease:
+    """The memory lease behind a wire that can break."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._inner = MemoryLease(clock)
+        self.acquired = 0
+        self.released = 0
+        self.away = False
+
+    def _reach(self) -> None:
+        if self.away:
+            raise CacheUnavailableError("away")
+
+    async def acquire(self, key: TokenKey) -> str | None:
+        """As `Lease.acquire`."""
+        self._reach()
+        holder = await self._inner.acquire(key)
+        self.acquired += holder is not None
+        return holder
+
+    async def renew(self, key: TokenKey, holder: str) -> bool:
+        """As `Lease.renew`."""
+        self._reach()
+        return await self._inner.renew(key, holder)
+
+    async def release(self, key: TokenKey, holder: str) -> None:
+        """As `Lease.release`."""
+        self._reach()
+        await self._inner.release(key, holder)
+        self.released += 1

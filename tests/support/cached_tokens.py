@@ -1,0 +1,65 @@
+"""Access tokens and key rings as tests of the shared cache need them."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from app.adapters.redis.key_ring import KeyRing
+from app.domain.access_token import AccessToken
+from app.domain.names import ALL_SCOPES, CredentialName, CredentialRef, OrgId, ScopeSelection, TokenKey, scopes_of
+
+ORG = OrgId("0123456789ABCDEF01234567@AdobeOrg")
+OTHER_ORG = OrgId("FEDCBA9876543210FEDCBA98@AdobeOrg")
+REF = CredentialRef(ORG)
+KEY = TokenKey(REF)
+OTHER_KEY = TokenKey(CredentialRef(OTHER_ORG))
+LIFE = 86_400.0
+
+SOME_SCOPES = ScopeSelection(scopes_of(["AdobeID", "openid"]), exact=True)
+BOUND_SCOPES = ScopeSelection(scopes_of(["AdobeID", "openid"]))
+SECOND_CREDENTIAL = TokenKey(CredentialRef(ORG, CredentialName("second")))
+
+ALL_KEYS = (
+    KEY,
+    OTHER_KEY,
+    SECOND_CREDENTIAL,
+    TokenKey(REF, SOME_SCOPES),
+    TokenKey(REF, BOUND_SCOPES),
+)
+"""Keys that differ in one thing each: nothing, org, credential, scopes, and whether the scopes are exact."""
+
+
+def token_of(
+    key: TokenKey = KEY,
+    value: str = "eyJ.canary-of-the-shared-cache",
+    *,
+    minted_at: float,
+    life: float = LIFE,
+    epoch: int = 0,
+) -> AccessToken:
+    """A token minted at `minted_at` (Unix time in seconds)."""
+    selection = ALL_SCOPES if key.selection.scopes is None else key.selection
+    return AccessToken(
+        key=key,
+        value=value,
+        client_id="client-of-the-tests",
+        kind="oauth_server_to_server",
+        ims_base_url="https://ims-na1.adobelogin.com",
+        scopes=selection.scopes or scopes_of(["AdobeID", "openid", "session"]),
+        generation="3",
+        epoch=epoch,
+        minted_at=minted_at,
+        expires_at=minted_at + life,
+        refresh_at=minted_at + life / 2,
+        sandbox="prod",
+    )
+
+
+def key_ring(*ids: str, salt: int = 1) -> KeyRing:
+    """A ring with these keys; the same id and salt are the same key."""
+    keys = [
+        {"id": key_id, "key": base64.b64encode(bytes([salt + sum(key_id.encode()) % 199] * 32)).decode()}
+        for key_id in ids
+    ]
+    return KeyRing.parse(json.dumps({"version": 1, "keys": keys}).encode())

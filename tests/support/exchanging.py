@@ -1,0 +1,59 @@
+"""An exchanger with everything it needs, and a record of what it told."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ssl
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import httpx2
+
+from app.adapters.ims import HttpTokenExchanger, ims_client
+from app.domain.events import DependencyCalled, Event, ExchangeFinished
+
+
+@dataclass
+class RecordingSink:
+    """Keeps all events."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def emit(self, event: Event) -> None:
+        """Keep `event`."""
+        self.events.append(event)
+
+    @property
+    def exchanges(self) -> list[ExchangeFinished]:
+        """The exchanges told of."""
+        return [event for event in self.events if isinstance(event, ExchangeFinished)]
+
+    @property
+    def calls(self) -> list[DependencyCalled]:
+        """The calls told of."""
+        return [event for event in self.events if isinstance(event, DependencyCalled)]
+
+
+@dataclass(frozen=True)
+class Exchanging:
+    """What a test needs to exchange."""
+
+    exchanger: HttpTokenExchanger
+    sink: RecordingSink
+    client: httpx2.AsyncClient
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Reading the system's certificates takes longer than most tests."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+@contextlib.asynccontextmanager
+async def exchanging(deadline: float = 10.0, max_connections: int = 200) -> AsyncIterator[Exchanging]:
+    """An exchanger on a client of its own, closed afterwards."""
+    sink = RecordingSink()
+    async with ims_client(_trusted(), max_connections=max_connections) as client:
+        yield Exchanging(HttpTokenExchanger(client, time.time, sink, deadline), sink, client)

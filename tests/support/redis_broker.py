@@ -1,0 +1,46 @@
+"""The shared cache's adapter as one replica has it, with the events it emits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app.adapters.redis import KeyRing, RedisClient, RedisLease, RedisTokenCache
+from app.domain.events import CacheRecordRefused
+from tests.support.cached_tokens import key_ring
+from tests.support.recorded_events import RecordedEvents
+
+
+class RedisReplica:
+    """One replica's cache and lease.
+
+    Args:
+        url: Of Redis.
+        ring: Its key ring.
+        cacert: Its CA file.
+        lease_milliseconds: Life of its leases.
+
+    """
+
+    def __init__(
+        self, url: str, ring: KeyRing | None = None, cacert: str | None = None, lease_milliseconds: int = 5000
+    ) -> None:
+        self.events = RecordedEvents()
+        self.client = RedisClient(url, self.events, cacert)
+        self.cache = RedisTokenCache(self.client, ring or key_ring("k1"), self.events)
+        self.lease = RedisLease(self.client, milliseconds=lease_milliseconds)
+
+    @property
+    def refused(self) -> list[str]:
+        """Why records were refused so far."""
+        return [event.reason for event in self.events.all if isinstance(event, CacheRecordRefused)]
+
+
+@asynccontextmanager
+async def redis_replica(url: str, ring: KeyRing | None = None, **options: object) -> AsyncIterator[RedisReplica]:
+    """A replica for as long as the context lasts."""
+    replica = RedisReplica(url, ring, **options)  # type: ignore[arg-type]  # passed on by name
+    try:
+        yield replica
+    finally:
+        await replica.client.aclose()

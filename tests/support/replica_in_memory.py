@@ -1,0 +1,89 @@
+"""A replica's service part on fakes; several of them may share one cache and one lease."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from app.domain.credential import Credential
+from app.domain.names import TokenKey
+from app.service.epochs import Epochs
+from app.service.fleet import Fleet, Obtained
+from app.service.memory import TokenMemory
+from app.service.mint import Minter
+from app.service.vend import TokenVendor
+from tests.factories import KEY, OTHER_REF, make_credential
+from tests.fakes import FakeCache, FakeCredentialStore, FakeExchanger, FakeLease, FakeSigner, ManualClock, RecordingSink
+
+
+@dataclass
+class World:
+    """What replicas share."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    store: FakeCredentialStore = field(
+        default_factory=lambda: FakeCredentialStore(make_credential(), make_credential(OTHER_REF))
+    )
+
+    def __post_init__(self) -> None:
+        self.exchanger = FakeExchanger(self.clock)
+        self.cache = FakeCache(self.clock)
+        self.lease = FakeLease(self.clock)
+
+    @property
+    def exchanges(self) -> int:
+        """How often IMS was called."""
+        return len(self.exchanger.grants)
+
+    def redis_away(self, away: bool = True) -> None:
+        """Take the shared cache and the lease away, or bring them back."""
+        self.cache.away = self.lease.away = away
+
+    def put(self, credential: Credential) -> None:
+        """Store a credential."""
+        self.store.put(credential)
+
+
+class ReplicaInMemory:
+    """One replica.
+
+    Args:
+        world: What it shares with others.
+
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.sink = RecordingSink()
+        self.memory = TokenMemory()
+        self.epochs = Epochs()
+        self.key_signer, self.transit_signer = FakeSigner("key"), FakeSigner("transit")
+        self.minter = Minter(
+            world.store,
+            self.key_signer,
+            self.transit_signer,
+            world.exchanger,
+            lambda _pem: world.clock() + 1000.0,
+            self.sink,
+            world.clock,
+            draw=lambda low, high: (low + high) / 2,
+        )
+        self.fleet = Fleet(
+            world.cache, world.lease, self.minter, self.epochs, self.sink, world.clock, draw=lambda _low, _high: 0.0
+        )
+        self.vendor = TokenVendor(self.memory, self.fleet, world.cache, self.epochs, self.sink, world.clock)
+
+    async def values(self, times: int, key: TokenKey = KEY) -> set[str]:
+        """The tokens of as many concurrent requests."""
+        obtained = await asyncio.gather(*(self.vendor.vend(key) for _ in range(times)))
+        return {item.token.value for item in obtained}
+
+    async def vend(self, key: TokenKey = KEY, min_ttl: float = 0.0) -> Obtained:
+        """One request."""
+        return await self.vendor.vend(key, min_ttl)
+
+    async def settled(self) -> None:
+        """Wait until no flight is running, and what follows its landing is done."""
+        while len(self.vendor._flights):
+            await asyncio.wait(tuple(self.vendor._flights._running.values()), timeout=5.0)
+            await asyncio.sleep(0)

@@ -1,0 +1,251 @@
+"""The signer that holds private keys in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import PrivateFormat
+
+from app.adapters import jose_signer
+from app.adapters.certificates import certificate_not_after
+from app.adapters.jose_signer import JoseAssertionSigner
+from app.domain.assertion import assertion_claims
+from app.domain.errors import CredentialMisconfiguredError, OverloadedError
+from app.domain.names import CredentialName, CredentialRef
+from tests.support import grants
+from tests.support.keys import PASSPHRASE, ec_pem, key_pair, new_rsa_key, private_pem, self_signed
+
+CLAIMS = assertion_claims(grants.jwt_credential(), grants.METASCOPES, 4_000_000_000)
+
+
+@pytest.fixture
+async def signer() -> AsyncIterator[JoseAssertionSigner]:
+    """A signer that is closed afterwards."""
+    signer = JoseAssertionSigner()
+    yield signer
+    signer.close()
+
+
+@pytest.fixture
+def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The generations whose keys were really parsed, in order."""
+    seen: list[str] = []
+    parse = jose_signer._signing_key
+
+    def counted(credential: Any) -> Any:
+        seen.append(credential.generation)
+        return parse(credential)
+
+    monkeypatch.setattr(jose_signer, "_signing_key", counted)
+    return seen
+
+
+def verified(assertion: str) -> dict[str, Any]:
+    """The claims, if our key signed them; verified by another library than the one that signed."""
+    claims: dict[str, Any] = jwt.decode(
+        assertion, key_pair().key.public_key(), algorithms=["RS256"], options={"verify_aud": False}
+    )
+    return claims
+
+
+async def why_not(signer: JoseAssertionSigner, **fields: Any) -> CredentialMisconfiguredError:
+    """The error for a credential with these fields."""
+    with pytest.raises(CredentialMisconfiguredError) as caught:
+        await signer.sign(grants.jwt_credential(**fields), CLAIMS)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert PASSPHRASE not in str(error)
+        assert not any(line and line in str(error) for line in str(fields.get("private_key")).splitlines()[1:-1])
+        error = error.__cause__
+    return caught.value
+
+
+@pytest.mark.parametrize("form", ["pkcs8", "pkcs1", "pkcs1_crlf", "encrypted", "encrypted_pkcs1"])
+async def test_every_form_of_a_key_signs(signer: JoseAssertionSigner, form: str) -> None:
+    """PKCS#1, PKCS#8, CRLF and encrypted PEM all sign what another library verifies."""
+    pair = key_pair()
+    passphrase = PASSPHRASE if form.startswith("encrypted") else None
+    credential = grants.jwt_credential(
+        private_key=getattr(pair, form), passphrase=passphrase, certificate=pair.certificate
+    )
+    assertion = await signer.sign(credential, CLAIMS)
+    assert verified(assertion) == CLAIMS
+    assert jwt.get_unverified_header(assertion) == {"alg": "RS256", "typ": "JWT"}
+
+
+async def test_exp_is_written_as_an_integer(signer: JoseAssertionSigner) -> None:
+    """A float would be refused by IMS, so it never reaches the wire."""
+    assertion = await signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8), {"exp": 4_000_000_000.7})
+    assert json.dumps(verified(assertion)) == '{"exp": 4000000000}'
+
+
+async def test_a_passphrase_that_is_not_needed_does_no_harm(signer: JoseAssertionSigner) -> None:
+    """A key that is not encrypted opens whatever passphrase is stored beside it."""
+    await signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8, passphrase="unneeded"), CLAIMS)
+
+
+def _truncated(pem: str) -> str:
+    lines = pem.splitlines()
+    return "\n".join([lines[0], *lines[1 : len(lines) // 2], lines[-1], ""])
+
+
+@pytest.mark.parametrize(
+    ("key", "passphrase", "field"),
+    [
+        (lambda: "-----BEGIN PRIVATE KEY-----\nnot base64\n-----END PRIVATE KEY-----\n", None, "private_key"),
+        (lambda: "-----BEGIN PRIVATE KEY-----\n\ud800\n-----END PRIVATE KEY-----\n", None, "private_key"),
+        (lambda: _truncated(key_pair().pkcs8), None, "private_key"),
+        (lambda: key_pair().certificate, None, "private_key"),
+        (ec_pem, None, "private_key"),
+        (lambda: private_pem(new_rsa_key(1024), PrivateFormat.PKCS8), None, "private_key"),
+        (lambda: key_pair().encrypted, None, "private_key_passphrase"),
+        (lambda: key_pair().encrypted, "", "private_key_passphrase"),
+        (lambda: key_pair().encrypted, "wrong", "private_key_passphrase"),
+        (lambda: key_pair().encrypted_pkcs1, "wrong", "private_key_passphrase"),
+        (lambda: None, None, "private_key"),
+    ],
+    ids=[
+        "garbage",
+        "surrogate",
+        "truncated",
+        "certificate",
+        "ec",
+        "short",
+        "no-passphrase",
+        "empty-passphrase",
+        "wrong-passphrase",
+        "wrong-passphrase-pkcs1",
+        "none",
+    ],
+)
+async def test_an_unusable_key_names_its_field(
+    signer: JoseAssertionSigner, key: Any, passphrase: str | None, field: str
+) -> None:
+    """Whatever is wrong with a key is told by the field's name, never by its content."""
+    assert (await why_not(signer, private_key=key(), passphrase=passphrase)).field == field
+
+
+async def test_a_key_whose_numbers_do_not_belong_together_is_refused(signer: JoseAssertionSigner) -> None:
+    """A damaged key would sign nonsense, or give itself away by a faulty signature."""
+    numbers = key_pair().key.private_numbers()
+    damaged = rsa.RSAPrivateNumbers(
+        numbers.p, numbers.q, numbers.d, numbers.dmp1 + 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+    )
+    pem = private_pem(damaged.private_key(unsafe_skip_rsa_key_validation=True), PrivateFormat.PKCS8)
+    assert "damaged" in (await why_not(signer, private_key=pem)).expected
+
+
+async def test_a_certificate_of_another_key_is_refused(signer: JoseAssertionSigner) -> None:
+    """IMS would only say that it cannot match a signature; here the field is named."""
+    error = await why_not(signer, private_key=key_pair().pkcs8, certificate=key_pair("other").certificate)
+    assert (error.field, error.expected) == ("certificate", "does not belong to private_key")
+
+
+async def test_a_certificate_that_is_none_is_refused(signer: JoseAssertionSigner) -> None:
+    """Garbage in ``certificate`` is told as such."""
+    garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    assert (await why_not(signer, private_key=key_pair().pkcs8, certificate=garbage)).field == "certificate"
+
+
+async def test_concurrent_first_uses_parse_once(signer: JoseAssertionSigner, parses: list[str]) -> None:
+    """Fifty signatures at once with a cold key cost one parse, and none later."""
+    credential = grants.jwt_credential(private_key=key_pair().pkcs8)
+    await asyncio.gather(*(signer.sign(credential, CLAIMS) for _ in range(50)))
+    await signer.sign(credential, CLAIMS)
+    assert parses == ["1"]
+
+
+async def test_a_cancelled_first_use_does_not_harm_the_others(signer: JoseAssertionSigner, parses: list[str]) -> None:
+    """The parse belongs to nobody: who goes away takes nothing with him."""
+    credential = grants.jwt_credential(private_key=key_pair().pkcs8)
+    tasks = [asyncio.create_task(signer.sign(credential, CLAIMS)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for task in tasks[:5]:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(result, str) for result in results] == [False] * 5 + [True] * 5
+    assert parses == ["1"]
+
+
+async def test_a_new_generation_replaces_the_old_key(signer: JoseAssertionSigner, parses: list[str]) -> None:
+    """Each generation is parsed once, and of one credential only the last is remembered."""
+    for generation in ("1", "1", "2", "2"):
+        await signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8, generation=generation), CLAIMS)
+    assert parses == ["1", "2"]
+    assert len(signer._keys) == 1
+
+
+async def test_a_failure_is_not_remembered(signer: JoseAssertionSigner, parses: list[str]) -> None:
+    """A bad key is parsed anew each time: remembering failures is the caller's business."""
+    await why_not(signer, private_key=ec_pem())
+    await why_not(signer, private_key=ec_pem())
+    assert parses == ["1", "1"]
+
+
+async def test_only_so_many_keys_are_remembered(parses: list[str]) -> None:
+    """The key used longest ago leaves first."""
+    signer = JoseAssertionSigner(max_keys=2)
+    for name in ("a", "b", "a", "c", "a", "b"):
+        ref = CredentialRef(grants.ORG, CredentialName(name))
+        await signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8, ref=ref, generation=name), CLAIMS)
+    assert parses == ["a", "b", "c", "b"]
+    signer.close()
+
+
+async def test_only_so_many_keys_may_wait() -> None:
+    """A flood of cold tenants is refused rather than queued without bound."""
+    signer = JoseAssertionSigner(max_waiting=3)
+    refs = [CredentialRef(grants.ORG, CredentialName(f"n{number}")) for number in range(5)]
+    jobs = [signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8, ref=ref), CLAIMS) for ref in refs]
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    assert sum(isinstance(result, OverloadedError) for result in results) == 2
+    signer.close()
+
+
+async def test_a_key_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a key beyond the deadline."""
+    monkeypatch.setattr(jose_signer, "_signing_key", lambda _credential: time.sleep(0.3))
+    signer = JoseAssertionSigner(deadline=0.05)
+    with pytest.raises(OverloadedError):
+        await signer.sign(grants.jwt_credential(), CLAIMS)
+    signer.close()
+
+
+async def test_fifty_cold_keys_are_no_second_of_work(signer: JoseAssertionSigner) -> None:
+    """Parsing leaves out the test for primes, which would hold the event loop for 50 times 40 ms here."""
+    refs = [CredentialRef(grants.ORG, CredentialName(f"n{number}")) for number in range(50)]
+    credentials = [grants.jwt_credential(private_key=key_pair().pkcs8, ref=ref) for ref in refs]
+    begin = time.process_time()
+    await asyncio.gather(*(signer.sign(credential, CLAIMS) for credential in credentials))
+    assert time.process_time() - begin < 1.0
+
+
+def test_the_end_of_a_certificate_is_read() -> None:
+    """The notAfter of the first certificate counts, as Unix time."""
+    pair = key_pair()
+    assert certificate_not_after(pair.certificate) == pair.not_after
+    later = self_signed(pair.key)
+    assert certificate_not_after(pair.certificate + later) == pair.not_after
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        "",
+        "garbage",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\n\ud800\n-----END CERTIFICATE-----\n",
+    ],
+)
+def test_a_certificate_that_cannot_be_read_names_its_field(pem: str) -> None:
+    """Garbage is a misconfigured ``certificate``."""
+    with pytest.raises(CredentialMisconfiguredError) as caught:
+        certificate_not_after(pem)
+    assert caught.value.field == "certificate"

@@ -1,0 +1,206 @@
+"""The policy file on a real file system: what is read, and what counts as a change."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from app.adapters.policy_file import MAX_FILE_BYTES, PolicyFile, read_policy
+from app.domain.errors import PolicyError
+from app.domain.names import Scope
+
+ORG = "0123456789ABCDEF01234567@AdobeOrg"
+HASH = "ab" * 32
+
+
+def policy_text(name: str = "sender") -> str:
+    """A good policy file with one caller."""
+    return f"""\
+version: 1
+callers:
+  - name: {name}   # a comment
+    match: {{api_key_sha256: ["{HASH}"]}}
+    rate_limit: 200/s
+    allow:
+      - orgs: ["{ORG}"]
+        scopes: [openid, AdobeID]
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A good policy file."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy_text())
+    return file
+
+
+@pytest.fixture
+async def source(path: Path) -> AsyncIterator[PolicyFile]:
+    """The source that reads it, without waiting between two looks."""
+    made = PolicyFile(path, sleep=lambda _seconds: None)
+    yield made
+    await made.aclose()
+
+
+def write(path: Path, content: str | bytes, *, keep_time: bool = False) -> None:
+    """Write the file in place, like an editor that does not rename."""
+    before = path.stat()
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    if keep_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+async def refusal(source: PolicyFile) -> str:
+    """Place and expectation of the present refusal."""
+    with pytest.raises(PolicyError) as refused:
+        await source.load()
+    return str(refused.value)
+
+
+async def test_a_policy_is_loaded_once(source: PolicyFile, path: Path) -> None:
+    """The first call answers the policy, named by its hash; the next answers None until the content changes."""
+    policy = await source.load()
+    assert policy is not None
+    assert policy.version == hashlib.sha256(policy_text().encode()).hexdigest()[:12]
+    assert [caller.name for caller in policy.callers] == ["sender"]
+    assert await source.load() is None
+    write(path, policy_text())
+    assert await source.load() is None
+
+
+async def test_a_change_in_place_is_noticed(source: PolicyFile, path: Path) -> None:
+    """New content is a new policy, even with the old size and modification time."""
+    await source.load()
+    write(path, policy_text("render"), keep_time=True)
+    policy = await source.load()
+    assert policy is not None
+    assert policy.callers[0].name == "render"
+
+
+async def test_a_config_map_swap_is_noticed(tmp_path: Path) -> None:
+    """Kubernetes renames the ``..data`` symlink; the path itself never changes."""
+    for version in ("one", "two"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "policy.yaml").write_text(policy_text(version))
+    (tmp_path / "..data").symlink_to("one")
+    (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
+    source = PolicyFile(tmp_path / "policy.yaml", sleep=lambda _seconds: None)
+    first = await source.load()
+    (tmp_path / "new").symlink_to("two")
+    (tmp_path / "new").rename(tmp_path / "..data")
+    second = await source.load()
+    await source.aclose()
+    assert first is not None
+    assert second is not None
+    assert [first.callers[0].name, second.callers[0].name] == ["one", "two"]
+
+
+@pytest.mark.parametrize("bad", [b"", b"version: 1\n", b"\xff", b"a: [", b"# nothing but a comment\n"])
+async def test_a_bad_file_raises_until_it_is_good(source: PolicyFile, path: Path, bad: bytes) -> None:
+    """A bad file is refused at each call with the same words, and a good one after it is loaded."""
+    await source.load()
+    write(path, bad)
+    assert await refusal(source) == await refusal(source)
+    write(path, policy_text("render"))
+    assert await source.load() is not None
+
+
+async def test_back_to_the_last_good_file_is_no_change(source: PolicyFile, path: Path) -> None:
+    """The last good policy is still in force, so there is nothing to load."""
+    await source.load()
+    write(path, b"")
+    await refusal(source)
+    write(path, policy_text())
+    assert await source.load() is None
+
+
+@pytest.mark.parametrize(("name", "reason"), [("none.yaml", "No such file or directory"), ("", "Is a directory")])
+async def test_a_missing_file_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    """A file that is not there is an error, not an empty policy; the detail says why."""
+    source = PolicyFile(tmp_path / name)
+    assert await refusal(source) == f"policy: cannot be read: {reason}"
+    await source.aclose()
+
+
+async def test_more_than_16_mib_is_refused(source: PolicyFile, path: Path) -> None:
+    """A file that is too large is refused without being read to its end."""
+    with path.open("wb") as file:
+        file.truncate(1024**4 if os.name == "posix" else MAX_FILE_BYTES + 1)
+    assert await refusal(source) == "policy: must be at most 16 MiB"
+
+
+def writer(path: Path, *contents: str) -> Callable[[float], None]:
+    """A sleep during which another process writes the next of `contents`."""
+    left = list(contents)
+
+    def sleep(_seconds: float) -> None:
+        if left:
+            path.write_text(left.pop(0))
+
+    return sleep
+
+
+async def test_a_half_written_file_is_waited_for(path: Path) -> None:
+    """A beginning that is a policy by itself, and a wider one, does not count while more is being written."""
+    whole = policy_text()
+    write(path, whole[: whole.index("        scopes")])
+    source = PolicyFile(path, sleep=writer(path, whole[:-10], whole))
+    policy = await source.load()
+    await source.aclose()
+    assert policy is not None
+    assert policy.callers[0].rules[0].scopes == frozenset({Scope("openid"), Scope("AdobeID")})
+
+
+async def test_a_file_that_never_settles_is_refused(path: Path) -> None:
+    """The waiting is bounded."""
+    contents = [policy_text(f"c{number}") for number in range(100)]
+    source = PolicyFile(path, sleep=writer(path, *contents))
+    assert await refusal(source) == "policy: is still being written"
+    await source.aclose()
+
+
+async def test_a_policy_that_nobody_waited_for_is_not_lost(path: Path) -> None:
+    """A load that is cancelled while the file is read does not hide the policy from the next one."""
+    loop, reading, go_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def sleep(_seconds: float) -> None:
+        loop.call_soon_threadsafe(reading.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
+
+    source = PolicyFile(path, sleep=sleep)
+    abandoned = asyncio.create_task(source.load())
+    await reading.wait()
+    abandoned.cancel()
+    go_on.set()
+    assert await source.load() is not None
+    await source.aclose()
+
+
+async def test_loading_leaves_the_loop_free(path: Path) -> None:
+    """While the file is read, other tasks of the loop run."""
+    loop, go_on = asyncio.get_running_loop(), asyncio.Event()
+
+    def sleep(_seconds: float) -> None:
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
+
+    source = PolicyFile(path, sleep=sleep)
+    loading = asyncio.create_task(source.load())
+    await asyncio.sleep(0)
+    assert not loading.done()
+    go_on.set()
+    assert await loading is not None
+    await source.aclose()
+
+
+def test_the_command_line_reads_the_same(path: Path) -> None:
+    """`read_policy` accepts and refuses what the service does."""
+    assert read_policy(path).callers[0].name == "sender"
+    path.write_text("version: 2\ncallers: []\n")
+    with pytest.raises(PolicyError, match=r"^version: must be 1$"):
+        read_policy(path)

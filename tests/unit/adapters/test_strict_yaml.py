@@ -1,0 +1,87 @@
+"""The YAML reader of policies: plain values, or a refusal with its line."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from app.adapters.policy_file import decode_policy
+from app.domain.errors import PolicyError
+
+
+def test_plain_words_and_quoted_ones_are_text() -> None:
+    """Text, integers, null, block text and a byte order mark are read as YAML means them."""
+    text = '\ufeffa: one\nb: "yes"\nc: [1, 200/s, *]\n'.replace("*", "'*'") + "d:\ne: |\n  two\n  lines\n"
+    assert decode_policy(text.encode()) == {
+        "a": "one",
+        "b": "yes",
+        "c": [1, "200/s", "*"],
+        "d": None,
+        "e": "two\nlines\n",
+    }
+
+
+BOMB = "a: &a [x]\n" + "".join(f"{new}: &{new} [{', '.join(['*' + old] * 9)}]\n" for old, new in pairwise("abcd"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a: 1\nb: 2\na: 3\n", "line 3: must not give a key twice"),
+        (b"x:\n  a: 1\n  'a': 2\n", "line 3: must not give a key twice"),
+        (BOMB.encode(), "line 1: must not use anchors"),
+        (b"a: *x\n", "line 1: must not use aliases"),
+        (b"base: &base {a: 1}\nb:\n  <<: *base\n", "line 1: must not use anchors"),
+        (b"<<: {a: 1}\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
+        (b"a: !!python/object/apply:os.system [x]\n", "line 1: must not use tags"),
+        (b"a: !x b\n", "line 1: must not use tags"),
+        (b"a: 1\n---\nb: 2\n", "line 2: must not begin a second document"),
+        (b"[" * 1_000_000, "line 1: must not be nested so deeply"),
+        (b"{a: " * 1_000_000, "line 1: must not be nested so deeply"),
+        (b"- " * 100_000, "line 1: must not be nested so deeply"),
+        (b"a: yes\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
+        (b"a: 1.5\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
+        (b"a: 2026-01-01\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
+        (b"a: 0x10\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
+        (b"a: " + b"1" * 64, "line 1: must be in quotes, since YAML reads it as something else than text"),
+        (b"1: a\n", "line 1: must have text as a key"),
+        (b"? [a, b]\n: c\n", "line 1: must have text as a key"),
+        (b"a: \xe9\n", "policy: must be UTF-8"),
+        ("a: b\n".encode("utf-16"), "policy: must be UTF-8"),
+        (b"a: \x00\n", "policy: must be YAML"),
+        (b"a:\n\t- b\n", "line 2: must be YAML: found character that cannot start any token"),
+        (b"a: [b\n", "line 2: must be YAML: did not find expected ',' or ']'"),
+        (b"a: b: c\n", "line 1: must be YAML: mapping values are not allowed in this context"),
+    ],
+)
+def test_what_could_mislead_is_refused(text: bytes, message: str) -> None:
+    """Each is refused with the line where it stands."""
+    with pytest.raises(PolicyError) as refused:
+        decode_policy(text)
+    assert str(refused.value) == message
+
+
+def test_an_error_holds_nothing_of_the_file() -> None:
+    """Libyaml's own error would quote the line, and with it a key."""
+    for text in ("a: itb_canary_x: y", "a: 'itb_canary_x", "a: *itb_canary_x", "itb_canary_x: 1\nitb_canary_x: 1"):
+        with pytest.raises(PolicyError) as refused:
+            decode_policy(text.encode())
+        assert "canary" not in str(refused.value)
+        assert refused.value.__cause__ is None
+        assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=200) | st.text(alphabet="ab01:-?[]{}&*!|>'\"%@` \n\t#,<=~.\\", max_size=60).map(str.encode))
+@example(b"%YAML 9.9\n---\na: 1\n")
+@example(b'a: "\\ud800"\n')
+def test_no_bytes_cause_another_error(content: bytes) -> None:
+    """Decoding ends in plain values or in `PolicyError`, whatever the bytes."""
+    try:
+        decoded = decode_policy(content)
+    except PolicyError:
+        return
+    assert decoded is None or isinstance(decoded, str | int | list | dict)

@@ -1,0 +1,64 @@
+"""The one table from errors to HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.api.problems import PROBLEMS, problem_of, problem_response
+from app.domain import errors
+from app.domain.errors import BrokerError
+
+ROWS: list[tuple[BrokerError, int, str, str | None, bool]] = [
+    (errors.InvalidRequestError("no"), 400, "invalid_request", None, False),
+    (errors.InvalidScopeError("no"), 400, "invalid_request", None, False),
+    (errors.UnauthenticatedError(), 401, "unauthenticated", None, False),
+    (errors.ForbiddenError(), 403, "forbidden", None, False),
+    (errors.CredentialNotFoundError(), 404, "credential_not_found", None, False),
+    (errors.RateLimitedError(0.2), 429, "rate_limited", "1", True),
+    (errors.RateLimitedError(2.1), 429, "rate_limited", "3", True),
+    (errors.CredentialRejectedError("invalid_client", "abc"), 502, "credential_rejected", None, False),
+    (errors.BadUpstreamResponseError("junk"), 502, "bad_upstream_response", None, True),
+    (errors.CredentialMisconfiguredError("client_id", "must be text"), 503, "credential_misconfigured", "30", False),
+    (errors.CredentialStoreError("sealed"), 503, "vault_unavailable", "5", True),
+    (errors.ImsUnavailableError("down", 0.0), 503, "ims_unavailable", "1", True),
+    (errors.ImsUnavailableError("down", 3600.0), 503, "ims_unavailable", "3600", True),
+    (errors.IdentityUnavailableError("no keys"), 503, "identity_unavailable", "5", True),
+    (errors.OverloadedError(), 503, "overloaded", "1", True),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "code", "retry_after", "retryable"), ROWS)
+def test_each_error_has_its_status_code_and_headers(
+    error: BrokerError, status: int, code: str, retry_after: str | None, retryable: bool
+) -> None:
+    """Status, code, Retry-After, challenge and no-store follow the product's table."""
+    answer = problem_response(error, "the-id")
+    assert answer.status_code == status
+    assert answer.headers.get("retry-after") == retry_after
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"] == "application/problem+json"
+    challenge = answer.headers.get("www-authenticate")
+    assert (challenge or "").startswith("Bearer") is (status == 401)
+    body = bytes(answer.body).decode()
+    for part in (f'"code":"{code}"', f'"retryable":{str(retryable).lower()}', '"request_id":"the-id"'):
+        assert part in body
+
+
+def descendants(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
+    """`kind` and all that derive from it."""
+    yield kind
+    for child in kind.__subclasses__():
+        yield from descendants(child)
+
+
+def test_every_error_a_caller_can_see_has_a_row() -> None:
+    """Only the bases, and the error that no caller sees, have none."""
+    without = {kind.__name__ for kind in descendants(BrokerError) if not any(base in PROBLEMS for base in kind.__mro__)}
+    assert without == {"BrokerError", "CallerError", "TenantError", "DependencyError", "CacheUnavailableError"}
+
+
+def test_an_error_without_a_row_is_an_internal_one() -> None:
+    """What should never reach a caller does not pass for something else."""
+    assert problem_of(errors.CacheUnavailableError("away")).status == 500

@@ -1,0 +1,234 @@
+"""The warm way says what the long way would, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.api import warm
+from app.domain.caller import JwtIdentity, RateLimit
+from app.domain.errors import ImsUnavailableError
+from app.domain.events import RequestDecided
+from tests.factories import ISSUER, KEY, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_rule
+from tests.fakes import DAY
+from tests.support.api_in_memory import EXPORTER, TOKEN, ApiInMemory
+from tests.support.asgi_client import Answer
+
+SAME_ID = ("X-Request-Id", "same-id")
+
+
+@pytest.fixture
+def api() -> ApiInMemory:
+    """The API with its usual callers."""
+    return ApiInMemory()
+
+
+def lanes(api: ApiInMemory) -> warm.WarmLane:
+    """The warm lane behind the door."""
+    lane = api.app._warm  # type: ignore[attr-defined]  # the door, seen as an ASGI app
+    assert isinstance(lane, warm.WarmLane)
+    return lane
+
+
+def is_warm(api: ApiInMemory, target: str = TOKEN, name: str = "journey") -> bool:
+    """Whether such a request would be answered without the long way. It counts against a limit."""
+    authorization = f"Bearer {make_api_key(name)}".encode()
+    return lanes(api).answer(authorization, target.partition("?")[2].encode(), api.clock()) is not None
+
+
+def comparable(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
+    """An answer without the order of its headers."""
+    return answer.status, sorted(answer.headers), answer.body
+
+
+async def test_the_warm_answer_is_the_long_one_byte_by_byte(api: ApiInMemory) -> None:
+    """Status, headers and body of the warm answer equal those of the long way in the same second."""
+    long = await api.get(TOKEN, SAME_ID)
+    assert is_warm(api)
+    assert comparable(await api.get(TOKEN, SAME_ID)) == comparable(long)
+
+
+async def test_both_ways_tell_the_same_decision(api: ApiInMemory) -> None:
+    """But for the tier, the events of a cold and a warm request are equal."""
+    await api.get()
+    await api.get()
+    long, short = (event.decision for event in api.sink.of(RequestDecided))
+    names = ("endpoint", "action", "outcome", "caller", "org", "credential", "scope", "generation", "token_sha256")
+    assert [getattr(long, name) for name in names] == [getattr(short, name) for name in names]
+    assert (long.tier, short.tier) == ("exchange", "memory")
+
+
+async def test_the_prepared_answer_counts_down(api: ApiInMemory) -> None:
+    """Second by second the seconds left are right, although the answer is prepared once per second."""
+    await api.get()
+    for seconds in range(1, 200):
+        api.clock.advance(0.5)
+        assert (await api.get()).json["expires_in"] == int(DAY - seconds * 0.5)
+
+
+async def test_a_query_spelt_otherwise_is_another_lane_with_the_same_token(api: ApiInMemory) -> None:
+    """The raw query is the lane's name, but never the token's."""
+    first = await api.get()
+    other = await api.get(TOKEN.replace("@", "%40"))
+    assert first.json["access_token"] == other.json["access_token"]
+    assert api.world.exchanges == 1
+
+
+async def test_one_callers_lane_is_not_anothers(api: ApiInMemory) -> None:
+    """A warm query of one caller is no answer to another, whose rule may differ."""
+    await api.get(f"/token?org={OTHER_ORG}", caller="operator")
+    assert is_warm(api, f"/token?org={OTHER_ORG}", "operator")
+    assert not is_warm(api, f"/token?org={OTHER_ORG}", "journey")
+    assert (await api.get(f"/token?org={OTHER_ORG}")).code == "forbidden"
+
+
+async def test_after_a_change_of_the_policy_nothing_is_warm(api: ApiInMemory) -> None:
+    """A caller whose rule is gone gets 403 at the next request, one whose key is gone 401."""
+    await api.get()
+    api.change_policy(make_caller("journey", make_rule(OTHER_ORG)))
+    assert not is_warm(api)
+    assert (await api.get()).code == "forbidden"
+    api.change_policy(make_caller("another"))
+    assert (await api.get()).code == "unauthenticated"
+
+
+async def test_a_policy_that_narrows_the_scopes_narrows_the_next_answer(api: ApiInMemory) -> None:
+    """The token with all scopes is not answered under a rule with one."""
+    assert (await api.get()).json["scope"] == "AdobeID openid session"
+    api.change_policy(make_caller("journey", make_rule(ORG, scopes="openid")))
+    assert (await api.get()).json["scope"] == "openid"
+
+
+async def test_after_a_purge_the_old_answer_is_gone(api: ApiInMemory) -> None:
+    """Neither a purge made here nor one heard of leaves a prepared answer behind."""
+    values = [(await api.get()).json["access_token"]]
+    await api.replica.vendor.purge(REF)
+    assert not is_warm(api)
+    values.append((await api.get()).json["access_token"])
+    api.replica.epochs.learn(REF, 9)
+    assert not is_warm(api)
+    values.append((await api.get()).json["access_token"])
+    assert len(set(values)) == 3
+
+
+async def test_after_the_end_of_its_life_a_token_is_not_answered(api: ApiInMemory) -> None:
+    """At the end of the usable life, with everything else away, the warm answer ends."""
+    await api.get()
+    token = api.replica.memory.get(KEY)
+    assert token is not None
+    api.world.exchanger.failures[ORG] = ImsUnavailableError("down")
+    api.world.redis_away()
+    api.clock.now = token.usable_until - 0.5
+    assert is_warm(api)
+    assert (await api.get()).json["expires_in"] >= 60
+    await api.replica.settled()
+    api.clock.now = token.usable_until
+    assert not is_warm(api)
+    assert (await api.get()).code == "ims_unavailable"
+
+
+async def test_an_aging_token_is_answered_warm_with_one_refresh_behind_it(api: ApiInMemory) -> None:
+    """The answers do not wait; afterwards the new token is the warm one."""
+    first = await api.get()
+    api.clock.advance(DAY * 0.6)
+    api.world.exchanger.hall(ORG).close()
+    values = {(await api.get()).json["access_token"] for _ in range(50)}
+    assert values == {first.json["access_token"]}
+    await api.world.exchanger.hall(ORG).arrival()
+    api.world.exchanger.hall(ORG).open()
+    await api.replica.settled()
+    renewed = await api.get()
+    assert renewed.json["access_token"] not in values
+    assert renewed.json["expires_in"] == int(DAY)
+    assert api.world.exchanges == 2
+
+
+async def test_min_ttl_is_kept_on_the_warm_way(api: ApiInMemory) -> None:
+    """As soon as the token has less life left than asked, the long way mints another."""
+    target = f"{TOKEN}&min_ttl=43000"
+    first = await api.get(target)
+    api.clock.advance(DAY - 43_000)
+    assert is_warm(api, target)
+    api.clock.advance(0.5)
+    assert not is_warm(api, target)
+    assert (await api.get(target)).json["access_token"] != first.json["access_token"]
+
+
+async def test_a_request_is_counted_once_warm_long_and_from_the_one_to_the_other() -> None:
+    """Of a limit of ten a minute, ten requests pass, whichever way each of them takes."""
+    api = ApiInMemory(make_caller("journey", rate_limit=RateLimit(10, 60.0)))
+    targets = [TOKEN, TOKEN, TOKEN, f"{TOKEN}&min_ttl=1", f"{TOKEN}&min_ttl=1", TOKEN]
+    statuses = [(await api.get(target)).status for target in targets]
+    for _ in range(2):  # Known caller and lane, but no token: begun warm, ended on the long way.
+        api.replica.memory.drop_all()
+        statuses.append((await api.get()).status)
+    statuses += [(await api.get("/token?org=nonsense")).status, (await api.get()).status]
+    assert statuses == [200] * 8 + [400, 200]
+    over = await api.get()
+    assert over.code == "rate_limited"
+    assert over.header("retry-after") == "6"
+    assert (await api.get(f"{TOKEN}&min_ttl=1")).status == 429
+    api.clock.advance(6.0)
+    assert (await api.get()).status == 200
+    assert (await api.get()).status == 429
+
+
+async def test_one_caller_over_its_limit_harms_no_other() -> None:
+    """The flood of one is its own."""
+    api = ApiInMemory(make_caller("flood", rate_limit=RateLimit(1, 60.0)), make_caller("journey"))
+    answers = await asyncio.gather(*(api.get(caller="flood") for _ in range(50)))
+    assert sorted(answer.status for answer in answers) == [200] + [429] * 49
+    assert (await api.get()).status == 200
+
+
+async def test_a_jwt_is_verified_again_after_a_minute_and_at_its_end() -> None:
+    """On the warm way the verifier is spared, but not for longer than a minute or past exp."""
+    api = ApiInMemory(EXPORTER)
+    api.verifier.known[b"eyJ.a.b"] = JwtIdentity(ISSUER.issuer, "exporter", api.clock() + 90.0)
+    authorization = ("Authorization", "Bearer eyJ.a.b")
+    for _ in range(5):
+        assert (await api.get(TOKEN, authorization, caller=None)).status == 200
+    assert len(api.verifier.verified) == 1
+    api.clock.advance(60.0)
+    assert (await api.get(TOKEN, authorization, caller=None)).status == 200
+    assert len(api.verifier.verified) == 2
+    del api.verifier.known[b"eyJ.a.b"]  # It has expired, as the verifier would find.
+    api.clock.advance(30.0)
+    assert (await api.get(TOKEN, authorization, caller=None)).code == "unauthenticated"
+
+
+async def test_a_refused_request_teaches_nothing(api: ApiInMemory) -> None:
+    """Only what was answered with a token becomes warm."""
+    await api.get(f"/token?org={OTHER_ORG}")
+    await api.get("/token?org=x")
+    await api.get(caller="stranger")
+    assert lanes(api)._lanes == {}
+
+
+async def test_lanes_are_bounded_in_number_and_size(api: ApiInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever new spellings of a query drop the oldest lane; a very long one has none."""
+    monkeypatch.setattr(warm, "MAX_LANES", 10)
+    for number in range(30):
+        assert (await api.get(f"{TOKEN}&min_ttl={number}")).status == 200
+    assert len(lanes(api)._lanes) == 10
+    long_query = f"{TOKEN}&scope=openid{'+' * 2000}"
+    assert (await api.get(long_query)).status == 200
+    assert not is_warm(api, long_query)
+
+
+async def test_two_authorization_headers_are_never_warm(api: ApiInMemory) -> None:
+    """The same good credential twice is refused like any two."""
+    await api.get()
+    good = f"Bearer {make_api_key()}"
+    assert (await api.get(TOKEN, ("Authorization", good))).code == "unauthenticated"
+    assert (await api.get(TOKEN, ("Authorization", good), ("Authorization", good))).code == "unauthenticated"
+    assert (await api.get(TOKEN, ("Authorization", ""), ("Authorization", good), caller=None)).status == 401
+
+
+@pytest.mark.parametrize(("method", "path"), [("HEAD", "/token"), ("GET", "/token/"), ("GET", "//token")])
+async def test_only_get_of_the_exact_path_is_warm(api: ApiInMemory, method: str, path: str) -> None:
+    """Another method or path is not answered with a token because its query is warm."""
+    await api.get()
+    answer = await api.ask(method, f"{path}?org={ORG}")
+    assert answer.status in {404, 405}

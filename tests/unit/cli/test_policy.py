@@ -1,0 +1,66 @@
+"""``policy check``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.adapters.policy_file import read_policy
+from app.cli.program import app
+
+GOOD = """\
+version: 1
+callers:
+  - name: a
+    match: {api_key_sha256: ["%s"]}
+    allow: [{orgs: ["*"]}]
+""" % ("a" * 64)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A valid policy file."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_valid(file: Path) -> None:
+    """A valid file is one line with counts and version."""
+    result = CliRunner().invoke(app, ["policy", "check", str(file)])
+    version = read_policy(file).version
+    assert (result.exit_code, result.stdout) == (0, f"{file}: valid: 1 caller, 0 issuers, version {version}\n")
+
+
+def test_valid_json(file: Path) -> None:
+    """--json says the same for programs."""
+    result = CliRunner().invoke(app, ["policy", "check", str(file), "--json"])
+    expected = {"valid": True, "callers": 1, "issuers": 0, "version": read_policy(file).version}
+    assert (result.exit_code, json.loads(result.stdout)) == (0, expected)
+
+
+def test_invalid(file: Path) -> None:
+    """A bad file is one sentence with place and expectation, without the value."""
+    file.write_text(GOOD.replace("orgs:", "hunter2:"))
+    result = CliRunner().invoke(app, ["policy", "check", str(file)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"Error: {file}: callers[0].allow[0]: ")
+    assert "hunter2" not in result.stderr
+
+
+def test_invalid_json(file: Path) -> None:
+    """--json gives place and expectation, with the same exit code."""
+    file.write_text(GOOD.replace("version: 1", "version: 2"))
+    result = CliRunner().invoke(app, ["policy", "check", str(file), "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {"valid": False, "place": "version", "expected": "must be 1"}
+
+
+def test_missing(tmp_path: Path) -> None:
+    """A file that is not there is one sentence."""
+    result = CliRunner().invoke(app, ["policy", "check", str(tmp_path / "none.yaml")])
+    assert result.exit_code == 1
+    assert "cannot be read: No such file or directory." in result.stderr

@@ -1,0 +1,60 @@
+"""How a failed start is put into a sentence."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from app.cli.failure import USAGE, CommandError
+from app.cli.serve import start_error, url_of
+from app.domain.errors import PolicyError
+from app.settings import Settings, read_settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings whose files have names of their own."""
+    return read_settings(
+        {
+            "BROKER_POLICY_FILE": "/p",
+            "BROKER_CREDENTIAL_STORE": "directory",
+            "BROKER_CREDENTIAL_DIR": "/c",
+            "BROKER_AUDIT_FILE": "/a",
+            "BROKER_PORT": "81",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PolicyError("callers", "must be a list"), "BROKER_POLICY_FILE: callers: must be a list."),
+        (PermissionError(13, "Permission denied", "/a"), "BROKER_AUDIT_FILE: cannot be opened: permission denied."),
+        (PermissionError(13, "Permission denied", "/x"), "/x: cannot be opened: permission denied."),
+        (OSError(98, "Address already in use"), "Cannot listen on 127.0.0.1 port 81: address already in use."),
+        (socket.gaierror(-2, "Name or service not known"), "BROKER_HOST: must be an address of this machine."),
+        (UnicodeError("label too long"), "BROKER_HOST: must be an address of this machine."),
+    ],
+)
+def test_sentence(settings: Settings, error: OSError | ValueError, sentence: str) -> None:
+    """Each foreseen failure names the variable it comes from, with the exit code of a wrong setting."""
+    told = start_error(settings, error)
+    assert isinstance(told, CommandError)
+    assert (str(told), told.exit_code) == (sentence, USAGE)
+
+
+def test_unforeseen(settings: Settings) -> None:
+    """A failure of unknown origin stays what it is: its text may hold a secret."""
+    error = ValueError("hunter2")
+    assert start_error(settings, error) is error
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:80"), ("0.0.0.0", "http://0.0.0.0:80"), ("::1", "http://[::1]:80")],
+)
+def test_url(host: str, url: str) -> None:
+    """An address is shown as a URL that can be called."""
+    assert url_of(host, 80) == url

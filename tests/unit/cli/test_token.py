@@ -1,0 +1,146 @@
+"""``token get`` against servers on loopback that answer as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.cli.program import app
+from tests.support.ims_server import answering, http_answer, run_raw
+
+ORG = "0123456789ABCDEF01234567@AdobeOrg"
+KEY = "itb_x_" + "k" * 43
+ANSWER = {"access_token": "eyJ.a.b", "token_type": "Bearer", "expires_in": 60}
+
+
+def _get(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(
+        app, ["token", "get", *arguments], env={"ITB_API_KEY": KEY, "ITB_URL": None, **(env or {})}
+    )
+
+
+async def _asked(answer: bytes, *arguments: str) -> tuple[Result, list[bytes]]:
+    """Run the command against a server that always gives `answer`; also what the server saw."""
+    async with run_raw(answering(answer)) as server:
+        result = await asyncio.to_thread(_get, ORG, "--url", server.base_url, *arguments)
+        return result, server.requests
+
+
+def _problem(status: str, document: object, headers: Iterable[str] = ()) -> bytes:
+    return http_answer(json.dumps(document).encode(), status=status, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [((), "eyJ.a.b\n"), (("--header",), "Authorization: Bearer eyJ.a.b\n"), (("--json",), json.dumps(ANSWER) + "\n")],
+)
+async def test_output(option: tuple[str, ...], expected: str) -> None:
+    """The bare token by default; a header line or the whole answer where asked."""
+    result, _ = await _asked(http_answer(json.dumps(ANSWER).encode()), *option)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
+
+
+async def test_request() -> None:
+    """All options reach the broker, and the API key goes into the header alone."""
+    more = ("--credential", "other", "--scope", "openid,AdobeID", "--min-ttl", "600")
+    _, requests = await _asked(http_answer(json.dumps(ANSWER).encode()), *more)
+    head = requests[0].decode()
+    line, _, headers = head.partition("\r\n")
+    assert line.startswith("GET /token?")
+    for part in ("org=0123456789ABCDEF01234567%40AdobeOrg", "credential=other", "openid%2CAdobeID", "min_ttl=600"):
+        assert part in line
+    assert KEY not in line
+    assert f"authorization: bearer {KEY}".lower() in headers.lower()
+
+
+async def test_key_file(tmp_path: Path) -> None:
+    """A key file goes before the environment; its final newline is not part of the key."""
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}2\n")
+    _, requests = await _asked(http_answer(json.dumps(ANSWER).encode()), "--api-key-file", str(file))
+    assert f"{KEY}2\r\n".encode() in requests[0]
+
+
+async def test_refusal() -> None:
+    """A refusal is one sentence with the problem's detail, status, code and request id."""
+    problem = {"detail": "The policy says no.", "code": "forbidden", "request_id": "r-1", "status": 403}
+    result, _ = await _asked(_problem("403 Forbidden", problem))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: The policy says no. (403 forbidden, request id r-1)\n"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"detail": 1}', b"\xff"])
+async def test_refusal_of_something_else(body: bytes) -> None:
+    """A refusal without a problem document names the status and the header's request id."""
+    result, _ = await _asked(http_answer(body, status="502 Bad Gateway", headers=["X-Request-Id: r-2"]))
+    assert result.stderr == "Error: The broker gave no reason. (502 error, request id r-2)\n"
+
+
+async def test_terminal_is_not_steered() -> None:
+    """Control characters of an answer do not reach the terminal."""
+    problem = {"detail": "a\x1b[2Jb\nc\u202e", "code": "x\x07", "request_id": ["\x1b"]}
+    result, _ = await _asked(_problem("400 Bad Request", problem))
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b"[]", b"x", b'{"access_token": 1}', b'{"access_token": "a\\nb"}', b'{"access_token": "' + b"a" * 70_000],
+)
+async def test_no_token(body: bytes) -> None:
+    """Whatever is not a token answer is an error, and nothing is printed as a token."""
+    result, _ = await _asked(http_answer(body))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is not a broker" in result.stderr
+
+
+async def test_redirects_are_not_followed() -> None:
+    """The API key is not carried to another place."""
+    result, requests = await _asked(http_answer(status="307 Temporary Redirect", headers=["Location: /elsewhere"]))
+    assert result.exit_code == 1
+    assert len(requests) == 1
+
+
+def test_nobody_listens() -> None:
+    """A broker that is not there is one sentence with its address and the reason."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        result = _get(ORG, "--url", url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: The broker at {url} cannot be reached: connection refused.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "words"),
+    [
+        (["x"], {}, "org must be an IMS org id"),
+        ([ORG, "--credential", "a b"], {}, "credential must be"),
+        ([ORG, "--json", "--header"], {}, "either --json or --header"),
+        ([ORG, "--min-ttl", "43201"], {}, "--min-ttl"),
+        ([ORG, "--url", "127.0.0.1:8080"], {}, "--url must be like"),
+        ([ORG, "--url", "http://user:pw@127.0.0.1"], {}, "--url must be like"),
+        ([ORG, "--url", "http://127.0.0.1:x"], {}, "--url must be like"),
+        ([ORG], {"ITB_URL": "ftp://x"}, "--url must be like"),
+        ([ORG], {"ITB_API_KEY": ""}, "No API key: set ITB_API_KEY"),
+        ([ORG], {"ITB_API_KEY": f"{KEY} x"}, "ITB_API_KEY does not hold an API key"),
+        ([ORG, "--api-key-file", "/nonexistent"], {}, "/nonexistent cannot be read"),
+        ([ORG, "--api-key-file", "/dev/null"], {}, "/dev/null does not hold an API key"),
+        ([ORG, "--ca-file", "/dev/null"], {}, "cannot be read as a CA bundle"),
+    ],
+)
+def test_usage(arguments: list[str], env: dict[str, str], words: str) -> None:
+    """A wrong command line or environment is exit code 2 and one sentence, without the key."""
+    result = _get(*arguments, env=env)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert words in result.stderr
+    assert KEY not in result.stderr

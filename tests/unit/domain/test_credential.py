@@ -1,0 +1,189 @@
+"""Parsing of credential documents: what is accepted, and how each defect is told."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+
+import pytest
+
+from app.domain.credential import (
+    DEFAULT_IMS_BASE_URL,
+    Credential,
+    CredentialKind,
+    EnterpriseWebAppCredential,
+    JwtCredential,
+    OAuthServerToServerCredential,
+    parse_credential,
+)
+from app.domain.errors import CredentialMisconfiguredError
+from tests.support.documents import ALLOWED, CANARY, PRIVATE_KEY, SECRET, jwt_document, oauth_document, ref_of, without
+
+REF = ref_of(1)
+OTHER_HOST = "https://ims-na1-stg1.adobelogin.com"
+
+
+def parsed(document: object, allowed: frozenset[str] = ALLOWED) -> Credential:
+    """Parse `document` as the one of `REF`."""
+    return parse_credential(document, REF, "7", allowed)
+
+
+class TestKinds:
+    """What each kind of document becomes."""
+
+    def test_oauth(self) -> None:
+        """An OAuth server-to-server document gives that kind with all its fields."""
+        credential = parsed(oauth_document(REF, sandbox="dev-1"))
+        assert credential == OAuthServerToServerCredential(
+            ref=REF,
+            generation="7",
+            client_id="abcdef0123456789",
+            client_secrets=(SECRET,),
+            scopes=("AdobeID", "openid"),  # type: ignore[arg-type]  # plain strings compare equal
+            technical_account_id="ABCDEF0123456789@techacct.adobe.com",
+            ims_base_url=DEFAULT_IMS_BASE_URL,
+            certificate=None,
+            sandbox="dev-1",
+        )
+
+    def test_enterprise_web_app(self) -> None:
+        """An enterprise web app needs no technical account."""
+        document = oauth_document(REF, kind="enterprise_web_app", technical_account_id=None)
+        credential = parsed(document)
+        assert isinstance(credential, EnterpriseWebAppCredential)
+        assert credential.technical_account_id is None
+
+    def test_jwt(self) -> None:
+        """A service account takes its scopes from the metascopes."""
+        credential = parsed(jwt_document(REF))
+        assert isinstance(credential, JwtCredential)
+        assert credential.scopes == ("ent_dataservices_sdk",)
+        assert credential.private_key == PRIVATE_KEY
+        assert credential.transit_key is None
+
+    def test_jwt_with_transit_key(self) -> None:
+        """A transit key takes the place of the private key."""
+        credential = parsed({**without(jwt_document(REF), "private_key"), "transit_key": "tenant.one"})
+        assert isinstance(credential, JwtCredential)
+        assert (credential.transit_key, credential.private_key) == ("tenant.one", None)
+
+    @pytest.mark.parametrize("kind", list(CredentialKind))
+    def test_left_over_fields_of_the_other_kind(self, kind: CredentialKind) -> None:
+        """A document converted in place may keep the fields of its former kind."""
+        document = jwt_document(REF, kind=str(kind), scopes=["openid"])
+        assert parsed(document).kind is kind
+
+
+class TestForms:
+    """Several ways to write the same."""
+
+    def test_null_is_absent(self) -> None:
+        """A null field means the same as an absent one."""
+        document = oauth_document(REF, private_key=None, certificate=None, ims_base_url=None, unheard_of=None)
+        assert parsed(document) == parsed(oauth_document(REF))
+
+    def test_crlf(self) -> None:
+        """CRLF line ends in PEM text become LF."""
+        credential = parsed(jwt_document(REF, private_key=PRIVATE_KEY.replace("\n", "\r\n")))
+        assert isinstance(credential, JwtCredential)
+        assert credential.private_key == PRIVATE_KEY
+
+    @pytest.mark.parametrize(
+        "metascope",
+        ["ent_x_sdk", "/s/ent_x_sdk", f"{DEFAULT_IMS_BASE_URL}/s/ent_x_sdk", " ent_x_sdk "],
+    )
+    def test_metascope(self, metascope: str) -> None:
+        """A metascope may be given by name, by path or by URL."""
+        assert parsed(jwt_document(REF, metascopes=[metascope])).scopes == ("ent_x_sdk",)
+
+    def test_a_scope_is_not_cut_in_its_middle(self) -> None:
+        """Only a prefix of a scope is taken off."""
+        assert parsed(oauth_document(REF, scopes=["https/s/x"])).scopes == ("https/s/x",)
+
+    def test_two_secrets_keep_their_order(self) -> None:
+        """Secrets are tried in the order of the document."""
+        assert parsed(oauth_document(REF, client_secrets=["b", "a"])).client_secrets == ("b", "a")
+
+    def test_base_url_without_its_trailing_slash(self) -> None:
+        """A trailing slash of the IMS URL is taken off before it is looked up."""
+        document = oauth_document(REF, ims_base_url=f"{OTHER_HOST}/")
+        assert parsed(document, frozenset({OTHER_HOST})).ims_base_url == OTHER_HOST
+
+
+DEFECTS: list[tuple[str, Mapping[str, object]]] = [
+    *[("kind", {"kind": value}) for value in (None, "", CANARY, 7, [CANARY])],
+    *[("org_id", {"org_id": value}) for value in (None, "", ref_of(2).org, 1)],
+    *[("client_id", {"client_id": value}) for value in (None, "", f"{CANARY}/x", f"a\n{CANARY}", "a" * 129, 1)],
+    *[
+        ("client_secrets", {"client_secrets": value})
+        for value in (
+            None,
+            [],
+            SECRET,
+            [SECRET, SECRET, SECRET],
+            [""],
+            [SECRET, 1],
+            [f"{CANARY}\n"],
+            [f"{CANARY}é"],
+            [CANARY * 60],
+        )
+    ],
+    *[
+        ("scopes", {"scopes": value})
+        for value in (None, [], CANARY, [1], [f"{CANARY} b"], [f"{CANARY},b"], [""], [str(i) for i in range(65)])
+    ],
+    *[("technical_account_id", {"technical_account_id": value}) for value in (CANARY, "", 1, f"{CANARY}@AdobeID")],
+    *[("certificate", {"certificate": value}) for value in (CANARY, 1, "")],
+    *[("sandbox", {"sandbox": value}) for value in (f"{CANARY}\r\nx: y", "", 1)],
+    *[
+        ("ims_base_url", {"ims_base_url": value})
+        for value in (f"https://{CANARY}.example", 1, f"{DEFAULT_IMS_BASE_URL}/{CANARY}", "http://127.0.0.1")
+    ],
+    ("document", {CANARY: "x"}),
+    ("document", {"client_secret": SECRET}),
+]
+
+JWT_DEFECTS: list[tuple[str, Mapping[str, object]]] = [
+    *[("metascopes", {"metascopes": value}) for value in (None, [], "ent_x", [1], [f"{CANARY} b"])],
+    ("technical_account_id", {"technical_account_id": None}),
+    ("private_key", {"private_key": None}),
+    ("private_key", {"private_key": CANARY}),
+    ("private_key", {"private_key": [PRIVATE_KEY]}),
+    ("private_key", {"transit_key": "k"}),
+    ("transit_key", {"private_key": None, "transit_key": f"../{CANARY}"}),
+    ("transit_key", {"private_key": None, "transit_key": 1}),
+    ("private_key_passphrase", {"private_key_passphrase": 1}),
+]
+
+
+class TestDefects:
+    """Documents that are refused."""
+
+    @pytest.mark.parametrize(("field", "changes"), DEFECTS)
+    def test_oauth(self, field: str, changes: Mapping[str, object]) -> None:
+        """Each defect of an OAuth document names its field, and never a value."""
+        self._refused(field, oauth_document(REF, **changes))
+
+    @pytest.mark.parametrize(("field", "changes"), JWT_DEFECTS)
+    def test_jwt(self, field: str, changes: Mapping[str, object]) -> None:
+        """Each defect of a service account's document names its field, and never a value."""
+        self._refused(field, jwt_document(REF, **changes))
+
+    @pytest.mark.parametrize("document", [None, [], CANARY, 1, [oauth_document(REF)]])
+    def test_no_object(self, document: object) -> None:
+        """A document that is no JSON object is refused."""
+        self._refused("document", document)
+
+    def _refused(self, field: str, document: object) -> None:
+        with pytest.raises(CredentialMisconfiguredError) as caught:
+            parsed(document)
+        assert caught.value.field == field
+        assert field in caught.value.detail
+        assert CANARY not in repr(caught.value)
+        assert CANARY not in "".join(traceback.format_exception(caught.value, limit=0))
+
+
+@pytest.mark.parametrize("document", [oauth_document(REF), jwt_document(REF, private_key_passphrase=CANARY)])
+def test_repr(document: Mapping[str, object]) -> None:
+    """No secret is in a credential's repr."""
+    assert CANARY not in repr(parsed(document))

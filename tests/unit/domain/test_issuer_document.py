@@ -1,0 +1,117 @@
+"""The issuers of a policy: given once, with one place for their keys, which only they can reach."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.issuer_document import MAX_ISSUERS
+from app.domain.policy_document import parse_policy
+from tests.support.policies import ABSENT, CLUSTER, GOOD, changed, place_of
+
+DEFECTS: list[tuple[str, object, str]] = [
+    ("issuers", None, "issuers"),
+    ("issuers", "x", "issuers"),
+    ("issuers.0", "x", "issuers[0]"),
+    ("issuers.0.extra", "x", "issuers[0]"),
+    ("issuers.0.audience", ABSENT, "issuers[0]"),
+    ("issuers.0.issuer", ABSENT, "issuers[0]"),
+    *(("issuers.0.issuer", bad, "issuers[0].issuer") for bad in ("", "x" * 257, "a\n", 1, None)),
+    *(("issuers.0.audience", bad, "issuers[0].audience") for bad in ("", "x" * 257, "\ud800", 1, None, ["a"])),
+    ("issuers.0.jwks_file", "/run/jwks.json", "issuers[0]"),
+    ("issuers.0.jwks_url", ABSENT, "issuers[0]"),
+    ("issuers.0.jwks_ca_file", "", "issuers[0].jwks_ca_file"),
+    ("issuers.0.jwks_token_file", "a\x00b", "issuers[0].jwks_token_file"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "place"), DEFECTS)
+def test_a_defect_is_named_by_its_place(path: str, value: object, place: str) -> None:
+    """Every defect refuses the whole policy and says where it is."""
+    assert place_of(changed(path, value)) == place
+
+
+def test_an_issuer_is_given_once() -> None:
+    """Two entries for one issuer would leave open which audience counts."""
+    document = changed("issuers", [*GOOD["issuers"], {"issuer": CLUSTER, "audience": "x", "jwks_file": "/x"}])
+    assert place_of(document) == "issuers[1].issuer"
+
+
+def test_the_number_of_issuers_is_bounded() -> None:
+    """Each issuer costs a task and a connection."""
+    many = [{"issuer": f"i{number}", "audience": "x", "jwks_file": "/x"} for number in range(MAX_ISSUERS + 1)]
+    assert place_of({**GOOD, "issuers": many}) == "issuers"
+
+
+def test_files_for_a_url_need_the_url() -> None:
+    """A CA or a token for reading a file is a misunderstanding."""
+    document = changed("issuers.0", {"issuer": CLUSTER, "audience": "a", "jwks_file": "/x", "jwks_ca_file": "/ca"})
+    assert place_of(document) == "issuers[0]"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.test/jwks",
+        "https://a.test:8443/jwks?x=1",
+        "https://[2001:db8::1]/jwks",
+        "http://127.0.0.1:8080/jwks",
+        "http://127.8.8.8/jwks",
+        "http://localhost/jwks",
+        "http://LOCALHOST:1/jwks",
+        "http://[::1]:80/jwks",
+    ],
+)
+def test_a_jwks_url_is_https_or_loopback(url: str) -> None:
+    """Https to anywhere, and plain http to this very machine, are accepted."""
+    assert parse_policy(changed("issuers.0.jwks_url", url), "v").issuers[0].jwks_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "a.test/jwks",
+        "//a.test/jwks",
+        "ftp://a.test/jwks",
+        "file:///etc/passwd",
+        "https:///jwks",
+        "https://a%2eb.test/jwks",
+        "https://a,b.test/jwks",
+        "https://a.test./jwks",
+        "https://[::1%25eth0]/jwks",
+        "https://",
+        "http://a.test/jwks",
+        "http://10.0.0.1/jwks",
+        "http://0.0.0.0/jwks",
+        "http://127.0.0.1.evil.test/jwks",
+        "http://localhost.evil.test/jwks",
+        "http://localhost./jwks",
+        "http://127.0.0.1@evil.test/jwks",
+        "http://localhost:80@evil.test/jwks",
+        "http://127.0.0.1\\@evil.test/jwks",
+        "http://evil.test#@127.0.0.1/jwks",
+        "http://evil.test?@127.0.0.1/jwks",
+        "http://127.1/jwks",
+        "http://2130706433/jwks",
+        "http://0x7f000001/jwks",
+        "http://[::ffff:10.0.0.1]/jwks",
+        "http://[::1/jwks",
+        "http://localhost%2eevil.test/jwks",
+        "http://\uff4cocalhost/jwks",
+        "http://localhost:99999/jwks",
+        "http://localhost:0/jwks",
+        "http://localhost:x/jwks",
+        "https://user:password@a.test/jwks",
+        "https://a.test/jwks#fragment",
+        "https://a.test/jwks\n",
+        "https://a.te\tst/jwks",
+        " https://a.test/jwks",
+        "https://a b.test/jwks",
+        "https://a.test/" + "x" * 2048,
+        1,
+        None,
+    ],
+)
+def test_any_other_jwks_url_is_refused(url: object) -> None:
+    """No spelling reaches another machine over plain http, and no URL carries a password."""
+    assert place_of(changed("issuers.0.jwks_url", url)) == "issuers[0].jwks_url"

@@ -1,0 +1,138 @@
+"""Decisions of the policy: deny by default, rules add up, every no is the same no."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from app.domain.caller import ApiKeyIdentity, JwtIdentity
+from app.domain.errors import ForbiddenError, UnauthenticatedError
+from app.domain.names import CredentialName, CredentialRef, OrgId, Scope
+from app.domain.policy import Action, Caller, Permission, Policy, Rule, authorise
+
+ORG, OTHER = OrgId("A" * 24 + "@AdobeOrg"), OrgId("B" * 24 + "@AdobeOrg")
+REF = CredentialRef(ORG)
+READ, WRITE = Scope("read"), Scope("write")
+SECOND = CredentialName("second")
+
+
+def caller(*rules: Rule) -> Caller:
+    """A caller with these rules."""
+    return Caller(name="caller", rules=rules)
+
+
+def rule(*orgs: OrgId, scopes: set[Scope] | None = None, actions: set[Action] | None = None) -> Rule:
+    """A rule for these orgs, or for all."""
+    return Rule(
+        orgs=frozenset(orgs) or None,
+        scopes=None if scopes is None else frozenset(scopes),
+        actions=frozenset(actions or {Action.VEND, Action.REPORT}),
+    )
+
+
+def test_no_rule_means_no() -> None:
+    """A caller without a matching rule has no permission at all."""
+    assert caller().permission(REF) is None
+    assert caller(rule(OTHER)).permission(REF) is None
+
+
+def test_a_rule_is_for_the_credentials_it_names() -> None:
+    """A rule for the default credential says nothing about another one of the same org."""
+    assert caller(rule(ORG)).permission(CredentialRef(ORG, SECOND)) is None
+
+
+def test_a_rule_for_every_org_matches_any() -> None:
+    """The wildcard permits known and unknown orgs alike."""
+    assert caller(rule()).permission(REF) == caller(rule(ORG)).permission(REF)
+
+
+def test_rules_of_one_credential_add_up() -> None:
+    """Scopes and actions of all matching rules are united, the wildcard's included."""
+    permitted = caller(
+        rule(ORG, scopes={READ}), rule(scopes={WRITE}, actions={Action.PURGE}), rule(OTHER, actions={Action.STATUS})
+    ).permission(REF)
+    assert permitted == Permission(frozenset({Action.VEND, Action.REPORT, Action.PURGE}), frozenset({READ, WRITE}))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_rule_without_scopes_allows_all_of_them(order: int) -> None:
+    """All united with some is all, in whatever order the rules stand."""
+    rules = (rule(ORG, scopes={READ}), rule(ORG, actions={Action.STATUS}))[::order]
+    assert caller(*rules).permission(REF) == Permission(frozenset({Action.VEND, Action.REPORT, Action.STATUS}), None)
+
+
+@pytest.mark.parametrize(
+    ("rules", "action", "scopes"),
+    [
+        ((), Action.VEND, None),
+        ((rule(OTHER),), Action.VEND, None),
+        ((rule(ORG),), Action.PURGE, None),
+        ((rule(ORG),), Action.STATUS, None),
+        ((rule(ORG, actions={Action.PURGE}),), Action.VEND, None),
+        ((rule(ORG, scopes={READ}),), Action.VEND, (WRITE,)),
+        ((rule(ORG, scopes={READ}),), Action.VEND, (READ, WRITE)),
+    ],
+)
+def test_every_refusal_is_the_same(rules: tuple[Rule, ...], action: Action, scopes: tuple[Scope, ...] | None) -> None:
+    """Whatever the reason, the answer is one constant text."""
+    with pytest.raises(ForbiddenError) as refused:
+        authorise(caller(*rules), action, REF, scopes)
+    assert refused.value.detail == ForbiddenError.DETAIL
+
+
+@pytest.mark.parametrize(
+    ("allowed", "asked", "label"),
+    [
+        (None, None, "*"),
+        ({WRITE, READ}, None, "< read write"),
+        (None, (READ,), "= read"),
+        ({READ, WRITE}, (WRITE,), "= write"),
+    ],
+)
+def test_the_selection_follows_from_policy_and_request(
+    allowed: set[Scope] | None, asked: tuple[Scope, ...] | None, label: str
+) -> None:
+    """Asked scopes are exact; unasked ones are bounded by the policy alone."""
+    assert authorise(caller(rule(ORG, scopes=allowed)), Action.VEND, REF, asked).label == label
+
+
+def test_named_and_everywhere_list_what_rules_say() -> None:
+    """Rules that name orgs are listed with their credentials; the wildcard's are listed by credential name."""
+    both = frozenset({CredentialName("default"), SECOND})
+    someone = caller(
+        Rule(orgs=frozenset({ORG}), credentials=both, actions=frozenset({Action.STATUS})),
+        Rule(orgs=frozenset({OTHER})),
+        Rule(orgs=None, credentials=frozenset({SECOND}), actions=frozenset({Action.STATUS})),
+    )
+    assert someone.named(Action.STATUS) == {REF, CredentialRef(ORG, SECOND)}
+    assert someone.named(Action.VEND) == {CredentialRef(OTHER)}
+    assert someone.everywhere(Action.STATUS) == {SECOND}
+    assert someone.everywhere(Action.VEND) == frozenset()
+
+
+def test_an_api_key_is_found_by_its_digest() -> None:
+    """Each of a caller's keys is that caller; any other key is nobody."""
+    digests = [hashlib.sha256(key).digest() for key in (b"one", b"two", b"three")]
+    known = Caller(name="known", rules=(), api_key_digests=frozenset(digests[:2]))
+    policy = Policy([known])
+    assert [policy.caller(ApiKeyIdentity(digest)) for digest in digests[:2]] == [known, known]
+    for unknown in (digests[2], b"", digests[0][:8] + digests[1][8:], digests[0][:8]):
+        with pytest.raises(UnauthenticatedError):
+            policy.caller(ApiKeyIdentity(unknown))
+
+
+def test_a_proven_subject_that_nobody_is_is_forbidden() -> None:
+    """Issuer and subject must both match; else the caller is known to exist but may nothing."""
+    known = Caller(name="known", rules=(), subjects=frozenset({("issuer", "subject")}))
+    policy = Policy([known])
+    assert policy.caller(JwtIdentity("issuer", "subject", 0.0)) is known
+    for issuer, subject in (("issuer", "other"), ("other", "subject"), ("subject", "issuer")):
+        with pytest.raises(ForbiddenError):
+            policy.caller(JwtIdentity(issuer, subject, 0.0))
+
+
+def test_a_caller_is_shown_without_its_key_digests() -> None:
+    """A repr in a log cannot be used to look a key up."""
+    digest = hashlib.sha256(b"one").digest()
+    assert repr(digest) not in repr(Caller(name="known", rules=(), api_key_digests=frozenset({digest})))

@@ -1,0 +1,209 @@
+"""The policy document: the shape of the product's section 4, and a named place for every defect."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.domain.caller import ApiKeyIdentity, Issuer, JwtIdentity, RateLimit
+from app.domain.errors import PolicyError
+from app.domain.names import DEFAULT_CREDENTIAL, OrgId, Scope
+from app.domain.policy import Action, Rule
+from app.domain.policy_document import parse_policy
+from tests.support.policies import ABSENT, CLUSTER, GOOD, HASH, ORG, OTHER_HASH, changed, place_of
+
+
+def test_the_products_example_is_accepted() -> None:
+    """Section 4's own document becomes the policy it describes."""
+    policy = parse_policy(GOOD, "abc")
+    sender, export = policy.callers
+    assert policy.version == "abc"
+    assert policy.issuers == (
+        Issuer(CLUSTER, "ims-token-broker", GOOD["issuers"][0]["jwks_url"], None, "/run/ca.crt", "/run/token"),
+    )
+    assert policy.caller(ApiKeyIdentity(bytes.fromhex(HASH))) is sender
+    assert policy.caller(JwtIdentity(CLUSTER, "system:serviceaccount:marketing:export", 0.0)) is export
+    assert sender.rate_limit == RateLimit(200, 1.0)
+    assert [rule.orgs for rule in sender.rules] == [frozenset({OrgId(ORG)})]
+    assert sender.rules[0].scopes == frozenset({Scope("openid"), Scope("AdobeID")})
+    assert sender.rules[0].actions == frozenset({Action.VEND})
+    assert (export.rules, export.rate_limit) == ((Rule(orgs=None),), None)
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    """A rule with orgs alone is for the default credential, all its scopes, and vend and report."""
+    rule = parse_policy(GOOD, "v").callers[1].rules[0]
+    assert rule == Rule(None, frozenset({DEFAULT_CREDENTIAL}), None, frozenset({Action.VEND, Action.REPORT}))
+
+
+def test_a_caller_may_have_keys_and_a_subject() -> None:
+    """A service that moves from API keys to JWTs is one caller meanwhile."""
+    both = {"api_key_sha256": [OTHER_HASH, "ef" * 32], "issuer": CLUSTER, "subject": "s"}
+    mover = parse_policy(changed("callers.1.match", both), "v").callers[1]
+    assert (len(mover.api_key_digests), len(mover.subjects)) == (2, 1)
+
+
+@pytest.mark.parametrize("value", [[], ABSENT])
+def test_issuers_may_be_absent_where_nobody_needs_them(value: object) -> None:
+    """A policy of API keys alone needs no issuer."""
+    document = changed("issuers", value)
+    del document["callers"][1]
+    assert parse_policy(document, "v").issuers == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [("1/s", (1, 1.0)), ("600/m", (600, 60.0)), ("1000/h", (1000, 3600.0)), ("1000000/s", (10**6, 1.0))],
+)
+def test_rate_limits_have_three_periods(text: str, limit: tuple[int, float]) -> None:
+    """A limit is a number per second, minute or hour."""
+    assert parse_policy(changed("callers.0.rate_limit", text), "v").callers[0].rate_limit == RateLimit(*limit)
+
+
+DEFECTS: list[tuple[str, object, str]] = [
+    ("version", ABSENT, "policy"),
+    ("version", 2, "version"),
+    ("version", "1", "version"),
+    ("version", True, "version"),
+    ("version", 1.0, "version"),
+    ("callers", ABSENT, "policy"),
+    ("callers", [], "callers"),
+    ("callers", None, "callers"),
+    ("callers", {"a": 1}, "callers"),
+    ("extra", 1, "policy"),
+    ("callers.0", "x", "callers[0]"),
+    ("callers.0.nmae", "x", "callers[0]"),
+    ("callers.0.name", ABSENT, "callers[0]"),
+    *(
+        ("callers.0.name", bad, "callers[0].name")
+        for bad in ("", "x" * 64, ".a", "-a", "a b", "a\n", "\u0430", 1, None)
+    ),
+    ("callers.1.name", "journey-sender", "callers[1].name"),
+    ("callers.0.allow", ABSENT, "callers[0]"),
+    ("callers.0.allow", [], "callers[0].allow"),
+    ("callers.0.allow", None, "callers[0].allow"),
+    ("callers.0.match", ABSENT, "callers[0]"),
+    ("callers.0.match", {}, "callers[0].match"),
+    ("callers.0.match", [], "callers[0].match"),
+    ("callers.0.match.api_key", "x", "callers[0].match"),
+    ("callers.0.match.api_key_sha256", HASH, "callers[0].match.api_key_sha256"),
+    ("callers.0.match.api_key_sha256", [], "callers[0].match.api_key_sha256"),
+    *(
+        ("callers.0.match.api_key_sha256", [OTHER_HASH, bad], "callers[0].match.api_key_sha256[1]")
+        for bad in ("AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32, "", HASH + "\n", 1, None, OTHER_HASH, "\uff10" * 64)
+    ),
+    ("callers.1.match", {"api_key_sha256": [HASH]}, "callers[1].match.api_key_sha256[0]"),
+    ("callers.1.match.subject", ABSENT, "callers[1].match"),
+    ("callers.1.match.issuer", ABSENT, "callers[1].match"),
+    ("callers.1.match.issuer", "https://other.test", "callers[1].match.issuer"),
+    ("callers.1.match.issuer", ["x"], "callers[1].match.issuer"),
+    *(("callers.1.match.subject", bad, "callers[1].match.subject") for bad in ("", "x" * 513, "a\n", 1, None, ["x"])),
+    *(
+        ("callers.0.rate_limit", bad, "callers[0].rate_limit")
+        for bad in (
+            "0/s",
+            "-1/s",
+            "1000001/s",
+            "200",
+            "200/d",
+            "200 /s",
+            "2e3/s",
+            "01/s",
+            200,
+            None,
+            "1/s\n",
+            "\u0661/s",
+        )
+    ),
+    ("callers.0.allow.0", "x", "callers[0].allow[0]"),
+    ("callers.0.allow.0.org", [ORG], "callers[0].allow[0]"),
+    ("callers.0.allow.0.orgs", ABSENT, "callers[0].allow[0]"),
+    ("callers.0.allow.0.orgs", [], "callers[0].allow[0].orgs"),
+    ("callers.0.allow.0.orgs", "*", "callers[0].allow[0].orgs"),
+    ("callers.0.allow.0.orgs", None, "callers[0].allow[0].orgs"),
+    ("callers.0.allow.0.orgs", [ORG, "*"], "callers[0].allow[0].orgs[1]"),
+    ("callers.0.allow.0.orgs", ["*", "*"], "callers[0].allow[0].orgs[0]"),
+    *(
+        ("callers.0.allow.0.orgs", [ORG, bad], "callers[0].allow[0].orgs[1]")
+        for bad in ("", "x", ORG + "\n", ORG.lower(), "*@AdobeOrg", "**", None, 1, [ORG])
+    ),
+    ("callers.0.allow.0.credentials", [], "callers[0].allow[0].credentials"),
+    *(
+        ("callers.0.allow.0.credentials", [bad], "callers[0].allow[0].credentials[0]")
+        for bad in ("*", "", "a/b", "../x", None, 1, "x" * 65)
+    ),
+    ("callers.0.allow.0.scopes", [], "callers[0].allow[0].scopes"),
+    *(
+        ("callers.0.allow.0.scopes", ["openid", bad], "callers[0].allow[0].scopes[1]")
+        for bad in ("*", "", "a b", "a,b", None, 1, "\u00e9")
+    ),
+    ("callers.0.allow.0.actions", [], "callers[0].allow[0].actions"),
+    *(
+        ("callers.0.allow.0.actions", ["vend", bad], "callers[0].allow[0].actions[1]")
+        for bad in ("VEND", "*", "delete", "", None, 1, ["vend"])
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "place"), DEFECTS)
+def test_a_defect_is_named_by_its_place(path: str, value: object, place: str) -> None:
+    """Every defect refuses the whole policy and says where it is."""
+    assert place_of(changed(path, value)) == place
+
+
+@pytest.mark.parametrize("document", [None, [], "", "version: 1", 1, {}, {"version": 1}, {1: 2}, [GOOD]])
+def test_what_is_no_policy_is_refused(document: object) -> None:
+    """An empty file and any other shape are bad files."""
+    assert place_of(document) == "policy"
+
+
+def test_two_callers_cannot_have_one_subject() -> None:
+    """A subject of one issuer is one caller."""
+    document = changed("callers.0.match", dict(GOOD["callers"][1]["match"]))
+    assert place_of(document) == "callers[1].match.subject"
+
+
+@pytest.mark.parametrize(
+    "path", ["callers.0.match.api_key_sha256", "callers.0.name", "callers.0.rate_limit", "callers.0.allow.0.orgs"]
+)
+def test_an_error_holds_nothing_of_the_value(path: str) -> None:
+    """A secret pasted into the wrong line does not reach the log."""
+    for value in ("itb_canary_secret!", ["itb_canary_secret!"]):
+        with pytest.raises(PolicyError) as refused:
+            parse_policy(changed(path, value), "v")
+        assert "canary" not in str(refused.value)
+        assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+def test_an_unknown_field_is_not_repeated() -> None:
+    """A secret pasted as a field's name does not reach the log either."""
+    with pytest.raises(PolicyError) as refused:
+        parse_policy(changed("callers.0.itb_canary_secret", "x"), "v")
+    assert "canary" not in str(refused.value)
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([ORG, "*", HASH]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(path=st.sampled_from(sorted({path for path, _, _ in DEFECTS})), value=plain)
+def test_no_document_causes_another_error(path: str, value: object) -> None:
+    """Whatever stands in a place, parsing ends in a policy or in `PolicyError`."""
+    try:
+        policy = parse_policy(changed(path, value), "v")
+    except PolicyError:
+        return
+    assert policy.callers
+
+
+@settings(max_examples=100, deadline=None)
+@given(document=plain)
+def test_no_whole_document_causes_another_error(document: object) -> None:
+    """The same for a document that was never near a policy."""
+    with pytest.raises(PolicyError):
+        parse_policy(document, "v")

@@ -1,0 +1,78 @@
+"""The token bucket: how many pass, how long the others wait, and what an odd clock does."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.caller import RateLimit
+from app.domain.rate_limit import TokenBucket
+
+
+def passing(bucket: TokenBucket, now: float, tries: int) -> int:
+    """How many of `tries` requests at `now` pass."""
+    return sum(bucket.take(now) == 0.0 for _ in range(tries))
+
+
+@pytest.mark.parametrize("limit", [RateLimit(1, 1.0), RateLimit(200, 1.0), RateLimit(600, 60.0), RateLimit(5, 3600.0)])
+def test_one_periods_requests_pass_at_once(limit: RateLimit) -> None:
+    """The burst is the number in the limit, and not one more."""
+    bucket = TokenBucket(limit)
+    assert passing(bucket, 1000.0, 2 * limit.requests) == limit.requests
+
+
+@pytest.mark.parametrize("limit", [RateLimit(1, 1.0), RateLimit(200, 1.0), RateLimit(7, 60.0), RateLimit(3, 3600.0)])
+def test_who_waits_as_told_passes(limit: RateLimit) -> None:
+    """The returned wait is enough, and half of it is not."""
+    bucket = TokenBucket(limit)
+    now = 1e9
+    passing(bucket, now, limit.requests)
+    wait = bucket.take(now)
+    assert wait == pytest.approx(limit.seconds / limit.requests)
+    assert bucket.take(now + wait / 2) > 0.0
+    assert bucket.take(now + wait) == 0.0
+
+
+def test_the_bucket_fills_evenly() -> None:
+    """After a tenth of the period a tenth of the requests pass."""
+    bucket = TokenBucket(RateLimit(100, 1.0))
+    passing(bucket, 10.0, 100)
+    assert passing(bucket, 10.1, 100) == 10
+
+
+def test_idling_saves_no_more_than_one_period() -> None:
+    """An hour of silence does not buy an hour of requests."""
+    bucket = TokenBucket(RateLimit(10, 1.0))
+    passing(bucket, 0.0, 10)
+    assert passing(bucket, 3600.0, 100) == 10
+
+
+def test_a_clock_that_steps_back_locks_nobody_out() -> None:
+    """After a step back by an hour the bucket goes on filling at its rate."""
+    bucket = TokenBucket(RateLimit(10, 1.0))
+    passing(bucket, 7200.0, 10)
+    assert bucket.take(3600.0) == pytest.approx(0.1)
+    assert passing(bucket, 3600.5, 100) == 5
+
+
+@given(
+    limit=st.builds(RateLimit, st.integers(1, 1000), st.sampled_from([1.0, 60.0, 3600.0])),
+    steps=st.lists(st.floats(0.0, 10.0), max_size=200),
+)
+def test_never_more_than_burst_plus_rate(limit: RateLimit, steps: list[float]) -> None:
+    """Over any span no more than the burst and the rate's share pass, whatever the rhythm."""
+    bucket = TokenBucket(limit)
+    now = start = 50.0
+    passed = 0
+    for step in steps:
+        now += step
+        passed += bucket.take(now) == 0.0
+    assert passed <= limit.requests + (now - start) * limit.requests / limit.seconds + 1e-5
+
+
+@given(times=st.lists(st.floats(-1e12, 1e12), max_size=100))
+def test_no_clock_makes_the_wait_absurd(times: list[float]) -> None:
+    """Whatever the clock does, the wait is between nothing and one request's share of the period."""
+    bucket = TokenBucket(RateLimit(2, 60.0))
+    assert all(0.0 <= bucket.take(now) <= 30.001 for now in times)

@@ -1,0 +1,49 @@
+"""Strict JSON."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.strict_json import strict_json
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"{}x",
+        b"<html>",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"a":-Infinity}',
+        b'{"a":1e999}',
+        b'{"a":' + b"9" * 5000 + b"}",
+        b'{"a":1,"a":2}',
+        b'{"b":{"a":1,"a":1}}',
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+    ],
+    ids=lambda text: repr(text[:16]),
+)
+def test_a_doubtful_document_is_refused(text: bytes) -> None:
+    """Whatever is not one clear JSON document raises ValueError and nothing else."""
+    with pytest.raises(ValueError, match="JSON"):
+        strict_json(text)
+
+
+def test_the_error_does_not_repeat_the_document() -> None:
+    """No text of the document is in the error or its cause."""
+    with pytest.raises(ValueError) as caught:
+        strict_json(b'{"access_token": "canary-token"')
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_clear_document_is_read() -> None:
+    """All JSON types come through."""
+    assert strict_json('{"a":[1,2.5,true,null,"é"]}'.encode()) == {"a": [1, 2.5, True, None, "é"]}

@@ -1,0 +1,119 @@
+"""Clients of the sandbox and the file they are read from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.sandbox import SandboxConfigError, load_clients
+from app.sandbox.clients import ClientRegistry, client_from
+from tests.support import grants
+from tests.support.keys import ec_pem, key_pair
+from tests.support.sandbox_clients import jwt_client, oauth_client
+
+OAUTH = {
+    "client_id": "c1",
+    "org_id": grants.ORG,
+    "kind": "oauth_server_to_server",
+    "client_secrets": ["canary-secret"],
+    "scopes": ["openid"],
+}
+JWT = {
+    "client_id": "c2",
+    "org_id": grants.ORG,
+    "kind": "jwt",
+    "client_secrets": ["a", "b"],
+    "metascopes": ["ent_x"],
+    "technical_account_id": grants.ACCOUNT,
+    "certificates": [key_pair().certificate],
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda items: items, lambda items: {"clients": items}])
+def test_a_file_of_clients_is_read(tmp_path: Path, wrap: Any) -> None:
+    """A list, bare or under ``clients``, gives clients of each kind."""
+    path = tmp_path / "clients.json"
+    path.write_text(json.dumps(wrap([OAUTH, JWT])))
+    clients = load_clients(path)
+    assert [client.client_id for client in clients] == ["c1", "c2"]
+    assert len(ClientRegistry(clients).bindings("c2")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("{}", "list of clients"),
+        ("[1]", "Client 0"),
+        (json.dumps([OAUTH, OAUTH]), "twice"),
+        (json.dumps([OAUTH, {**JWT, "kind": "x"}]), "Client 1"),
+    ],
+    ids=["empty", "deep", "no-list", "no-object", "twice", "second"],
+)
+def test_a_bad_file_is_refused_with_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    """The error says which client and what to change."""
+    path = tmp_path / "clients.json"
+    path.write_text(text)
+    with pytest.raises(SandboxConfigError, match=sentence):
+        load_clients(path)
+
+
+def test_a_missing_file_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    """A file that is not there is no traceback."""
+    with pytest.raises(SandboxConfigError, match="cannot be read"):
+        load_clients(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"client_id": None},
+        {"client_id": "a b"},
+        {"org_id": "short@AdobeOrg"},
+        {"org_id": 1},
+        {"kind": "oauth"},
+        {"client_secrets": []},
+        {"client_secrets": ["a", "b", "c"]},
+        {"client_secrets": "canary-secret"},
+        {"client_secrets": [""]},
+        {"scopes": []},
+        {"scopes": "openid"},
+        {"kind": "jwt"},
+        {"token_lifetime": 0},
+        {"token_lifetime": True},
+        {"token_lifetime": "40"},
+        {"certificates": ["x"]},
+        {"certificates": [ec_pem()]},
+        {"consented_orgs": ["x"]},
+        {"consented_orgs": {"x": "y"}},
+        {"unknown": 1},
+        {"technical_account_id": 5},
+    ],
+    ids=str,
+)
+def test_a_bad_field_is_refused_without_its_value(change: dict[str, Any]) -> None:
+    """The sentence names the field and shows no secret."""
+    with pytest.raises(SandboxConfigError) as caught:
+        client_from({**OAUTH, **change})
+    assert "canary" not in str(caught.value)
+
+
+def test_a_kind_changes_in_place() -> None:
+    """Adobe converts a client and keeps its id; so does the registry."""
+    registry = ClientRegistry([jwt_client()])
+    registry.put(oauth_client())
+    found = registry.find(grants.CLIENT_ID)
+    assert found is not None
+    assert found.kind == "oauth_server_to_server"
+    assert registry.bindings(grants.CLIENT_ID) == ()
+
+
+def test_secrets_are_not_described() -> None:
+    """Neither the repr nor the description of a client holds a secret."""
+    client = jwt_client()
+    assert grants.SECRET not in repr(client)
+    assert grants.SECRET not in json.dumps(client.described())

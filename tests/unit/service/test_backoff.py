@@ -1,0 +1,95 @@
+"""Nothing that failed is tried once per request."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.errors import BadUpstreamResponseError, ImsUnavailableError
+from app.service.backoff import LONGEST_REFUSAL_SECONDS, LONGEST_SECONDS, RecentFailures, RefreshBackoff
+from tests.factories import KEY, OTHER_KEY
+
+NOW = 1_000_000.0
+NONSENSE = BadUpstreamResponseError("nonsense")
+
+
+def longest(_low: float, high: float) -> float:
+    """The longest wait that may be drawn."""
+    return high
+
+
+def test_the_wait_doubles_up_to_five_minutes() -> None:
+    """After n failures a refresh waits 1, 2, 4, … 300 s."""
+    backoff, now, waits = RefreshBackoff(longest), NOW, list[float]()
+    for _ in range(11):
+        backoff.failed(KEY, NONSENSE, now)
+        wait = next(wait for wait in range(1000) if backoff.allows(KEY, now + wait))
+        waits.append(wait)
+        now += wait
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    assert waits[-1] == LONGEST_SECONDS
+
+
+@pytest.mark.parametrize(("share", "earliest"), [(0.5, 0.5), (1.0, 1.0)])
+def test_the_wait_is_drawn_from_its_second_half(share: float, earliest: float) -> None:
+    """The first wait lies between 0.5 and 1 s."""
+    backoff = RefreshBackoff(lambda low, high: low if share == low else high)
+    backoff.failed(KEY, NONSENSE, NOW)
+    assert not backoff.allows(KEY, NOW + earliest - 0.01)
+    assert backoff.allows(KEY, NOW + earliest)
+
+
+def test_what_ims_asked_for_is_obeyed_where_it_is_longer() -> None:
+    """A Retry-After of 120 s outweighs the first second."""
+    backoff = RefreshBackoff(longest)
+    backoff.failed(KEY, ImsUnavailableError("busy", 120.0, throttled=True), NOW)
+    assert not backoff.allows(KEY, NOW + 119.0)
+    assert backoff.allows(KEY, NOW + 120.0)
+
+
+def test_one_key_does_not_hold_up_another_and_success_forgets() -> None:
+    """The wait belongs to one key, and ends with a success."""
+    backoff = RefreshBackoff(longest)
+    backoff.failed(KEY, NONSENSE, NOW)
+    assert backoff.allows(OTHER_KEY, NOW)
+    backoff.succeeded(KEY)
+    assert backoff.allows(KEY, NOW)
+
+
+def test_one_failure_is_tried_again_at_once_and_a_row_of_them_is_not() -> None:
+    """The first failure is not held against anybody; from the second on the wait is 1, 2, 4, 5, 5 s."""
+    failures, now, waits = RecentFailures(longest), NOW, list[float]()
+    for _ in range(6):
+        failures.failed(KEY, NONSENSE, now)
+        wait = next(wait for wait in range(100) if failures.recall(KEY, now + wait) is None)
+        waits.append(wait)
+        now += wait
+    assert waits == [0, 1, 2, 4, 5, 5]
+    assert waits[-1] == LONGEST_REFUSAL_SECONDS
+
+
+def test_a_recent_failure_is_answered_with_the_same_error_until_a_success() -> None:
+    """The remembered error is what callers are told; success or another key know nothing of it."""
+    failures = RecentFailures(longest)
+    failures.failed(KEY, NONSENSE, NOW)
+    failures.failed(KEY, NONSENSE, NOW)
+    assert failures.recall(KEY, NOW + 0.5) is NONSENSE
+    assert failures.recall(OTHER_KEY, NOW + 0.5) is None
+    failures.succeeded(KEY)
+    assert failures.recall(KEY, NOW + 0.5) is None
+
+
+def test_a_clock_that_is_set_back_does_not_prolong_the_wait() -> None:
+    """An hour back, the remembered end lies absurdly far ahead and is ignored."""
+    failures = RecentFailures(longest)
+    failures.failed(KEY, NONSENSE, NOW)
+    failures.failed(KEY, NONSENSE, NOW)
+    assert failures.recall(KEY, NOW - 3600.0) is None
+
+
+def test_failures_are_bounded() -> None:
+    """The oldest failure is forgotten where there are too many."""
+    failures = RecentFailures(longest, limit=1)
+    for key in (KEY, KEY, OTHER_KEY, OTHER_KEY):
+        failures.failed(key, NONSENSE, NOW)
+    assert failures.recall(KEY, NOW) is None
+    assert failures.recall(OTHER_KEY, NOW) is NONSENSE

@@ -1,0 +1,78 @@
+"""The front cache: one token per key, never an older one over a newer one."""
+
+from __future__ import annotations
+
+from app.service.memory import TokenMemory
+from tests.factories import KEY, OTHER_KEY, OTHER_REF, REF, make_key, make_token
+
+SCOPED = make_key(scopes="openid")
+
+
+def test_a_token_is_found_under_its_own_key_alone() -> None:
+    """Neither another org's nor another scope's key finds it."""
+    memory = TokenMemory()
+    token = make_token()
+    memory.put(token)
+    assert memory.get(KEY) is token
+    assert memory.get(OTHER_KEY) is None
+    assert memory.get(SCOPED) is None
+
+
+def test_a_token_that_ends_earlier_does_not_replace_a_later_one() -> None:
+    """Two flights that cross leave the later token."""
+    memory = TokenMemory()
+    late, early = make_token(value="late"), make_token(value="early", minted_at=1_899_990_000.0)
+    memory.put(late)
+    memory.put(early)
+    assert memory.get(KEY) is late
+
+
+def test_a_token_of_a_later_epoch_replaces_one_that_lives_longer() -> None:
+    """After a purge the new token wins, however short its life."""
+    memory = TokenMemory()
+    memory.put(make_token(life=1000.0))
+    renewed = make_token(life=10.0, epoch=1)
+    memory.put(renewed)
+    assert memory.get(KEY) is renewed
+
+
+def test_a_refused_token_yields_to_one_that_ends_earlier() -> None:
+    """The replacement of a reported token need not live longer."""
+    memory = TokenMemory()
+    refused, replacement = make_token(value="refused"), make_token(value="new", life=10.0)
+    memory.put(refused)
+    memory.put(replacement, replacing=refused)
+    assert memory.get(KEY) is replacement
+
+
+def test_dropping_a_credential_drops_every_scope_of_it_and_nothing_else() -> None:
+    """All keys of the credential are forgotten; another org's token stays."""
+    memory = TokenMemory()
+    for key in (KEY, SCOPED, OTHER_KEY):
+        memory.put(make_token(key))
+    memory.drop(REF)
+    assert memory.tokens_of(REF) == ()
+    assert [token.key for token in memory.tokens_of(OTHER_REF)] == [OTHER_KEY]
+    assert len(memory) == 1
+    memory.drop_all()
+    assert len(memory) == 0
+
+
+def test_the_bound_holds_and_the_first_one_stored_goes_first() -> None:
+    """A third token in a memory for two drops the oldest, from all indexes."""
+    memory = TokenMemory(limit=2)
+    for key in (KEY, SCOPED, OTHER_KEY):
+        memory.put(make_token(key))
+    assert len(memory) == 2
+    assert memory.get(KEY) is None
+    assert [token.key for token in memory.tokens_of(REF)] == [SCOPED]
+
+
+def test_the_states_are_counted() -> None:
+    """The counts by state follow the clock."""
+    memory = TokenMemory()
+    memory.put(make_token(minted_at=0.0, life=1000.0))
+    memory.put(make_token(OTHER_KEY, minted_at=0.0, life=2000.0))
+    assert memory.states(100.0) == {"fresh": 2}
+    assert memory.states(600.0) == {"aging": 1, "fresh": 1}
+    assert memory.states(990.0) == {"expired": 1, "fresh": 1}

@@ -1,0 +1,240 @@
+"""From a credential to a token: which secret, which signer, which document."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.credential import Credential, CredentialKind
+from app.domain.errors import CredentialMisconfiguredError, CredentialRejectedError, InvalidScopeError
+from app.domain.events import CertificateSeen
+from app.domain.grant import ExpiresInUnit, Grant
+from tests.factories import KEY, REF, make_credential, make_key
+from tests.support.replica_in_memory import ReplicaInMemory, World
+
+SECRET_REFUSED = CredentialRejectedError("invalid_client", "debug-1", secret_refused=True)
+REJECTED = CredentialRejectedError("invalid_grant", "debug-2")
+
+
+@pytest.fixture
+def world() -> World:
+    """A world whose credential is replaced by the test."""
+    return World()
+
+
+@pytest.fixture
+def replica(world: World) -> ReplicaInMemory:
+    """One replica in it."""
+    return ReplicaInMemory(world)
+
+
+def secrets_sent(world: World) -> list[str]:
+    """The client secrets presented, in order."""
+    return [grant.form["client_secret"] for grant in world.exchanger.grants]
+
+
+async def test_a_token_carries_what_it_was_minted_with(world: World, replica: ReplicaInMemory) -> None:
+    """Generation, epoch, kind, scopes, sandbox and a refresh at half its life are written into the token."""
+    world.put(make_credential(generation="7", sandbox="prod"))
+    token = await replica.minter.mint(KEY, 4)
+    assert (token.key, token.generation, token.epoch, token.sandbox) == (KEY, "7", 4, "prod")
+    assert token.refresh_at == world.clock() + 43_200
+    assert token.scopes == make_credential().scopes
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "unit"),
+    [
+        (CredentialKind.JWT, "/ims/exchange/jwt", ExpiresInUnit.MILLISECONDS),
+        (CredentialKind.OAUTH_SERVER_TO_SERVER, "/ims/token/v3", ExpiresInUnit.SECONDS),
+        (CredentialKind.ENTERPRISE_WEB_APP, "/ims/token/v3", ExpiresInUnit.SECONDS),
+    ],
+)
+async def test_each_kind_goes_to_its_own_endpoint_with_its_own_unit(
+    world: World, replica: ReplicaInMemory, kind: CredentialKind, path: str, unit: ExpiresInUnit
+) -> None:
+    """The unit of the answer belongs to the endpoint that the kind calls."""
+    world.put(make_credential(kind=kind))
+    await replica.minter.mint(KEY, 0)
+    [grant] = world.exchanger.grants
+    assert grant.url.endswith(path)
+    assert grant.expires_in_unit is unit
+
+
+@pytest.mark.parametrize("transit_key", [None, "tenant-key"])
+async def test_the_signer_is_the_one_that_has_the_key(
+    world: World, replica: ReplicaInMemory, transit_key: str | None
+) -> None:
+    """A document with a transit key is signed by Vault, one with a private key here; never by both."""
+    world.put(make_credential(kind=CredentialKind.JWT, transit_key=transit_key))
+    await replica.minter.mint(KEY, 0)
+    assert len(replica.key_signer.signed) == (0 if transit_key else 1)
+    assert len(replica.transit_signer.signed) == (1 if transit_key else 0)
+
+
+async def test_the_second_secret_is_tried_when_the_first_is_refused_and_remembered(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A refused first secret costs one exchange once, not at every minting."""
+    world.put(make_credential(secrets=("first", "second")))
+    world.exchanger.refused_secrets["first"] = SECRET_REFUSED
+    await replica.minter.mint(KEY, 0)
+    await replica.minter.mint(KEY, 0)
+    assert secrets_sent(world) == ["first", "second", "second"]
+
+
+async def test_a_new_document_is_presented_with_its_first_secret(world: World, replica: ReplicaInMemory) -> None:
+    """What was remembered of one generation does not bind the next."""
+    world.put(make_credential(secrets=("first", "second")))
+    world.exchanger.refused_secrets["first"] = SECRET_REFUSED
+    await replica.minter.mint(KEY, 0)
+    world.put(make_credential(generation="2", secrets=("third", "second")))
+    await replica.minter.mint(KEY, 0)
+    assert secrets_sent(world) == ["first", "second", "third"]
+
+
+async def test_another_refusal_than_of_the_secret_does_not_try_the_other_secret(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A second secret cannot help a credential whose key or scopes IMS refuses."""
+    world.put(make_credential(secrets=("first", "second")))
+    world.exchanger.failures[REF.org] = REJECTED
+    with pytest.raises(CredentialRejectedError) as rejected:
+        await replica.minter.mint(KEY, 0)
+    assert rejected.value is REJECTED
+    assert secrets_sent(world) == ["first"]
+
+
+async def test_both_secrets_refused_tells_of_the_first_refusal(world: World, replica: ReplicaInMemory) -> None:
+    """With both secrets refused each is tried once, and the document is read once more."""
+    world.put(make_credential(secrets=("first", "second")))
+    for secret in ("first", "second"):
+        world.exchanger.refused_secrets[secret] = SECRET_REFUSED
+    with pytest.raises(CredentialRejectedError):
+        await replica.minter.mint(KEY, 0)
+    assert secrets_sent(world) == ["first", "second"]
+    assert world.store.fetches == [REF, REF]
+
+
+async def test_a_document_rotated_between_reading_and_presenting_is_read_once_more(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """The old secret is refused, the new one is found by one re-read, and nobody fails."""
+    world.put(make_credential(secrets=("old",)))
+    world.exchanger.refused_secrets["old"] = SECRET_REFUSED
+
+    async def rotate(_grant: Grant) -> None:
+        world.put(make_credential(generation="2", secrets=("new",)))
+
+    world.exchanger.before = rotate
+    token = await replica.minter.mint(KEY, 0)
+    assert token.generation == "2"
+    assert secrets_sent(world) == ["old", "new"]
+    assert world.store.fetches == [REF, REF]
+
+
+async def test_a_document_that_is_rotated_again_and_again_is_retried_once(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """One re-read and one retry, not a loop."""
+    world.exchanger.failures[REF.org] = REJECTED
+    generations = iter(range(2, 100))
+
+    async def rotate(_grant: Grant) -> None:
+        world.put(make_credential(generation=str(next(generations))))
+
+    world.exchanger.before = rotate
+    with pytest.raises(CredentialRejectedError):
+        await replica.minter.mint(KEY, 0)
+    assert world.exchanges == 2
+    assert len(world.store.fetches) == 2
+
+
+async def test_a_kind_that_flips_in_place_is_used_at_the_next_minting(world: World, replica: ReplicaInMemory) -> None:
+    """Adobe converted the credential: the next minting uses client credentials, without a restart."""
+    world.put(make_credential(kind=CredentialKind.JWT))
+    await replica.minter.mint(KEY, 0)
+    world.put(make_credential(generation="2"))
+    token = await replica.minter.mint(KEY, 0)
+    assert token.kind == CredentialKind.OAUTH_SERVER_TO_SERVER
+    assert [grant.url.rpartition("/ims/")[2] for grant in world.exchanger.grants] == ["exchange/jwt", "token/v3"]
+
+
+async def test_a_kind_that_flips_during_an_exchange_fails_nobody(world: World, replica: ReplicaInMemory) -> None:
+    """The refused assertion is answered by a re-read, and the new kind is used for the same request."""
+    world.put(make_credential(kind=CredentialKind.JWT, secrets=("same",)))
+
+    async def convert(grant: Grant) -> None:
+        world.put(make_credential(generation="2", secrets=("same",)))
+        if "jwt_token" in grant.form:
+            raise REJECTED
+
+    world.exchanger.before = convert
+    token = await replica.minter.mint(KEY, 0)
+    assert (token.kind, token.generation) == (CredentialKind.OAUTH_SERVER_TO_SERVER, "2")
+
+
+async def test_a_scope_that_the_credential_lacks_never_reaches_ims(world: World, replica: ReplicaInMemory) -> None:
+    """The caller's own mistake costs no exchange."""
+    with pytest.raises(InvalidScopeError):
+        await replica.minter.mint(make_key(scopes="openid admin"), 0)
+    assert world.exchanges == 0
+
+
+async def rejected_times(replica: ReplicaInMemory, times: int) -> None:
+    """Ask so often, and be refused each time."""
+    for _ in range(times):
+        with pytest.raises(CredentialRejectedError):
+            await replica.minter.mint(KEY, 0)
+
+
+async def test_a_dead_credential_costs_ims_two_calls_a_minute(world: World, replica: ReplicaInMemory) -> None:
+    """A document rejected twice is not presented again for 60 s, however often it is asked for."""
+    world.exchanger.failures[REF.org] = REJECTED
+    await rejected_times(replica, 50)
+    assert world.exchanges == 2
+    world.clock.advance(60.0)
+    await rejected_times(replica, 50)
+    assert world.exchanges == 3
+
+
+@pytest.mark.parametrize("change", [make_credential(generation="2"), None])
+async def test_a_changed_document_or_a_purge_ends_the_wait_at_once(
+    world: World, replica: ReplicaInMemory, change: Credential | None
+) -> None:
+    """Who repairs the credential, or purges it, need not wait out the minute."""
+    world.exchanger.failures[REF.org] = REJECTED
+    await rejected_times(replica, 3)
+    world.exchanger.failures.clear()
+    if change is not None:
+        world.put(change)
+    token = await replica.minter.mint(KEY, 0 if change else 1)
+    assert token.generation == ("2" if change else "1")
+
+
+async def test_a_rejected_scope_does_not_hold_up_the_others(world: World, replica: ReplicaInMemory) -> None:
+    """One caller's unusable scope keeps no other caller from the same credential."""
+
+    async def refuse_session(grant: Grant) -> None:
+        if grant.scopes == ("session",):
+            raise REJECTED
+
+    world.exchanger.before = refuse_session
+    for _ in range(3):
+        with pytest.raises(CredentialRejectedError):
+            await replica.minter.mint(make_key(scopes="session"), 0)
+    assert (await replica.minter.mint(KEY, 0)).key == KEY
+
+
+async def test_a_certificate_is_told_of_when_it_is_read(world: World, replica: ReplicaInMemory) -> None:
+    """Its end is an event, so that somebody can watch it."""
+    world.put(make_credential(kind=CredentialKind.JWT, certificate="-----BEGIN CERTIFICATE-----"))
+    await replica.minter.mint(KEY, 0)
+    assert replica.sink.of(CertificateSeen) == [CertificateSeen(REF, world.clock() + 1000.0)]
+
+
+async def test_a_defective_document_is_told_by_its_field(world: World, replica: ReplicaInMemory) -> None:
+    """The store's judgement reaches the caller unchanged, and IMS hears nothing."""
+    world.store.failure = CredentialMisconfiguredError("client_id", "must be text")
+    with pytest.raises(CredentialMisconfiguredError):
+        await replica.minter.mint(KEY, 0)
+    assert world.exchanges == 0

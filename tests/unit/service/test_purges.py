@@ -1,0 +1,257 @@
+"""Purges: nothing minted before is stored or answered after, here or elsewhere, with Redis or without."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.domain.errors import CacheUnavailableError, ImsUnavailableError
+from app.domain.events import CredentialPurged
+from app.ports import Purge
+from app.service import purges
+from app.service.purges import listen_for_purges
+from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
+from tests.fakes import DAY
+from tests.support.replica_in_memory import ReplicaInMemory, World
+from tests.support.waiting import until
+
+SCOPED = make_key(scopes="openid")
+
+
+@pytest.fixture
+def world() -> World:
+    """Outside world of the replicas."""
+    return World()
+
+
+@pytest.fixture
+def replica(world: World) -> ReplicaInMemory:
+    """One replica."""
+    return ReplicaInMemory(world)
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purges, "RETRY_SECONDS", 0.001)
+
+
+@asynccontextmanager
+async def listening(replica: ReplicaInMemory) -> AsyncIterator[None]:
+    """The replica listens for purges."""
+    before = replica.world.cache.calls.count("purges")
+    task = asyncio.create_task(listen_for_purges(replica.world.cache, replica.vendor))
+    try:
+        await until(lambda: replica.world.cache.calls.count("purges") > before)
+        await asyncio.sleep(0.005)
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_purge_forgets_every_scope_and_nothing_else(world: World, replica: ReplicaInMemory) -> None:
+    """Afterwards each key of the credential costs a new exchange; another org's token stays."""
+    for key in (KEY, SCOPED, OTHER_KEY):
+        await replica.vend(key)
+    await replica.vendor.purge(REF)
+    assert [(await replica.vend(key)).tier for key in (KEY, SCOPED, OTHER_KEY)] == ["exchange", "exchange", "memory"]
+    assert (await replica.vend(KEY)).token.epoch == 1
+    assert replica.sink.of(CredentialPurged) == [CredentialPurged(world.clock(), REF, 1, "local")]
+
+
+async def test_a_purge_reaches_the_other_replicas(world: World, replica: ReplicaInMemory) -> None:
+    """A listening replica forgets what it holds in memory."""
+    other = ReplicaInMemory(world)
+    async with listening(other):
+        await replica.vend()
+        await other.vend()
+        await replica.vendor.purge(REF)
+        await until(lambda: other.memory.get(KEY) is None)
+    assert other.sink.of(CredentialPurged) == [CredentialPurged(world.clock(), REF, 1, "remote")]
+    assert (await other.vend()).token.epoch == 1
+
+
+async def test_a_purge_during_an_exchange_voids_its_token(world: World, replica: ReplicaInMemory) -> None:
+    """The old-epoch token is neither stored nor answered; all who wait get one of the new epoch."""
+    world.exchanger.hall(ORG).close()
+    waiters = [asyncio.create_task(replica.vend()) for _ in range(50)]
+    await world.exchanger.hall(ORG).arrival()
+    await replica.vendor.purge(REF)
+    world.exchanger.hall(ORG).open()
+    answers = await asyncio.gather(*waiters)
+    [token] = {answer.token for answer in answers}
+    assert token.epoch == 1
+    assert world.exchanges == 2
+    assert (await world.cache.read(KEY)).token is token
+
+
+async def test_a_purge_of_another_replica_during_an_exchange_voids_its_token(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """Even a replica that does not listen learns of the purge when it stores."""
+    world.exchanger.hall(ORG).close()
+    waiter = asyncio.create_task(replica.vend())
+    await world.exchanger.hall(ORG).arrival()
+    await ReplicaInMemory(world).vendor.purge(REF)
+    world.exchanger.hall(ORG).open()
+    assert (await waiter).token.epoch == 1
+
+
+async def test_a_purge_between_the_answer_of_ims_and_the_write_voids_the_token(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """The compare in the write is what counts, not the moment of minting."""
+
+    async def purge(_token: object) -> None:
+        world.cache.before_store = None
+        await world.cache.raise_epoch(REF, 0)
+
+    world.cache.before_store = purge
+    assert (await replica.vend()).token.epoch == 1
+    assert world.exchanges == 2
+
+
+async def test_a_purge_without_redis_voids_a_running_exchange(world: World, replica: ReplicaInMemory) -> None:
+    """With the shared cache away, this replica alone keeps the promise for what it answers."""
+    world.redis_away()
+    world.exchanger.hall(ORG).close()
+    waiter = asyncio.create_task(replica.vend())
+    await world.exchanger.hall(ORG).arrival()
+    await replica.vendor.purge(REF)
+    world.exchanger.hall(ORG).open()
+    assert (await waiter).token.epoch == 1
+
+
+async def test_a_purge_heard_after_its_epoch_was_read_still_forgets(world: World, replica: ReplicaInMemory) -> None:
+    """A refresh that reads the new epoch and then fails does not leave the purged token in memory."""
+    old = (await replica.vend()).token
+    world.clock.advance(DAY * 0.6)
+    await ReplicaInMemory(world).vendor.purge(REF)
+    world.exchanger.failures[ORG] = ImsUnavailableError("down")
+    await replica.vend()  # Starts the refresh, which reads the epoch and fails.
+    await replica.settled()
+    replica.vendor.purged_elsewhere(Purge(REF, 1))
+    assert replica.vendor.fresh(KEY, world.clock()) is None
+    with pytest.raises(ImsUnavailableError):
+        await replica.vend()
+    assert old.epoch == 0
+
+
+async def test_missed_purges_make_a_replica_forget_everything(world: World, replica: ReplicaInMemory) -> None:
+    """Who cannot know what was purged meanwhile trusts nothing in its memory."""
+    await replica.vend(KEY)
+    await replica.vend(OTHER_KEY)
+    replica.vendor.purged_elsewhere(Purge(None, 0))
+    assert len(replica.memory) == 0
+
+
+async def test_an_old_purge_that_arrives_late_changes_nothing(world: World, replica: ReplicaInMemory) -> None:
+    """A repeated or overtaken message does not drop the token of the new epoch."""
+    await replica.vendor.purge(REF)
+    token = (await replica.vend()).token
+    replica.vendor.purged_elsewhere(Purge(REF, 1))
+    assert (await replica.vend()).token is token
+
+
+async def test_a_purge_with_redis_away_is_settled_when_it_is_back(world: World, replica: ReplicaInMemory) -> None:
+    """The replica forgets at once; the shared cache and the other replicas learn of it later."""
+    other = ReplicaInMemory(world)
+    await replica.vend()
+    async with listening(other):
+        await other.vend()
+        world.redis_away()
+        await replica.vendor.purge(REF)
+        assert replica.memory.get(KEY) is None
+        assert other.memory.get(KEY) is not None
+        async with listening(replica):
+            world.redis_away(False)
+            await until(lambda: other.memory.get(KEY) is None)
+    assert (await world.cache.read(KEY)).token is None
+
+
+async def test_a_purge_is_settled_although_the_listening_connection_was_never_lost(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """One failed command while the stream is sound does not leave the purge owed for ever."""
+    other = ReplicaInMemory(world)
+    async with listening(replica), listening(other):
+        await replica.vend()
+        await other.vend()
+        world.redis_away()
+        await replica.vendor.purge(REF)
+        world.redis_away(False)
+        await until(lambda: other.memory.get(KEY) is None)
+
+
+async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A token stored before the purge is not adopted in the moment between Redis' return and the settling."""
+    await world.cache.raise_epoch(REF, 6)
+    await world.cache.store(make_token(value="eyJ.before-the-purge", epoch=7))
+    world.redis_away()
+    await replica.vendor.purge(REF)  # It cannot know that the epoch is 7 already.
+    world.redis_away(False)
+    token = (await replica.vend()).token
+    assert token.value != "eyJ.before-the-purge"
+    assert token.epoch == 8
+
+
+async def test_while_a_purge_is_owed_the_replica_goes_on_alone(world: World, replica: ReplicaInMemory) -> None:
+    """With Redis still away, new tokens are minted and answered, each once."""
+    world.redis_away()
+    await replica.vendor.purge(REF)
+    assert len(await replica.values(20)) == 1
+    assert world.exchanges == 1
+    with pytest.raises(CacheUnavailableError):
+        await replica.vendor.settle_purges()
+
+
+async def test_two_purges_with_redis_away_are_one_debt(world: World, replica: ReplicaInMemory) -> None:
+    """Settling raises the epoch over the last of them, once."""
+    world.redis_away()
+    await replica.vendor.purge(REF)
+    await replica.vendor.purge(REF)
+    world.redis_away(False)
+    await replica.vendor.settle_purges()
+    await replica.vendor.settle_purges()
+    assert (await world.cache.read(KEY)).epoch == 3
+
+
+async def test_a_token_purged_between_landing_and_waking_is_not_answered(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A purge in the very moment in which the flight lands makes its waiters fly again."""
+    world.exchanger.hall(ORG).close()
+    waiter = asyncio.create_task(replica.vend())
+    await world.exchanger.hall(ORG).arrival()
+    [flight] = replica.vendor._flights._running.values()
+    flight.add_done_callback(lambda _landed: replica.vendor.purged_elsewhere(Purge(REF, 5)))
+    world.exchanger.hall(ORG).open()
+    assert (await waiter).token.epoch == 5
+    assert world.exchanges == 2
+
+
+async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: ReplicaInMemory) -> None:
+    """A stream that ends at once leaves the event loop to others."""
+
+    class Ended:
+        """A cache whose purges end."""
+
+        rounds = 0
+
+        async def purges(self) -> AsyncIterator[Purge]:
+            """End at once."""
+            Ended.rounds += 1
+            nothing: tuple[Purge, ...] = ()
+            for purge in nothing:
+                yield purge
+
+    task = asyncio.create_task(listen_for_purges(Ended(), replica.vendor))  # type: ignore[arg-type]  # the one method
+    await until(lambda: Ended.rounds > 2)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,97 @@
+"""The policy in force: the last good one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.domain.errors import PolicyError
+from app.domain.events import Event, PolicyLoaded, PolicyRefused
+from app.service import reload
+from app.service.reload import PolicyInForce
+from tests.factories import ISSUER, make_policy
+from tests.fakes import FakePolicySource, FakeVerifier, ManualClock, RecordingSink
+from tests.support.waiting import until
+
+FIRST, SECOND = make_policy(version="first"), make_policy(version="second")
+BAD = PolicyError("callers[0].allow", "must be a list")
+
+
+class Office:
+    """A policy in force, and all around it."""
+
+    def __init__(self) -> None:
+        self.source = FakePolicySource(FIRST)
+        self.verifier = FakeVerifier()
+        self.sink = RecordingSink()
+        self.policy = PolicyInForce(self.source, self.verifier, self.sink, ManualClock(7.0))
+
+    async def told(self, number: int) -> list[Event]:
+        """Wait for so many events in all; then three more looks at the file."""
+        await until(lambda: len(self.sink.events) >= number)
+        await asyncio.sleep(0.01)
+        return self.sink.events
+
+
+@pytest.fixture
+async def office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+    """An office that looks at its file all the time."""
+    monkeypatch.setattr(reload, "RELOAD_SECONDS", 0.001)
+    office = Office()
+    await office.policy.load()
+    watching = asyncio.create_task(office.policy.watch())
+    yield office
+    assert not watching.done()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_without_a_good_policy_there_is_no_start() -> None:
+    """A bad file at the start is an error, and until then nobody is allowed anything."""
+    office = Office()
+    assert office.policy.current.callers == ()
+    office.source.content = BAD
+    with pytest.raises(PolicyError):
+        await office.policy.load()
+
+
+async def test_a_change_is_in_force_with_its_issuers_and_told_once(office: Office) -> None:
+    """The new policy replaces the old one whole, and the verifier trusts its issuers."""
+    office.verifier.trust(())
+    office.source.content = SECOND
+    assert await office.told(2) == [PolicyLoaded(7.0, "first"), PolicyLoaded(7.0, "second")]
+    assert office.policy.current is SECOND
+    assert office.verifier.issuers == (ISSUER,)
+
+
+async def test_a_bad_file_keeps_the_last_good_policy_and_is_told_once(office: Office) -> None:
+    """However often the bad file is looked at, one event says so."""
+    office.source.content = BAD
+    events = await office.told(2)
+    assert events[1:] == [PolicyRefused(7.0, "callers[0].allow: must be a list")]
+    assert office.policy.current is FIRST
+
+
+async def test_another_fault_is_told_too(office: Office) -> None:
+    """A file that is bad in another way is news."""
+    office.source.content = BAD
+    await office.told(2)
+    office.source.content = PolicyError("version", "must be 1")
+    events = await office.told(3)
+    assert [event.reason for event in events if isinstance(event, PolicyRefused)] == [
+        "callers[0].allow: must be a list",
+        "version: must be 1",
+    ]
+
+
+async def test_a_bad_file_put_back_is_told_and_the_same_fault_is_news_again(office: Office) -> None:
+    """After a return to the policy in force, the next bad file is told, even for the same reason."""
+    office.source.content = BAD
+    await office.told(2)
+    office.source.content = FIRST
+    await office.told(3)
+    office.source.content = BAD
+    kinds = [type(event) for event in await office.told(4)]
+    assert kinds == [PolicyLoaded, PolicyRefused, PolicyLoaded, PolicyRefused]

@@ -1,0 +1,158 @@
+"""Reporting a token that Adobe refused: replaced once, however many callers report it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.domain.errors import ImsUnavailableError
+from tests.factories import KEY, ORG, make_key
+from tests.support.replica_in_memory import ReplicaInMemory, World
+
+STALE = "0" * 64
+
+
+@pytest.fixture
+def world() -> World:
+    """Outside world of the replicas."""
+    return World()
+
+
+@pytest.fixture
+def replica(world: World) -> ReplicaInMemory:
+    """One replica."""
+    return ReplicaInMemory(world)
+
+
+async def test_three_hundred_reports_at_once_cost_one_replacement(world: World, replica: ReplicaInMemory) -> None:
+    """A storm of 401s costs one exchange, and everybody gets the new token."""
+    refused = (await replica.vend()).token
+    answers = await asyncio.gather(*(replica.vendor.report(KEY, refused.sha256) for _ in range(300)))
+    assert world.exchanges == 2
+    [value] = {answer.token.value for answer in answers}
+    assert value != refused.value
+    assert (await replica.vend()).token.value == value
+
+
+async def test_a_storm_over_three_replicas_costs_one_replacement(world: World) -> None:
+    """Reports that reach different replicas replace the token once in the fleet."""
+    replicas = [ReplicaInMemory(world) for _ in range(3)]
+    refused, *_ = [(await replica.vend()).token for replica in replicas]
+    answers = await asyncio.gather(
+        *(replica.vendor.report(KEY, refused.sha256) for replica in replicas for _ in range(100))
+    )
+    assert world.exchanges == 2
+    assert {answer.token.value for answer in answers} == {(await replicas[0].vend()).token.value}
+
+
+async def test_a_stale_report_gets_the_current_token_without_an_exchange(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A hash of another token replaces nothing."""
+    current = (await replica.vend()).token
+    assert (await replica.vendor.report(KEY, STALE)).token is current
+    assert world.exchanges == 1
+
+
+async def test_a_token_is_replaced_once_a_minute_per_credential(world: World, replica: ReplicaInMemory) -> None:
+    """A second report within the minute, of the new token or of another scope's, changes nothing."""
+    scoped = make_key(scopes="openid")
+    first, other = (await replica.vend()).token, (await replica.vend(scoped)).token
+    second = (await replica.vendor.report(KEY, first.sha256)).token
+    assert second is not first
+    assert (await replica.vendor.report(KEY, second.sha256)).token is second
+    assert (await replica.vendor.report(scoped, other.sha256)).token is other
+    assert world.exchanges == 3
+    world.clock.advance(60.0)
+    assert (await replica.vendor.report(KEY, second.sha256)).token is not second
+    assert world.exchanges == 4
+
+
+async def test_the_minute_is_counted_over_all_replicas(world: World, replica: ReplicaInMemory) -> None:
+    """What one replica replaced, another does not replace again within the minute."""
+    other = ReplicaInMemory(world)
+    first = (await replica.vend()).token
+    second = (await replica.vendor.report(KEY, first.sha256)).token
+    await other.vend()
+    assert (await other.vendor.report(KEY, second.sha256)).token.value == second.value
+    assert world.exchanges == 2
+
+
+async def test_without_redis_a_replica_keeps_its_own_minute(world: World, replica: ReplicaInMemory) -> None:
+    """An outage of the shared cache does not open the way to a minting per report."""
+    world.redis_away()
+    sha256 = (await replica.vend()).token.sha256
+    for _ in range(20):
+        sha256 = (await replica.vendor.report(KEY, sha256)).token.sha256
+    assert world.exchanges == 2
+
+
+async def test_another_replicas_replacement_is_adopted(world: World, replica: ReplicaInMemory) -> None:
+    """A replica that still has the refused token takes the new one from the shared cache."""
+    other = ReplicaInMemory(world)
+    refused = (await replica.vend()).token
+    await other.vend()
+    replaced = (await replica.vendor.report(KEY, refused.sha256)).token
+    adopted = await other.vendor.report(KEY, refused.sha256)
+    assert (adopted.token.value, adopted.tier) == (replaced.value, "shared")
+    assert (await other.vend()).token.value == replaced.value
+    assert world.exchanges == 2
+
+
+async def test_a_replacement_with_a_shorter_life_is_kept_all_the_same(world: World, replica: ReplicaInMemory) -> None:
+    """The new token wins over the refused one although it ends earlier, in memory and in the shared cache."""
+    refused = (await replica.vend()).token
+    world.exchanger.lifetime = 3600.0
+    replaced = (await replica.vendor.report(KEY, refused.sha256)).token
+    assert (await replica.vend()).token is replaced
+    assert (await world.cache.read(KEY)).token is replaced
+
+
+async def test_callers_with_the_old_token_do_not_wait_for_its_replacement(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """While the replacement hangs, GET answers what there is."""
+    refused = (await replica.vend()).token
+    world.exchanger.hall(ORG).close()
+    reporting = asyncio.create_task(replica.vendor.report(KEY, refused.sha256))
+    await world.exchanger.hall(ORG).arrival()
+    assert (await replica.vend()).token is refused
+    world.exchanger.hall(ORG).open()
+    assert (await reporting).token is not refused
+
+
+async def test_a_replacement_that_fails_is_told_and_not_repeated_per_report(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """The reporter hears why there is no new token; the next reports of that minute cost no exchange."""
+    refused = (await replica.vend()).token
+    world.exchanger.failures[ORG] = ImsUnavailableError("down")
+    with pytest.raises(ImsUnavailableError):
+        await replica.vendor.report(KEY, refused.sha256)
+    for _ in range(10):
+        assert (await replica.vendor.report(KEY, refused.sha256)).token is refused
+    assert world.exchanges == 2
+
+
+async def test_a_report_by_a_replica_with_an_empty_memory_replaces_the_shared_token(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A replica that has just started finds the refused token in the shared cache and replaces it."""
+    refused = (await replica.vend()).token
+    answer = await ReplicaInMemory(world).vendor.report(KEY, refused.sha256)
+    assert answer.token.value != refused.value
+    assert world.exchanges == 2
+
+
+async def test_a_purge_during_a_replacement_gets_the_reporter_a_token_of_the_new_epoch(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A report that a purge overtakes answers nothing minted before the purge."""
+    refused = (await replica.vend()).token
+    world.exchanger.hall(ORG).close()
+    reporting = asyncio.create_task(replica.vendor.report(KEY, refused.sha256))
+    await world.exchanger.hall(ORG).arrival()
+    await replica.vendor.purge(KEY.ref)
+    world.exchanger.hall(ORG).open()
+    assert (await reporting).token.epoch == 1

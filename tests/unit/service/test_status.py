@@ -1,0 +1,138 @@
+"""What an operator may know of a tenant."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.credential import CredentialKind
+from app.domain.errors import CredentialMisconfiguredError, CredentialStoreError, ImsUnavailableError
+from app.domain.policy import Action
+from app.service.status import CredentialStatus, StatusReader
+from tests.factories import (
+    ALL_ACTIONS,
+    KEY,
+    ORG,
+    OTHER_ORG,
+    OTHER_REF,
+    REF,
+    UNKNOWN_ORG,
+    make_caller,
+    make_credential,
+    make_key,
+    make_rule,
+)
+from tests.fakes import DAY
+from tests.support.replica_in_memory import ReplicaInMemory, World
+
+EVERYWHERE = make_caller("operator", make_rule(actions=[Action.STATUS]))
+
+
+class Desk:
+    """A reader on a replica."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.replica = ReplicaInMemory(self.world)
+        self.reader = StatusReader(
+            self.world.store, self.world.cache, self.replica.vendor, lambda _pem: 12.0, self.world.clock
+        )
+
+    async def one(self) -> CredentialStatus:
+        """The status of the first credential."""
+        page, _ = await self.reader.page(make_caller("one", make_rule(ORG, actions=[Action.STATUS])), None, 10)
+        [status] = page
+        return status
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """A fresh one."""
+    return Desk()
+
+
+async def test_the_states_of_a_token_are_told(desk: Desk) -> None:
+    """Absent, fresh, aging and expired follow the token through its life."""
+    desk.world.store.put(make_credential(kind=CredentialKind.JWT, certificate="-----BEGIN CERTIFICATE-----"))
+    states = [(await desk.one()).token_state]
+    await desk.replica.vend()
+    for share in (0.0, 0.6, 0.4):
+        desk.world.clock.advance(DAY * share)
+        states.append((await desk.one()).token_state)
+    assert states == ["absent", "fresh", "aging", "expired"]
+    status = await desk.one()
+    assert (status.kind, status.generation, status.certificate_expires_at) == ("jwt", "1", 12.0)
+
+
+async def test_the_last_error_is_told(desk: Desk) -> None:
+    """The code of a failed exchange is there until one succeeds."""
+    desk.world.exchanger.failures[ORG] = ImsUnavailableError("down")
+    with pytest.raises(ImsUnavailableError):
+        await desk.replica.vend()
+    assert (await desk.one()).last_error == "ims_unavailable"
+    desk.world.exchanger.failures.clear()
+    await desk.replica.vend()
+    assert (await desk.one()).last_error is None
+
+
+async def test_a_broken_document_hides_neither_the_token_nor_the_other_tenants(desk: Desk) -> None:
+    """A document that cannot be read is told by its error's code, beside the token that still serves."""
+    await desk.replica.vend()
+    desk.world.store.failure = CredentialMisconfiguredError("client_id", "must be text")
+    status = await desk.one()
+    assert (status.kind, status.token_state, status.last_error) == (
+        "oauth_server_to_server",
+        "fresh",
+        "credential_misconfigured",
+    )
+
+
+async def test_a_token_of_another_replica_is_told(desk: Desk) -> None:
+    """What only the shared cache has is a token too; with the cache away it is simply absent."""
+    await ReplicaInMemory(desk.world).vend(KEY)
+    assert (await desk.one()).token_state == "fresh"
+    desk.world.redis_away()
+    assert (await desk.one()).token_state == "absent"
+
+
+async def test_a_caller_sees_what_its_rules_name_and_nothing_else(desk: Desk) -> None:
+    """Named orgs are listed even where nothing is stored; those of rules for other actions are not."""
+    caller = make_caller(
+        "some", make_rule(ORG, UNKNOWN_ORG, actions=[Action.STATUS]), make_rule(OTHER_ORG, actions=[Action.VEND])
+    )
+    page, following = await desk.reader.page(caller, None, 10)
+    assert [(status.ref.org, status.last_error) for status in page] == [
+        (UNKNOWN_ORG, "credential_not_found"),
+        (ORG, None),
+    ]
+    assert following is None
+
+
+async def test_a_rule_for_every_org_lists_what_is_stored_under_its_credential_names(desk: Desk) -> None:
+    """Credentials of other names stay hidden."""
+    desk.world.store.put(make_credential(make_key(credential="hidden").ref))
+    page, _ = await desk.reader.page(EVERYWHERE, None, 10)
+    assert [status.ref for status in page] == [REF, OTHER_REF]
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition(desk: Desk) -> None:
+    """Each page begins behind the last one's end; the last page names no next."""
+    first, following = await desk.reader.page(EVERYWHERE, None, 1)
+    second, end = await desk.reader.page(EVERYWHERE, following, 1)
+    assert [status.ref for status in (*first, *second)] == [REF, OTHER_REF]
+    assert (following, end) == (REF, None)
+
+
+async def test_a_store_that_cannot_list_is_an_error_not_an_empty_list(desk: Desk) -> None:
+    """Who may see everything is told that it cannot be listed; who names its orgs gets their state."""
+    desk.world.store.failure = CredentialStoreError("sealed")
+    with pytest.raises(CredentialStoreError):
+        await desk.reader.page(EVERYWHERE, None, 10)
+    assert (await desk.one()).last_error == "vault_unavailable"
+
+
+async def test_no_secret_is_in_a_status(desk: Desk) -> None:
+    """Neither the token nor a client secret is in its text form."""
+    token = (await desk.replica.vend()).token
+    page, _ = await desk.reader.page(make_caller("all", make_rule(actions=ALL_ACTIONS)), None, 10)
+    assert token.value not in repr(page)
+    assert "canary" not in repr(page)

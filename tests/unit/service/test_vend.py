@@ -1,0 +1,285 @@
+"""Vending: fresh from memory, aging with one refresh behind it, expired never, and nobody else's token."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.domain.access_token import AccessToken
+from app.domain.errors import (
+    CredentialNotFoundError,
+    CredentialStoreError,
+    ImsUnavailableError,
+    InvalidRequestError,
+    InvalidScopeError,
+)
+from app.domain.events import RefreshFailed, TaskFailed
+from app.domain.names import OrgId, TokenKey
+from tests.factories import KEY, ORG, OTHER_KEY, OTHER_REF, REF, UNKNOWN_ORG, make_credential, make_key
+from tests.fakes import DAY
+from tests.support.replica_in_memory import ReplicaInMemory, World
+
+DOWN = ImsUnavailableError("IMS is down", retry_after=0.5)
+
+
+@pytest.fixture
+def world() -> World:
+    """Outside world of the replica."""
+    return World()
+
+
+@pytest.fixture
+def replica(world: World) -> ReplicaInMemory:
+    """One replica."""
+    return ReplicaInMemory(world)
+
+
+def fresh(replica: ReplicaInMemory, key: TokenKey = KEY) -> AccessToken | None:
+    """What the warm way would answer."""
+    return replica.vendor.fresh(key, replica.world.clock())
+
+
+async def aged(replica: ReplicaInMemory, share: float = 0.6) -> AccessToken:
+    """The replica's token, after `share` of its life."""
+    token = (await replica.vend()).token
+    replica.world.clock.advance(token.lifetime * share)
+    return token
+
+
+async def test_concurrent_misses_make_one_exchange(world: World, replica: ReplicaInMemory) -> None:
+    """A hundred first requests for one key cost one exchange."""
+    assert len(await replica.values(100)) == 1
+    assert world.exchanges == 1
+
+
+async def test_a_fresh_token_is_answered_from_memory_alone(world: World, replica: ReplicaInMemory) -> None:
+    """The second request asks neither the cache, nor Vault, nor IMS."""
+    await replica.vend()
+    calls = len(world.cache.calls)
+    assert (await replica.vend()).tier == "memory"
+    assert (len(world.cache.calls), world.exchanges, len(world.store.fetches)) == (calls, 1, 1)
+
+
+async def test_a_slow_tenant_does_not_delay_another(world: World, replica: ReplicaInMemory) -> None:
+    """While one tenant's exchange hangs, another tenant is served cold and warm."""
+    world.exchanger.hall(ORG).close()
+    slow = asyncio.create_task(replica.vend(KEY))
+    await world.exchanger.hall(ORG).arrival()
+    assert (await replica.vend(OTHER_KEY)).tier == "exchange"
+    assert (await replica.vend(OTHER_KEY)).tier == "memory"
+    assert not slow.done()
+    world.exchanger.hall(ORG).open()
+    await slow
+
+
+async def test_when_all_waiters_are_cancelled_the_token_is_stored_all_the_same(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """The exchange that nobody waits for any more ends in memory and in the shared cache."""
+    world.exchanger.hall(ORG).close()
+    waiters = [asyncio.create_task(replica.vend()) for _ in range(100)]
+    await world.exchanger.hall(ORG).arrival()
+    for waiter in waiters:
+        waiter.cancel()
+    await asyncio.gather(*waiters, return_exceptions=True)
+    world.exchanger.hall(ORG).open()
+    await replica.settled()
+    assert fresh(replica) is not None
+    assert (await world.cache.read(KEY)).token is fresh(replica)
+    assert world.exchanges == 1
+
+
+@pytest.mark.parametrize("other", [OTHER_KEY, make_key(scopes="openid"), make_key(credential="second")])
+async def test_no_key_ever_gets_anothers_token(world: World, replica: ReplicaInMemory, other: TokenKey) -> None:
+    """Interleaved requests for two keys each get tokens minted for their own key."""
+    world.put(make_credential(make_key(credential="second").ref))
+    keys = [KEY, other] * 50
+    answers = await asyncio.gather(*(replica.vend(key) for key in keys))
+    assert [answer.token.key for answer in answers] == keys
+    assert world.exchanges == 2
+    assert len({answer.token.value for answer in answers}) == 2
+
+
+async def test_an_aging_token_is_answered_at_once_with_one_refresh_behind_it(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A hundred requests for an aging token wait for nothing and start one exchange."""
+    old = await aged(replica)
+    world.exchanger.hall(ORG).close()
+    answers = await asyncio.gather(*(replica.vend() for _ in range(100)))
+    assert {answer.token.value for answer in answers} == {old.value}
+    await world.exchanger.hall(ORG).arrival()
+    assert world.exchanges == 2
+    world.exchanger.hall(ORG).open()
+    await replica.settled()
+    assert (await replica.vend()).token.value != old.value
+    assert world.exchanges == 2
+
+
+async def test_a_failed_refresh_is_backed_off_and_not_repeated_per_request(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """While IMS fails, a thousand requests in a second cost one exchange, and each gets the old token."""
+    old = await aged(replica)
+    world.exchanger.failures[ORG] = DOWN
+    for _ in range(1000):
+        assert (await replica.vend()).token is old
+        await replica.settled()
+    assert world.exchanges == 2
+    assert replica.sink.of(RefreshFailed) == [RefreshFailed(REF, "ims_unavailable")]
+    world.clock.advance(2.0)
+    world.exchanger.failures.clear()
+    await replica.vend()
+    await replica.settled()
+    assert (await replica.vend()).token is not old
+
+
+async def test_an_outage_of_ten_hours_is_unnoticed_and_costs_few_exchanges(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """From half life on, IMS and Vault may be down for ten hours: every request is answered."""
+    old = await aged(replica, 0.5)
+    world.exchanger.failures[ORG] = DOWN
+    world.store.failure = CredentialStoreError("sealed")
+    before = len(world.store.fetches)
+    for _ in range(600):
+        world.clock.advance(60.0)
+        assert (await replica.vend()).token is old
+        await replica.settled()
+    assert len(world.store.fetches) - before < 200
+
+
+async def test_an_unexpected_error_in_a_refresh_is_backed_off_and_told(world: World, replica: ReplicaInMemory) -> None:
+    """A bug in an adapter costs neither the caller its token nor IMS a call per request."""
+    old = await aged(replica)
+    world.exchanger.failures[ORG] = RuntimeError("a bug")
+    for _ in range(20):
+        assert (await replica.vend()).token is old
+        await replica.settled()
+    assert world.exchanges == 2
+    assert replica.sink.of(TaskFailed) == [TaskFailed("refresh", "RuntimeError")]
+
+
+async def test_a_refresh_that_brings_a_shorter_life_is_not_repeated_per_request(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """Where IMS begins to issue shorter lives, the aging token that outlives them is not refreshed on each request."""
+    old = await aged(replica)
+    world.exchanger.lifetime = 3600.0
+    for _ in range(50):
+        assert (await replica.vend()).token is old
+        await replica.settled()
+    assert world.exchanges == 2
+
+
+async def test_an_expired_token_is_never_answered_even_when_everything_fails(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """At the end of its usable life the token is refused, with the reason why there is no other."""
+    old = await aged(replica, 0.0)
+    world.redis_away()
+    world.exchanger.failures[ORG] = DOWN
+    world.store.failure = CredentialStoreError("sealed")
+    world.clock.now = old.usable_until - 1.0
+    assert (await replica.vend()).token is old
+    world.clock.now = old.usable_until
+    assert fresh(replica) is None
+    with pytest.raises(CredentialStoreError):
+        await replica.vend()
+
+
+async def test_callers_that_hammer_a_failing_cold_tenant_cost_few_exchanges(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A thousand requests in ten seconds for a tenant that fails cost IMS a handful of calls; then it recovers."""
+    world.exchanger.failures[ORG] = DOWN
+    for _ in range(1000):
+        world.clock.advance(0.01)
+        with pytest.raises(ImsUnavailableError):
+            await replica.vend()
+    assert world.exchanges <= 8
+    world.exchanger.failures.clear()
+    world.clock.advance(5.0)
+    assert (await replica.vend()).tier == "exchange"
+    assert (await replica.vend(OTHER_KEY)).tier == "exchange"
+
+
+async def test_a_single_failure_is_not_held_against_the_next_request(world: World, replica: ReplicaInMemory) -> None:
+    """After one failure the very next request is served."""
+    world.exchanger.failures[ORG] = DOWN
+    with pytest.raises(ImsUnavailableError):
+        await replica.vend()
+    world.exchanger.failures.clear()
+    assert (await replica.vend()).tier == "exchange"
+
+
+async def test_a_credential_that_is_added_is_found_at_once(world: World, replica: ReplicaInMemory) -> None:
+    """That nothing was stored a moment ago is not remembered."""
+    key = make_key(UNKNOWN_ORG)
+    for _ in range(5):
+        with pytest.raises(CredentialNotFoundError):
+            await replica.vend(key)
+    world.put(make_credential(key.ref))
+    assert (await replica.vend(key)).token.key == key
+
+
+async def test_a_longer_life_is_minted_when_the_one_in_memory_is_too_short(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """min_ttl beyond what is left mints once; the next such request finds the new token."""
+    old = await aged(replica, 0.4)
+    new = (await replica.vend(min_ttl=60_000.0)).token
+    assert new is not old
+    assert (await replica.vend(min_ttl=60_000.0)).token is new
+    assert world.exchanges == 2
+
+
+async def test_a_longer_life_than_any_token_has_is_refused_without_a_minting_each_time(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """The first such request mints one token and is refused; the next ones are refused from memory."""
+    world.exchanger.lifetime = 3600.0
+    for _ in range(20):
+        with pytest.raises(InvalidRequestError):
+            await replica.vend(min_ttl=7200.0)
+    assert world.exchanges == 1
+    assert (await replica.vend()).tier == "memory"
+
+
+async def test_the_last_error_is_the_tenants_own_and_ends_with_a_success(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A caller's bad scope says nothing of the tenant; an exchange that fails does, until one succeeds."""
+    with pytest.raises(InvalidScopeError):
+        await replica.vend(make_key(scopes="admin"))
+    assert replica.vendor.last_error(REF) is None
+    world.exchanger.failures[ORG] = DOWN
+    with pytest.raises(ImsUnavailableError):
+        await replica.vend()
+    assert replica.vendor.last_error(REF) == "ims_unavailable"
+    assert replica.vendor.last_error(OTHER_REF) is None
+    world.exchanger.failures.clear()
+    await replica.vend()
+    assert replica.vendor.last_error(REF) is None
+
+
+async def test_a_document_changed_meanwhile_is_used_at_the_next_refresh(world: World, replica: ReplicaInMemory) -> None:
+    """The cached token outlives the change; the refresh brings the new generation."""
+    await replica.vend()
+    world.put(make_credential(generation="2"))
+    assert (await replica.vend()).token.generation == "1"
+    world.clock.advance(DAY * 0.6)
+    await replica.vend()
+    await replica.settled()
+    assert (await replica.vend()).token.generation == "2"
+
+
+async def test_many_tenants_at_once_each_cost_one_exchange(world: World, replica: ReplicaInMemory) -> None:
+    """Three hundred cold tenants with ten requests each cost three hundred exchanges."""
+    keys = [make_key(OrgId(f"{number:024d}@AdobeOrg")) for number in range(300)]
+    for key in keys:
+        world.put(make_credential(key.ref))
+    answers = await asyncio.gather(*(replica.vend(key) for key in keys * 10))
+    assert [answer.token.key for answer in answers] == keys * 10
+    assert world.exchanges == 300
