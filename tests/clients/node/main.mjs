@@ -1,0 +1,22 @@
+// Gets a token from the broker with openid-client, unchanged, and prints it as JSON.
+//
+// Arguments: base URL, client id, client secret, org, and "basic" or "form".
+import * as client from "openid-client";
+
+const [base, id, secret, org, style] = process.argv.slice(2);
+const authentication = style === "form" ? client.ClientSecretPost(secret) : client.ClientSecretBasic(secret);
+
+// The broker describes itself (RFC 8414); plain http is for loopback only.
+const config = await client.discovery(new URL(base), id, undefined, authentication, {
+  algorithm: "oauth2",
+  execute: [client.allowInsecureRequests],
+  timeout: 20,
+});
+const token = await client.clientCredentialsGrant(config, { org });
+console.log(
+  JSON.stringify({
+    access_token: token.access_token,
+    token_type: token.token_type,
+    expires_in: token.expiresIn(),
+  }),
+);

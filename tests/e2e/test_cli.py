@@ -1,0 +1,178 @@
+"""The commands as real processes: how they start, end and fail."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from app.cli.caller import policy_lines
+from app.domain.api_key import api_key_sha256
+from tests.support.processes import CLI, Finished, run_cli, run_shell, running_cli
+
+API_KEY = "itb_canary_" + "k" * 43
+CANARY = "hunter2canary"
+LISTENING = r"^listening on (http://127\.0\.0\.1:\d+)$"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, str]:
+    """Settings of a broker that starts."""
+    (tmp_path / "credentials").mkdir()
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"version: 1\ncallers:\n{policy_lines('canary', api_key_sha256(API_KEY), None)}")
+    return {
+        "BROKER_PORT": "0",
+        "BROKER_POLICY_FILE": str(policy),
+        "BROKER_CREDENTIAL_STORE": "directory",
+        "BROKER_CREDENTIAL_DIR": str(tmp_path / "credentials"),
+    }
+
+
+def _is_refused(finished: Finished, *words: str) -> None:
+    assert finished.code == 2, finished
+    assert len(finished.stderr.splitlines()) == 1, finished.stderr
+    assert finished.stderr.startswith("Error: ")
+    for word in words:
+        assert word in finished.stderr
+    for secret in (CANARY, API_KEY, "Traceback"):
+        assert secret not in finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_serve_ends_cleanly(settings: dict[str, str], number: signal.Signals) -> None:
+    """The broker says where it listens, answers there, and ends with exit code 0 at SIGTERM and Ctrl-C."""
+    async with running_cli("serve", env=settings) as cli:
+        url = (await cli.said(LISTENING, stream="stderr"))[1]
+        live = await run_shell(f"curl -sS -o /dev/null -w '%{{http_code}}' {url}/livez")
+        finished = await cli.stop(number)
+    assert live.stdout.strip() == "200"
+    assert finished.code == 0
+    assert "Traceback" not in finished.stderr
+
+
+async def test_standard_output_is_the_audit_log(settings: dict[str, str]) -> None:
+    """Standard output holds JSON lines of the audit log and nothing else; no line of either stream holds the key."""
+    async with running_cli("serve", env=settings) as cli:
+        url = (await cli.said(LISTENING, stream="stderr"))[1]
+        org = "0123456789ABCDEF01234567@AdobeOrg"
+        refused = await run_cli("token", "get", org, env={"ITB_URL": url, "ITB_API_KEY": API_KEY})
+        finished = await cli.stop()
+    assert refused.code == 1
+    lines = [json.loads(line) for line in finished.stdout.splitlines()]
+    assert lines
+    assert all(line["audit"] for line in lines)
+    assert any(line.get("caller") == "canary" for line in lines)
+    assert API_KEY not in finished.stdout + finished.stderr + refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BROKER_PORT", CANARY),
+        ("BROKER_HOST", f"{CANARY}.invalid"),
+        ("BROKER_HOST", "203.0.113.1"),
+        ("BROKER_LOG_LEVEL", CANARY),
+        (f"BROKER_{CANARY[:3].upper()}", CANARY),
+        ("BROKER_IMS_BASE_URLS", f"http://{CANARY}.example"),
+        ("BROKER_REDIS_URL", f"redis://u:{CANARY}@127.0.0.1:x/"),
+        ("BROKER_REDIS_URL", f"redis+sentinel://:{CANARY}@127.0.0.1/m"),
+        ("BROKER_VAULT_ADDR", f"https://u:{CANARY}@vault.example"),
+        ("BROKER_IMS_CACERT", "/dev/null"),
+        ("BROKER_CREDENTIAL_STORE", "vault"),
+        ("BROKER_CREDENTIAL_DIR", ""),
+        ("BROKER_POLICY_FILE", ""),
+    ],
+)
+async def test_bad_setting(settings: dict[str, str], variable: str, value: str) -> None:
+    """A wrong, unknown or missing setting is exit code 2 and one sentence with its name, never its value."""
+    finished = await run_cli("serve", env={**settings, "BROKER_CACHE_KEYS_FILE": "/dev/null", variable: value})
+    named = {"BROKER_CREDENTIAL_STORE": "BROKER_VAULT_ADDR"}.get(variable, variable)
+    if value == "203.0.113.1":
+        named = "Cannot listen on 203.0.113.1"
+    _is_refused(finished, named)
+
+
+async def test_bad_policy(settings: dict[str, str], tmp_path: Path) -> None:
+    """A bad policy stops the start and is named by its variable and place."""
+    (tmp_path / "policy.yaml").write_text(f"version: 1\n{CANARY}: 1\n")
+    _is_refused(await run_cli("serve", env=settings), "BROKER_POLICY_FILE: policy: has an unknown field")
+
+
+@pytest.mark.parametrize("content", [None, "", f'{{"version": 1, "keys": [{{"id": "a", "key": "{CANARY}"}}]}}'])
+async def test_bad_key_ring(settings: dict[str, str], tmp_path: Path, content: str | None) -> None:
+    """A missing or bad key ring stops the start, and nothing of it is shown."""
+    file = tmp_path / "keys.json"
+    if content is not None:
+        file.write_text(content)
+    more = {"BROKER_REDIS_URL": f"redis://:{CANARY}@127.0.0.1:1", "BROKER_CACHE_KEYS_FILE": str(file)}
+    _is_refused(await run_cli("serve", env={**settings, **more}), "BROKER_CACHE_KEYS_FILE: ")
+
+
+async def test_audit_file_cannot_be_written(settings: dict[str, str], tmp_path: Path) -> None:
+    """An audit file that cannot be opened stops the start: there is no service without an audit log."""
+    more = {"BROKER_AUDIT_FILE": str(tmp_path / "no" / "audit.log")}
+    _is_refused(await run_cli("serve", env={**settings, **more}), "BROKER_AUDIT_FILE: cannot be opened")
+
+
+async def test_port_in_use(settings: dict[str, str]) -> None:
+    """A port that is taken is one sentence."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        _is_refused(await run_cli("serve", env={**settings, "BROKER_PORT": port}), port, "address already in use")
+
+
+async def test_sandbox() -> None:
+    """The sandbox alone prints its URL and a curl line that yields a token, and ends cleanly."""
+    async with running_cli("sandbox", "--token-lifetime", "60") as cli:
+        await cli.said(r"^sandbox of Adobe IMS at http://127\.0\.0\.1:\d+$")
+        line = (await cli.said("^curl .*"))[0]
+        token = json.loads((await run_shell(line)).stdout)
+        finished = await cli.stop(signal.SIGINT)
+    assert token["access_token"].startswith("eyJ")
+    assert 50 <= token["expires_in"] <= 60
+    assert (finished.code, finished.stderr) == (0, "")
+
+
+async def test_sandbox_with_clients(tmp_path: Path) -> None:
+    """The sandbox knows the clients of a file, and says so in JSON where asked."""
+    client = {
+        "client_id": "c",
+        "org_id": "0123456789ABCDEF01234567@AdobeOrg",
+        "kind": "oauth_server_to_server",
+        "client_secrets": [CANARY],
+        "scopes": ["openid"],
+    }
+    file = tmp_path / "clients.json"
+    file.write_text(json.dumps([client]))
+    async with running_cli("sandbox", "--json", "--clients", str(file)) as cli:
+        said = json.loads((await cli.said("^{.*}$"))[0])
+        listed = await run_shell(said["curl"])
+        finished = await cli.stop()
+    assert set(said) == {"sandbox", "clients", "curl"}
+    assert said["clients"] == 1
+    assert json.loads(listed.stdout)["clients"][0]["client_id"] == "c"
+    assert CANARY not in finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "more"), [("{", ()), (f'[{{"{CANARY}": 1}}]', ()), ("[]", ("--token-lifetime", "0")), (None, ())]
+)
+async def test_sandbox_refuses(tmp_path: Path, content: str | None, more: tuple[str, ...]) -> None:
+    """A clients file or a lifetime that cannot be used is one sentence."""
+    file = tmp_path / "clients.json"
+    if content is not None:
+        file.write_text(content)
+    _is_refused(await run_cli("sandbox", "--clients", str(file), *more))
+
+
+async def test_pipes_are_respected() -> None:
+    """A reader that goes away is no error worth a word, and no output is coloured."""
+    finished = await run_shell(f"{shlex.join(CLI)} keys create | head -c 1")
+    assert (finished.code, finished.stdout, finished.stderr) == (0, "{\n", "")
+    finished = await run_cli("--help", env={"FORCE_COLOR": "1", "TERM": "xterm-256color"})
+    assert "\x1b" not in finished.stdout

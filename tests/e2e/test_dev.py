@@ -1,0 +1,248 @@
+"""The embedded mode, as a newcomer runs it: a real process, and its curl lines in a real shell, word for word."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cli.demo_caller import demo_api_key
+from app.cli.demo_tenants import JWT_ORG, OAUTH_ORG, ORGS, demo_tenants
+from tests.support.processes import Finished, RunningCli, run_cli, run_shell, running_cli
+
+ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@dataclass(frozen=True)
+class Dev:
+    """A running ``dev``."""
+
+    cli: RunningCli
+    said: dict[str, Any]
+
+
+@asynccontextmanager
+async def _dev(*arguments: str, env: dict[str, str] | None = None) -> AsyncIterator[Dev]:
+    async with running_cli("dev", "--json", *arguments, env=env) as cli:
+        line = await cli.said(r"^{.*}$")
+        yield Dev(cli, json.loads(line[0]))
+
+
+def _need_curl() -> None:
+    if shutil.which("curl") is None:
+        assert os.environ.get("CI") != "true", "curl is missing"
+        pytest.skip("needs curl")
+
+
+def _answer(finished: Finished) -> dict[str, Any]:
+    assert (finished.code, finished.stderr) == (0, "")
+    document: dict[str, Any] = json.loads(finished.stdout)
+    return document
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def _is_open(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.socket() as sock:
+        return sock.connect_ex((host, int(port))) == 0
+
+
+async def test_printed_lines_work_word_for_word(tmp_path: Path) -> None:
+    """Each curl line that is printed yields a token, or 200 of Adobe's API; and Ctrl-C leaves nothing behind."""
+    _need_curl()
+    async with running_cli("dev", env={"TMPDIR": str(tmp_path)}) as cli:
+        await cli.said("^Ctrl-C ends everything")
+        lines = [line for line in cli.stdout.lines if line.startswith("curl ")]
+        jwt, oauth, journey, oauth2 = [_answer(await run_shell(line)) for line in lines]
+        finished = await cli.stop(signal.SIGINT)
+    assert (jwt["org_id"], jwt["token_type"]) == (JWT_ORG, "Bearer")
+    assert oauth["org_id"] == OAUTH_ORG
+    assert (journey["status"], journey["client_id"], journey["org_id"]) == ("ok", oauth["client_id"], OAUTH_ORG)
+    assert (oauth2["access_token"], oauth2["token_type"]) == (jwt["access_token"], "Bearer")
+    assert (finished.code, finished.stderr) == (0, "")
+    assert _names(tmp_path) == []
+
+
+async def test_json(tmp_path: Path) -> None:
+    """--json is one line that holds all, with curl lines that work; and a second run never shares the folder."""
+    _need_curl()
+    async with _dev("--dir", str(tmp_path)) as dev:
+        assert set(dev.said) == {"broker", "sandbox", "api_key", "orgs", "curl"}
+        assert dev.said["orgs"] == [JWT_ORG, OAUTH_ORG]
+        refused = await run_cli("dev", "--dir", str(tmp_path))
+        assert (refused.code, "another dev already runs" in refused.stderr) == (2, True)
+        assert set(dev.said["curl"]) == {"token_jwt", "token_oauth", "journey_optimizer", "oauth2_token"}
+        for line in dev.said["curl"].values():
+            assert "error" not in _answer(await run_shell(line))
+        # With a wrong key the pipe brings no headers, and must not look like a success.
+        wrong = dev.said["curl"]["journey_optimizer"].replace(dev.said["api_key"], "itb_dev_" + "x" * 43)
+        assert _answer(await run_shell(wrong))["error_code"] == "403000"
+        finished = await dev.cli.stop()
+        assert len(finished.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+async def test_each_ending_is_clean(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal end both servers with exit code 0 and remove the folder."""
+    async with _dev(env={"TMPDIR": str(tmp_path)}) as dev:
+        assert len(_names(tmp_path)) == 1
+        assert _is_open(dev.said["broker"])
+        assert _is_open(dev.said["sandbox"])
+        finished = await dev.cli.stop(number)
+        assert (finished.code, finished.stderr) == (0, "")
+        assert not _is_open(dev.said["broker"])
+        assert not _is_open(dev.said["sandbox"])
+        assert _names(tmp_path) == []
+
+
+async def test_impatient_ending_is_clean(tmp_path: Path) -> None:
+    """Signals on signals, up to the last moment, do not stop the folder from being removed."""
+    async with _dev(env={"TMPDIR": str(tmp_path)}) as dev:
+        end = asyncio.create_task(dev.cli.ended())
+        while not end.done():  # what counts is that signals come at every moment
+            with contextlib.suppress(ProcessLookupError):
+                dev.cli.send(random.choice(ENDINGS))
+            await asyncio.sleep(0.002)
+        assert ((await end).code, (await end).stderr) == (0, "")
+        assert _names(tmp_path) == []
+
+
+async def test_ending_before_all_is_up_is_clean(tmp_path: Path) -> None:
+    """A signal that comes while keys are being made removes the folder as well."""
+    async with running_cli("dev", env={"TMPDIR": str(tmp_path)}) as cli:
+        async with asyncio.timeout(60):
+            while not _names(tmp_path):  # noqa: ASYNC110  # a folder has no event to wait for
+                await asyncio.sleep(0.002)
+        finished = await cli.stop()
+        assert finished.code == 0
+        assert "Traceback" not in finished.stderr
+        assert _names(tmp_path) == []
+
+
+async def test_hanging_exchange_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Ctrl-C ends even while the sandbox lets an exchange hang."""
+    _need_curl()
+    async with _dev("--dir", str(tmp_path)) as dev:
+        order = f'curl -sS -d \'{{"kind": "hang"}}\' {dev.said["sandbox"]}/sandbox/faults'
+        placed = await run_shell(order)
+        assert placed.code == 0
+        async with running_cli(dev.said["curl"]["token_jwt"], program=("sh", "-c")):
+            finished = await dev.cli.stop(signal.SIGINT)
+        assert finished.code == 0
+
+
+async def test_folder_is_used_again(tmp_path: Path) -> None:
+    """A second run in the same folder has the same orgs, API key, private key and client secrets, and works."""
+    _need_curl()
+    folder = tmp_path / "new" / "demo"
+    documents = {org: folder / "credentials" / org / "default.json" for org in (JWT_ORG, OAUTH_ORG)}
+    said, stored = [], []
+    for _ in range(2):
+        async with _dev("--dir", str(folder)) as dev:
+            said.append(dev.said)
+            for line in dev.said["curl"].values():
+                assert "error" not in _answer(await run_shell(line))
+            assert (await dev.cli.stop()).code == 0
+        stored.append({org: json.loads(file.read_text()) for org, file in documents.items()})
+    assert said[0]["api_key"] == said[1]["api_key"]
+    assert [document.pop("ims_base_url") for document in stored[1].values()] == [said[1]["sandbox"]] * 2
+    for document in stored[0].values():
+        document.pop("ims_base_url")
+    assert stored[0] == stored[1]
+    assert (folder / "audit.log").read_text().count('"outcome":"vended"') >= 8
+
+
+async def test_files_are_private(tmp_path: Path) -> None:
+    """What holds a secret is readable by its owner alone."""
+    async with _dev("--dir", str(tmp_path / "demo")) as dev:
+        assert (await dev.cli.stop()).code == 0
+    for path in (tmp_path / "demo").rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if path.name in {"api-key", "default.json", "policy.yaml", "credentials"}:
+            assert mode & 0o077 == 0, path
+    assert stat.S_IMODE((tmp_path / "demo").stat().st_mode) == 0o700
+
+
+async def test_writes_only_below_its_folder(tmp_path: Path) -> None:
+    """Neither the home, nor the working folder, nor the folder for temporary files is written to."""
+    for name in ("home", "tmp", "cwd", "demo"):
+        (tmp_path / name).mkdir()
+    env = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
+    async with running_cli("dev", "--dir", str(tmp_path / "demo"), env=env, cwd=tmp_path / "cwd") as cli:
+        await cli.said("^Ctrl-C ends everything")
+        for name in ("home", "tmp", "cwd"):
+            assert _names(tmp_path / name) == []
+
+
+async def test_settings_of_the_environment_do_not_disturb(tmp_path: Path) -> None:
+    """BROKER_ variables, even wrong ones, have no say; nor do proxies."""
+    env = {
+        "BROKER_PORT": "1",
+        "BROKER_HOST": "203.0.113.1",
+        "BROKER_NONSENSE": "x",
+        "BROKER_REDIS_URL": "redis://127.0.0.1:1",
+        "BROKER_CREDENTIAL_STORE": "vault",
+        "http_proxy": "http://127.0.0.1:1",
+    }
+    async with _dev("--dir", str(tmp_path), env=env) as dev:
+        key_file = str(tmp_path / "api-key")
+        got = await run_cli("token", "get", JWT_ORG, "--url", dev.said["broker"], "--api-key-file", key_file, env=env)
+        assert (got.code, got.stderr) == (0, "")
+        assert got.stdout.startswith("eyJ")
+
+
+async def test_ports(tmp_path: Path) -> None:
+    """--port and --sandbox-port are obeyed; a port that is taken is one sentence and exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = [str(sock.getsockname()[1]) for sock in (one, two)]
+        for option, port in zip(("--port", "--sandbox-port"), ports, strict=True):
+            refused = await run_cli("dev", option, port, env={"TMPDIR": str(tmp_path)})
+            assert (refused.code, refused.stdout) == (2, "")
+            assert refused.stderr == f"Error: Cannot listen on 127.0.0.1 port {port}: address already in use.\n"
+            assert _names(tmp_path) == []
+    async with _dev("--port", ports[0], "--sandbox-port", ports[1]) as dev:
+        assert dev.said["broker"] == f"http://127.0.0.1:{ports[0]}"
+        assert dev.said["sandbox"] == f"http://127.0.0.1:{ports[1]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("policy.yaml", "version: 1\ncallers: []\n"),
+        ("policy.yaml", None),
+        ("api-key", "itb_dev_" + "y" * 43),
+        ("api-key", "nonsense"),
+        ("api-key", ""),
+        (f"credentials/{JWT_ORG}/default.json", "{"),
+        (f"credentials/{JWT_ORG}/default.json", "{}"),
+    ],
+)
+async def test_spoilt_folder(tmp_path: Path, name: str, content: str | None) -> None:
+    """A folder whose files do not fit is refused with one sentence that names the file, and is not changed."""
+    demo_api_key(tmp_path / "api-key", tmp_path / "policy.yaml", ORGS)
+    demo_tenants(tmp_path / "credentials", "http://127.0.0.1:1")
+    file = tmp_path / name
+    if content is None:
+        content = file.read_text().replace("- name: demo", "- name: other")
+    file.write_text(content)
+    refused = await run_cli("dev", "--dir", str(tmp_path))
+    assert (refused.code, refused.stdout) == (2, "")
+    assert str(file) in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert file.read_text() == content

@@ -1,0 +1,221 @@
+"""Issuers' keys over real HTTP: rotation, floods, outages and lies, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from app.domain.errors import UnauthenticatedError
+from tests.support.issuer import LocalIssuer, local_issuer
+from tests.support.jwks_rig import DAY, NEW, NOW, OLD, STRANGER, Rig, trusted
+
+
+@pytest.fixture
+def issuer() -> Iterator[LocalIssuer]:
+    """An issuer with one key."""
+    with local_issuer(OLD) as made:
+        yield made
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    """A verifier that trusts nobody yet."""
+    made = Rig()
+    yield made
+    await made.verifier.aclose()
+
+
+@pytest.fixture
+async def warm(rig: Rig, issuer: LocalIssuer) -> Rig:
+    """A verifier that has the issuer's keys."""
+    rig.verifier.trust((trusted(issuer),))
+    await rig.fetches.reach(1)
+    return rig
+
+
+async def test_the_first_token_waits_for_the_first_fetch(rig: Rig, issuer: LocalIssuer) -> None:
+    """A token that arrives with the policy is verified, not answered 503."""
+    rig.verifier.trust((trusted(issuer),))
+    await rig.accepts(issuer.token(NOW))
+    assert issuer.count == 1
+
+
+async def test_verified_tokens_cost_no_fetch(warm: Rig, issuer: LocalIssuer) -> None:
+    """Verification is offline once the keys are there."""
+    for _ in range(100):
+        await warm.accepts(issuer.token(NOW))
+    assert issuer.count == 1
+
+
+async def test_a_new_key_is_accepted_at_once(warm: Rig, issuer: LocalIssuer) -> None:
+    """The first token of a rotated key fetches the set, and waits for it."""
+    issuer.keys = [NEW, OLD]
+    await warm.accepts(issuer.token(NOW))
+    await warm.accepts(issuer.token(NOW, key=OLD))
+    assert issuer.count == 2
+
+
+async def test_a_withdrawn_key_ends_with_the_next_refresh(warm: Rig, issuer: LocalIssuer) -> None:
+    """A key that left the set is refused from the next regular refresh on, 300 s later."""
+    issuer.keys = [NEW]
+    await warm.next_fetch(after=300.0)
+    await warm.refuses(issuer.token(NOW, key=OLD))
+
+
+async def test_many_waiters_share_one_fetch(warm: Rig, issuer: LocalIssuer) -> None:
+    """A hundred first tokens of a new key cost one fetch, and all are accepted."""
+    issuer.keys = [NEW]
+    await asyncio.gather(*(warm.accepts(issuer.token(NOW)) for _ in range(100)))
+    assert issuer.count == 2
+
+
+async def test_a_flood_of_unknown_keys_costs_one_fetch(warm: Rig, issuer: LocalIssuer) -> None:
+    """Forged key ids cause at most one fetch per 30 s, however many there are."""
+    forged = [STRANGER.sign({"alg": "ES256", "kid": f"k{number}"}, issuer.claims(NOW)) for number in range(50)]
+    await asyncio.gather(*(warm.refuses(token) for token in forged))
+    for token in forged:
+        await warm.refuses(token)
+    assert issuer.count == 2
+    warm.time.advance(29.0)
+    await warm.refuses(forged[0])
+    assert issuer.count == 2
+    warm.time.advance(1.0)
+    await warm.refuses(forged[0])
+    assert issuer.count == 3
+
+
+async def test_a_flood_does_not_delay_good_tokens(warm: Rig, issuer: LocalIssuer) -> None:
+    """While the one fetch of a flood hangs, tokens of known keys are verified without waiting."""
+    issuer.answer.hangs = True
+    flood = asyncio.create_task(warm.cannot_tell(issuer.token(NOW, key=STRANGER)))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(0.2):
+        await warm.accepts(issuer.token(NOW))
+    await flood
+    assert issuer.count == 2
+
+
+async def test_a_token_without_kid_finds_a_new_key(warm: Rig, issuer: LocalIssuer) -> None:
+    """An issuer that names no keys can rotate, too."""
+    issuer.keys = [NEW]
+    await warm.accepts(NEW.sign({"alg": "ES256"}, issuer.claims(NOW)))
+
+
+async def test_a_bad_claim_costs_no_fetch(warm: Rig, issuer: LocalIssuer) -> None:
+    """A token that is refused anyhow cannot use up the one fetch that a rotation needs."""
+    await warm.refuses(issuer.token(NOW, key=STRANGER, aud="other"))
+    issuer.keys = [NEW]
+    await warm.accepts(issuer.token(NOW))
+
+
+async def test_an_outage_keeps_the_last_good_set_for_a_day(warm: Rig, issuer: LocalIssuer) -> None:
+    """For 24 h since the last success tokens are verified; after that nobody can tell, until the issuer is back."""
+    issuer.answer.status = 500
+    await warm.next_fetch(after=300.0)
+    warm.time.advance(DAY - 300.0)
+    await warm.accepts(issuer.token(NOW))
+    warm.time.advance(1.0)
+    await warm.fetches.reach(3)
+    await warm.cannot_tell(issuer.token(NOW))
+    issuer.answer.status = 200
+    await warm.next_fetch(after=30.0)
+    await warm.accepts(issuer.token(NOW))
+
+
+async def test_a_new_key_during_an_outage_cannot_be_judged(warm: Rig, issuer: LocalIssuer) -> None:
+    """An unknown key is no forgery while the issuer does not answer: 503, and the caller tries again."""
+    issuer.answer.status = 503
+    await warm.cannot_tell(issuer.token(NOW, key=NEW))
+    await warm.accepts(issuer.token(NOW))
+
+
+async def test_an_issuer_that_never_answered_is_unavailable(rig: Rig, issuer: LocalIssuer) -> None:
+    """Without any set a token cannot be judged; the tries go on, further and further apart, until one succeeds."""
+    issuer.answer.status = 500
+    rig.verifier.trust((trusted(issuer),))
+    await rig.cannot_tell(issuer.token(NOW))
+    waits = []
+    for count in range(1, 9):
+        await rig.fetches.reach(count)
+        waits += rig.time.waits
+        rig.time.advance(waits[-1])
+    assert waits == [0.75, 1.5, 3.0, 6.0, 12.0, 22.5, 22.5, 22.5]
+    await rig.fetches.reach(9)
+    issuer.answer.status = 200
+    await rig.next_fetch(after=22.5)
+    await rig.accepts(issuer.token(NOW))
+
+
+async def test_a_token_that_is_refused_anyhow_is_refused_during_an_outage(rig: Rig, issuer: LocalIssuer) -> None:
+    """An unknown issuer, an expired token and a forged algorithm are 401 even while no keys can be had."""
+    issuer.answer.status = 500
+    rig.verifier.trust((trusted(issuer),))
+    await rig.refuses(issuer.token(NOW, iss="https://other.test"))
+    await rig.refuses(issuer.token(NOW, iat=1, exp=2))
+    await rig.refuses(OLD.sign({"alg": "none"}, issuer.claims(NOW)))
+
+
+async def test_a_hanging_issuer_holds_a_request_no_longer_than_its_patience(rig: Rig, issuer: LocalIssuer) -> None:
+    """A request gives up before the fetch does."""
+    issuer.answer.hangs = True
+    rig.verifier.trust((trusted(issuer),))
+    async with asyncio.timeout(0.45):
+        await rig.cannot_tell(issuer.token(NOW))
+    issuer.release()
+
+
+async def test_one_issuers_outage_is_not_anothers(rig: Rig, issuer: LocalIssuer) -> None:
+    """While one issuer hangs, tokens of another are verified."""
+    with local_issuer(NEW) as other:
+        issuer.answer.hangs = True
+        rig.verifier.trust((trusted(issuer), trusted(other)))
+        await rig.accepts(other.token(NOW))
+        issuer.release()
+
+
+async def test_unchanged_issuers_keep_their_keys(warm: Rig, issuer: LocalIssuer) -> None:
+    """A new policy with the same issuer fetches nothing; one without it ends the trust at once."""
+    with local_issuer(NEW) as other:
+        warm.verifier.trust((trusted(issuer), trusted(other)))
+        await warm.accepts(issuer.token(NOW))
+        await warm.accepts(other.token(NOW))
+        assert issuer.count == 1
+        await warm.time.asleep(2)
+        warm.verifier.trust((trusted(other),))
+        await warm.refuses(issuer.token(NOW))
+        await warm.next_fetch(after=1000.0)
+        assert issuer.count == 1
+
+
+async def test_a_moved_key_set_is_read_anew(warm: Rig, issuer: LocalIssuer) -> None:
+    """The same issuer with another URL trusts the new place alone."""
+    with local_issuer(NEW) as other:
+        warm.verifier.trust((trusted(issuer, jwks_url=other.url),))
+        await warm.accepts(issuer.token(NOW, key=NEW))
+        await warm.refuses(issuer.token(NOW, key=OLD))
+
+
+async def test_trust_withdrawn_while_waiting_is_withdrawn(rig: Rig, issuer: LocalIssuer) -> None:
+    """A token whose issuer leaves the policy during the first fetch is not accepted."""
+    issuer.answer.hangs = True
+    rig.verifier.trust((trusted(issuer),))
+    waiting = asyncio.create_task(rig.verifier.verify(issuer.token(NOW).encode()))
+    await asyncio.sleep(0)
+    rig.verifier.trust((trusted(issuer, audience="another"),))
+    issuer.release()
+    with pytest.raises(UnauthenticatedError):
+        await waiting
+
+
+async def test_closing_ends_every_task(rig: Rig, issuer: LocalIssuer) -> None:
+    """Nothing goes on after the end, not even a fetch that hangs."""
+    before = asyncio.all_tasks()
+    issuer.answer.hangs = True
+    rig.verifier.trust((trusted(issuer),))
+    await asyncio.sleep(0.05)
+    await rig.verifier.aclose()
+    assert asyncio.all_tasks() == before
+    await rig.refuses(issuer.token(NOW))
+    issuer.release()

@@ -1,0 +1,193 @@
+"""Where issuers' keys are read: URLs that lie, redirect or need a token, and files; over real sockets."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import ipaddress
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from app.adapters.jwt_verifier import probe_issuer
+from app.domain.errors import IdentityUnavailableError
+from tests.support.issuer import Answer, LocalIssuer, local_issuer, loopback_server
+from tests.support.jwks_rig import NEW, NOW, OLD, Rig, trusted
+
+
+@pytest.fixture
+def issuer() -> Iterator[LocalIssuer]:
+    """An issuer with one key."""
+    with local_issuer(OLD) as made:
+        yield made
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    """A verifier that trusts nobody yet."""
+    made = Rig()
+    yield made
+    await made.verifier.aclose()
+
+
+@pytest.fixture
+async def warm(rig: Rig, issuer: LocalIssuer) -> Rig:
+    """A verifier that has the issuer's keys."""
+    rig.verifier.trust((trusted(issuer),))
+    await rig.fetches.reach(1)
+    return rig
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(body=b"<html><body>Sign in</body></html>", headers={"Content-Type": "text/html"}),
+        Answer(body=b""),
+        Answer(body=b'{"keys": []}'),
+        Answer(body=json.dumps({"keys": [{"kty": "oct", "k": "AAAA"}]}).encode()),
+        Answer(body=json.dumps({"keys": [NEW.jwk]}).encode() + b" " * 600_000),
+        Answer(body=gzip.compress(json.dumps({"keys": [NEW.jwk]}).encode()), headers={"Content-Encoding": "gzip"}),
+        Answer(status=204, body=b""),
+        Answer(status=401),
+        Answer(status=404),
+        Answer(status=500),
+        Answer(hangs=True),
+    ],
+    ids=["html", "empty", "no keys", "foreign", "large", "gzip", "204", "401", "404", "500", "hangs"],
+)
+async def test_a_bad_answer_leaves_the_old_set(warm: Rig, issuer: LocalIssuer, answer: Answer) -> None:
+    """Whatever the endpoint answers but a usable set, the last good one stays and the next try repairs it."""
+    issuer.answer = answer
+    issuer.keys = [NEW, OLD]
+    await warm.next_fetch(after=300.0)
+    await warm.accepts(issuer.token(NOW, key=OLD))
+    issuer.release()
+    issuer.answer = Answer()
+    await warm.next_fetch(after=30.0)
+    await warm.accepts(issuer.token(NOW))
+    assert warm.fetches.outcomes == ["ok", "identity_unavailable", "ok"]
+
+
+async def test_redirects_are_not_followed(warm: Rig, issuer: LocalIssuer) -> None:
+    """An endpoint that points elsewhere is out, and nobody goes there."""
+    with loopback_server() as trap:
+        issuer.answer = Answer(status=302, headers={"Location": trap.url})
+        await warm.next_fetch(after=300.0)
+        assert trap.count == 0
+    assert warm.fetches.outcomes == ["ok", "identity_unavailable"]
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    rig: Rig, issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys come from the pinned URL, whatever HTTP_PROXY says."""
+    with loopback_server() as trap:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{trap.port}")
+        rig.verifier.trust((trusted(issuer),))
+        await rig.accepts(issuer.token(NOW))
+        assert trap.count == 0
+
+
+async def test_the_bearer_token_is_read_for_each_fetch(rig: Rig, issuer: LocalIssuer, tmp_path: Path) -> None:
+    """Kubernetes rotates the token file; the next fetch carries the new one. A missing one is no reason to ask."""
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    rig.verifier.trust((trusted(issuer, jwks_token_file=str(file)),))
+    await rig.fetches.reach(1)
+    file.write_text("second")
+    await rig.next_fetch(after=300.0)
+    for bad in ("", "two words", "a\nb", "caf\u00e9"):
+        file.write_text(bad)
+        await rig.next_fetch(after=300.0)
+    assert [request["authorization"] for request in issuer.requests] == ["Bearer first", "Bearer second"]
+
+
+async def test_a_file_is_read_again_every_five_seconds(rig: Rig, issuer: LocalIssuer, tmp_path: Path) -> None:
+    """A set in a file follows the file; a bad or missing file leaves the last good set."""
+    file = tmp_path / "jwks.json"
+    file.write_bytes(issuer.body())
+    rig.verifier.trust((trusted(issuer, jwks_url=None, jwks_file=str(file)),))
+    await rig.accepts(issuer.token(NOW))
+    issuer.keys = [NEW]
+    file.write_bytes(issuer.body())
+    await rig.next_fetch(after=5.0)
+    await rig.accepts(issuer.token(NOW))
+    for content in (b"", b'{"keys": []}', json.dumps({"keys": [OLD.jwk]}).encode() + b" " * 600_000):
+        file.write_bytes(content)
+        await rig.next_fetch(after=5.0)
+        await rig.accepts(issuer.token(NOW))
+    file.unlink()
+    await rig.next_fetch(after=5.0)
+    await rig.accepts(issuer.token(NOW))
+    assert issuer.count == 0
+
+
+async def test_a_probe_says_what_is_wrong(issuer: LocalIssuer) -> None:
+    """For a diagnosis the keys are read once, with the number of usable ones or the reason."""
+    assert await probe_issuer(trusted(issuer)) == 1
+    issuer.answer.status = 403
+    with pytest.raises(IdentityUnavailableError, match="answers HTTP 403"):
+        await probe_issuer(trusted(issuer))
+
+
+async def test_https_is_verified_with_the_ca_file(rig: Rig, tmp_path: Path) -> None:
+    """The issuer's certificate must be of the CA in the file, which is read again for each fetch."""
+    certificate = loopback_certificate(tmp_path)
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text(loopback_certificate(tmp_path / "other").read_text())
+    with local_issuer(OLD, tls=server_context(certificate)) as issuer:
+        rig.verifier.trust((trusted(issuer, jwks_ca_file=str(ca_file)),))
+        await rig.cannot_tell(issuer.token(NOW))
+        ca_file.write_text("no certificate")
+        await rig.next_fetch(after=30.0)
+        ca_file.unlink()
+        await rig.next_fetch(after=30.0)
+        assert issuer.count == 0
+        ca_file.write_text(certificate.read_text())
+        await rig.next_fetch(after=30.0)
+        await rig.accepts(issuer.token(NOW))
+
+
+async def test_https_is_verified_with_the_systems_cas(rig: Rig, tmp_path: Path) -> None:
+    """Without a CA file an issuer with a certificate of its own making is not believed."""
+    with local_issuer(OLD, tls=server_context(loopback_certificate(tmp_path))) as issuer:
+        rig.verifier.trust((trusted(issuer),))
+        await rig.cannot_tell(issuer.token(NOW))
+        assert issuer.count == 0
+
+
+def server_context(certificate: Path) -> ssl.SSLContext:
+    """Serves with the key and certificate in the file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def loopback_certificate(folder: Path) -> Path:
+    """A file with a key and a certificate for 127.0.0.1 that is its own CA."""
+    folder.mkdir(exist_ok=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    start = datetime.datetime.fromtimestamp(time.time() - 60, datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    file = folder / "server.pem"
+    file.write_bytes(pem)
+    return file

@@ -1,0 +1,260 @@
+"""What stands in Redis is trusted only as far as it opens: sealed, bound to its key, of a known format."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from app.adapters.redis.key_ring import KeyRing
+from app.domain.token_record import encode_token
+from app.ports import StoreOutcome
+from tests.support.cached_tokens import ALL_KEYS, KEY, ORG, OTHER_KEY, REF, key_ring, token_of
+from tests.support.redis_broker import RedisReplica, redis_replica
+from tests.support.redis_server import RedisServer
+
+NAME = f"itb:{{{ORG}/default}}:token:*"
+OTHER_NAME = f"itb:{{{OTHER_KEY.ref.org}/default}}:token:*"
+CANARY = f"eyJ.{base64.urlsafe_b64encode(os.urandom(48)).decode()}"
+NOW = round(time.time(), 3)
+TOKEN = token_of(KEY, CANARY, minted_at=NOW)
+LATER = token_of(KEY, "eyJ.later", minted_at=NOW + 60)
+
+
+@pytest.fixture
+async def replica(redis_server: RedisServer) -> AsyncIterator[RedisReplica]:
+    """One replica at an empty Redis."""
+    async with redis_replica(redis_server.url) as replica:
+        yield replica
+
+
+async def test_redis_never_has_a_secret(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """No key name and no value holds the token or anything else of its record."""
+    for key in ALL_KEYS:
+        await replica.cache.store(token_of(key, CANARY, minted_at=NOW))
+        await replica.lease.acquire(key)
+    await replica.cache.hold(REF, 60)
+    await replica.cache.claim_replacement(REF, 60)
+    values = b"".join(redis_server.run("GET", key) for key in redis_server.key_names())
+    await replica.cache.raise_epoch(REF, 0)
+    for text in (CANARY, "client-of-the-tests", "AdobeID", "adobelogin"):
+        assert text.encode() not in values + redis_server.dump()
+
+
+async def test_sealed_twice_is_never_the_same(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """Each sealing draws a nonce of its own: the same token stored twice has nothing but its header in common."""
+    sealed = []
+    for _ in range(2):
+        await replica.cache.store(TOKEN)
+        sealed.append(redis_server.run("GET", NAME).split(b";", 4)[4])
+        redis_server.flush()
+    assert sealed[0][:12] != sealed[1][:12]
+    assert sealed[0][12:] != sealed[1][12:]
+
+
+async def test_redis_forgets_at_the_expiry(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """Redis drops a token when it expires, and one that has expired leaves nothing behind."""
+    await replica.cache.store(TOKEN)
+    assert redis_server.run("PEXPIRETIME", NAME) == int(TOKEN.expires_at * 1000)
+    await replica.cache.store(token_of(OTHER_KEY, minted_at=NOW - 1e6))
+    assert redis_server.run("EXISTS", OTHER_NAME) == 0
+
+
+async def test_swapped_tenants(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """When two tenants' values are swapped, neither gets the other's token, and both alarms are raised."""
+    await replica.cache.store(TOKEN)
+    await replica.cache.store(token_of(OTHER_KEY, "eyJ.other", minted_at=NOW))
+    one, other = redis_server.run("MGET", NAME, OTHER_NAME)
+    redis_server.run("MSET", NAME, other, OTHER_NAME, one)
+    assert (await replica.cache.read(KEY)).token is None
+    assert (await replica.cache.read(OTHER_KEY)).token is None
+    assert replica.refused == ["integrity", "integrity"]
+
+
+async def test_every_flipped_bit_is_noticed(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A value with one changed bit, wherever it is, is a miss, and in nobody's way unless its format says newer."""
+    await replica.cache.store(TOKEN)
+    good = redis_server.run("GET", NAME)
+    for position in range(len(good)):
+        bad = bytearray(good)
+        bad[position] ^= 1 << random.randrange(7)
+        redis_server.run("SET", NAME, bytes(bad))
+        assert (await replica.cache.read(KEY)).token is None, position
+        if not bad[3:4].isdigit() or bad[3] <= good[3]:
+            assert await replica.cache.store(LATER) is StoreOutcome.STORED, position
+            assert (await replica.cache.read(KEY)).token == LATER
+            redis_server.run("SET", NAME, good)
+    assert len(replica.refused) == len(good)
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 8, 25, 30, 40, 60, -1])
+async def test_truncated(redis_server: RedisServer, replica: RedisReplica, length: int) -> None:
+    """A value that was cut short anywhere is a miss that is told, is removed, and is in nobody's way."""
+    await replica.cache.store(LATER)
+    redis_server.run("SET", NAME, redis_server.run("GET", NAME)[:length])
+    assert (await replica.cache.read(KEY)).token is None
+    assert replica.refused == ["integrity"]
+    assert redis_server.run("EXISTS", NAME) == 0
+    assert await replica.cache.store(TOKEN) is StoreOutcome.STORED
+
+
+@pytest.mark.parametrize(
+    "command", [("LPUSH", "x"), ("HSET", "f", "x"), ("SADD", "x"), ("ZADD", "1", "x"), ("XADD", "*", "f", "x")]
+)
+async def test_wrong_type(redis_server: RedisServer, replica: RedisReplica, command: tuple[str, ...]) -> None:
+    """Keys of another type are nothing, wherever a value is expected, and are replaced by the next write."""
+    word, *arguments = command
+    for kind in ("token:*", "epoch", "hold", "replaced", "lease:*"):
+        redis_server.run(word, f"itb:{{{ORG}/default}}:{kind}", *arguments)
+    entry = await replica.cache.read(KEY)
+    assert (entry.token, entry.epoch, entry.hold) == (None, 0, 0)
+    assert await replica.cache.store(TOKEN) is StoreOutcome.STORED
+    assert (await replica.cache.read(KEY)).token == TOKEN
+    assert await replica.cache.raise_epoch(REF, 0) == 1
+    await replica.cache.hold(REF, 60)
+    assert (await replica.cache.read(KEY)).hold > 59
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"-3", b"1e9", b" 4", b"9" * 16, "٣".encode()])
+async def test_epoch_that_is_no_number(redis_server: RedisServer, replica: RedisReplica, text: bytes) -> None:
+    """A damaged epoch counts as lost, and the next purge mends it."""
+    redis_server.run("SET", f"itb:{{{ORG}/default}}:epoch", text)
+    assert (await replica.cache.read(KEY)).epoch == 0
+    assert await replica.cache.raise_epoch(REF, 4) == 5
+    assert (await replica.cache.read(KEY)).epoch == 5
+
+
+async def test_epoch_outlives_a_flush(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A replica that remembers an epoch brings it back after a flush, and what is older stays out."""
+    assert await replica.cache.raise_epoch(REF, 0) == 1
+    redis_server.flush()
+    assert await replica.cache.raise_epoch(REF, 1) == 2
+    redis_server.flush()
+    assert await replica.cache.store(replace(TOKEN, epoch=2)) is StoreOutcome.STORED
+    assert await replica.cache.store(replace(LATER, epoch=1)) is StoreOutcome.STALE_EPOCH
+
+
+async def test_epoch_that_was_lost_alone(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """When Redis lost the epoch but not the token, the token tells it."""
+    await replica.cache.store(replace(TOKEN, epoch=6))
+    redis_server.run("DEL", f"itb:{{{ORG}/default}}:epoch")
+    entry = await replica.cache.read(KEY)
+    assert (entry.epoch, entry.token) == (6, replace(TOKEN, epoch=6))
+    assert await replica.cache.store(replace(LATER, epoch=5)) is StoreOutcome.OLDER
+
+
+async def test_key_rotation(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A new first key seals, the old one still opens; without the old one it is a miss that others may still use."""
+    await replica.cache.store(TOKEN)
+    async with redis_replica(redis_server.url, key_ring("k2", "k1")) as rotated:
+        assert (await rotated.cache.read(KEY)).token == TOKEN
+        await rotated.cache.store(LATER)
+        assert redis_server.run("GET", NAME).startswith(b"itb1;k2;")
+    # A replica that does not have the new key yet.
+    assert (await replica.cache.read(KEY)).token is None
+    assert redis_server.run("EXISTS", NAME) == 1
+    # What it cannot open must not keep it from storing what all can open.
+    assert await replica.cache.store(TOKEN) is StoreOutcome.STORED
+
+
+async def test_wrong_key(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """Another key under the same id opens nothing, and does not keep its owner from storing."""
+    await replica.cache.store(LATER)
+    async with redis_replica(redis_server.url, key_ring("k1", salt=99)) as stranger:
+        assert (await stranger.cache.read(KEY)).token is None
+        assert stranger.refused == ["integrity"]
+        assert await stranger.cache.store(TOKEN) is StoreOutcome.STORED
+        assert (await stranger.cache.read(KEY)).token == TOKEN
+
+
+async def test_newer_format_is_left_alone(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """What a newer release wrote is a miss for this one, and is neither removed nor overwritten."""
+    newer = b"itb2;whatever that will be"
+    redis_server.run("SET", NAME, newer)
+    assert (await replica.cache.read(KEY)).token is None
+    assert replica.refused == ["version"]
+    assert await replica.cache.store(TOKEN) is StoreOutcome.OLDER
+    assert redis_server.run("GET", NAME) == newer
+
+
+async def test_older_format_is_replaced(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """What an older release wrote is a miss, and gives way to a token of this one."""
+    redis_server.run("SET", NAME, b"itb0;k1;9999999999999;0;whatever that was")
+    assert (await replica.cache.read(KEY)).token is None
+    assert replica.refused == ["version"]
+    assert await replica.cache.store(TOKEN) is StoreOutcome.STORED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"org": OTHER_KEY.ref.org},
+        {"credential": "second"},
+        {"selection": "= openid"},
+        {"epoch": 1},
+        {"expires_at": NOW + 5},
+        {"token": ""},
+        {"minted_at": "now"},
+    ],
+    ids=str,
+)
+async def test_contradiction(redis_server: RedisServer, replica: RedisReplica, change: dict[str, object]) -> None:
+    """A record that opens but is not of its key, or not what its header says, is a miss that is told."""
+    expiry = int(TOKEN.expires_at * 1000)
+    header = f"itb1;k1;{expiry};0;".encode()
+    record = json.dumps(json.loads(encode_token(TOKEN)) | change).encode()
+    redis_server.run("SET", NAME, header + sealed(key_ring("k1"), record, header))
+    assert (await replica.cache.read(KEY)).token is None
+    assert replica.refused == ["contradiction"]
+    assert redis_server.run("EXISTS", NAME) == 0
+
+
+async def test_discarding_spares_a_good_value(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A reader that found a broken value does not remove the good one that took its place meanwhile."""
+    redis_server.run("SET", NAME, b"broken")
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(replica.cache.read(KEY))
+        tasks.create_task(replica.cache.store(TOKEN))
+    assert (await replica.cache.read(KEY)).token == TOKEN
+
+
+async def test_cancelled_reads_never_cross(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """However many calls are cancelled at random moments, each reader gets its own tenant's token, and no alarm."""
+    tokens = [token_of(key, f"eyJ.{index}", minted_at=NOW) for index, key in enumerate(ALL_KEYS)]
+    for token in tokens:
+        await replica.cache.store(token)
+    for _ in range(60):
+        readers = [(token, asyncio.create_task(replica.cache.read(token.key))) for token in tokens * 8]
+        for _, reader in random.sample(readers, len(readers) // 2):
+            asyncio.get_running_loop().call_later(random.uniform(0, 0.004), reader.cancel)
+        entries = await asyncio.gather(*(reader for _, reader in readers), return_exceptions=True)
+        for (token, _), entry in zip(readers, entries, strict=True):
+            if isinstance(entry, BaseException):
+                assert isinstance(entry, asyncio.CancelledError)
+            else:
+                assert entry.token == token
+    assert replica.refused == []
+    assert all([(await replica.cache.read(token.key)).token == token for token in tokens])
+    # One more is the connection that asks.
+    assert len(redis_server.run("CLIENT", "LIST", "TYPE", "normal").splitlines()) <= 51
+
+
+async def test_burst_beyond_the_pool(replica: RedisReplica) -> None:
+    """A burst of calls far beyond the pool's size waits its turn and fails nowhere."""
+    await replica.cache.store(TOKEN)
+    entries = await asyncio.gather(*(replica.cache.read(KEY) for _ in range(300)))
+    assert all(entry.token == TOKEN for entry in entries)
+
+
+def sealed(ring: KeyRing, record: bytes, header: bytes) -> bytes:
+    """`record` as this ring seals it for `NAME`."""
+    nonce = os.urandom(12)
+    return nonce + ring.seal(nonce, record, NAME.encode() + b"\0" + header)

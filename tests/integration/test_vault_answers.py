@@ -1,0 +1,106 @@
+"""Answers of Vault, or of what stands in its place, that hold no document."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from app.domain.errors import CredentialStoreError
+from tests.support.documents import CANARY
+from tests.support.http_stand_in import Reply, stand_in
+from tests.support.keys import key_pair
+from tests.support.vault_broker import FOUND, REF, reads, store_at
+
+
+def server_tls(folder: Path) -> ssl.SSLContext:
+    """A server's side of TLS for 127.0.0.1; the certificate to trust is left in ``ca.pem``."""
+    pair = key_pair("vault")
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(pair.key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(pair.key, hashes.SHA256())
+    )
+    (folder / "ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_text(pair.pkcs8)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    return context
+
+
+class TestBadAnswers:
+    """Answers that hold no document."""
+
+    @pytest.mark.parametrize(
+        ("reply", "told"),
+        [
+            (Reply(500, {"errors": [CANARY]}), "internal error"),
+            (Reply(502, CANARY.encode()), "internal error"),
+            (Reply(503, {"errors": ["Vault is sealed"]}), "sealed"),
+            (Reply(429, {"errors": [CANARY]}), "rate"),
+            (Reply(418, {"errors": [CANARY]}), "not of its API"),
+            (Reply(403, CANARY.encode(), {"Content-Type": "text/html"}), "policy"),
+            (Reply(403, [CANARY]), "policy"),
+            (Reply(200, f"<html>{CANARY}".encode()), "not of its API"),
+            (Reply(200, b"[" * 100_000), "not of its API"),
+            (Reply(200, [CANARY]), "not of its API"),
+            (Reply(200, {"data": CANARY}), "not of its API"),
+            (Reply(200, {"data": {"data": {}, "metadata": {"version": CANARY}}}), "not of its API"),
+            (Reply(204), "not of its API"),
+            (Reply(200, b"x", {"Content-Encoding": "gzip"}), "not of its API"),
+        ],
+    )
+    async def test_read(self, reply: Reply, told: str) -> None:
+        """Whatever is not a document is an error in our own words."""
+        with stand_in(reads(reply)) as vault:
+            async with store_at(vault.url) as store:
+                with pytest.raises(CredentialStoreError, match=told) as caught:
+                    await store.fetch(REF)
+        error: BaseException | None = caught.value
+        while error is not None:
+            assert CANARY not in f"{error!r} {error} {vars(error)}"
+            error = error.__context__
+
+    async def test_nobody_there(self) -> None:
+        """A closed port is an error at once."""
+        with stand_in(reads(FOUND)) as vault:
+            addr = vault.url
+        async with store_at(addr) as store:
+            with pytest.raises(CredentialStoreError, match="cannot be reached"):
+                await store.fetch(REF)
+
+
+class TestCertificate:
+    """Vault's own TLS certificate."""
+
+    @pytest.mark.parametrize("cacert", [None, "other", "absent"])
+    async def test_untrusted(self, tmp_path: Path, cacert: str | None) -> None:
+        """A certificate that the configured CA has not signed is refused, and nothing is sent."""
+        (tmp_path / "other").write_text(key_pair("other").certificate)
+        with stand_in(reads(FOUND), server_tls(tmp_path)) as vault:
+            async with store_at(vault.url, cacert=None if cacert is None else tmp_path / cacert) as store:
+                with pytest.raises(CredentialStoreError, match="not trusted"):
+                    await store.fetch(REF)
+            assert vault.seen == []
+
+    async def test_trusted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A certificate of the configured CA is accepted, whatever bundle the environment names."""
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent"))
+        with stand_in(reads(FOUND), server_tls(tmp_path)) as vault:
+            async with store_at(vault.url, cacert=tmp_path / "ca.pem") as store:
+                assert (await store.fetch(REF)).generation == "3"
