@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator
-from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 from app.domain.access_token import AccessToken
 from app.domain.names import CredentialRef, TokenKey
@@ -16,32 +17,6 @@ MAX_HOLD = 3600.0
 """Seconds. What IMS asks for beyond that counts as this (product section 9)."""
 
 _MAX_PURGES = 10_000
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-class _Recent(Generic[_Key, _Value]):
-    """A mapping that forgets what was used least recently."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._values: OrderedDict[_Key, _Value] = OrderedDict()
-
-    def get(self, key: _Key) -> _Value | None:
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
-
-    def put(self, key: _Key, value: _Value) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._capacity:
-            self._values.popitem(last=False)
-
-    def remove(self, key: _Key) -> None:
-        self._values.pop(key, None)
 
 
 class MemoryTokenCache:
@@ -55,10 +30,10 @@ class MemoryTokenCache:
 
     def __init__(self, clock: Clock, capacity: int = 100_000) -> None:
         self._clock = clock
-        self._tokens = _Recent[TokenKey, AccessToken](capacity)
-        self._epochs = _Recent[CredentialRef, int](capacity)
-        self._holds = _Recent[CredentialRef, float](capacity)
-        self._replaced = _Recent[CredentialRef, float](capacity)
+        self._tokens = LRUCache[TokenKey, AccessToken](capacity)
+        self._epochs = LRUCache[CredentialRef, int](capacity)
+        self._holds = LRUCache[CredentialRef, float](capacity)
+        self._replaced = LRUCache[CredentialRef, float](capacity)
         self._purges: deque[Purge] = deque(maxlen=_MAX_PURGES)
         self._purge_count = 0
         self._position: int | None = None
@@ -71,7 +46,7 @@ class MemoryTokenCache:
         hold = max(0.0, (self._holds.get(key.ref) or 0.0) - now)
         token = self._tokens.get(key)
         if token is not None and token.expires_at <= now:
-            self._tokens.remove(key)
+            self._tokens.pop(key, None)
             token = None
         if token is None or token.epoch < epoch:
             return CacheEntry(None, epoch, hold)
@@ -85,14 +60,14 @@ class MemoryTokenCache:
         if there is not None and not _may_replace(there, token, replacing):
             return StoreOutcome.OLDER
         if token.epoch > 0:
-            self._epochs.put(token.key.ref, token.epoch)
-        self._tokens.put(token.key, token)
+            self._epochs[token.key.ref] = token.epoch
+        self._tokens[token.key] = token
         return StoreOutcome.STORED
 
     async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
         """See `app.ports.TokenCache.raise_epoch`."""
         epoch = max(self._epochs.get(ref) or 0, above) + 1
-        self._epochs.put(ref, epoch)
+        self._epochs[ref] = epoch
         self._purges.append(Purge(ref, epoch))
         self._purge_count += 1
         self._purged.set()
@@ -103,14 +78,14 @@ class MemoryTokenCache:
         """See `app.ports.TokenCache.hold`. Never shortens a hold; `MAX_HOLD` at most."""
         until = self._clock() + min(seconds, MAX_HOLD)
         if until > (self._holds.get(ref) or self._clock()):
-            self._holds.put(ref, until)
+            self._holds[ref] = until
 
     async def claim_replacement(self, ref: CredentialRef, window: float) -> bool:
         """See `app.ports.TokenCache.claim_replacement`."""
         now = self._clock()
         if now < (self._replaced.get(ref) or 0.0):
             return False
-        self._replaced.put(ref, now + window)
+        self._replaced[ref] = now + window
         return True
 
     async def purges(self) -> AsyncIterator[Purge]:
@@ -156,27 +131,27 @@ class MemoryLease:
     def __init__(self, clock: Clock, milliseconds: int = 5000, capacity: int = 100_000) -> None:
         self._clock = clock
         self._seconds = milliseconds / 1000
-        self._held = _Recent[TokenKey, tuple[str, float]](capacity)
+        self._held = LRUCache[TokenKey, tuple[str, float]](capacity)
 
     async def acquire(self, key: TokenKey) -> str | None:
         """See `app.ports.Lease.acquire`."""
         if self._holder(key) is not None:
             return None
         holder = secrets.token_hex(16)
-        self._held.put(key, (holder, self._clock() + self._seconds))
+        self._held[key] = (holder, self._clock() + self._seconds)
         return holder
 
     async def renew(self, key: TokenKey, holder: str) -> bool:
         """See `app.ports.Lease.renew`."""
         if self._holder(key) != holder:
             return False
-        self._held.put(key, (holder, self._clock() + self._seconds))
+        self._held[key] = (holder, self._clock() + self._seconds)
         return True
 
     async def release(self, key: TokenKey, holder: str) -> None:
         """See `app.ports.Lease.release`."""
         if self._holder(key) == holder:
-            self._held.remove(key)
+            self._held.pop(key, None)
 
     def _holder(self, key: TokenKey) -> str | None:
         held = self._held.get(key)

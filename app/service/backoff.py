@@ -6,12 +6,17 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from app.domain.errors import BrokerError, DependencyError
 from app.domain.names import TokenKey
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0
 LONGEST_REFUSAL_SECONDS = 5.0
+
+MAX_REMEMBERED = 10_000
+"""Tokens whose failures are remembered at once; beyond it the one that was least recently asked for is forgotten."""
 
 
 class RefreshBackoff:
@@ -24,7 +29,7 @@ class RefreshBackoff:
 
     def __init__(self, draw: Callable[[float, float], float] = random.uniform) -> None:
         self._draw = draw
-        self._waits: dict[TokenKey, tuple[float, float]] = {}
+        self._waits = LRUCache[TokenKey, tuple[float, float]](MAX_REMEMBERED)
 
     def allows(self, key: TokenKey, now: float) -> bool:
         """Whether a refresh of `key` may be tried at `now` (Unix time in seconds)."""
@@ -58,14 +63,13 @@ class RecentFailures:
 
     Args:
         draw: Uniform random float between two bounds.
-        limit: How many failures are remembered; the oldest is forgotten first.
+        limit: How many failures are remembered.
 
     """
 
-    def __init__(self, draw: Callable[[float, float], float] = random.uniform, limit: int = 10_000) -> None:
+    def __init__(self, draw: Callable[[float, float], float] = random.uniform, limit: int = MAX_REMEMBERED) -> None:
         self._draw = draw
-        self._limit = limit
-        self._failures: dict[TokenKey, _Failure] = {}
+        self._failures = LRUCache[TokenKey, _Failure](limit)
 
     def recall(self, key: TokenKey, now: float) -> BrokerError | None:
         """The error to answer at `now` (Unix time in seconds) instead of trying; None where a try is due."""
@@ -80,8 +84,6 @@ class RecentFailures:
         before = self._failures.pop(key, None)
         times = 1 if before is None else before.times + 1
         wait = 0.0 if times == 1 else min(LONGEST_REFUSAL_SECONDS, FIRST_SECONDS * 2.0 ** min(times - 2, 8))
-        if len(self._failures) >= self._limit:
-            del self._failures[next(iter(self._failures))]
         self._failures[key] = _Failure(error, times, now + wait * self._draw(0.5, 1.0))
 
     def succeeded(self, key: TokenKey) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cachetools import LRUCache
+
 from app.domain.access_token import AccessToken
 from app.domain.names import CredentialRef
+
+MAX_KNOWN = 200_000
+"""Purged credentials that are remembered. One that is forgotten matters only to an exchange that is under way now."""
 
 
 class Epochs:
     """Epochs only rise. A credential that was never purged is at 0 and takes no memory."""
 
     def __init__(self) -> None:
-        self._known: dict[CredentialRef, int] = {}
+        self._known = LRUCache[CredentialRef, int](MAX_KNOWN)
         self._listeners: tuple[Callable[[CredentialRef], None], ...] = ()
 
     def when_raised(self, tell: Callable[[CredentialRef], None]) -> None:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from app.domain.access_token import AccessToken, TokenState
 from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CacheLookedUp, Tier
@@ -37,6 +39,9 @@ MAX_MINTS = 4
 
 REPLACEMENT_SECONDS = 60.0
 """A reported token is replaced at most once in this time, per credential (product section 3)."""
+
+MAX_HELD = 10_000
+"""Credentials whose hold is remembered here too, beside the shared cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Fleet:
         self._clock = clock
         self._draw = draw
         # IMS' wishes to be left alone, kept here too for when the shared cache is away: Unix time in seconds.
-        self._held_until: dict[CredentialRef, float] = {}
+        self._held_until = LRUCache[CredentialRef, float](MAX_HELD)
 
     async def obtain(self, key: TokenKey, need: Need) -> Obtained:
         """A token that meets `need`, or the reported one as it is, where it may not be replaced yet.

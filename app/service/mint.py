@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from app.domain.access_token import AccessToken
 from app.domain.assertion import assertion_claims
 from app.domain.credential import Credential, JwtCredential
@@ -22,7 +24,8 @@ REFRESH_WINDOW = (0.45, 0.55)
 REJECTED_SECONDS = 60.0
 """A document that IMS rejected twice in a row is not presented again for so long; a changed one is, at once."""
 
-MAX_REJECTIONS = 10_000
+MAX_REMEMBERED = 10_000
+"""Rejections, and accepted secrets, that are remembered at once."""
 
 
 @dataclass(slots=True)
@@ -70,9 +73,9 @@ class Minter:
         self._clock = clock
         self._draw = draw
         # Which of two client secrets was accepted last, so that a refused one costs one exchange, not one each time.
-        self._accepted: dict[CredentialRef, tuple[str, int]] = {}
+        self._accepted = LRUCache[CredentialRef, tuple[str, int]](MAX_REMEMBERED)
         # By key, not by credential: what is refused may be one of its scopes.
-        self._rejected: dict[TokenKey, _Rejection] = {}
+        self._rejected = LRUCache[TokenKey, _Rejection](MAX_REMEMBERED)
 
     async def mint(self, key: TokenKey, epoch: int) -> AccessToken:
         """Mint a token for `key`, stamped with `epoch`.
@@ -105,8 +108,6 @@ class Minter:
     def _note_rejection(self, key: TokenKey, document: tuple[str, int], error: CredentialRejectedError) -> None:
         known = self._rejected.pop(key, None)
         times = known.times if known is not None and known.document == document else 0
-        if len(self._rejected) >= MAX_REJECTIONS:
-            del self._rejected[next(iter(self._rejected))]
         self._rejected[key] = _Rejection(document, error, times + 1, self._clock())
 
     async def _fetch(self, ref: CredentialRef) -> Credential:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cachetools import LRUCache
+
 from app.domain.access_token import AccessToken
 from app.domain.errors import (
     BrokerError,
@@ -28,6 +30,13 @@ MAX_FLIGHTS = 2_000
 
 MAX_ROUNDS = 5
 """How often one request boards a flight that lands without what it needs, before it gives up."""
+
+
+MAX_REMEMBERED = 10_000
+"""Credentials whose last error, and whose last replacement, are remembered at once."""
+
+MAX_OWED = 10_000
+"""Purges that are owed to the shared cache; one more is refused, for a purge must not be forgotten."""
 
 
 class TokenVendor:
@@ -62,8 +71,8 @@ class TokenVendor:
         self._backoff = backoff or RefreshBackoff()
         self._failures = RecentFailures()
         self._flights: Flights[TokenKey, Obtained] = Flights(MAX_FLIGHTS)
-        self._replaced: dict[CredentialRef, float] = {}
-        self._last_errors: dict[CredentialRef, str] = {}
+        self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
+        self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
         # Purges that the shared cache has not taken yet, told to it as soon as it is back.
         self._owed: dict[CredentialRef, int] = {}
         # However this replica learns of a purge, what it has in memory was minted before.
@@ -124,11 +133,17 @@ class TokenVendor:
         """Raise the epoch of `ref`: nothing minted before is stored or served after, here or on any replica.
 
         Where the shared cache is away, this replica forgets at once, and the others are told when it is back.
+
+        Raises:
+            OverloadedError: Too many purges wait for it already; this one has not been done.
+
         """
         known = max(self._epochs.of(ref), self._owed.get(ref, 0))
         try:
             epoch = await self._cache.raise_epoch(ref, known)
         except CacheUnavailableError:
+            if ref not in self._owed and len(self._owed) >= MAX_OWED:
+                raise OverloadedError("Too many purges wait for the shared cache to come back.") from None
             epoch = known + 1
             self._owed[ref] = epoch
         self._forget(ref, epoch)

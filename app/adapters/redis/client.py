@@ -1,6 +1,6 @@
 """Connections to Redis: one pool for commands and one connection that waits for purges.
 
-redis-py 8 retries ten times and waits five seconds by default; here a call takes at most half a second, once.
+redis-py 8 retries ten times and waits five seconds by default; here a call takes a quarter of a second, once.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from app.adapters.redis.failures import FAILURES, SKIPPED, Breaker, Failure, failure_of
+from app.adapters.redis.patience import patience
 from app.adapters.redis.scripts import Script
 from app.domain.errors import CacheUnavailableError
 from app.domain.events import DependencyCalled
 from app.ports import EventSink
 
-CALL_TIMEOUT = 0.5
-"""Seconds that one call may take in all, connecting included."""
+CALL_TIMEOUT = 0.25
+"""Seconds that one call may take in all, waiting for a connection and connecting included; see `patience`."""
 
 LISTEN_SECONDS = 1.0
 """Seconds that one blocking read waits on the server's side."""
@@ -84,8 +85,8 @@ class RedisClient:
         url: As `parse_address` takes it.
         sink: Told of every call.
         cacert: File with the CA certificates to trust instead of the system's; for ``rediss://`` alone.
-        timeout: Seconds for connecting, and for one answer.
-        max_connections: Size of the pool; further calls wait for a connection at most `timeout`.
+        timeout: Seconds for one call.
+        max_connections: Size of the pool; further calls wait for a connection.
 
     Raises:
         ValueError: The URL or the CA file cannot be used.
@@ -98,13 +99,15 @@ class RedisClient:
         sink: EventSink,
         cacert: str | None = None,
         *,
-        timeout: float = 0.25,
+        timeout: float = CALL_TIMEOUT,
         max_connections: int = 50,
     ) -> None:
         address = parse_address(url)
         connection = _connection_class(address, cacert)
-        self._redis = _redis(address, connection, timeout, timeout, max_connections)
+        # Calls have the one deadline of `call`: redis-py's own would run on while the loop is busy.
+        self._redis = _redis(address, connection, None, None, max_connections)
         self._listener = _redis(address, connection, timeout, LISTEN_SECONDS + _LISTEN_MARGIN, 4)
+        self._timeout = timeout
         self._sink = sink
         self._breaker = Breaker(time.monotonic)
 
@@ -124,7 +127,7 @@ class RedisClient:
         began = time.perf_counter()
         try:
             with _heeding_cancellation():
-                async with asyncio.timeout(CALL_TIMEOUT):
+                async with patience(self._timeout):
                     result = await command(self._redis)
         except FAILURES as error:
             failure = failure_of(error)
@@ -151,7 +154,7 @@ class RedisClient:
         began = time.perf_counter()
         try:
             with _heeding_cancellation():
-                async with asyncio.timeout(CALL_TIMEOUT + LISTEN_SECONDS + _LISTEN_MARGIN):
+                async with asyncio.timeout(self._timeout + LISTEN_SECONDS + _LISTEN_MARGIN):
                     return await command(self._listener)
         except FAILURES as error:
             raise self._noted(operation, failure_of(error), time.perf_counter() - began) from None
@@ -192,7 +195,9 @@ def _heeding_cancellation() -> Iterator[None]:
             raise asyncio.CancelledError
 
 
-def _redis(address: Address, connection: type[Connection], connect: float, answer: float, size: int) -> Redis:
+def _redis(
+    address: Address, connection: type[Connection], connect: float | None, answer: float | None, size: int
+) -> Redis:
     pool = BlockingConnectionPool(
         max_connections=size,
         timeout=connect,
