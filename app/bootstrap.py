@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from app.service.epochs import Epochs
 from app.service.fleet import Fleet
 from app.service.memory import TokenMemory
 from app.service.mint import Minter
-from app.service.purges import listen_for_purges
+from app.service.purges import Purges
 from app.service.reload import PolicyInForce
 from app.service.status import StatusReader
 from app.service.supervisor import Supervisor
@@ -117,17 +117,19 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         minter = _minter(settings, stack, vaults, sink)
         epochs = Epochs()
         fleet = Fleet(cache, lease, minter, epochs, sink, clock)
-        vendor = TokenVendor(memory, fleet, cache, epochs, sink, clock)
+        purges = Purges(memory, cache, epochs, sink, clock)
+        vendor = TokenVendor(memory, fleet, purges, epochs, sink, clock)
         stack.push_async_callback(vendor.aclose, LANDING_SECONDS)
 
         tasks = Supervisor(sink)
         stack.push_async_callback(tasks.aclose)
         tasks.start("policy-reload", policy.watch)
-        tasks.start("purge-listener", _purge_listener(cache, vendor))
+        tasks.start("purge-listener", purges.listen)
         yield Services(
             policy=policy,
             verifier=verifier,
             vendor=vendor,
+            purges=purges,
             status=StatusReader(vaults.store, cache, vendor, certificate_not_after, clock),
             sink=sink,
             clock=clock,
@@ -135,10 +137,6 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
             readiness=Readiness(),
             public_url=settings.public_url,
         )
-
-
-def _purge_listener(cache: TokenCache, vendor: TokenVendor) -> Callable[[], Awaitable[None]]:
-    return lambda: listen_for_purges(cache, vendor)
 
 
 async def _vaults(settings: Settings, stack: AsyncExitStack, sink: EventSink) -> _Vaults:

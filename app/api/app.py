@@ -24,6 +24,7 @@ from app.api.problems import Problem, problem_body, unexpected_response
 from app.api.token import token_routes
 from app.api.warm import WarmLane
 from app.ports import CallerVerifier, Clock, EventSink
+from app.service.purges import Purges
 from app.service.reload import PolicyInForce
 from app.service.status import StatusReader
 from app.service.vend import TokenVendor
@@ -46,6 +47,7 @@ class Services:
         policy: The policy in force.
         verifier: Verifies callers' JWTs.
         vendor: Vends tokens.
+        purges: Purges credentials.
         status: Tells what is known of tenants.
         sink: Listens to events.
         clock: Unix time in seconds.
@@ -58,6 +60,7 @@ class Services:
     policy: PolicyInForce
     verifier: CallerVerifier
     vendor: TokenVendor
+    purges: Purges
     status: StatusReader
     sink: EventSink
     clock: Clock
@@ -83,7 +86,7 @@ def create_api(services: Services, lifespan: Lifespan | None = None) -> tuple[Fa
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    api.include_router(token_routes(endpoint, warm))
+    api.include_router(token_routes(endpoint, services.purges, warm))
     api.include_router(headers_routes(endpoint))
     api.include_router(oauth2_routes(endpoint))
     api.include_router(orgs_routes(endpoint, services.status))

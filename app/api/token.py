@@ -15,11 +15,12 @@ from app.api.parameters import fields_of, parse_ref, parse_sha256, parse_token_q
 from app.api.warm import WarmLane
 from app.domain.errors import InvalidRequestError
 from app.domain.policy import Action, authorise
+from app.service.purges import Purges
 
 MAX_REPORT_BYTES = 1024
 
 
-def token_routes(endpoint: Endpoint, warm: WarmLane) -> APIRouter:
+def token_routes(endpoint: Endpoint, purges: Purges, warm: WarmLane) -> APIRouter:
     """The routes of ``/token``. The warm lane learns from each long way, so that the next one is short."""
     router = APIRouter()
 
@@ -55,7 +56,7 @@ def token_routes(endpoint: Endpoint, warm: WarmLane) -> APIRouter:
             identity = await endpoint.admit(request, talk)
             talk.ref = parse_ref(fields_of(request.scope["query_string"], ("org", "credential")))
             authorise(endpoint.gate.resolve(identity), Action.PURGE, talk.ref)
-            await endpoint.vendor.purge(talk.ref)
+            await purges.purge(talk.ref)
             return Response(status_code=204, headers={"cache-control": "no-store"})
 
         return await endpoint.run(request, Conversation("/token", Action.PURGE), work)

@@ -1,38 +1,126 @@
-"""Listens for purges of other replicas, and tells the shared cache of those it has missed."""
+"""Purges: what is in memory goes at once, here and wherever a purge is heard of; the shared cache is told, if late.
+
+Nothing minted before a purge may be stored or served after it. The epoch of the credential says what was before.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 
-from app.domain.errors import CacheUnavailableError
-from app.ports import TokenCache
-from app.service.vend import TokenVendor
+from app.domain.errors import CacheUnavailableError, OverloadedError
+from app.domain.events import CredentialPurged
+from app.domain.names import CredentialRef
+from app.ports import Clock, EventSink, Purge, TokenCache
+from app.service.epochs import Epochs
+from app.service.memory import TokenMemory
 
 RETRY_SECONDS = 0.5
 
+MAX_OWED = 10_000
+"""Purges that may be owed to the shared cache; one more is refused, for a purge must not be forgotten."""
 
-async def listen_for_purges(cache: TokenCache, vendor: TokenVendor) -> None:
-    """Follow the shared cache's purges and settle what is owed to it, for ever.
 
-    Two tasks, for a purge can be owed while the connection that listens is sound: the one that told it was not.
+class Purges:
+    """Makes purges, hears of those of other replicas, and owes the shared cache those it has missed.
+
+    Args:
+        memory: The front cache.
+        cache: What replicas share.
+        epochs: What is known of purges.
+        sink: Listens to events.
+        clock: Unix time in seconds.
+
     """
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_follow(cache, vendor))
-        tasks.create_task(_settle(vendor))
 
+    def __init__(self, memory: TokenMemory, cache: TokenCache, epochs: Epochs, sink: EventSink, clock: Clock) -> None:
+        self._memory = memory
+        self._cache = cache
+        self._epochs = epochs
+        self._sink = sink
+        self._clock = clock
+        # Purges that the shared cache has not taken yet, told to it as soon as it is back.
+        self._owed: dict[CredentialRef, int] = {}
+        # However this replica learns of a purge, what it has in memory was minted before.
+        epochs.when_raised(memory.drop)
 
-async def _follow(cache: TokenCache, vendor: TokenVendor) -> None:
-    """A lost connection is taken up again where it broke."""
-    while True:
-        with contextlib.suppress(CacheUnavailableError):
-            async for purge in cache.purges():
-                vendor.purged_elsewhere(purge)
-        await asyncio.sleep(RETRY_SECONDS)
+    async def purge(self, ref: CredentialRef) -> None:
+        """Raise the epoch of `ref`: nothing minted before is stored or served after, here or on any replica.
 
+        Where the shared cache is away, this replica forgets at once, and the others are told when it is back.
 
-async def _settle(vendor: TokenVendor) -> None:
-    while True:
-        with contextlib.suppress(CacheUnavailableError):
-            await vendor.settle_purges()
-        await asyncio.sleep(RETRY_SECONDS)
+        Raises:
+            OverloadedError: Too many purges wait for it already; this one has not been done.
+
+        """
+        known = max(self._epochs.of(ref), self._owed.get(ref, 0))
+        try:
+            epoch = await self._cache.raise_epoch(ref, known)
+        except CacheUnavailableError:
+            if ref not in self._owed and len(self._owed) >= MAX_OWED:
+                raise OverloadedError("Too many purges wait for the shared cache to come back.") from None
+            epoch = known + 1
+            self._owed[ref] = epoch
+        self._forget(ref, epoch)
+        self._sink.emit(CredentialPurged(self._clock(), ref, epoch, "local"))
+
+    def heard(self, purge: Purge) -> None:
+        """Another replica purged."""
+        if purge.ref is None:
+            self._memory.drop_all()
+        elif purge.epoch > self._epochs.of(purge.ref):
+            self._forget(purge.ref, purge.epoch)
+            self._sink.emit(CredentialPurged(self._clock(), purge.ref, purge.epoch, "remote"))
+
+    async def settle(self) -> None:
+        """Tell the shared cache of all purges that it has missed.
+
+        Raises:
+            CacheUnavailableError: It is still away; what is owed stays owed.
+
+        """
+        for ref in tuple(self._owed):
+            await self._settle(ref)
+
+    async def are_known(self, ref: CredentialRef) -> bool:
+        """Whether the shared cache knows of all purges of `ref` made here; if not, what it has may be older."""
+        try:
+            await self._settle(ref)
+        except CacheUnavailableError:
+            return False
+        return True
+
+    async def listen(self) -> None:
+        """Follow the shared cache's purges and settle what is owed to it, for ever.
+
+        Two tasks, for a purge can be owed while the connection that listens is sound: the one that told it was not.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            tasks.create_task(self._settle_on())
+
+    async def _settle(self, ref: CredentialRef) -> None:
+        owed = self._owed.get(ref)
+        if owed is None:
+            return
+        self._forget(ref, await self._cache.raise_epoch(ref, owed))
+        if self._owed.get(ref) == owed:  # Else it was purged once more meanwhile.
+            del self._owed[ref]
+
+    def _forget(self, ref: CredentialRef, epoch: int) -> None:
+        self._epochs.learn(ref, epoch)
+        self._memory.drop(ref)
+
+    async def _follow(self) -> None:
+        """A lost connection is taken up again where it broke."""
+        while True:
+            with contextlib.suppress(CacheUnavailableError):
+                async for purge in self._cache.purges():
+                    self.heard(purge)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _settle_on(self) -> None:
+        while True:
+            with contextlib.suppress(CacheUnavailableError):
+                await self.settle()
+            await asyncio.sleep(RETRY_SECONDS)

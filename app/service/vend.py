@@ -9,21 +9,21 @@ from cachetools import LRUCache
 from app.domain.access_token import AccessToken
 from app.domain.errors import (
     BrokerError,
-    CacheUnavailableError,
     CallerError,
     CredentialNotFoundError,
     CredentialRejectedError,
     InvalidRequestError,
     OverloadedError,
 )
-from app.domain.events import CacheLookedUp, CredentialPurged, RefreshFailed, TaskFailed
+from app.domain.events import CacheLookedUp, RefreshFailed, TaskFailed
 from app.domain.names import CredentialRef, TokenKey
-from app.ports import Clock, EventSink, Purge, TokenCache
+from app.ports import Clock, EventSink
 from app.service.backoff import RecentFailures, RefreshBackoff
 from app.service.epochs import Epochs
 from app.service.fleet import REPLACEMENT_SECONDS, Fleet, Need, Obtained
 from app.service.flight import Flights
 from app.service.memory import TokenMemory
+from app.service.purges import Purges
 
 MAX_FLIGHTS = 2_000
 """How many tenants may wait for a new token at once in one replica; one more is told `overloaded`."""
@@ -35,17 +35,14 @@ MAX_ROUNDS = 5
 MAX_REMEMBERED = 10_000
 """Credentials whose last error, and whose last replacement, are remembered at once."""
 
-MAX_OWED = 10_000
-"""Purges that are owed to the shared cache; one more is refused, for a purge must not be forgotten."""
-
 
 class TokenVendor:
-    """Vends, replaces and purges tokens.
+    """Vends and replaces tokens.
 
     Args:
         memory: The front cache.
         fleet: Obtains what memory does not have.
-        cache: What replicas share; here for purges.
+        purges: What must have reached the shared cache before it is believed.
         epochs: What is known of purges.
         sink: Listens to events.
         clock: Unix time in seconds.
@@ -56,7 +53,7 @@ class TokenVendor:
         self,
         memory: TokenMemory,
         fleet: Fleet,
-        cache: TokenCache,
+        purges: Purges,
         epochs: Epochs,
         sink: EventSink,
         clock: Clock,
@@ -64,7 +61,7 @@ class TokenVendor:
     ) -> None:
         self._memory = memory
         self._fleet = fleet
-        self._cache = cache
+        self._purges = purges
         self._epochs = epochs
         self._sink = sink
         self._clock = clock
@@ -73,10 +70,6 @@ class TokenVendor:
         self._flights: Flights[TokenKey, Obtained] = Flights(MAX_FLIGHTS)
         self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
         self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
-        # Purges that the shared cache has not taken yet, told to it as soon as it is back.
-        self._owed: dict[CredentialRef, int] = {}
-        # However this replica learns of a purge, what it has in memory was minted before.
-        epochs.when_raised(memory.drop)
 
     def fresh(self, key: TokenKey, now: float) -> AccessToken | None:
         """The token in memory, if it needs no wait; starts a refresh behind an aging one. Never blocks."""
@@ -129,44 +122,6 @@ class TokenVendor:
         obtained = await self._join(key, Need(replacing=refused))
         return obtained if self._epochs.allows(obtained.token) else await self.vend(key)
 
-    async def purge(self, ref: CredentialRef) -> None:
-        """Raise the epoch of `ref`: nothing minted before is stored or served after, here or on any replica.
-
-        Where the shared cache is away, this replica forgets at once, and the others are told when it is back.
-
-        Raises:
-            OverloadedError: Too many purges wait for it already; this one has not been done.
-
-        """
-        known = max(self._epochs.of(ref), self._owed.get(ref, 0))
-        try:
-            epoch = await self._cache.raise_epoch(ref, known)
-        except CacheUnavailableError:
-            if ref not in self._owed and len(self._owed) >= MAX_OWED:
-                raise OverloadedError("Too many purges wait for the shared cache to come back.") from None
-            epoch = known + 1
-            self._owed[ref] = epoch
-        self._forget(ref, epoch)
-        self._sink.emit(CredentialPurged(self._clock(), ref, epoch, "local"))
-
-    def purged_elsewhere(self, purge: Purge) -> None:
-        """Another replica purged."""
-        if purge.ref is None:
-            self._memory.drop_all()
-        elif purge.epoch > self._epochs.of(purge.ref):
-            self._forget(purge.ref, purge.epoch)
-            self._sink.emit(CredentialPurged(self._clock(), purge.ref, purge.epoch, "remote"))
-
-    async def settle_purges(self) -> None:
-        """Tell the shared cache of purges that it has missed.
-
-        Raises:
-            CacheUnavailableError: It is still away; what is owed stays owed.
-
-        """
-        for ref in tuple(self._owed):
-            await self._settle(ref)
-
     def tokens_of(self, ref: CredentialRef) -> tuple[AccessToken, ...]:
         """What this replica has in memory for a credential."""
         return self._memory.tokens_of(ref)
@@ -184,14 +139,6 @@ class TokenVendor:
             raise InvalidRequestError("min_ttl is longer than the life of the tokens that IMS issues here.")
         return token.remaining(now) >= min_ttl
 
-    async def _settle(self, ref: CredentialRef) -> None:
-        owed = self._owed.get(ref)
-        if owed is None:
-            return
-        self._forget(ref, await self._cache.raise_epoch(ref, owed))
-        if self._owed.get(ref) == owed:  # Else it was purged once more meanwhile.
-            del self._owed[ref]
-
     async def _join(self, key: TokenKey, need: Need) -> Obtained:
         if key not in self._flights:
             recent = self._failures.recall(key, self._clock())
@@ -201,7 +148,7 @@ class TokenVendor:
 
     async def _fly(self, key: TokenKey, need: Need) -> Obtained:
         try:
-            obtained = await self._fleet.obtain(key, replace(need, alone=not await self._knows_purges(key.ref)))
+            obtained = await self._fleet.obtain(key, replace(need, alone=not await self._purges.are_known(key.ref)))
         except BrokerError as error:
             self._note_failure(key, error)
             raise
@@ -210,14 +157,6 @@ class TokenVendor:
         if self._epochs.allows(obtained.token):
             self._memory.put(obtained.token, need.replacing)
         return obtained
-
-    async def _knows_purges(self, ref: CredentialRef) -> bool:
-        """Whether the shared cache knows of all purges of `ref` made here; if not, what it has may be older."""
-        try:
-            await self._settle(ref)
-        except CacheUnavailableError:
-            return False
-        return True
 
     def _note_failure(self, key: TokenKey, error: BrokerError) -> None:
         if isinstance(error, CallerError):
@@ -259,7 +198,3 @@ class TokenVendor:
             return False
         self._replaced[ref] = now
         return True
-
-    def _forget(self, ref: CredentialRef, epoch: int) -> None:
-        self._epochs.learn(ref, epoch)
-        self._memory.drop(ref)

@@ -53,6 +53,7 @@ class ApiInMemory:
                 policy=self.policy,
                 verifier=verifier or self.verifier,
                 vendor=self.replica.vendor,
+                purges=self.replica.purges,
                 status=status,
                 sink=self.sink,
                 clock=self.clock,

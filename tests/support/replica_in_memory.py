@@ -11,6 +11,7 @@ from app.service.epochs import Epochs
 from app.service.fleet import Fleet, Obtained
 from app.service.memory import TokenMemory
 from app.service.mint import Minter
+from app.service.purges import Purges
 from app.service.vend import TokenVendor
 from tests.factories import KEY, OTHER_REF, make_credential
 from tests.fakes import FakeCache, FakeCredentialStore, FakeExchanger, FakeLease, FakeSigner, ManualClock, RecordingSink
@@ -71,7 +72,8 @@ class ReplicaInMemory:
         self.fleet = Fleet(
             world.cache, world.lease, self.minter, self.epochs, self.sink, world.clock, draw=lambda _low, _high: 0.0
         )
-        self.vendor = TokenVendor(self.memory, self.fleet, world.cache, self.epochs, self.sink, world.clock)
+        self.purges = Purges(self.memory, world.cache, self.epochs, self.sink, world.clock)
+        self.vendor = TokenVendor(self.memory, self.fleet, self.purges, self.epochs, self.sink, world.clock)
 
     async def values(self, times: int, key: TokenKey = KEY) -> set[str]:
         """The tokens of as many concurrent requests."""

@@ -33,7 +33,7 @@ class VaultConfig:
         role: For `auth` ``kubernetes``.
         kubernetes_token_file: A file with the pod's JWT, read anew at each login.
         auth_mount: Where the auth method is mounted; None for Vault's default, the method's name.
-        cacert: CA bundle for `addr`; None for the one that requests ships.
+        cacert: CA bundle for `addr`; None for the system's.
         namespace: Value of ``X-Vault-Namespace``, or None.
         deadline: Seconds for one call in all, with the login and the retry it may need.
 

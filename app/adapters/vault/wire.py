@@ -8,6 +8,7 @@ raises no exception that holds a response.
 from __future__ import annotations
 
 import math
+import ssl
 from typing import Any
 
 import requests
@@ -68,7 +69,7 @@ def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
     """An adapter for `config` that sends `token`, or none."""
     session = requests.Session()
     session.trust_env = False
-    session.verify = True if config.cacert is None else str(config.cacert)
+    session.verify = _system_cas() if config.cacert is None else str(config.cacert)
     # Calls are rare, and an idle connection may have died unseen: a new one each time costs less than an error.
     session.headers["Connection"] = "close"
     for scheme in ("http://", "https://"):
@@ -81,6 +82,12 @@ def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
         session=session,
         namespace=config.namespace,
     )
+
+
+def _system_cas() -> str | bool:
+    """The CAs of the system, as everything else here trusts them; requests would take those of certifi."""
+    paths = ssl.get_default_verify_paths()
+    return paths.cafile or paths.capath or True
 
 
 def _errors(response: requests.Response) -> object:

@@ -103,7 +103,7 @@ async def test_a_policy_that_narrows_the_scopes_narrows_the_next_answer(api: Api
 async def test_after_a_purge_the_old_answer_is_gone(api: ApiInMemory) -> None:
     """Neither a purge made here nor one heard of leaves a prepared answer behind."""
     values = [(await api.get()).json["access_token"]]
-    await api.replica.vendor.purge(REF)
+    await api.replica.purges.purge(REF)
     assert not is_warm(api)
     values.append((await api.get()).json["access_token"])
     api.replica.epochs.learn(REF, 9)

@@ -7,14 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from typing_extensions import override
 
-from app.domain.errors import CacheUnavailableError, ImsUnavailableError
+from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CredentialPurged
+from app.domain.names import CredentialRef, TokenKey, parse_org
 from app.ports import Purge
 from app.service import purges
-from app.service.purges import listen_for_purges
+from app.service.epochs import Epochs
+from app.service.memory import TokenMemory
+from app.service.purges import MAX_OWED, Purges
 from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
-from tests.fakes import DAY
+from tests.fakes import DAY, FakeCache
 from tests.support.replica_in_memory import ReplicaInMemory, World
 from tests.support.waiting import until
 
@@ -42,7 +46,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 async def listening(replica: ReplicaInMemory) -> AsyncIterator[None]:
     """The replica listens for purges."""
     before = replica.world.cache.calls.count("purges")
-    task = asyncio.create_task(listen_for_purges(replica.world.cache, replica.vendor))
+    task = asyncio.create_task(replica.purges.listen())
     try:
         await until(lambda: replica.world.cache.calls.count("purges") > before)
         await asyncio.sleep(0.005)
@@ -57,7 +61,7 @@ async def test_a_purge_forgets_every_scope_and_nothing_else(world: World, replic
     """Afterwards each key of the credential costs a new exchange; another org's token stays."""
     for key in (KEY, SCOPED, OTHER_KEY):
         await replica.vend(key)
-    await replica.vendor.purge(REF)
+    await replica.purges.purge(REF)
     assert [(await replica.vend(key)).tier for key in (KEY, SCOPED, OTHER_KEY)] == ["exchange", "exchange", "memory"]
     assert (await replica.vend(KEY)).token.epoch == 1
     assert replica.sink.of(CredentialPurged) == [CredentialPurged(world.clock(), REF, 1, "local")]
@@ -69,7 +73,7 @@ async def test_a_purge_reaches_the_other_replicas(world: World, replica: Replica
     async with listening(other):
         await replica.vend()
         await other.vend()
-        await replica.vendor.purge(REF)
+        await replica.purges.purge(REF)
         await until(lambda: other.memory.get(KEY) is None)
     assert other.sink.of(CredentialPurged) == [CredentialPurged(world.clock(), REF, 1, "remote")]
     assert (await other.vend()).token.epoch == 1
@@ -80,7 +84,7 @@ async def test_a_purge_during_an_exchange_voids_its_token(world: World, replica:
     world.exchanger.hall(ORG).close()
     waiters = [asyncio.create_task(replica.vend()) for _ in range(50)]
     await world.exchanger.hall(ORG).arrival()
-    await replica.vendor.purge(REF)
+    await replica.purges.purge(REF)
     world.exchanger.hall(ORG).open()
     answers = await asyncio.gather(*waiters)
     [token] = {answer.token for answer in answers}
@@ -96,7 +100,7 @@ async def test_a_purge_of_another_replica_during_an_exchange_voids_its_token(
     world.exchanger.hall(ORG).close()
     waiter = asyncio.create_task(replica.vend())
     await world.exchanger.hall(ORG).arrival()
-    await ReplicaInMemory(world).vendor.purge(REF)
+    await ReplicaInMemory(world).purges.purge(REF)
     world.exchanger.hall(ORG).open()
     assert (await waiter).token.epoch == 1
 
@@ -121,7 +125,7 @@ async def test_a_purge_without_redis_voids_a_running_exchange(world: World, repl
     world.exchanger.hall(ORG).close()
     waiter = asyncio.create_task(replica.vend())
     await world.exchanger.hall(ORG).arrival()
-    await replica.vendor.purge(REF)
+    await replica.purges.purge(REF)
     world.exchanger.hall(ORG).open()
     assert (await waiter).token.epoch == 1
 
@@ -130,11 +134,11 @@ async def test_a_purge_heard_after_its_epoch_was_read_still_forgets(world: World
     """A refresh that reads the new epoch and then fails does not leave the purged token in memory."""
     old = (await replica.vend()).token
     world.clock.advance(DAY * 0.6)
-    await ReplicaInMemory(world).vendor.purge(REF)
+    await ReplicaInMemory(world).purges.purge(REF)
     world.exchanger.failures[ORG] = ImsUnavailableError("down")
     await replica.vend()  # Starts the refresh, which reads the epoch and fails.
     await replica.settled()
-    replica.vendor.purged_elsewhere(Purge(REF, 1))
+    replica.purges.heard(Purge(REF, 1))
     assert replica.vendor.fresh(KEY, world.clock()) is None
     with pytest.raises(ImsUnavailableError):
         await replica.vend()
@@ -145,15 +149,15 @@ async def test_missed_purges_make_a_replica_forget_everything(world: World, repl
     """Who cannot know what was purged meanwhile trusts nothing in its memory."""
     await replica.vend(KEY)
     await replica.vend(OTHER_KEY)
-    replica.vendor.purged_elsewhere(Purge(None, 0))
+    replica.purges.heard(Purge(None, 0))
     assert len(replica.memory) == 0
 
 
 async def test_an_old_purge_that_arrives_late_changes_nothing(world: World, replica: ReplicaInMemory) -> None:
     """A repeated or overtaken message does not drop the token of the new epoch."""
-    await replica.vendor.purge(REF)
+    await replica.purges.purge(REF)
     token = (await replica.vend()).token
-    replica.vendor.purged_elsewhere(Purge(REF, 1))
+    replica.purges.heard(Purge(REF, 1))
     assert (await replica.vend()).token is token
 
 
@@ -164,7 +168,7 @@ async def test_a_purge_with_redis_away_is_settled_when_it_is_back(world: World, 
     async with listening(other):
         await other.vend()
         world.redis_away()
-        await replica.vendor.purge(REF)
+        await replica.purges.purge(REF)
         assert replica.memory.get(KEY) is None
         assert other.memory.get(KEY) is not None
         async with listening(replica):
@@ -182,7 +186,7 @@ async def test_a_purge_is_settled_although_the_listening_connection_was_never_lo
         await replica.vend()
         await other.vend()
         world.redis_away()
-        await replica.vendor.purge(REF)
+        await replica.purges.purge(REF)
         world.redis_away(False)
         await until(lambda: other.memory.get(KEY) is None)
 
@@ -194,7 +198,7 @@ async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
     await world.cache.raise_epoch(REF, 6)
     await world.cache.store(make_token(value="eyJ.before-the-purge", epoch=7))
     world.redis_away()
-    await replica.vendor.purge(REF)  # It cannot know that the epoch is 7 already.
+    await replica.purges.purge(REF)  # It cannot know that the epoch is 7 already.
     world.redis_away(False)
     token = (await replica.vend()).token
     assert token.value != "eyJ.before-the-purge"
@@ -204,21 +208,21 @@ async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
 async def test_while_a_purge_is_owed_the_replica_goes_on_alone(world: World, replica: ReplicaInMemory) -> None:
     """With Redis still away, new tokens are minted and answered, each once."""
     world.redis_away()
-    await replica.vendor.purge(REF)
+    await replica.purges.purge(REF)
     assert len(await replica.values(20)) == 1
     assert world.exchanges == 1
     with pytest.raises(CacheUnavailableError):
-        await replica.vendor.settle_purges()
+        await replica.purges.settle()
 
 
 async def test_two_purges_with_redis_away_are_one_debt(world: World, replica: ReplicaInMemory) -> None:
     """Settling raises the epoch over the last of them, once."""
     world.redis_away()
-    await replica.vendor.purge(REF)
-    await replica.vendor.purge(REF)
+    await replica.purges.purge(REF)
+    await replica.purges.purge(REF)
     world.redis_away(False)
-    await replica.vendor.settle_purges()
-    await replica.vendor.settle_purges()
+    await replica.purges.settle()
+    await replica.purges.settle()
     assert (await world.cache.read(KEY)).epoch == 3
 
 
@@ -230,7 +234,7 @@ async def test_a_token_purged_between_landing_and_waking_is_not_answered(
     waiter = asyncio.create_task(replica.vend())
     await world.exchanger.hall(ORG).arrival()
     [flight] = replica.vendor._flights._running.values()
-    flight.add_done_callback(lambda _landed: replica.vendor.purged_elsewhere(Purge(REF, 5)))
+    flight.add_done_callback(lambda _landed: replica.purges.heard(Purge(REF, 5)))
     world.exchanger.hall(ORG).open()
     assert (await waiter).token.epoch == 5
     assert world.exchanges == 2
@@ -239,11 +243,12 @@ async def test_a_token_purged_between_landing_and_waking_is_not_answered(
 async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: ReplicaInMemory) -> None:
     """A stream that ends at once leaves the event loop to others."""
 
-    class Ended:
+    class Ended(FakeCache):
         """A cache whose purges end."""
 
         rounds = 0
 
+        @override
         async def purges(self) -> AsyncIterator[Purge]:
             """End at once."""
             Ended.rounds += 1
@@ -251,7 +256,23 @@ async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: Re
             for purge in nothing:
                 yield purge
 
-    task = asyncio.create_task(listen_for_purges(Ended(), replica.vendor))  # type: ignore[arg-type]  # the one method
+    ending = Purges(TokenMemory(), Ended(world.clock), Epochs(), replica.sink, world.clock)
+    task = asyncio.create_task(ending.listen())
     await until(lambda: Ended.rounds > 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_purges_that_are_owed_have_a_bound(world: World, replica: ReplicaInMemory) -> None:
+    """While the shared cache is away a purge too many is refused, and those already owed can be made again."""
+    world.redis_away()
+    refs = [CredentialRef(parse_org(f"{number:024d}@AdobeOrg")) for number in range(MAX_OWED + 1)]
+    for ref in refs[:MAX_OWED]:
+        await replica.purges.purge(ref)
+    with pytest.raises(OverloadedError):
+        await replica.purges.purge(refs[MAX_OWED])
+    await replica.purges.purge(refs[0])
+    world.redis_away(away=False)
+    await replica.purges.settle()
+    await replica.purges.purge(refs[MAX_OWED])
+    assert (await world.cache.read(TokenKey(refs[0]))).epoch >= 2

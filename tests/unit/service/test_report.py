@@ -153,6 +153,6 @@ async def test_a_purge_during_a_replacement_gets_the_reporter_a_token_of_the_new
     world.exchanger.hall(ORG).close()
     reporting = asyncio.create_task(replica.vendor.report(KEY, refused.sha256))
     await world.exchanger.hall(ORG).arrival()
-    await replica.vendor.purge(KEY.ref)
+    await replica.purges.purge(KEY.ref)
     world.exchanger.hall(ORG).open()
     assert (await reporting).token.epoch == 1

@@ -1,4 +1,4 @@
-"""Operational logs: JSON lines on standard error, redacted. A thread writes them, so that a stuck reader stalls nobody.
+"""JSON lines on standard error. A thread writes them, so that a stuck reader stalls nobody.
 
 An exception is told by its type and by the names and lines of its stack: its text and its locals may hold a secret.
 """
@@ -8,68 +8,26 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import math
 import os
 import queue
-import re
 import threading
 import time
 import traceback
-from typing import Final
 
 from typing_extensions import override
 
+from app.adapters.json_logs.redaction import plain, redact
 from app.domain.errors import BrokerError, PolicyError
-from app.domain.events import (
-    CacheRecordRefused,
-    CredentialPurged,
-    DependencyCalled,
-    Event,
-    ExchangeFinished,
-    PolicyLoaded,
-    PolicyRefused,
-    RefreshFailed,
-    TaskFailed,
-)
-from app.domain.names import CredentialRef, TokenKey
 
 MAX_WAITING = 10_000
 """Lines that may wait to be written; further ones are lost and counted."""
 
-LOGGER: Final = "ims_token_broker"
-
 _STDERR = 2
 _FLUSH_SECONDS = 1.0
-_MAX_TEXT = 8192
 _MAX_CAUSES = 5
 _MAX_FRAMES = 40
 _CHATTY = ("httpx2", "httpcore2", "httpx", "httpcore", "urllib3", "requests", "hvac", "redis", "asyncio", "uvicorn")
 """Libraries that log URLs, headers or objects below WARNING."""
-
-_REDACTED = "[redacted]"
-_SECRET_NAME = re.compile(
-    r"(?i)pass(word|wd|phrase)|secret|token(?!_sha256|_type)|authori[sz]ation|private_?key|api_?key(?!_sha256)|assertion"
-)
-_SECRET_VALUE = re.compile(
-    r"""(?isx)
-      -----BEGIN[ ].*?(?:-----END[^-]*-----|\Z)            # PEM
-    | eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){0,4}        # JWT, signed or encrypted, also cut short
-    | \bhv[sbr]\.[A-Za-z0-9_-]{8,}                         # Vault token
-    | \bs\.[A-Za-z0-9]{20,}                                # Vault token, older form
-    | \bitb_[A-Za-z0-9]+_[A-Za-z0-9_-]+                    # our API key
-    | \bp8e-[A-Za-z0-9_-]+                                 # Adobe client secret
-    | \b(?:bearer|basic)[ ]+[A-Za-z0-9._~+/=-]{8,}
-    | (?<=:)//?[^/\s:@]*:[^/\s@]+(?=@)                     # user:password in a URL
-    | (?:client_secret|client_assertion|jwt_token|access_token|secret_id|password|private_key)
-      ["']?\s*[=:]\s*["']?[^\s&"',;]+                     # a form field or a JSON member
-    """
-)
-
-
-def redact(text: str) -> str:
-    """`text` without what looks like a secret, and not longer than a log line should be."""
-    redacted = _SECRET_VALUE.sub(_REDACTED, text)
-    return redacted if len(redacted) <= _MAX_TEXT else redacted[:_MAX_TEXT] + "…"
 
 
 class JsonFormatter(logging.Formatter):
@@ -86,7 +44,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": redact(message),
         }
-        line.update((name, _plain(name, value)) for name, value in _extra(record).items() if name not in line)
+        line.update((name, plain(name, value)) for name, value in _extra(record).items() if name not in line)
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = _told(record.exc_info[1])
         return json.dumps(line, separators=(",", ":"))
@@ -164,71 +122,11 @@ def configure_logging(level: str) -> LogHandler:
     return handler
 
 
-class LogSink:
-    """Logs the events that an operator should see; requests are the audit log's."""
-
-    def __init__(self) -> None:
-        self._logger = logging.getLogger(LOGGER)
-
-    def emit(self, event: Event) -> None:
-        """See `app.ports.EventSink.emit`."""
-        level, message = _told_as(event)
-        if level and self._logger.isEnabledFor(level):
-            self._logger.log(level, message, extra={"event": _fields(event)})
-
-
-def _told_as(event: Event) -> tuple[int, str]:
-    """Level and message; level 0 for what the audit log or the metrics tell better."""
-    match event:
-        case PolicyRefused():
-            return logging.ERROR, "policy refused; the last good one stays in force"
-        case PolicyLoaded():
-            return logging.INFO, "policy in force"
-        case TaskFailed():
-            return logging.ERROR, "background task failed and is restarted"
-        case RefreshFailed():
-            return logging.WARNING, "refresh failed; the token that is still good goes on being served"
-        case CacheRecordRefused():
-            return logging.WARNING, "record in the shared cache refused"
-        case CredentialPurged():
-            return logging.INFO, "credential purged"
-        case ExchangeFinished(outcome=outcome):
-            return logging.DEBUG if outcome == "issued" else logging.WARNING, "exchange finished"
-        case DependencyCalled():
-            return logging.DEBUG, "dependency called"
-        case _:
-            return 0, ""
-
-
-def _fields(event: Event) -> dict[str, object]:
-    """An event's fields, with a key or a reference told as org and credential."""
-    told: dict[str, object] = {}
-    for name in event.__slots__:
-        value = getattr(event, name)
-        ref = value.ref if isinstance(value, TokenKey) else value
-        if isinstance(ref, CredentialRef):
-            told.update(org=ref.org, credential=ref.name)
-        else:
-            told[name] = value
-    return told
-
-
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
-
-
-def _plain(name: str, value: object) -> object:
-    """`value` as JSON can have it, redacted by the field's name or by what it looks like."""
-    if _SECRET_NAME.search(name):
-        return _REDACTED
-    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, dict):
-        return {str(key): _plain(str(key), item) for key, item in value.items()}
-    return redact(str(value))
 
 
 def _told(error: BaseException) -> list[dict[str, object]]:
