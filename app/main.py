@@ -15,8 +15,9 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 
 from app.api.app import Services, create_api
-from app.api.door import Door
+from app.api.door import Door, Malformed
 from app.api.health import Readiness
+from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
 from app.bootstrap import assembled
 from app.settings import Settings
 
@@ -31,6 +32,11 @@ def create_app(services: Services) -> ASGIApp:
     """The ASGI app on top of `services`; the same one in tests and in production."""
     api, warm = create_api(services)
     return Door(api, warm, services.sink, services.clock, request_ids())
+
+
+def create_broker_server(services: Services) -> Server:
+    """The server of the broker itself: what never gets to the app is told like every other exit."""
+    return create_server(create_app(services), bounded_http_protocol(Malformed(services.sink, services.clock)))
 
 
 def request_ids() -> Callable[[], str]:
@@ -49,12 +55,12 @@ class Server(uvicorn.Server):
         yield
 
 
-def create_server(app: ASGIApp) -> Server:
+def create_server(app: ASGIApp, protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol) -> Server:
     """A server for `app`; give it its socket in ``serve(sockets=[…])``."""
     return Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -103,7 +109,7 @@ async def serve(settings: Settings, started: Callable[[str, int], None] = lambda
     sock = listening_socket(settings.host, settings.port)
     with contextlib.closing(sock):
         async with assembled(settings) as services:
-            server = create_server(create_app(services))
+            server = create_broker_server(services)
             with _ended_by_signals(server, services.readiness):
                 services.readiness.ready = True
                 started(*sock.getsockname()[:2])

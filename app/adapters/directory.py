@@ -28,7 +28,9 @@ from app.domain.strict_json import strict_json
 T = TypeVar("T")
 
 _THREADS = 2
-_WAITING = 62
+_WAITING = 2_000
+"""Reads that may wait for a thread; one more fails at once."""
+
 _DEADLINE = 4.0
 """Seconds. Files are local as a rule, but a network volume can hang."""
 

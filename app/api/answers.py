@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from app.domain.access_token import AccessToken
 
@@ -39,6 +39,24 @@ def token_body(token: AccessToken, now: float) -> bytes:
     """The JSON answer at `now` (Unix time in seconds); ``expires_in`` is rounded down."""
     head, tail = token_template(token)
     return b"%b%d%b" % (head, int(token.remaining(now)), tail)
+
+
+def oauth2_response(token: AccessToken, now: float) -> Response:
+    """The answer of RFC 6749 section 5.1, at `now` (Unix time in seconds).
+
+    Without ``expires_at``: several client libraries keep a Unix time under that name and fail on any other form.
+    """
+    body = {
+        "access_token": token.value,
+        "token_type": "Bearer",
+        "expires_in": int(token.remaining(now)),
+        "scope": " ".join(token.scopes),
+        "org_id": token.key.ref.org,
+        "client_id": token.client_id,
+        "credential": token.key.ref.name,
+        "generation": token.generation,
+    }
+    return JSONResponse(body, headers=TOKEN_HEADERS)
 
 
 def token_response(token: AccessToken, now: float) -> Response:

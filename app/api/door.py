@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,14 +21,38 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_WAITING = 5_000
 """How many requests may be on the long way at once; one more is told `overloaded`."""
 
-BODY_SECONDS = 10.0
+MAX_BODIES = 1_000
+"""How many of them may wait for their body. Anybody can send half of one, so these take no place from the others."""
+
+BODY_SECONDS = 5.0
+"""For the whole body."""
+
 _NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
 """An overloaded replica must not be restarted for it."""
 
 _REFUSED_AT_THE_DOOR = Decision(endpoint="*", action=Action.VEND, outcome=OverloadedError.code)
+_NO_REQUEST = Decision(endpoint="*", action=Action.VEND, outcome=InvalidRequestError.code)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)
+
+
+class Malformed:
+    """Tells of what was no request at all, and never came to the door.
+
+    Args:
+        sink: Listens to events.
+        clock: Unix time in seconds.
+
+    """
+
+    def __init__(self, sink: EventSink, clock: Clock) -> None:
+        self._sink = sink
+        self._clock = clock
+
+    def __call__(self, request_id: str) -> None:
+        """A request was refused by the parser."""
+        self._sink.emit(RequestDecided(self._clock(), request_id, _NO_REQUEST))
 
 
 class Door:
@@ -51,6 +76,7 @@ class Door:
         self._clock = clock
         self._new_id = new_id
         self._waiting = 0
+        self._bodies = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand over the lifespan."""
@@ -88,13 +114,25 @@ class Door:
             return
         self._waiting += 1
         try:
-            await self._inner(scope, _Capped(receive), identified)
+            await self._inner(scope, _Capped(receive, self._body_awaited), identified)
         except Exception as error:  # the last resort: a constant answer, and nothing of the error in it
             log.error("unexpected error", extra={"request_id": request_id.decode()}, exc_info=error)
             if not identified.started:
                 await unexpected_response(request_id.decode())(scope, receive, identified)
         finally:
             self._waiting -= 1
+
+    @contextmanager
+    def _body_awaited(self) -> Iterator[None]:
+        if self._bodies >= MAX_BODIES:
+            raise OverloadedError("Too many requests wait for their bodies.")
+        self._bodies += 1
+        self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._bodies -= 1
+            self._waiting += 1
 
 
 class _Identified:
@@ -116,8 +154,10 @@ class _Identified:
 class _Capped:
     """A `receive` that ends a body that is too large or too slow."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, awaited: Callable[[], AbstractContextManager[None]]) -> None:
         self._receive = receive
+        self._awaited = awaited
+        self._until = asyncio.get_running_loop().time() + BODY_SECONDS
         self._bytes = 0
         self._complete = False
 
@@ -125,7 +165,9 @@ class _Capped:
         if self._complete:
             return await self._receive()  # Waits for the disconnect.
         try:
-            message = await asyncio.wait_for(self._receive(), BODY_SECONDS)
+            with self._awaited():
+                async with asyncio.timeout_at(self._until):
+                    message = await self._receive()
         except TimeoutError:
             raise InvalidRequestError("The body did not arrive in time.") from None
         self._bytes += len(message.get("body", b""))

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
-from app.api.answers import token_response
+from app.api.answers import oauth2_response
 from app.api.endpoint import Conversation, Endpoint, request_headers
 from app.api.parameters import MAX_QUERY_BYTES, fields_of, parse_ref
 from app.api.problems import NO_STORE, retry_after_of
@@ -61,7 +61,7 @@ def oauth2_routes(endpoint: Endpoint) -> APIRouter:
             scopes = parse_scopes(asked["scope"]) if "scope" in asked else None
             _refuse_scopes(endpoint, identity, talk.ref, scopes)
             token = await endpoint.obtain(talk, identity, Action.VEND, scopes, endpoint.vendor.vend)
-            return token_response(token, endpoint.clock())
+            return oauth2_response(token, endpoint.clock())
 
         return await endpoint.run(request, Conversation("/oauth2/token", Action.VEND), work, oauth2_error)
 

@@ -7,12 +7,23 @@ from typing import Any
 from starlette.responses import Response
 
 from app.api.problems import PROBLEM_JSON, PROBLEMS
-from app.api.schemas import OAUTH2_ERROR_SCHEMA, ORGS_SCHEMA, PROBLEM_SCHEMA, TEXT, TOKEN_SCHEMA, object_schema
+from app.api.schemas import (
+    OAUTH2_ERROR_SCHEMA,
+    OAUTH2_TOKEN_SCHEMA,
+    ORGS_SCHEMA,
+    PROBLEM_SCHEMA,
+    TEXT,
+    TOKEN_SCHEMA,
+    object_schema,
+)
 
-ORG_PATTERN = "^[A-Za-z0-9]{24}@AdobeOrg$"
-CREDENTIAL_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-_SCOPE_PATTERN = r"^[!#-+\--\[\]-~]{1,200}([ ,][!#-+\--\[\]-~]{1,200}){0,63}$"
+_ORG_ID = "[A-Za-z0-9]{24}@AdobeOrg"
+_CREDENTIAL_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+ORG_PATTERN = f"^{_ORG_ID}$"
+CREDENTIAL_PATTERN = f"^{_CREDENTIAL_NAME}$"
+_SCOPE_PATTERN = r"^[ ,]*[!#-+\--\[\]-~]{1,200}([ ,]+[!#-+\--\[\]-~]{1,200}){0,63}[ ,]*$"
 _EXAMPLE_ORG = "0123456789ABCDEF01234567@AdobeOrg"
+_EXAMPLE_SCOPE = "AdobeID openid"
 
 
 def _parameter(name: str, schema: dict[str, Any], description: str, *, required: bool = False) -> dict[str, Any]:
@@ -27,7 +38,7 @@ _CREDENTIAL = _parameter(
 )
 _SCOPE = _parameter(
     "scope",
-    {"type": "string", "pattern": _SCOPE_PATTERN},
+    {"type": "string", "pattern": _SCOPE_PATTERN, "example": _EXAMPLE_SCOPE},
     "A subset of the credential's scopes, separated by spaces or commas.",
 )
 _MIN_TTL = _parameter(
@@ -35,27 +46,36 @@ _MIN_TTL = _parameter(
     {"type": "integer", "minimum": 0, "maximum": 43200, "default": 0},
     "Seconds of life that the token must have left.",
 )
-_HEADER_TEXT = {"schema": TEXT}
-_COMMON_HEADERS = {"X-Request-Id": _HEADER_TEXT, "Cache-Control": _HEADER_TEXT}
+_HEADER = {"schema": TEXT, "required": True}
+_COMMON_HEADERS = {"X-Request-Id": _HEADER, "Cache-Control": _HEADER}
+_TOKEN_HEADERS = {**_COMMON_HEADERS, "Pragma": _HEADER}
+_RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "required": True}}
+_HEADERS_OF_STATUS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": _HEADER},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
 
 
-def _json(schema: dict[str, Any], description: str, media: str = "application/json") -> dict[str, Any]:
-    return {"description": description, "content": {media: {"schema": schema}}, "headers": dict(_COMMON_HEADERS)}
+def _json(
+    schema: dict[str, Any], description: str, media: str = "application/json", headers: dict[str, Any] = _COMMON_HEADERS
+) -> dict[str, Any]:
+    return {"description": description, "content": {media: {"schema": schema}}, "headers": headers}
+
+
+def _token(description: str) -> dict[str, Any]:
+    return _json(TOKEN_SCHEMA, description, headers=_TOKEN_HEADERS)
+
+
+def _error(status: int, schema: dict[str, Any], description: str, media: str = PROBLEM_JSON) -> dict[str, Any]:
+    return _json(schema, description, media, _COMMON_HEADERS | _HEADERS_OF_STATUS.get(status, {}))
 
 
 def _problems(*statuses: int) -> dict[int | str, Any]:
     titles: dict[int, list[str]] = {500: ["Internal error"]}
     for problem in PROBLEMS.values():
         titles.setdefault(problem.status, []).append(problem.title)
-    answers: dict[int | str, Any] = {}
-    for status in (*statuses, 500):
-        answers[status] = _json(PROBLEM_SCHEMA, "; ".join(titles[status]), PROBLEM_JSON)
-    if 401 in answers:
-        answers[401]["headers"]["WWW-Authenticate"] = _HEADER_TEXT
-    for status in (429, 503):
-        if status in answers:
-            answers[status]["headers"]["Retry-After"] = {"schema": {"type": "integer"}}
-    return answers
+    return {status: _error(status, PROBLEM_SCHEMA, "; ".join(titles[status])) for status in (*statuses, 500)}
 
 
 _BEARER: list[dict[str, list[str]]] = [{"bearer": []}]
@@ -76,14 +96,14 @@ def _route(summary: str, operation_id: str | None, responses: dict[int | str, An
 VEND = _route(
     "Vend an access token",
     "vend_token",
-    {200: _json(TOKEN_SCHEMA, "A valid token of that org."), **_VENDING},
+    {200: _token("A valid token of that org."), **_VENDING},
     parameters=[_ORG, _CREDENTIAL, _SCOPE, _MIN_TTL],
     security=_BEARER,
 )
 REPORT = _route(
     "Report a token that Adobe refused",
     "report_token",
-    {200: _json(TOKEN_SCHEMA, "The current token; a new one, if the reported one was current."), **_VENDING},
+    {200: _token("The current token; a new one, if the reported one was current."), **_VENDING},
     parameters=[_ORG, _CREDENTIAL, _SCOPE],
     security=_BEARER,
     requestBody={
@@ -112,8 +132,9 @@ HEADERS = _route(
         200: {
             "description": "The headers of an Adobe API call; no body.",
             "headers": {
-                **_COMMON_HEADERS,
-                **dict.fromkeys(("Authorization", "x-api-key", "x-gw-ims-org-id", "x-sandbox-name"), _HEADER_TEXT),
+                **_TOKEN_HEADERS,
+                **dict.fromkeys(("Authorization", "x-api-key", "x-gw-ims-org-id"), _HEADER),
+                "x-sandbox-name": {"schema": TEXT},
             },
         },
         **_VENDING,
@@ -129,7 +150,7 @@ ORGS = _route(
         _parameter("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "How many."),
         _parameter(
             "after",
-            {"type": "string", "pattern": "^[A-Za-z0-9]{24}@AdobeOrg/[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"},
+            {"type": "string", "pattern": f"^{_ORG_ID}/{_CREDENTIAL_NAME}$"},
             "The `next` of the page before.",
         ),
     ],
@@ -139,9 +160,9 @@ OAUTH2_TOKEN = _route(
     "Issue a token by the client credentials grant (RFC 6749 section 4.4)",
     "oauth2_token",
     {
-        200: _json(TOKEN_SCHEMA, "A valid token (section 5.1)."),
+        200: _json(OAUTH2_TOKEN_SCHEMA, "A valid token (section 5.1).", headers=_TOKEN_HEADERS),
         **{
-            status: _json(OAUTH2_ERROR_SCHEMA, meaning)
+            status: _error(status, OAUTH2_ERROR_SCHEMA, meaning, "application/json")
             for status, meaning in {
                 400: "invalid_request, invalid_scope, unauthorized_client or unsupported_grant_type (section 5.2)",
                 401: "invalid_client",
@@ -167,12 +188,16 @@ OAUTH2_TOKEN = _route(
                         "client_secret": TEXT,
                         "client_assertion": TEXT,
                         "client_assertion_type": TEXT,
-                        "org": {"type": "string", "pattern": ORG_PATTERN},
-                        "credential": {"type": "string", "pattern": CREDENTIAL_PATTERN},
+                        # A parameter without a value counts as left out (RFC 6749 section 3.2).
+                        "org": {"type": "string", "pattern": f"^({_ORG_ID})?$"},
+                        "credential": {"type": "string", "pattern": f"^({_CREDENTIAL_NAME})?$"},
                         "scope": TEXT,
                     },
                     required=["grant_type"],
                 )
+                # Unknown ones are ignored, repeated ones are refused (ibid.).
+                | {"additionalProperties": TEXT},
+                "example": {"grant_type": "client_credentials", "org": _EXAMPLE_ORG, "scope": _EXAMPLE_SCOPE},
             }
         },
     },
@@ -183,18 +208,21 @@ READYZ = _route(
     "readyz",
     {
         200: _json(object_schema({"status": TEXT}), "It does."),
-        503: _json(PROBLEM_SCHEMA, "Starting or shutting down", PROBLEM_JSON),
+        503: _error(503, PROBLEM_SCHEMA, "Starting or shutting down"),
     },
 )
 METRICS = _route(
     "Prometheus metrics",
     "metrics",
-    {200: {"description": "The text format.", "content": {"text/plain": {"schema": TEXT}}}},
+    {200: _json(TEXT, "The text format.", "text/plain")},
 )
 DISCOVERY = _route(
     "The token endpoint described (RFC 8414)",
     "oauth_authorization_server",
-    {200: _json({"type": "object"}, "Authorization server metadata.")},
+    {
+        200: _json({"type": "object"}, "Authorization server metadata."),
+        503: _error(503, PROBLEM_SCHEMA, "The broker is overloaded"),
+    },
 )
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a JWT of a configured issuer."},

@@ -30,6 +30,9 @@ TOKEN_SCHEMA = object_schema(
         "generation": {"type": "string", "description": "Version of the credential it was minted with."},
     }
 )
+OAUTH2_TOKEN_SCHEMA = object_schema(
+    {name: schema for name, schema in TOKEN_SCHEMA["properties"].items() if name != "expires_at"}
+)
 PROBLEM_SCHEMA = object_schema(
     {
         "type": {"type": "string", "format": "uri"},

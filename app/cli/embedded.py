@@ -136,7 +136,7 @@ async def _serve_both(
     assert task is not None  # noqa: S101  # a coroutine that runs is in a task
     ending.calls(lambda: loop.call_soon_threadsafe(task.cancel))
     async with served(sandbox, sandbox_sock), assembled(settings) as services:
-        server = main.create_server(main.create_app(services))
+        server = main.create_broker_server(services)
 
         def end() -> None:
             services.readiness.ready = False

@@ -9,6 +9,8 @@ from enum import Enum
 from app.domain.credential import Credential, EnterpriseWebAppCredential, JwtCredential
 from app.domain.names import Scope
 
+_SECRET_FIELDS = ("client_secret", "jwt_token")
+
 
 class ExpiresInUnit(Enum):
     """The unit of ``expires_in`` in an endpoint's answer; the value is how many of it make a second."""
@@ -35,6 +37,11 @@ class Grant:
     url: str
     form: Mapping[str, str] = field(repr=False)
     expires_in_unit: ExpiresInUnit
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the form must never be repeated."""
+        return tuple(self.form[name] for name in _SECRET_FIELDS if name in self.form)
 
 
 def jwt_grant(credential: JwtCredential, scopes: tuple[Scope, ...], client_secret: str, assertion: str) -> Grant:

@@ -182,9 +182,15 @@ def _check_life(claimed: _ClaimedLife, lifetime: float, received_at: float) -> N
 
 
 def _scopes(grant: Grant, claims: Mapping[str, object]) -> tuple[Scope, ...]:
-    """The scopes asked for that the token claims; metascopes and unreadable claims: those asked for."""
+    """The scopes asked for that the token claims; metascopes and unreadable claims: those asked for.
+
+    Who asked for a part of the credential's scopes must not get more. Where all were asked for, more is Adobe's affair.
+    """
     claimed = claims.get("scope")
-    if grant.credential.kind is CredentialKind.JWT or not isinstance(claimed, str):
+    if grant.credential.kind is CredentialKind.JWT or claimed is None:
         return grant.scopes
-    carried = set(_SCOPE_SEPARATORS.split(claimed))
+    carried = set(_SCOPE_SEPARATORS.split(claimed)) - {""} if isinstance(claimed, str) else set()
+    asked = set(grant.scopes)
+    if asked < set(grant.credential.scopes) and not (carried and carried <= asked):
+        raise BadUpstreamResponseError("the token's scopes are not those that were asked for")
     return tuple(scope for scope in grant.scopes if scope in carried) or grant.scopes

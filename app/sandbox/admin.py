@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -49,12 +50,23 @@ def _local_only(handler: _Handler) -> _Handler:
     async def guarded(request: Request) -> Response:
         if not _is_loopback(request.client.host if request.client else ""):
             return _problem("The sandbox takes orders from its own machine only.", 403)
+        # A page in a browser of this machine comes from loopback too; it cannot hide that it is one.
+        if "origin" in request.headers or not _names_loopback(request.headers.get("host", "")):
+            return _problem("The sandbox takes no orders from web pages: send Host as localhost, and no Origin.", 403)
         try:
             return await handler(request)
         except (_OrderError, SandboxConfigError, FaultOrderError) as error:
             return _problem(str(error), 400)
 
     return guarded
+
+
+def _names_loopback(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return "@" not in host and (name == "localhost" or _is_loopback(name))
 
 
 def _is_loopback(host: str) -> bool:

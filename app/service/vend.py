@@ -32,6 +32,9 @@ MAX_ROUNDS = 5
 """How often one request boards a flight that lands without what it needs, before it gives up."""
 
 
+MIN_TTL_SLACK, MIN_TTL_SLACK_SHARE = 60.0, 0.05
+"""Seconds, and share of a token's life, by which ``min_ttl`` must stay below it; the lesser counts."""
+
 MAX_REMEMBERED = 10_000
 """Credentials whose last error, and whose last replacement, are remembered at once."""
 
@@ -135,8 +138,9 @@ class TokenVendor:
         await self._flights.aclose(grace)
 
     def _lives(self, token: AccessToken, min_ttl: float, now: float) -> bool:
-        if min_ttl and token.lifetime < min_ttl:
-            raise InvalidRequestError("min_ttl is longer than the life of the tokens that IMS issues here.")
+        # Nearly the whole life would be had only in the moment of minting, and cost an exchange per request.
+        if min_ttl and min_ttl > token.lifetime - min(MIN_TTL_SLACK, token.lifetime * MIN_TTL_SLACK_SHARE):
+            raise InvalidRequestError("min_ttl is (nearly) longer than the life of the tokens that IMS issues here.")
         return token.remaining(now) >= min_ttl
 
     async def _join(self, key: TokenKey, need: Need) -> Obtained:

@@ -48,15 +48,18 @@ async def test_answers_tell_the_true_expiry(fleet: Fleet, kind: str) -> None:
     tenant = fleet.tenant(kind=kind)
     replies = [await replica.token(tenant.org) for replica in fleet.replicas]
     replies.append(await fleet.replicas[0].oauth2(tenant.org, CALLER))
+    told: list[float] = []
     for reply in replies:
         assert reply.status == 200, reply.body
         truth = true_expiry(reply.json["access_token"])
-        told = datetime.fromisoformat(reply.json["expires_at"]).timestamp()
-        assert abs(told - truth) <= 2
+        if "expires_at" in reply.json:  # RFC 6749 knows none, and some OAuth libraries fail on it.
+            told.append(datetime.fromisoformat(reply.json["expires_at"]).timestamp() - truth)
         assert abs(time.time() + reply.json["expires_in"] - truth) <= 2
         assert reply.json["token_type"] == "Bearer"
         assert claims_of(reply.json["access_token"])["client_id"] == tenant.client_id == reply.json["client_id"]
         assert (reply.header("Cache-Control"), reply.header("Pragma")) == ("no-store", "no-cache")
+    assert len(told) == 3
+    assert max(map(abs, told)) <= 2
     assert outcomes(fleet.exchanges(tenant)) == ["issued"]
 
 

@@ -257,9 +257,24 @@ async def test_only_the_own_machine_gives_orders(peer: str, status: int) -> None
     """Who reaches the sandbox from elsewhere can exchange, but not command."""
     sandbox = create_sandbox([oauth_client()], base_url="http://127.0.0.1:1")
     transport = httpx2.ASGITransport(sandbox, client=(peer, 1))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://sandbox") as http:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:9000") as http:
         assert (await http.get("/sandbox/health")).status_code == status
         assert (await http.post("/ims/token/v3", data=form())).status_code == 200
+
+
+@pytest.mark.parametrize(("headers", "status"), [
+    ({}, 201), ({"Host": "127.0.0.1:9000"}, 201), ({"Host": "[::1]:9000"}, 201), ({"Host": "evil.example"}, 403),
+    ({"Host": "localhost.evil.example"}, 403), ({"Host": "evil.example:80@localhost"}, 403),
+    ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Host": "["}, 403),
+])  # fmt: skip
+async def test_no_web_page_gives_orders(headers: dict[str, str], status: int) -> None:
+    """A page in this machine's browser, be its name made to lead here, can order nothing."""
+    sandbox = create_sandbox([oauth_client()], base_url="http://127.0.0.1:1")
+    transport = httpx2.ASGITransport(sandbox, client=("127.0.0.1", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:9000") as http:
+        order = await http.post("/sandbox/faults", content=b'{"kind": "hang"}', headers=headers)
+        assert order.status_code == status
+        assert len(sandbox.state.faults.all()) == (status == 201)
 
 
 async def test_a_thousand_exchanges_at_once_are_all_answered(ims: RunningSandbox) -> None:

@@ -87,7 +87,12 @@ def jwt_exchange(base_url: str = BASE_URL, assertion: str = "an.assertion.x") ->
     return jwt_grant(credential, credential.scopes, SECRET, assertion)
 
 
-def oauth_exchange(base_url: str = BASE_URL, credential: Credential | None = None, secret: str = SECRET) -> Grant:
-    """A client credentials grant."""
+def oauth_exchange(
+    base_url: str = BASE_URL,
+    credential: Credential | None = None,
+    secret: str = SECRET,
+    scopes: tuple[Scope, ...] | None = None,
+) -> Grant:
+    """A client credentials grant; for all scopes where none are named."""
     credential = credential or oauth_credential(base_url=base_url)
-    return client_credentials_grant(credential, credential.scopes, secret)
+    return client_credentials_grant(credential, scopes or credential.scopes, secret)

@@ -29,9 +29,17 @@ def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-@functools.cache
+_MAKING = threading.Lock()
+
+
 def private_key(kind: str = "RS256", serial: int = 0, bits: int = 2048) -> Any:
     """A private key fit for `kind`; the same one for the same arguments, since RSA keys take long to make."""
+    with _MAKING:  # replicas read the JWKS at once, in threads: without the lock each could be told another key
+        return _made_key(kind, serial, bits)
+
+
+@functools.cache
+def _made_key(kind: str, serial: int, bits: int) -> Any:
     match kind:
         case "ES256":
             return ec.generate_private_key(ec.SECP256R1())

@@ -87,7 +87,7 @@ class HttpTokenExchanger:
 
     async def _post(self, grant: Grant, call: _Call) -> IssuedToken:
         async with self._client.stream("POST", grant.url, data=dict(grant.form)) as response:
-            call.debug_id = cleaned(response.headers.get("x-debug-id"), grant.form.values())
+            call.debug_id = cleaned(response.headers.get("x-debug-id"), grant.secrets)
             try:
                 if response.status_code == 200:
                     payload = await read_json(response)

@@ -7,7 +7,7 @@ are matched loosely. The description only chooses among our own sentences; it is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from app.domain.credential import CredentialKind
 from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError
@@ -15,8 +15,8 @@ from app.domain.grant import Grant
 
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")
 _MAX_CODE = 64
-_MIN_SECRET = 8
-"""Characters. A shorter secret would be found in every word."""
+_TELLING = 8
+"""Characters of a secret that must not be shown; fewer would be found in every word."""
 
 CONVERTED_HINT = (
     "A service account (JWT) that Adobe has already converted to OAuth Server-to-Server answers like this for ever: "
@@ -60,7 +60,7 @@ def rejection(
     description = payload.get("error_description")
     text = description.lower() if isinstance(description, str) else ""
     return CredentialRejectedError(
-        cleaned(error, grant.form.values()) or "unknown",
+        cleaned(error, grant.secrets) or "unknown",
         debug_id,
         hint=_hint(grant.credential.kind, status, error, text),
         secret_refused=error == "invalid_client",
@@ -68,13 +68,19 @@ def rejection(
 
 
 def cleaned(unverified: str | None, secrets: Iterable[str]) -> str | None:
-    """An identifier of IMS that may be shown: up to 64 of ``A-Z a-z 0-9 _ . -``, and none of `secrets` in it."""
+    """An identifier of IMS to be shown: up to 64 of ``A-Z a-z 0-9 _ . -``, without a telling part of `secrets`."""
     if unverified is None:
         return None
     code = _ODD.sub("", unverified)
-    if any(len(secret) >= _MIN_SECRET and (secret in unverified or _ODD.sub("", secret) in code) for secret in secrets):
+    said = code.lower()
+    if any(piece in said for secret in secrets for piece in _pieces(_ODD.sub("", secret).lower())):
         return None
     return code[:_MAX_CODE] or None
+
+
+def _pieces(secret: str) -> Iterator[str]:
+    """All that gives a secret away: it need not be repeated whole, nor in the same case."""
+    return (secret[at : at + _TELLING] for at in range(len(secret) - _TELLING + 1))
 
 
 def _hint(kind: CredentialKind, status: int, error: str, description: str) -> str:

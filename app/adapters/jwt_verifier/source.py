@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
+import stat
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -142,7 +144,11 @@ async def _body(response: httpx2.Response) -> bytes:
 
 def _read_file(path: Path, limit: int, what: str) -> bytes:
     try:
-        with path.open("rb") as file:
+        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise KeySetError(f"{what} is not a regular file")
             content = file.read(limit + 1)
     except (OSError, ValueError):
         raise KeySetError(f"{what} cannot be read") from None

@@ -1,14 +1,16 @@
 """The policy file: read whole, noticed by its content, decoded by a YAML reader that refuses what could mislead.
 
 A change is found by the content's hash, so that a ConfigMap's ``..data`` swap, a rename and an edit in place are all
-alike. New content counts only after it was read twice alike: a file cut off in the middle of a rule could allow more
-than the whole one does (scopes left out mean all scopes).
+alike. New content counts only after it was read twice alike, a second apart: a file cut off in the middle of a rule
+could allow more than the whole one does (scopes left out mean all scopes).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +26,11 @@ LOAD_DEADLINE = 60.0
 """Seconds after which a load gives up: a file system may hang, and 16 MiB take a while."""
 
 _PLACE = "policy"
-_SETTLE_SECONDS = 0.05
-_SETTLE_ROUNDS = 20
+_SETTLE_SECONDS = 1.0
+_FIRST_SETTLE_SECONDS = 0.05
+"""At the start nothing is in force yet that could go on meanwhile."""
+
+_SETTLE_ROUNDS = 3
 
 
 def read_policy(path: Path) -> Policy:
@@ -88,8 +93,9 @@ class PolicyFile:
         return self._parsed(self._settled(content))
 
     def _settled(self, content: bytes) -> bytes:
+        seconds = _FIRST_SETTLE_SECONDS if self._accepted is None else _SETTLE_SECONDS
         for _ in range(_SETTLE_ROUNDS):
-            self._sleep(_SETTLE_SECONDS)
+            self._sleep(seconds)
             again = _read(self._path)
             if again == content:
                 return content
@@ -113,7 +119,11 @@ def _digest(content: bytes) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PolicyError(_PLACE, "must be a regular file")
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise PolicyError(_PLACE, f"cannot be read: {error.strerror or 'unknown reason'}") from None

@@ -11,6 +11,11 @@ from app.domain.errors import PolicyError
 
 _MAX_DEPTH = 16
 _PROBLEM = re.compile(r"[ -~]{1,100}")
+# Line breaks that YAML sees and an editor may not, characters of no width, and those that turn the writing direction:
+# with them a rule can stand in what looks like a comment.
+_MISLEADING = re.compile(
+    "[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _IMPLICIT: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
 _NULL, _INT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:int"
@@ -19,9 +24,9 @@ _NULL, _INT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:int"
 def decode_policy(content: bytes) -> object:
     """Decode YAML into dicts, lists, strings and integers.
 
-    Refused, beside what is not YAML or not UTF-8: a key given twice, anchors and aliases, tags, a second document,
-    keys that are not text, deep nesting, and plain words that YAML reads as something else than text (``yes``,
-    ``1.5``, ``2026-01-01``).
+    Refused, beside what is not YAML or not UTF-8: invisible characters, a key given twice, anchors and aliases, tags,
+    a second document, keys that are not text, deep nesting, and plain words that YAML reads as something else than
+    text (``yes``, ``1.5``, ``2026-01-01``).
 
     Raises:
         PolicyError: With the line as its place; never with a part of the content.
@@ -31,6 +36,10 @@ def decode_policy(content: bytes) -> object:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise PolicyError("policy", "must be UTF-8") from None
+    misleading = _MISLEADING.search(text)
+    if misleading is not None:
+        line = text.count("\n", 0, misleading.start()) + 1
+        raise PolicyError(f"line {line}", "must not have invisible characters")
     builder = _Builder()
     try:
         for event in yaml.parse(text, Loader=_LOADER):

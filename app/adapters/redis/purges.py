@@ -18,6 +18,9 @@ MAX_ENTRIES = 10_000
 
 _MISSED = Purge(None, 0)
 _BATCH = 100
+_MAX_EPOCH = 10**15
+"""Beyond it the scripts, whose numbers are doubles, could not count on."""
+
 
 _Id = tuple[int, int]
 _Streams = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
@@ -116,6 +119,7 @@ def _purge(fields: Mapping[bytes, bytes]) -> Purge:
     try:
         org = parse_org(fields[b"org"].decode())
         name = parse_credential_name(fields[b"credential"].decode())
-        return Purge(CredentialRef(org, name), int(fields[b"epoch"]))
+        epoch = int(fields[b"epoch"])
+        return Purge(CredentialRef(org, name), epoch) if 0 < epoch < _MAX_EPOCH else _MISSED
     except (KeyError, ValueError, InvalidRequestError):
         return _MISSED

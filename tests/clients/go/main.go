@@ -1,6 +1,6 @@
 // Gets a token from the broker with Go's OAuth 2.0 library, unchanged, and prints it as JSON.
 //
-// Arguments: token URL, client id, client secret, org, and "basic" or "form".
+// Arguments: token URL, client id, client secret, org (empty where the URL's query has it), and "basic" or "form".
 package main
 
 import (
@@ -23,11 +23,15 @@ func main() {
 	if os.Args[5] == "form" {
 		style = oauth2.AuthStyleInParams
 	}
+	params := url.Values{}
+	if os.Args[4] != "" {
+		params.Set("org", os.Args[4])
+	}
 	config := clientcredentials.Config{
 		TokenURL:       os.Args[1],
 		ClientID:       os.Args[2],
 		ClientSecret:   os.Args[3],
-		EndpointParams: url.Values{"org": {os.Args[4]}},
+		EndpointParams: params,
 		AuthStyle:      style,
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -39,8 +43,7 @@ func main() {
 	err = json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"access_token": token.AccessToken,
 		"token_type":   token.TokenType,
-		"valid":        token.Valid(),
-		"expiry":       token.Expiry.Unix(),
+		"expiry":       float64(token.Expiry.UnixMilli()) / 1000,
 	})
 	if err != nil {
 		fail(err)

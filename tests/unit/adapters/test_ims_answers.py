@@ -61,7 +61,8 @@ def test_a_body_without_an_error_code_is_not_ims_word(payload: object) -> None:
 @pytest.mark.parametrize(("text", "expected"), [
     (None, None), ("", None), ("  ", None), ("invalid_client", "invalid_client"), ("a.b-c_9", "a.b-c_9"),
     ("a\r\nb c<script>", "abcscript"), ("x" * 65, "x" * 64), ("éü", None), ("has the-secret-value!", None),
-    ("the-secret\n-value", None), ("y" * 70 + "the-secret-value", None),
+    ("the-secret\n-value", None), ("y" * 70 + "the-secret-value", None), ("THE-SECRET-VAL", None), ("secret-v", None),
+    ("secret-", "secret-"),
 ])  # fmt: skip
 def test_an_identifier_is_cleaned(text: str | None, expected: str | None) -> None:
     """Up to 64 plain characters are left, and nothing where a secret is among them."""

@@ -157,6 +157,39 @@ async def test_a_half_written_file_is_waited_for(path: Path) -> None:
     assert policy.callers[0].rules[0].scopes == frozenset({Scope("openid"), Scope("AdobeID")})
 
 
+async def test_new_content_is_read_again_a_second_later(path: Path) -> None:
+    """A writer may pause in the middle; only at the start, when nothing is in force yet, there is no time for it."""
+    waits: list[float] = []
+    source = PolicyFile(path, sleep=waits.append)
+    await source.load()
+    write(path, policy_text("another"))
+    assert await source.load() is not None
+    await source.aclose()
+    assert waits == [0.05, 1.0]
+
+
+async def test_a_named_pipe_is_refused_at_once(source: PolicyFile, path: Path) -> None:
+    """Waiting for its writer would hold up every later change, for ever."""
+    await source.load()
+    replace_by_pipe(path)
+    async with asyncio.timeout(5):
+        assert await refusal(source) == "policy: must be a regular file"
+    replace_by_file(path, policy_text("again"))
+    assert await source.load() is not None
+
+
+def replace_by_pipe(path: Path) -> None:
+    """Put a named pipe, to which nobody writes, in the file's place."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_by_file(path: Path, content: str) -> None:
+    """Put a file in the pipe's place."""
+    path.unlink()
+    path.write_text(content)
+
+
 async def test_a_file_that_never_settles_is_refused(path: Path) -> None:
     """The waiting is bounded."""
     contents = [policy_text(f"c{number}") for number in range(100)]

@@ -285,6 +285,15 @@ def test_the_scopes_are_those_asked_for_that_the_token_claims(scope: object, exp
     )
 
 
+@pytest.mark.parametrize("scope", ["openid,AdobeID", "openid other", "other", "", 7, ["openid"]])
+def test_who_asked_for_a_part_never_gets_another_scope(scope: object) -> None:
+    """A token whose claim is not within the part that was asked for is refused."""
+    part = grants.oauth_exchange(scopes=(Scope("openid"),))
+    with pytest.raises(BadUpstreamResponseError):
+        issued_token(part, answer(DAY, adobe_token(claims={"scope": scope})), NOW)
+    assert issued_token(part, answer(DAY, adobe_token(claims={"scope": "openid"})), NOW).scopes == ("openid",)
+
+
 def test_metascopes_are_those_asked_for() -> None:
     """A service account's token does not repeat its metascopes."""
     issued = issued_token(JWT, answer(DAY * 1000, adobe_token(claims={"scope": "openid"})), NOW)

@@ -1,0 +1,192 @@
+"""What reaches the server before anybody has looked at it: bounded in size and time, and answered like everything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from app.api import http_protocol
+from app.api.http_protocol import MAX_HEAD_BYTES, MAX_HEADER_FIELDS, bounded_http_protocol
+from app.main import create_server, listening_socket
+
+HOST = b"Host: broker.test\r\n"
+
+
+@dataclass
+class Rig:
+    """A server whose app answers with the names of the headers it was given."""
+
+    port: int = 0
+    seen: list[list[bytes]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Note the names, read the body, answer."""
+        self.seen.append([name for name, _ in scope["headers"]])
+        while (await receive()).get("more_body"):
+            pass
+        await PlainTextResponse("seen")(scope, receive, send)
+
+    async def exchange(self, *pieces: bytes, seconds: float = 5.0) -> bytes:
+        """Send pieces, each by itself, and read until the server closes or falls silent."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        answer = b""
+        try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            async with asyncio.timeout(seconds):
+                while data := await reader.read(65536):
+                    answer += data
+        except (ConnectionError, TimeoutError):
+            pass
+        finally:
+            writer.close()
+        return answer
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    """A running server."""
+    made = Rig()
+    with listening_socket("127.0.0.1", 0) as sock:
+        made.port = sock.getsockname()[1]
+        server = create_server(made, bounded_http_protocol(made.refused.append))
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        yield made
+        server.should_exit = True
+        await task
+
+
+def get(*lines: bytes, host: bytes = HOST) -> bytes:
+    """A request without a body whose connection ends with it."""
+    return b"GET / HTTP/1.1\r\n" + host + b"Connection: close\r\n" + b"".join(lines) + b"\r\n"
+
+
+def problem(answer: bytes, status: int, rig: Rig) -> None:
+    """`answer` is a problem document of `status` like every other error, and the listener was told of it."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), head[:80]
+    headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert headers[b"cache-control"] == b"no-store"
+    assert headers[b"connection"] == b"close"
+    assert int(headers[b"content-length"]) == len(body)
+    document = json.loads(body)
+    assert (document["status"], document["code"]) == (status, "invalid_request")
+    assert rig.refused == [document["request_id"]] == [headers[b"x-request-id"].decode()]
+    assert rig.seen == []
+
+
+async def test_a_good_request_passes(rig: Rig) -> None:
+    """Headers up to the bounds are none of the protocol's business."""
+    most = [b"X-%d: %b\r\n" % (number, b"v" * 400) for number in range(MAX_HEADER_FIELDS - 2)]
+    assert (await rig.exchange(get(*most))).endswith(b"seen")
+    assert len(rig.seen[0]) == MAX_HEADER_FIELDS
+    assert rig.refused == []
+
+
+@pytest.mark.parametrize("data", [
+    get(*[b"X-%d: 1\r\n" % number for number in range(MAX_HEADER_FIELDS)]),
+    get(*[b"X: 1\r\n"] * 100_000),
+])  # fmt: skip
+async def test_too_many_fields_are_refused(rig: Rig, data: bytes) -> None:
+    """One field too many, or 100,000: 431."""
+    problem(await rig.exchange(data), 431, rig)
+
+
+def endless(size: int, piece: int = 65536) -> Iterable[bytes]:
+    """A header that does not end, in pieces."""
+    yield b"GET / HTTP/1.1\r\n" + HOST + b"X-Endless: "
+    for _ in range(0, size, piece):
+        yield b"v" * piece
+
+
+async def test_a_header_without_end_is_cut_off(rig: Rig) -> None:
+    """Of a header of 50 MB the server reads little more than 64 KiB."""
+    assert await sent_before_the_end(rig.port, endless(50_000_000)) < 100 * MAX_HEAD_BYTES
+    assert len(rig.refused) == 1
+
+
+async def sent_before_the_end(port: int, pieces: Iterable[bytes]) -> int:
+    """How many bytes the server, and the kernel on the way to it, took before the server hung up."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    sent = 0
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            sent += len(piece)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+    return sent
+
+
+@pytest.mark.parametrize("data", [
+    b"BREW / HTTP/1.1\r\n" + HOST + b"\r\n",
+    b"hello\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    get(b"X: a\x00b\r\n"),
+    get(b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"),
+    get(b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"),
+    get(HOST),
+    get(host=b""),
+])  # fmt: skip
+async def test_what_is_no_clear_request_is_refused_in_our_form(rig: Rig, data: bytes) -> None:
+    """Malformed or ambiguous: a problem document with an id, nothing of what was sent in it."""
+    problem(await rig.exchange(data), 400, rig)
+
+
+async def test_http_1_0_needs_no_host(rig: Rig) -> None:
+    """RFC 9112 section 3.2 asks for Host in HTTP/1.1 alone."""
+    assert (await rig.exchange(b"GET / HTTP/1.0\r\n\r\n")).endswith(b"seen")
+
+
+async def test_a_trailer_field_is_no_header(rig: Rig) -> None:
+    """A credential in a trailer, which no gateway has seen, proves nothing."""
+    chunked = b"Transfer-Encoding: chunked\r\n"
+    trailer = b"0\r\nAuthorization: Bearer x\r\nX-Request-Id: y\r\n\r\n"
+    assert (await rig.exchange(get(chunked) + trailer)).endswith(b"seen")
+    assert rig.seen == [[b"host", b"connection", b"transfer-encoding"]]
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\nX:"])
+async def test_a_head_that_does_not_come_is_not_waited_for(
+    rig: Rig, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that sends nothing is closed in time, and one that began is told why."""
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
+    answer = await rig.exchange(begun)
+    if begun:
+        problem(answer, 408, rig)
+    else:
+        assert (answer, rig.refused) == (b"", [])
+
+
+async def test_an_idle_connection_stays_open_between_requests(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for a head runs from its first byte: what was quick once may rest as long as keep-alive lets it."""
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    for _ in range(2):
+        writer.write(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert re.match(rb"HTTP/1.1 200 ", await reader.readuntil(b"seen"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await reader.read(1)
+    writer.close()
+
+
+async def test_pipelined_requests_are_answered_in_order(rig: Rig) -> None:
+    """Two requests in one segment get two answers, and a malformed third one no answer in the midst of them."""
+    one = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    assert (await rig.exchange(one + get())).count(b"seen") == 2
+    assert b"problem" not in (await rig.exchange(one + b"BREW\r\n\r\n"))
