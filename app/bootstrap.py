@@ -118,6 +118,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         epochs = Epochs()
         fleet = Fleet(cache, lease, minter, epochs, sink, clock)
         purges = Purges(memory, cache, epochs, sink, clock)
+        stack.push_async_callback(purges.aclose)
         vendor = TokenVendor(memory, fleet, purges, epochs, sink, clock)
         stack.push_async_callback(vendor.aclose, LANDING_SECONDS)
 

@@ -107,13 +107,14 @@ async def serve(settings: Settings, started: Callable[[str, int], None] = lambda
 
     """
     sock = listening_socket(settings.host, settings.port)
-    with contextlib.closing(sock):
+    # The handlers are taken back last: a second signal must not kill what is ending in good order.
+    with contextlib.closing(sock), contextlib.ExitStack() as handlers:
         async with assembled(settings) as services:
             server = create_broker_server(services)
-            with _ended_by_signals(server, services.readiness):
-                services.readiness.ready = True
-                started(*sock.getsockname()[:2])
-                await server.serve(sockets=[sock])
+            handlers.enter_context(_ended_by_signals(server, services.readiness))
+            services.readiness.ready = True
+            started(*sock.getsockname()[:2])
+            await server.serve(sockets=[sock])
 
 
 @contextlib.contextmanager

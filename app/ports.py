@@ -5,7 +5,7 @@ All implementations are safe for concurrent use by the tasks of one event loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -132,7 +132,7 @@ class StoreOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Another replica (or this one) raised the epoch of `ref` to `epoch`. `ref` None: events were missed, drop all."""
+    """Another replica (or this one) raised the epoch of `ref` to `epoch`. `ref` None: some may have been missed."""
 
     ref: CredentialRef | None
     epoch: int
@@ -169,6 +169,18 @@ class TokenCache(Protocol):
 
     async def claim_replacement(self, ref: CredentialRef, window: float) -> bool:
         """Claim the one replacement of a reported token that `window` seconds allow; False where it is taken."""
+        ...
+
+    async def return_replacement(self, ref: CredentialRef) -> None:
+        """Give a claim back that came to nothing."""
+        ...
+
+    async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
+        """The purge counters of `refs`, in their order; 0 for one that was never raised, or lost."""
+        ...
+
+    async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
+        """Raise a purge counter that was lost to at least `epoch` again, and tell all replicas where it was lower."""
         ...
 
     def purges(self) -> AsyncIterator[Purge]:

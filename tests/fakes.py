@@ -6,7 +6,7 @@ Time is a `ManualClock`, and what two tasks do in which order is settled by even
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
@@ -249,6 +249,25 @@ class FakeCache:
         """As `TokenCache.claim_replacement`."""
         await self._reach("claim_replacement")
         return await self._inner.claim_replacement(ref, window)
+
+    async def return_replacement(self, ref: CredentialRef) -> None:
+        """As `TokenCache.return_replacement`."""
+        await self._reach("return_replacement")
+        await self._inner.return_replacement(ref)
+
+    async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
+        """As `TokenCache.epochs`."""
+        await self._reach("epochs")
+        return await self._inner.epochs(refs)
+
+    async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
+        """As `TokenCache.restore_epoch`."""
+        await self._reach("restore_epoch")
+        await self._inner.restore_epoch(ref, epoch)
+
+    def forget_epochs(self) -> None:
+        """Lose all purge counters, as a Redis does that was restarted empty."""
+        self._inner._epochs.clear()
 
     async def purges(self) -> AsyncIterator[Purge]:
         """As `TokenCache.purges`."""

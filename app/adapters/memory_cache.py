@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from cachetools import LRUCache
 
@@ -67,11 +67,7 @@ class MemoryTokenCache:
     async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
         """See `app.ports.TokenCache.raise_epoch`."""
         epoch = max(self._epochs.get(ref) or 0, above) + 1
-        self._epochs[ref] = epoch
-        self._purges.append(Purge(ref, epoch))
-        self._purge_count += 1
-        self._purged.set()
-        self._purged = asyncio.Event()
+        self._announce(ref, epoch)
         return epoch
 
     async def hold(self, ref: CredentialRef, seconds: float) -> None:
@@ -87,6 +83,19 @@ class MemoryTokenCache:
             return False
         self._replaced[ref] = now + window
         return True
+
+    async def return_replacement(self, ref: CredentialRef) -> None:
+        """See `app.ports.TokenCache.return_replacement`."""
+        self._replaced.pop(ref, None)
+
+    async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
+        """See `app.ports.TokenCache.epochs`."""
+        return [self._epochs.get(ref) or 0 for ref in refs]
+
+    async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
+        """See `app.ports.TokenCache.restore_epoch`."""
+        if epoch > (self._epochs.get(ref) or 0):
+            self._announce(ref, epoch)
 
     async def purges(self) -> AsyncIterator[Purge]:
         """Purges since the end of the last iteration, and at the first one since now; then as they happen."""
@@ -104,6 +113,13 @@ class MemoryTokenCache:
                 yield purge
             else:
                 await purged.wait()
+
+    def _announce(self, ref: CredentialRef, epoch: int) -> None:
+        self._epochs[ref] = epoch
+        self._purges.append(Purge(ref, epoch))
+        self._purge_count += 1
+        self._purged.set()
+        self._purged = asyncio.Event()
 
 
 def _may_replace(there: AccessToken, token: AccessToken, replacing: AccessToken | None) -> bool:

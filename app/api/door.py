@@ -18,7 +18,7 @@ from app.domain.policy import Action
 from app.ports import Clock, EventSink
 
 MAX_BODY_BYTES = 64 * 1024
-MAX_WAITING = 5_000
+MAX_WAITING = 10_000
 """How many requests may be on the long way at once; one more is told `overloaded`."""
 
 MAX_BODIES = 1_000

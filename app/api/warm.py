@@ -20,7 +20,7 @@ from app.domain.policy import Action, Caller, Policy, authorise
 from app.domain.rate_limit import TokenBucket
 from app.service.vend import TokenVendor
 
-MAX_LANES = 200_000
+MAX_LANES = 100_000
 MAX_LANE_QUERY_BYTES = 1024
 """Longer queries always take the long way: lanes are many, so each must be small."""
 

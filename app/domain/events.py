@@ -169,6 +169,13 @@ class CredentialPurged:
 
 
 @dataclass(frozen=True, slots=True)
+class PurgesUntold:
+    """The process ends with purges that the shared cache never took: other replicas may serve what they purged."""
+
+    credentials: int
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateSeen:
     """A credential with a certificate was read. `not_after` is Unix time in seconds."""
 
@@ -207,6 +214,7 @@ Event = (
     | PolicyLoaded
     | PolicyRefused
     | CredentialPurged
+    | PurgesUntold
     | CertificateSeen
     | RefreshFailed
     | TaskFailed

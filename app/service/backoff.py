@@ -14,6 +14,8 @@ from app.domain.names import TokenKey
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0
 LONGEST_REFUSAL_SECONDS = 5.0
+LONGEST_ASKED_SECONDS = 3600.0
+"""What IMS may ask for (product section 9)."""
 
 MAX_REMEMBERED = 10_000
 """Tokens whose failures are remembered at once; beyond it the one that was least recently asked for is forgotten."""
@@ -33,7 +35,9 @@ class RefreshBackoff:
 
     def allows(self, key: TokenKey, now: float) -> bool:
         """Whether a refresh of `key` may be tried at `now` (Unix time in seconds)."""
-        return now >= self._waits.get(key, (0.0, 0.0))[0]
+        until = self._waits.get(key, (0.0, 0.0))[0]
+        # A clock that was set back must not prolong the wait.
+        return not now < until <= now + LONGEST_ASKED_SECONDS
 
     def failed(self, key: TokenKey, error: Exception | None, now: float) -> None:
         """A refresh of `key` failed at `now`, or brought nothing better (no `error`)."""

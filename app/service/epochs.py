@@ -28,6 +28,10 @@ class Epochs:
         """The highest epoch seen of `ref`."""
         return self._known.get(ref, 0)
 
+    def refs(self) -> tuple[CredentialRef, ...]:
+        """All credentials that are known to have been purged."""
+        return tuple(self._known)
+
     def learn(self, ref: CredentialRef, epoch: int) -> bool:
         """Take note of `epoch`; True where it is news."""
         if epoch <= self.of(ref):

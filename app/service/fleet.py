@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -19,14 +18,10 @@ from app.domain.errors import CacheUnavailableError, ImsUnavailableError, Overlo
 from app.domain.events import CacheLookedUp, Tier
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import Clock, EventSink, Lease, StoreOutcome, TokenCache
+from app.service.backoff import LONGEST_ASKED_SECONDS
 from app.service.epochs import Epochs
 from app.service.mint import Minter
-
-LEASE_SECONDS = 12.0
-"""Longest time that a holder goes on renewing its lease: the exchange's deadline and a small margin."""
-
-RENEWAL_SECONDS = 1.0
-"""A holder that is gone stops renewing, so that the others need not wait for `LEASE_SECONDS`."""
+from app.service.turns import Turns, nobody_can_tell
 
 POLL_SECONDS = (0.05, 0.15)
 """Those who wait for another replica look this often, each time drawn anew, so that they do not march in step."""
@@ -105,7 +100,7 @@ class Fleet:
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._cache = cache
-        self._lease = lease
+        self._turns = Turns(lease)
         self._minter = minter
         self._epochs = epochs
         self._sink = sink
@@ -133,7 +128,7 @@ class Fleet:
             found = await self._look(key, need)
             if found is not None:
                 return found
-            async with self._turn(key, need) as ours:
+            async with self._turns.take(key) if not need.alone else nobody_can_tell() as ours:
                 # Look again: the one who had the lease before us may have stored what we need.
                 found = await self._look(key, need) if ours else None
                 if found is None and ours is not False:
@@ -146,6 +141,8 @@ class Fleet:
 
     async def _look(self, key: TokenKey, need: Need) -> Obtained | None:
         held = self._held_until.get(key.ref, 0.0) - self._clock()
+        if held > LONGEST_ASKED_SECONDS:  # The clock was set back.
+            held = 0.0
         if need.alone:
             _refuse_while_held(held)
             return None
@@ -164,52 +161,17 @@ class Fleet:
         _refuse_while_held(entry.hold)
         return None
 
-    @asynccontextmanager
-    async def _turn(self, key: TokenKey, need: Need) -> AsyncIterator[bool | None]:
-        """Hold the lease: True where it is ours, False where somebody else's, None where nobody can tell."""
-        if need.alone:
-            yield None
-            return
-        try:
-            holder = await self._lease.acquire(key)
-        except CacheUnavailableError:
-            # Without the shared cache the flight in this process still holds: one exchange per replica.
-            yield None
-            return
-        if holder is None:
-            yield False
-            return
-        renewal = asyncio.create_task(self._renew(key, holder), name="lease-renewal")
-        try:
-            yield True
-        finally:
-            renewal.cancel()
-            await self._release(key, holder)
-
-    async def _renew(self, key: TokenKey, holder: str) -> None:
-        for _ in range(int(LEASE_SECONDS / RENEWAL_SECONDS)):
-            await asyncio.sleep(RENEWAL_SECONDS)
-            try:
-                if not await self._lease.renew(key, holder):
-                    return
-            except CacheUnavailableError:
-                continue
-
-    async def _release(self, key: TokenKey, holder: str) -> None:
-        try:
-            await self._lease.release(key, holder)
-        except CacheUnavailableError:
-            return  # It ends by itself within seconds.
-
     async def _exchange(self, key: TokenKey, need: Need) -> Obtained | None:
         """Mint and store; None where a purge overtook the minting, so that it must begin anew."""
         if need.replacing is not None and not await self._may_replace(key):
             return Obtained(need.replacing, "shared")
         try:
             token = await self._minter.mint(key, self._epochs.of(key.ref))
-        except ImsUnavailableError as error:
-            if error.throttled:
+        except BaseException as error:
+            if isinstance(error, ImsUnavailableError) and error.throttled:
                 await self._hold(key, error.retry_after)
+            if need.replacing is not None:
+                await self._give_back_replacement(key)
             raise
         outcome = None if need.alone else await self._store(token, need.replacing)
         if outcome is StoreOutcome.STALE_EPOCH or not self._epochs.allows(token):
@@ -221,6 +183,13 @@ class Fleet:
             return await self._cache.claim_replacement(key.ref, REPLACEMENT_SECONDS)
         except CacheUnavailableError:
             return True  # The vendor's own record of replacements still bounds this replica.
+
+    async def _give_back_replacement(self, key: TokenKey) -> None:
+        """What failed was no replacement: the next report may try again, as soon as a failed exchange may be."""
+        try:
+            await self._cache.return_replacement(key.ref)
+        except CacheUnavailableError:
+            return  # It ends by itself.
 
     async def _hold(self, key: TokenKey, seconds: float) -> None:
         self._held_until[key.ref] = self._clock() + seconds

@@ -7,6 +7,7 @@ naive form, where followers await the leader: cancelling one of a hundred failed
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
@@ -21,11 +22,14 @@ class Flights(Generic[Key, Result]):
 
     Args:
         limit: How many may run at once; one more is refused, so that the queue has a bound.
+        waiters: How many may wait for one of them; so one that hangs takes no more than its share of all who wait.
 
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, waiters: int = 2_000) -> None:
         self._limit = limit
+        self._most_waiters = waiters
+        self._waiting: Counter[Key] = Counter()
         self._running: dict[Key, asyncio.Task[Result]] = {}
 
     def __len__(self) -> int:
@@ -58,10 +62,13 @@ class Flights(Generic[Key, Result]):
         """Wait for the flight for `key`; whoever is cancelled while waiting leaves it flying.
 
         Raises:
-            OverloadedError: Too many flights are running, or the process is ending.
+            OverloadedError: Too many flights are running, too many wait for this one, or the process is ending.
 
         """
         task = self.board(key, start)
+        if self._waiting[key] >= self._most_waiters:
+            raise OverloadedError("Too many requests wait for a token of this tenant.")
+        self._waiting[key] += 1
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -69,6 +76,10 @@ class Flights(Generic[Key, Result]):
                 # The flight was ended by aclose(), not the waiter.
                 raise OverloadedError("The broker is shutting down.") from None
             raise
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     async def aclose(self, grace: float) -> None:
         """Let running flights land for `grace` seconds, then cancel what is left."""

@@ -39,6 +39,10 @@ class TokenMemory:
         if len(self._tokens) > self._limit:
             self._discard(next(iter(self._tokens)))
 
+    def refs(self) -> tuple[CredentialRef, ...]:
+        """All credentials of which there is a token."""
+        return tuple(self._keys)
+
     def tokens_of(self, ref: CredentialRef) -> tuple[AccessToken, ...]:
         """All tokens of a credential."""
         return tuple(self._tokens[key] for key in self._keys.get(ref, ()))
@@ -47,11 +51,6 @@ class TokenMemory:
         """Forget all tokens of a credential."""
         for key in tuple(self._keys.get(ref, ())):
             self._discard(key)
-
-    def drop_all(self) -> None:
-        """Forget everything."""
-        self._tokens.clear()
-        self._keys.clear()
 
     def states(self, now: float) -> dict[str, int]:
         """How many tokens are in each state at `now`."""

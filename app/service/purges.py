@@ -9,13 +9,19 @@ import asyncio
 import contextlib
 
 from app.domain.errors import CacheUnavailableError, OverloadedError
-from app.domain.events import CredentialPurged
+from app.domain.events import CredentialPurged, PurgesUntold
 from app.domain.names import CredentialRef
 from app.ports import Clock, EventSink, Purge, TokenCache
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 
 RETRY_SECONDS = 0.5
+
+COMPARE_SECONDS = 300.0
+EPOCHS_AT_ONCE = 500
+
+LAST_SECONDS = 2.0
+"""How long the end waits for the shared cache to take what is owed to it."""
 
 MAX_OWED = 10_000
 """Purges that may be owed to the shared cache; one more is refused, for a purge must not be forgotten."""
@@ -41,6 +47,7 @@ class Purges:
         self._clock = clock
         # Purges that the shared cache has not taken yet, told to it as soon as it is back.
         self._owed: dict[CredentialRef, int] = {}
+        self._is_behind = False
         # However this replica learns of a purge, what it has in memory was minted before.
         epochs.when_raised(memory.drop)
 
@@ -65,9 +72,9 @@ class Purges:
         self._sink.emit(CredentialPurged(self._clock(), ref, epoch, "local"))
 
     def heard(self, purge: Purge) -> None:
-        """Another replica purged."""
+        """Another replica purged, or may have while we could not hear it."""
         if purge.ref is None:
-            self._memory.drop_all()
+            self._is_behind = True
         elif purge.epoch > self._epochs.of(purge.ref):
             self._forget(purge.ref, purge.epoch)
             self._sink.emit(CredentialPurged(self._clock(), purge.ref, purge.epoch, "remote"))
@@ -82,6 +89,34 @@ class Purges:
         for ref in tuple(self._owed):
             await self._settle(ref)
 
+    async def catch_up(self) -> None:
+        """Compare what is known here with the shared cache: what was purged unheard is forgotten, and nothing else.
+
+        Where the shared cache has lost a purge that is known here, it and all replicas are told of it once more.
+
+        Raises:
+            CacheUnavailableError: It is away; there is still to catch up.
+
+        """
+        self._is_behind = True
+        refs = tuple({*self._memory.refs(), *self._epochs.refs()})
+        for start in range(0, len(refs), EPOCHS_AT_ONCE):
+            batch = refs[start : start + EPOCHS_AT_ONCE]
+            for ref, epoch in zip(batch, await self._cache.epochs(batch), strict=True):
+                known = self._epochs.of(ref)
+                if epoch < known:
+                    await self._cache.restore_epoch(ref, known)
+                self.heard(Purge(ref, epoch))
+        self._is_behind = False
+
+    async def aclose(self) -> None:
+        """Tell the shared cache, once more, of what is owed to it: after this nobody will."""
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.settle()
+        except (CacheUnavailableError, TimeoutError):
+            self._sink.emit(PurgesUntold(len(self._owed)))
+
     async def are_known(self, ref: CredentialRef) -> bool:
         """Whether the shared cache knows of all purges of `ref` made here; if not, what it has may be older."""
         try:
@@ -94,10 +129,12 @@ class Purges:
         """Follow the shared cache's purges and settle what is owed to it, for ever.
 
         Two tasks, for a purge can be owed while the connection that listens is sound: the one that told it was not.
+        Every now and then all is compared anyway: a replica may have ended between a purge and its telling.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
             tasks.create_task(self._settle_on())
+            tasks.create_task(self._compare())
 
     async def _settle(self, ref: CredentialRef) -> None:
         owed = self._owed.get(ref)
@@ -123,4 +160,11 @@ class Purges:
         while True:
             with contextlib.suppress(CacheUnavailableError):
                 await self.settle()
+                if self._is_behind:
+                    await self.catch_up()
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _compare(self) -> None:
+        while True:
+            await asyncio.sleep(COMPARE_SECONDS)
+            self._is_behind = True

@@ -101,7 +101,7 @@ class TokenVendor:
             if token is not None and self._lives(token, min_ttl, now):
                 return Obtained(token, "memory")
             obtained = await self._join(key, Need(lives_until=now + min_ttl))
-            if self._epochs.allows(obtained.token) and self._lives(obtained.token, min_ttl, now):
+            if self._epochs.allows(obtained.token) and self._lives(obtained.token, min_ttl, self._clock()):
                 return obtained
         raise OverloadedError("The token was purged again and again while it was minted.")
 
@@ -122,7 +122,11 @@ class TokenVendor:
             return current
         if key not in self._flights and not self._claim_replacement(key.ref):
             return current
-        obtained = await self._join(key, Need(replacing=refused))
+        try:
+            obtained = await self._join(key, Need(replacing=refused))
+        except BrokerError:
+            self._replaced.pop(key.ref, None)  # What failed was no replacement.
+            raise
         return obtained if self._epochs.allows(obtained.token) else await self.vend(key)
 
     def tokens_of(self, ref: CredentialRef) -> tuple[AccessToken, ...]:

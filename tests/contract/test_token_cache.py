@@ -182,6 +182,33 @@ class TestTokenCache:
             assert time.monotonic() < end
             await asyncio.sleep(0.01)
 
+    async def test_a_returned_replacement_can_be_claimed_again(self, shared: Shared) -> None:
+        """Who gives a claim back leaves it to whoever comes next; giving back what nobody has is nothing."""
+        assert await shared.first.claim_replacement(REF, 60)
+        await shared.first.return_replacement(REF)
+        assert await shared.second.claim_replacement(REF, 60)
+        assert not await shared.first.claim_replacement(REF, 60)
+        await shared.first.return_replacement(OTHER_KEY.ref)
+
+    async def test_epochs_are_read_in_order(self, shared: Shared) -> None:
+        """The counter of each credential, 0 where there is none."""
+        await shared.first.raise_epoch(REF, 4)
+        assert list(await shared.second.epochs([OTHER_KEY.ref, REF])) == [0, 5]
+
+    async def test_a_lost_epoch_is_restored_and_told_once(self, shared: Shared) -> None:
+        """Restoring raises the counter to what was known, tells the listeners, and never lowers or repeats it."""
+        heard: list[Purge] = []
+        listener = asyncio.create_task(_listen(shared.second, heard.append))
+        await _until_listening(shared.first, [heard])
+        heard.clear()
+        for epoch in (7, 7, 3):
+            await shared.first.restore_epoch(REF, epoch)
+        last = await shared.first.raise_epoch(REF, 0)
+        await _until(lambda: Purge(REF, last) in heard)
+        assert heard == [Purge(REF, 7), Purge(REF, 8)]
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)
+
     async def test_purges_are_heard_by_all(self, shared: Shared) -> None:
         """Each of two listeners hears a purge within a second."""
         heard: list[list[Purge]] = [[], []]

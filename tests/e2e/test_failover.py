@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import time
 from collections import Counter
@@ -52,6 +53,27 @@ async def test_a_killed_lease_holder_costs_the_others_one_more_exchange(own_flee
     assert own_fleet.sandbox.hits(slow) <= 2
     with pytest.raises(ConnectionError):
         await first
+
+
+async def test_a_second_signal_tears_nothing(own_fleet: Fleet) -> None:
+    """While a refresh lands at the end of the process, another SIGTERM and a Ctrl-C change nothing: exit code 0."""
+    [replica] = own_fleet.start(1)
+    tenant = own_fleet.tenant(token_lifetime=20.0)
+    first = (await replica.token(tenant.org)).json["access_token"]
+    slow = own_fleet.sandbox.fault("latency", seconds=2.5, client_id=tenant.client_id)
+
+    async def refreshes() -> bool:
+        assert (await replica.token(tenant.org)).json["access_token"] == first
+        return own_fleet.sandbox.hits(slow) > 0
+
+    await until_answered(refreshes, 15)
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        replica.process.send(number)
+        await asyncio.sleep(0.3)
+    assert await asyncio.to_thread(replica.process.ended, 10) == 0
+    [successor] = own_fleet.start(1)
+    assert (await successor.token(tenant.org)).json["access_token"] != first
+    assert outcomes(own_fleet.exchanges(tenant)) == ["issued", "issued"]
 
 
 async def test_sigterm_during_an_exchange_finishes_the_request(own_fleet: Fleet) -> None:

@@ -72,12 +72,12 @@ class Child:
     def kill(self) -> None:
         """``kill -9``, and wait for the end. Nothing happens where it has ended."""
         if self.alive:
-            self._signal(signal.SIGKILL)
+            self.send(signal.SIGKILL)
             self._running().wait(END_SECONDS)
 
     def terminate(self) -> None:
         """``SIGTERM``; does not wait."""
-        self._signal(signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
     def ended(self, within: float = END_SECONDS) -> int:
         """Wait for the end; the exit code."""
@@ -85,18 +85,19 @@ class Child:
 
     def freeze(self) -> None:
         """``SIGSTOP``: its connections stay open, and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Undo `freeze`."""
         if self.alive:
-            self._signal(signal.SIGCONT)
+            self.send(signal.SIGCONT)
 
     def tail(self) -> str:
         """The end of what it said, for complaints."""
         return "".join(path.read_text(errors="replace")[-2000:] for path in (self.stdout, self.stderr) if path.exists())
 
-    def _signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; one to a process that has ended is lost."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 

@@ -19,7 +19,7 @@ _KEEPALIVE_EXPIRY = 30.0
 _MAX_IDLE = 20
 
 
-def ims_client(verify: ssl.SSLContext | None = None, max_connections: int = 200) -> httpx2.AsyncClient:
+def ims_client(verify: ssl.SSLContext | None = None, max_connections: int = 500) -> httpx2.AsyncClient:
     """The client to give to `HttpTokenExchanger`; its owner closes it.
 
     Args:

@@ -13,6 +13,7 @@ from app.domain.events import (
     ExchangeFinished,
     PolicyLoaded,
     PolicyRefused,
+    PurgesUntold,
     RefreshFailed,
     TaskFailed,
 )
@@ -43,6 +44,8 @@ def _told_as(event: Event) -> tuple[int, str]:
             return logging.INFO, "policy in force"
         case TaskFailed():
             return logging.ERROR, "background task failed and is restarted"
+        case PurgesUntold():
+            return logging.ERROR, "purges were not told to the other replicas before the end; purge again"
         case RefreshFailed():
             return logging.WARNING, "refresh failed; the token that is still good goes on being served"
         case CacheRecordRefused():

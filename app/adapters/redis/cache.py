@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -10,7 +12,7 @@ from app.adapters.redis.client import RedisClient
 from app.adapters.redis.key_names import DEFAULT_PREFIX, KeyNames
 from app.adapters.redis.key_ring import KeyRing
 from app.adapters.redis.purges import PurgeFeed
-from app.adapters.redis.scripts import DISCARD, HOLD, RAISE_EPOCH, STORE
+from app.adapters.redis.scripts import DISCARD, HOLD, RAISE_EPOCH, RESTORE_EPOCH, STORE
 from app.adapters.redis.sealing import RecordRefusedError, milliseconds, seal, unseal
 from app.domain.access_token import AccessToken
 from app.domain.errors import CacheUnavailableError
@@ -104,6 +106,21 @@ class RedisTokenCache:
         name, duration = self._names.replaced(ref), max(1, milliseconds(window))
         claimed = await self._client.call("claim", lambda redis: redis.set(name, b"1", nx=True, px=duration))
         return bool(claimed)
+
+    async def return_replacement(self, ref: CredentialRef) -> None:
+        """See `app.ports.TokenCache.return_replacement`."""
+        await self._client.call("return", lambda redis: redis.delete(self._names.replaced(ref)))
+
+    async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
+        """See `app.ports.TokenCache.epochs`. One round trip; a key of another type reads as nothing."""
+        names = [self._names.epoch(ref) for ref in refs]
+        texts = cast("list[bytes | None]", await self._client.call("epochs", lambda redis: redis.mget(names)))
+        return [_counter(text) for text in texts]
+
+    async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
+        """See `app.ports.TokenCache.restore_epoch`."""
+        if await self._client.run("restore_epoch", RESTORE_EPOCH, [self._names.epoch(ref)], [epoch, _EPOCH_KEPT]):
+            await self._feed.announce(ref, epoch)
 
     async def _open(self, stored: bytes, name: str, key: TokenKey) -> AccessToken | None:
         try:

@@ -75,6 +75,16 @@ return raised
 """
 )
 
+RESTORE_EPOCH = Script(
+    _TEXT_OF
+    + """
+-- KEYS: epoch   ARGV: epoch, ms that an epoch is kept
+if counter(KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+)
+
 DISCARD = Script(
     _TEXT_OF
     + """

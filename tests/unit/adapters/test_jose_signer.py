@@ -13,9 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
-from app.adapters import jose_signer
 from app.adapters.certificates import certificate_not_after
 from app.adapters.jose_signer import JoseAssertionSigner
+from app.adapters.jose_signer import signer as signer_module
 from app.domain.assertion import assertion_claims
 from app.domain.errors import CredentialMisconfiguredError, OverloadedError
 from app.domain.names import CredentialName, CredentialRef
@@ -37,13 +37,13 @@ async def signer() -> AsyncIterator[JoseAssertionSigner]:
 def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The generations whose keys were really parsed, in order."""
     seen: list[str] = []
-    parse = jose_signer._signing_key
+    parse = signer_module._signing_key
 
     def counted(credential: Any) -> Any:
         seen.append(credential.generation)
         return parse(credential)
 
-    monkeypatch.setattr(jose_signer, "_signing_key", counted)
+    monkeypatch.setattr(signer_module, "_signing_key", counted)
     return seen
 
 
@@ -211,7 +211,7 @@ async def test_only_so_many_keys_may_wait() -> None:
 
 async def test_a_key_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a key beyond the deadline."""
-    monkeypatch.setattr(jose_signer, "_signing_key", lambda _credential: time.sleep(0.3))
+    monkeypatch.setattr(signer_module, "_signing_key", lambda _credential: time.sleep(0.3))
     signer = JoseAssertionSigner(deadline=0.05)
     with pytest.raises(OverloadedError):
         await signer.sign(grants.jwt_credential(), CLAIMS)

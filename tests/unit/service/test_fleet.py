@@ -10,7 +10,7 @@ from app.domain.errors import BrokerError, ImsUnavailableError, OverloadedError
 from app.domain.events import CacheLookedUp
 from app.domain.grant import Grant
 from app.ports import CacheEntry
-from app.service import fleet
+from app.service import fleet, turns
 from app.service.fleet import Need
 from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
 from tests.fakes import DAY
@@ -189,7 +189,7 @@ async def test_the_holder_renews_its_lease_while_it_exchanges(
     world: World, replicas: list[ReplicaInMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exchange that takes longer than the lease lives does not lose it."""
-    monkeypatch.setattr(fleet, "RENEWAL_SECONDS", 0.001)
+    monkeypatch.setattr(turns, "RENEWAL_SECONDS", 0.001)
     world.exchanger.hall(ORG).close()
     first = asyncio.create_task(replicas[0].vend())
     await world.exchanger.hall(ORG).arrival()

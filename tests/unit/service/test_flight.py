@@ -145,3 +145,18 @@ async def test_the_end_tells_waiters_of_a_hanging_flight_that_it_is_overloaded(f
     with pytest.raises(OverloadedError):
         await waiter
     assert len(flights) == 0
+
+
+async def test_one_flight_takes_only_so_many_waiters() -> None:
+    """One waiter too many for a tenant is refused, others' flights take theirs, and room comes back."""
+    flights, journey = Flights[str, int](3, waiters=10), Journey()
+    tasks = await boarded(flights, journey, 10)
+    with pytest.raises(OverloadedError):
+        await flights.join("a", journey)
+    other = asyncio.create_task(flights.join("b", journey))
+    tasks[0].cancel()
+    await asyncio.sleep(0)
+    tasks[0] = asyncio.create_task(flights.join("a", journey))
+    await asyncio.sleep(0)
+    journey.may_land.set()
+    assert await asyncio.gather(*tasks, other) == [1] * 10 + [2]

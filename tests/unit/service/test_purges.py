@@ -10,7 +10,7 @@ import pytest
 from typing_extensions import override
 
 from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
-from app.domain.events import CredentialPurged
+from app.domain.events import CredentialPurged, PurgesUntold
 from app.domain.names import CredentialRef, TokenKey, parse_org
 from app.ports import Purge
 from app.service import purges
@@ -145,12 +145,67 @@ async def test_a_purge_heard_after_its_epoch_was_read_still_forgets(world: World
     assert old.epoch == 0
 
 
-async def test_missed_purges_make_a_replica_forget_everything(world: World, replica: ReplicaInMemory) -> None:
-    """Who cannot know what was purged meanwhile trusts nothing in its memory."""
+async def test_who_missed_purges_forgets_what_was_purged_and_nothing_else(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A replica that may have missed purges compares epochs; a tenant that nobody purged stays warm."""
     await replica.vend(KEY)
-    await replica.vend(OTHER_KEY)
+    other = (await replica.vend(OTHER_KEY)).token
+    await ReplicaInMemory(world).purges.purge(REF)
     replica.purges.heard(Purge(None, 0))
-    assert len(replica.memory) == 0
+    async with listening(replica):
+        await until(lambda: replica.vendor.fresh(KEY, world.clock()) is None)
+    assert replica.vendor.fresh(OTHER_KEY, world.clock()) is other
+
+
+async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: World, replica: ReplicaInMemory) -> None:
+    """After a restart without data the epochs are restored by those who know them, and every token stays."""
+    await replica.purges.purge(REF)
+    tokens = [(await replica.vend(key)).token for key in (KEY, OTHER_KEY)]
+    deaf = ReplicaInMemory(world)
+    world.cache.forget_epochs()
+    await replica.purges.catch_up()
+    assert [replica.vendor.fresh(key, world.clock()) for key in (KEY, OTHER_KEY)] == tokens
+    assert await world.cache.epochs([REF, OTHER_KEY.ref]) == [1, 0]
+    await deaf.purges.catch_up()
+    assert world.exchanges == 2
+
+
+async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: ReplicaInMemory) -> None:
+    """A shared cache that goes away in the midst of it is asked again when it is back."""
+    await replica.vend(KEY)
+    await ReplicaInMemory(world).purges.purge(REF)
+    world.redis_away()
+    with pytest.raises(CacheUnavailableError):
+        await replica.purges.catch_up()
+    assert replica.vendor.fresh(KEY, world.clock()) is not None
+    world.redis_away(away=False)
+    async with listening(replica):
+        await until(lambda: replica.vendor.fresh(KEY, world.clock()) is None)
+
+
+async def test_a_purge_that_was_never_announced_is_found(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that ended between raising the epoch and telling of it leaves a purge that the comparison finds."""
+    monkeypatch.setattr(purges, "COMPARE_SECONDS", 0.01)
+    await replica.vend(KEY)
+    async with listening(replica):
+        await world.cache.epochs([])
+        world.cache._inner._epochs[REF] = 1
+        await until(lambda: replica.vendor.fresh(KEY, world.clock()) is None)
+
+
+async def test_what_is_owed_is_told_at_the_end(world: World, replica: ReplicaInMemory) -> None:
+    """A process that ends just when the shared cache is back still tells of its purges; else it says what it owes."""
+    world.redis_away()
+    await replica.purges.purge(REF)
+    await replica.purges.aclose()
+    assert PurgesUntold(1) in replica.sink.events
+    world.redis_away(away=False)
+    await replica.purges.aclose()
+    assert (await world.cache.read(KEY)).epoch > 1
+    assert replica.sink.events.count(PurgesUntold(1)) == 1
 
 
 async def test_an_old_purge_that_arrives_late_changes_nothing(world: World, replica: ReplicaInMemory) -> None:

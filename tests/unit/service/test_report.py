@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from app.domain.errors import ImsUnavailableError
+from app.service.backoff import LONGEST_REFUSAL_SECONDS
 from tests.factories import KEY, ORG, make_key
 from tests.support.replica_in_memory import ReplicaInMemory, World
 
@@ -125,14 +126,28 @@ async def test_callers_with_the_old_token_do_not_wait_for_its_replacement(
 async def test_a_replacement_that_fails_is_told_and_not_repeated_per_report(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """The reporter hears why there is no new token; the next reports of that minute cost no exchange."""
+    """The reporters hear why there is no new token, for two exchanges at once; one of them is tried again in time."""
+    refused = (await replica.vend()).token
+    world.exchanger.failures[ORG] = ImsUnavailableError("down")
+    for _ in range(10):
+        with pytest.raises(ImsUnavailableError):
+            await replica.vendor.report(KEY, refused.sha256)
+    assert world.exchanges == 3
+    del world.exchanger.failures[ORG]
+    world.clock.advance(LONGEST_REFUSAL_SECONDS)
+    assert (await replica.vendor.report(KEY, refused.sha256)).token is not refused
+    assert world.exchanges == 4
+
+
+async def test_a_replacement_that_failed_is_made_by_any_replica(world: World, replica: ReplicaInMemory) -> None:
+    """A failure is no replacement: it uses up nobody's minute, and no reporter gets the refused token back."""
     refused = (await replica.vend()).token
     world.exchanger.failures[ORG] = ImsUnavailableError("down")
     with pytest.raises(ImsUnavailableError):
         await replica.vendor.report(KEY, refused.sha256)
-    for _ in range(10):
-        assert (await replica.vendor.report(KEY, refused.sha256)).token is refused
-    assert world.exchanges == 2
+    del world.exchanger.failures[ORG]
+    other = ReplicaInMemory(world)
+    assert (await other.vendor.report(KEY, refused.sha256)).token is not refused
 
 
 async def test_a_report_by_a_replica_with_an_empty_memory_replaces_the_shared_token(

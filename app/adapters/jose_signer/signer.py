@@ -1,9 +1,6 @@
 """Signs assertions with python-jose and a private key held in memory; the only module that imports `jose`.
 
-A key is parsed once per generation of its credential. `cryptography` validates an RSA key in 40 to 60 ms without
-letting go of the interpreter, so that even in a thread of its own it would stop the event loop for as long, once for
-each cold tenant. Nearly all of that is a primality test of the tenant's own primes. `_checked` does the rest of the
-validation instead, in well under a millisecond; a key that passes it wrongly could harm no one but its owner.
+A key is parsed once per generation of its credential.
 """
 
 from __future__ import annotations
@@ -13,20 +10,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jose import jwk, jws
 from jose.backends.base import Key
 
+from app.adapters.jose_signer.private_key import signing_key
 from app.domain.credential import JwtCredential
-from app.domain.errors import CredentialMisconfiguredError, OverloadedError
+from app.domain.errors import OverloadedError
 from app.domain.names import CredentialRef
-
-_MIN_BITS = 2048
-_MAX_BITS = 8192  # a larger key would hold the event loop for tens of milliseconds with every signature
 
 
 class JoseAssertionSigner:
@@ -106,63 +96,4 @@ class JoseAssertionSigner:
 
 
 def _signing_key(credential: JwtCredential) -> Key:
-    if credential.private_key is None:
-        raise CredentialMisconfiguredError("private_key", "is missing, and only Vault can sign with a transit_key")
-    private_key = _checked(_rsa_key(_bytes(credential.private_key), credential.private_key_passphrase))
-    if credential.certificate is not None:
-        _check_certificate(credential.certificate, private_key)
-    return jwk.construct(private_key, algorithm="RS256")  # type: ignore[arg-type]  # the stubs omit key objects
-
-
-def _rsa_key(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
-    encrypted = b"ENCRYPTED" in pem
-    if encrypted and not passphrase:
-        raise CredentialMisconfiguredError("private_key_passphrase", "is missing, and the private key is encrypted")
-    password = _bytes(passphrase) if encrypted and passphrase else None
-    try:
-        key = load_pem_private_key(pem, password, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        if encrypted:
-            raise CredentialMisconfiguredError("private_key_passphrase", "does not open the private key") from None
-        raise CredentialMisconfiguredError("private_key", "must be a private key in PEM form") from None
-    if not isinstance(key, rsa.RSAPrivateKey) or not _MIN_BITS <= key.key_size <= _MAX_BITS:
-        raise CredentialMisconfiguredError("private_key", f"must be an RSA key of {_MIN_BITS} to {_MAX_BITS} bits")
-    return key
-
-
-def _checked(key: rsa.RSAPrivateKey) -> rsa.RSAPrivateKey:
-    """All of OpenSSL's validation but the primality test, and then one signature made and verified."""
-    numbers = key.private_numbers()
-    p, q, d, e = numbers.p, numbers.q, numbers.d, numbers.public_numbers.e
-    consistent = (
-        p > 2 < q
-        and p % 2 == q % 2 == e % 2 == 1
-        and e > 2
-        and p * q == numbers.public_numbers.n
-        and d * e % (p - 1) == d * e % (q - 1) == 1
-        and numbers.dmp1 == d % (p - 1)
-        and numbers.dmq1 == d % (q - 1)
-        and numbers.iqmp * q % p == 1
-    )
-    try:
-        if not consistent:
-            raise ValueError
-        signature = key.sign(b"self-test", padding.PKCS1v15(), hashes.SHA256())
-        key.public_key().verify(signature, b"self-test", padding.PKCS1v15(), hashes.SHA256())
-    except (ValueError, InvalidSignature):
-        raise CredentialMisconfiguredError("private_key", "is damaged: its numbers do not belong together") from None
-    return key
-
-
-def _check_certificate(pem: str, key: rsa.RSAPrivateKey) -> None:
-    try:
-        public_key = x509.load_pem_x509_certificate(_bytes(pem)).public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        raise CredentialMisconfiguredError("certificate", "must be an X.509 certificate in PEM form") from None
-    if public_key != key.public_key():
-        raise CredentialMisconfiguredError("certificate", "does not belong to private_key")
-
-
-def _bytes(text: str) -> bytes:
-    # A lone surrogate would make an error that carries the whole text with it.
-    return text.encode(errors="replace")
+    return jwk.construct(signing_key(credential), algorithm="RS256")  # type: ignore[arg-type]  # stubs omit key objects

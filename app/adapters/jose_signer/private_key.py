@@ -1,0 +1,162 @@
+"""A credential's private key, parsed and checked without stopping the event loop.
+
+`cryptography` validates an RSA key in 40 to 60 ms without letting go of the interpreter, so that even in a thread of
+its own it would stop the event loop for as long, once for each cold tenant. Nearly all of that is a primality test of
+the tenant's own primes. `_checked` does the rest of the validation instead, in well under a millisecond; a key that
+passes it wrongly could harm no one but its owner. Decryption holds the interpreter too, so its cost has a bound.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from app.domain.credential import JwtCredential
+from app.domain.errors import CredentialMisconfiguredError
+
+_MIN_BITS = 2048
+_MAX_BITS = 8192  # a larger key would hold the event loop for tens of milliseconds with every signature
+
+_MAX_ROUNDS = 1_000_000
+"""Of hashing between passphrase and key, about 0.2 s; OpenSSL makes 2,048, OWASP asks for 600,000."""
+
+_SCRYPT = bytes.fromhex("06092b06010401da47040b")
+_MAX_SCRYPT_COST = 2**20
+"""N x r x p, about 0.4 s; OpenSSL makes 2**17."""
+
+_ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----(.*?)-----END", re.DOTALL)
+_INTEGER, _SEQUENCE = 0x02, 0x30
+
+
+def signing_key(credential: JwtCredential) -> rsa.RSAPrivateKey:
+    """The key of `credential`, fit to sign.
+
+    Raises:
+        CredentialMisconfiguredError: ``private_key``, its passphrase or ``certificate`` cannot be used.
+
+    """
+    if credential.private_key is None:
+        raise CredentialMisconfiguredError("private_key", "is missing, and only Vault can sign with a transit_key")
+    private_key = _checked(_rsa_key(_bytes(credential.private_key), credential.private_key_passphrase))
+    if credential.certificate is not None:
+        _check_certificate(credential.certificate, private_key)
+    return private_key
+
+
+def _rsa_key(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
+    encrypted = b"ENCRYPTED" in pem
+    if encrypted and not passphrase:
+        raise CredentialMisconfiguredError("private_key_passphrase", "is missing, and the private key is encrypted")
+    password = _bytes(passphrase) if encrypted and passphrase else None
+    _refuse_costly(pem)
+    try:
+        key = load_pem_private_key(pem, password, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        if encrypted:
+            raise CredentialMisconfiguredError("private_key_passphrase", "does not open the private key") from None
+        raise CredentialMisconfiguredError("private_key", "must be a private key in PEM form") from None
+    if not isinstance(key, rsa.RSAPrivateKey) or not _MIN_BITS <= key.key_size <= _MAX_BITS:
+        raise CredentialMisconfiguredError("private_key", f"must be an RSA key of {_MIN_BITS} to {_MAX_BITS} bits")
+    return key
+
+
+def _checked(key: rsa.RSAPrivateKey) -> rsa.RSAPrivateKey:
+    """All of OpenSSL's validation but the primality test, and then one signature made and verified."""
+    numbers = key.private_numbers()
+    p, q, d, e = numbers.p, numbers.q, numbers.d, numbers.public_numbers.e
+    consistent = (
+        p > 2 < q
+        and p % 2 == q % 2 == e % 2 == 1
+        and e > 2
+        and p * q == numbers.public_numbers.n
+        and d * e % (p - 1) == d * e % (q - 1) == 1
+        and numbers.dmp1 == d % (p - 1)
+        and numbers.dmq1 == d % (q - 1)
+        and numbers.iqmp * q % p == 1
+    )
+    try:
+        if not consistent:
+            raise ValueError
+        signature = key.sign(b"self-test", padding.PKCS1v15(), hashes.SHA256())
+        key.public_key().verify(signature, b"self-test", padding.PKCS1v15(), hashes.SHA256())
+    except (ValueError, InvalidSignature):
+        raise CredentialMisconfiguredError("private_key", "is damaged: its numbers do not belong together") from None
+    return key
+
+
+def _check_certificate(pem: str, key: rsa.RSAPrivateKey) -> None:
+    try:
+        public_key = x509.load_pem_x509_certificate(_bytes(pem)).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise CredentialMisconfiguredError("certificate", "must be an X.509 certificate in PEM form") from None
+    if public_key != key.public_key():
+        raise CredentialMisconfiguredError("certificate", "does not belong to private_key")
+
+
+def _bytes(text: str) -> bytes:
+    # A lone surrogate would make an error that carries the whole text with it.
+    return text.encode(errors="replace")
+
+
+def _refuse_costly(pem: bytes) -> None:
+    """Look what the decryption of a PKCS#8 key would cost (RFC 8018 appendix A, RFC 7914 section 7), before it begins.
+
+    The older form with ``Proc-Type`` hashes once.
+    """
+    for block in _ENCRYPTED.finditer(pem):
+        try:
+            algorithm = _algorithm(base64.b64decode(block[1]))
+            numbers = list(_integers(algorithm))
+        except (binascii.Error, IndexError, RecursionError):
+            raise CredentialMisconfiguredError("private_key", "must be a private key in PEM form") from None
+        scrypt = _SCRYPT in algorithm
+        cost, bound = 1, _MAX_SCRYPT_COST if scrypt else _MAX_ROUNDS
+        for number in numbers[: 3 if scrypt else 1]:
+            cost *= number
+        if cost > bound:
+            raise CredentialMisconfiguredError(
+                "private_key", f"is encrypted at too high a cost; take {bound} rounds at most"
+            )
+
+
+def _algorithm(der: bytes) -> bytes:
+    """The AlgorithmIdentifier of an EncryptedPrivateKeyInfo: the first part of its SEQUENCE."""
+    _, begin, _ = _element(der, 0)
+    _, begin, end = _element(der, begin)
+    return der[begin:end]
+
+
+def _integers(der: bytes) -> Iterator[int]:
+    """All integers of DER, in order, those within sequences too."""
+    at = 0
+    while at < len(der):
+        tag, begin, end = _element(der, at)
+        if tag == _INTEGER:
+            yield int.from_bytes(der[begin:end])
+        elif tag == _SEQUENCE:
+            yield from _integers(der[begin:end])
+        at = end
+
+
+def _element(der: bytes, at: int) -> tuple[int, int, int]:
+    """Tag, begin and end of the content of the DER element at `at` (X.690 section 8.1).
+
+    Raises:
+        IndexError: There is no whole element.
+
+    """
+    tag, length, begin = der[at], der[at + 1], at + 2
+    if length & 0x80:
+        octets = length & 0x7F
+        length, begin = int.from_bytes(der[begin : begin + octets]), begin + octets
+    if begin + length > len(der) or begin > len(der):
+        raise IndexError
+    return tag, begin, begin + length
