@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -116,14 +117,9 @@ async def _unexpected_error(request: Request, error: Exception) -> Response:  # 
 
 def _methods_of(request: Request) -> str:
     """Every method of the path: the framework names only those of the first route it finds."""
-    path = request.scope["path"]
-    methods = {
-        method
-        for route in request.app.routes
-        if getattr(route, "path", None) == path
-        for method in getattr(route, "methods", None) or ()
-    }
-    return ", ".join(sorted(methods))
+    # An included router is one entry of `app.routes`; its routes are found by FastAPI's own walk through them.
+    routes = [route for route in iter_route_contexts(request.app.routes) if route.path == request.scope["path"]]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 def _declare_security(api: FastAPI) -> None:

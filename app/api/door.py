@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.oauth2 import oauth2_error
 from app.api.problems import problem_response, unexpected_response
 from app.api.warm import WarmLane
 from app.domain.errors import InvalidRequestError, OverloadedError
@@ -109,8 +110,8 @@ class Door:
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         if self._waiting >= MAX_WAITING and scope["path"] not in _NEVER_REFUSED:
             self._emit(RequestDecided(self._clock(), request_id.decode(), _REFUSED_AT_THE_DOOR))
-            overloaded = problem_response(OverloadedError(), request_id.decode())
-            await overloaded(scope, receive, identified)
+            refuse = oauth2_error if scope["path"] == "/oauth2/token" else problem_response
+            await refuse(OverloadedError(), request_id.decode())(scope, receive, identified)
             return
         self._waiting += 1
         try:

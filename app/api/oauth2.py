@@ -58,7 +58,7 @@ def oauth2_routes(endpoint: Endpoint) -> APIRouter:
                 raise _grant_type_error(form)
             asked = _joined(form, fields_of(request.scope["query_string"]))
             talk.ref = parse_ref(asked)
-            scopes = parse_scopes(asked["scope"]) if "scope" in asked else None
+            scopes = _scopes_of(asked)
             _refuse_scopes(endpoint, identity, talk.ref, scopes)
             token = await endpoint.obtain(talk, identity, Action.VEND, scopes, endpoint.vendor.vend)
             return oauth2_response(token, endpoint.clock())
@@ -155,6 +155,14 @@ def _joined(form: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]
     if _CREDENTIAL_FIELDS & query.keys():
         raise InvalidRequestError("A client credential must not be sent in the URL.")
     return {**query, **form}
+
+
+def _scopes_of(asked: Mapping[str, str]) -> tuple[Scope, ...] | None:
+    """The scopes asked for; a malformed one has an error of its own here (RFC 6749 section 5.2)."""
+    try:
+        return parse_scopes(asked["scope"]) if "scope" in asked else None
+    except InvalidRequestError as error:
+        raise InvalidScopeError(error.detail) from None
 
 
 def _refuse_scopes(

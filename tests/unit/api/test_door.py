@@ -1,0 +1,287 @@
+"""The one ASGI app in front: request ids, limits, the last resort, and what is handed on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import override
+
+from app.api.door import MAX_BODY_BYTES, Door
+from app.api.gate import Gate
+from app.api.problems import problem_response
+from app.api.warm import WarmLane
+from app.domain.errors import InvalidRequestError
+from app.domain.events import RequestDecided
+from tests.factories import ORG, OTHER_ORG
+from tests.support.api_in_memory import TOKEN, ApiInMemory, bearer
+from tests.support.asgi_client import Answer, Body, send
+
+REPORT = f"/token/report?org={ORG}"
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+HASH = b'{"token_sha256": "%b"}' % (b"a" * 64)
+SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@pytest.fixture
+def api() -> ApiInMemory:
+    """The API with its usual callers."""
+    return ApiInMemory()
+
+
+def door_to(inner: ASGIApp) -> Door:
+    """A door with another app behind it."""
+    api = ApiInMemory()
+    lane = WarmLane(Gate(api.policy, api.verifier, api.clock), api.replica.vendor)
+    return Door(inner, lane, api.sink, api.clock, lambda: "new-id")
+
+
+class Silent(Body):
+    """A body of which nothing comes; it tells when it is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.awaited = asyncio.Event()
+
+    @override
+    async def receive(self) -> Message:
+        self.awaited.set()
+        return await super().receive()
+
+
+async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that answers how many bytes its request had, or why it could not be read."""
+    try:
+        response = Response(str(len(await Request(scope, receive).body())))
+    except InvalidRequestError as error:
+        response = problem_response(error, scope["state"]["request_id"])
+    await response(scope, receive, send)
+
+
+async def one_of_each(api: ApiInMemory, *headers: tuple[str, str]) -> list[Answer]:
+    """Answers of every sort: long, warm, refused, unknown, not allowed, for operators, in OAuth's shape, unexpected."""
+    answers = [await api.get(target, *headers) for target in (TOKEN, TOKEN, "/token", "/nothing", "/livez", "/readyz")]
+    answers.append(await api.ask("PATCH", "/token", *headers))
+    answers.append(await api.ask("DELETE", TOKEN, *headers, caller="operator"))
+    answers.append(await api.form({"grant_type": "client_credentials"}, *headers))
+    api.world.store.failure = RuntimeError("unexpected")
+    answers.append(await api.get(f"/headers?org={OTHER_ORG}", *headers, caller="operator"))
+    assert [answer.status for answer in answers] == [200, 200, 400, 404, 200, 503, 405, 204, 401, 500]
+    return answers
+
+
+@pytest.mark.parametrize("own", ["7", "a" * 64, "3f2a.b-c_D", "0f8fad5b-d9cb-469f-a165-70867728950e"])
+async def test_a_sane_request_id_of_the_caller_is_kept_on_every_answer(api: ApiInMemory, own: str) -> None:
+    """Exactly once, in the header, in the body of a refusal and in the event."""
+    for answer in await one_of_each(api, ("X-Request-Id", own)):
+        assert answer.header("x-request-id") == own
+        if answer.status >= 400:
+            assert answer.json["request_id"] == own
+    assert {event.request_id for event in api.sink.of(RequestDecided)} == {own}
+
+
+@pytest.mark.parametrize(
+    "odd", ["", " ", "a" * 65, "a b", "a/b", "a,b", 'a"', "a\n", "a\r\nX-Evil: 1", "<b>", "é", "\x00", "{}"]
+)
+async def test_an_odd_request_id_is_replaced(api: ApiInMemory, odd: str) -> None:
+    """Too long, or with a character that could harm a header or a log: a new one, and nothing of the odd one."""
+    for answer in await one_of_each(api, ("X-Request-Id", odd)):
+        assert SANE.fullmatch(answer.header("x-request-id") or "")
+    assert all(SANE.fullmatch(event.request_id) for event in api.sink.of(RequestDecided))
+
+
+async def test_new_request_ids_are_unique_and_those_of_the_events(api: ApiInMemory) -> None:
+    """Whoever sends none gets one, another with every answer."""
+    answers = await one_of_each(api)
+    ids = [answer.header("x-request-id") for answer in answers]
+    assert len(set(ids)) == len(ids)
+    assert {event.request_id for event in api.sink.of(RequestDecided)} < set(ids)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/tokens", "/token/", "//token", "/TOKEN", "/token/x", "/docs", "/redoc", "/token%00", "/%2e%2e/etc"]
+)
+async def test_an_unknown_path_is_404_whatever_the_method(api: ApiInMemory, path: str) -> None:
+    """A problem document with a constant text; no trailing slash is added or taken away."""
+    for method in ("GET", "POST", "PROPFIND"):
+        answer = await api.ask(method, f"{path}?org={ORG}")
+        assert (answer.status, answer.code) == (404, "not_found")
+        assert answer.json["detail"] == "There is nothing at this path. See /openapi.json."
+
+
+async def test_head_of_a_token_is_405_even_where_get_is_warm(api: ApiInMemory) -> None:
+    """Only GET vends; the warm way asks for the method too."""
+    assert (await api.get()).status == 200
+    for method in ("HEAD", "POST", "PUT", "OPTIONS", "get"):
+        answer = await api.ask(method, TOKEN)
+        assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert len(api.sink.of(RequestDecided)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/token", "DELETE, GET"),
+        ("/token/report", "POST"),
+        ("/oauth2/token", "POST"),
+        *((path, "GET") for path in ("/orgs", "/livez", "/readyz", "/metrics")),
+        ("/.well-known/oauth-authorization-server", "GET"),
+        ("/openapi.json", "GET, HEAD"),
+    ],
+)
+async def test_a_wrong_method_is_405_and_told_all_the_right_ones(api: ApiInMemory, path: str, allowed: str) -> None:
+    """RFC 9110 section 15.5.6: `Allow` names every method of the path, of all its routes together."""
+    answer = await api.ask("PATCH", path)
+    assert (answer.status, answer.code, answer.header("allow")) == (405, "method_not_allowed", allowed)
+
+
+async def test_two_authorization_headers_never_take_the_warm_way(api: ApiInMemory) -> None:
+    """Two, three, the good one first or last: refused like any two."""
+    assert (await api.get()).status == 200
+    empty = ("Authorization", "")
+    for headers in ([bearer()] * 2, [bearer()] * 3, [empty, bearer()], [bearer(), empty], [empty, empty, bearer()]):
+        assert (await api.get(TOKEN, *headers, caller=None)).code == "unauthenticated"
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", TOKEN), ("PROPFIND", f"/headers?org={ORG}"), ("POST", REPORT), ("GET", "/orgs"), ("DELETE", TOKEN)],
+)
+async def test_an_unexpected_error_is_a_constant_500(
+    api: ApiInMemory, caplog: pytest.LogCaptureFixture, method: str, target: str
+) -> None:
+    """Nothing of the error is answered; the log has it, once, under the id that the caller got."""
+    api.verifier.failure = RuntimeError("canary of the error")
+    answer = await api.ask(method, target, ("Authorization", "Bearer eyJ.a.b"), caller=None, body=b"{}")
+    assert (answer.status, answer.code) == (500, "internal_error")
+    assert answer.json["detail"] == "Something unexpected happened. The request id finds it in the broker's log."
+    assert answer.json["retryable"] is False
+    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.__dict__["request_id"] == answer.header("x-request-id")
+    assert record.exc_info is not None
+    assert record.exc_info[1] is api.verifier.failure
+
+
+async def test_an_app_that_fails_before_it_answers_is_answered_for() -> None:
+    """The door is the last resort, also where what is behind it has none."""
+
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise KeyError("canary")
+
+    answer = await send(door_to(failing), "GET", "/any")
+    assert (answer.status, answer.code) == (500, "internal_error")
+    assert b"canary" not in answer.body
+
+
+async def test_an_app_that_fails_after_it_began_to_answer_is_not_answered_for_twice() -> None:
+    """What was begun stays torn: a second beginning would make it worse."""
+
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise KeyError("canary")
+
+    answer = await send(door_to(failing), "GET", "/any")
+    assert (answer.status, answer.headers, answer.body) == (200, (("x-request-id", "new-id"),), b"")
+
+
+async def test_a_body_has_an_exact_bound_and_is_not_read_beyond_it() -> None:
+    """64 KiB pass, in any chunks; one byte more is refused, and what is behind it stays unread."""
+    half = b"x" * (MAX_BODY_BYTES // 2)
+    answer = await send(door_to(reading), "POST", "/", body=Body([half, half]))
+    assert answer.body == str(MAX_BODY_BYTES).encode()
+    body = Body([half, half, b"x", b"unread", b"unread"])
+    answer = await send(door_to(reading), "POST", "/", body=body)
+    assert answer.code == "invalid_request"
+    assert await body.receive() == {"type": "http.request", "body": b"unread", "more_body": True}
+
+
+async def test_a_body_that_does_not_come_is_refused(api: ApiInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that stalls in its body is told so, in the shape of the endpoint; it counts as one request."""
+    monkeypatch.setattr("app.api.door.BODY_SECONDS", 0.01)
+    report = await api.ask("POST", REPORT, body=Body([b'{"token_'], stalls=True))
+    assert (report.status, report.code) == (400, "invalid_request")
+    form = await api.ask("POST", "/oauth2/token", FORM, caller=None, body=Body([b"grant_"], stalls=True))
+    assert (form.status, form.json["error"]) == (400, "invalid_request")
+    assert api.sink.outcomes == ["invalid_request"] * 2
+
+
+async def test_more_than_the_bound_is_overloaded_but_still_alive(
+    api: ApiInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more on the long way is told 503 with Retry-After; warm requests and probes are answered all the same."""
+    monkeypatch.setattr("app.api.door.MAX_WAITING", 2)
+    api.readiness.ready = True
+    assert (await api.get(f"/token?org={OTHER_ORG}", caller="operator")).status == 200
+    hall = api.world.exchanger.hall(ORG)
+    hall.close()
+    waiting = [asyncio.create_task(api.get()) for _ in range(2)]
+    await hall.arrival()
+    answer = await api.get(f"/token?org={OTHER_ORG}")
+    assert (answer.status, answer.code, answer.header("retry-after")) == (503, "overloaded", "1")
+    assert api.sink.outcomes == ["vended", "overloaded"]
+    oauth2 = await api.form({"grant_type": "client_credentials"})
+    assert (oauth2.status, oauth2.json["error"], oauth2.header("retry-after")) == (503, "temporarily_unavailable", "1")
+    assert (oauth2.header("content-type"), oauth2.header("pragma")) == ("application/json", "no-cache")
+    assert api.sink.of(RequestDecided)[1].request_id == answer.header("x-request-id")
+    probes = [await api.get(path, caller=None) for path in ("/livez", "/readyz", "/metrics")]
+    warm = await api.get(f"/token?org={OTHER_ORG}", caller="operator")
+    assert [answer.status for answer in (*probes, warm)] == [200] * 4
+    hall.open()
+    assert [(await task).status for task in waiting] == [200, 200]
+    assert (await api.get(f"/token?org={OTHER_ORG}")).code == "forbidden"
+
+
+async def test_bodies_that_do_not_come_take_no_place_from_others(
+    api: ApiInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for a body is counted apart: one more of them is overloaded, and everybody else is served."""
+    monkeypatch.setattr("app.api.door.MAX_WAITING", 1)
+    monkeypatch.setattr("app.api.door.MAX_BODIES", 1)
+    silent = Silent()
+    stalled = asyncio.create_task(api.ask("POST", REPORT, body=silent))
+    await asyncio.wait_for(silent.awaited.wait(), 5.0)
+    assert (await api.get()).status == 200
+    answer = await api.ask("POST", REPORT, body=HASH)
+    assert (answer.status, answer.code) == (503, "overloaded")
+    stalled.cancel()
+    await asyncio.wait([stalled])
+    assert (await api.ask("POST", REPORT, body=HASH)).status == 200
+
+
+async def test_who_has_left_waits_no_more(api: ApiInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that failed or was cancelled makes room for the next."""
+    monkeypatch.setattr("app.api.door.MAX_WAITING", 1)
+    api.verifier.failure = RuntimeError("unexpected")
+    assert (await api.get(TOKEN, ("Authorization", "Bearer eyJ.a.b"), caller=None)).status == 500
+    hall = api.world.exchanger.hall(ORG)
+    hall.close()
+    gone = asyncio.create_task(api.get())
+    await hall.arrival()
+    gone.cancel()
+    await asyncio.wait([gone])
+    hall.open()
+    assert (await api.get()).status == 200
+
+
+async def test_the_lifespan_is_handed_through() -> None:
+    """Scope, receive and send reach the app behind the door as they are."""
+    seen: list[object] = []
+
+    async def inner(*arguments: object) -> None:
+        seen.extend(arguments)
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def ignore(message: Message) -> None:
+        """Nobody listens."""
+
+    scope = {"type": "lifespan"}
+    await door_to(inner)(scope, receive, ignore)
+    assert [id(argument) for argument in seen] == [id(scope), id(receive), id(ignore)]
+    assert scope == {"type": "lifespan"}
