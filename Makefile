@@ -3,7 +3,7 @@
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 VENV := .venv
-PIP := $(VENV)/bin/python -m pip
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 IMAGE ?= ims-token-broker
 
 .DEFAULT_GOAL := help

@@ -39,7 +39,10 @@ _FORM = b"application/x-www-form-urlencoded"
 _NOT_DESCRIPTIVE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 """What RFC 6749 section 5.2 does not allow in ``error_description``."""
 
+_NAMES = ("org", "credential", "scope")
 _CREDENTIAL_FIELDS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
+_IN_QUERY = frozenset((*_NAMES, *_CREDENTIAL_FIELDS))
+"""In the form RFC 6749 section 3.2 asks to ignore unknown names; in the URL a misspelt `scope` must not pass unseen."""
 
 
 class UnsupportedGrantTypeError(InvalidRequestError):
@@ -56,7 +59,7 @@ def oauth2_routes(endpoint: Endpoint) -> APIRouter:
             identity = await _authenticate(endpoint, request, form, talk)
             if form.get("grant_type") != "client_credentials":
                 raise _grant_type_error(form)
-            asked = _joined(form, fields_of(request.scope["query_string"]))
+            asked = _joined(form, fields_of(request.scope["query_string"], _IN_QUERY))
             talk.ref = parse_ref(asked)
             scopes = _scopes_of(asked)
             _refuse_scopes(endpoint, identity, talk.ref, scopes)
@@ -149,7 +152,7 @@ def _grant_type_error(form: Mapping[str, str]) -> InvalidRequestError:
 
 def _joined(form: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]:
     """What is asked for, by the form or the token URL's query; they must not contradict each other (product 9)."""
-    for name in ("org", "credential", "scope"):
+    for name in _NAMES:
         if name in form and name in query and form[name] != query[name]:
             raise InvalidRequestError(f"{name} differs between the form and the URL's query.")
     if _CREDENTIAL_FIELDS & query.keys():

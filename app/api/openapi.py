@@ -175,6 +175,7 @@ OAUTH2_TOKEN = _route(
     parameters=[
         _parameter("org", {"type": "string", "pattern": ORG_PATTERN}, "IMS org id, here or in the form."),
         _parameter("credential", {"type": "string", "pattern": CREDENTIAL_PATTERN}, "Which of its credentials."),
+        _SCOPE,
     ],
     security=[{"client_secret_basic": []}, {}],
     requestBody={

@@ -107,7 +107,8 @@ class RunningCli:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
-        self._process.send_signal(number)
+        # Not by the process object, whose way would reap a child that has ended before asyncio can.
+        os.kill(self.pid, number)
 
     async def ended(self, within: float = END_SECONDS) -> Finished:
         """Wait for the end; all output has been read then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -211,10 +212,12 @@ async def test_only_so_many_keys_may_wait() -> None:
 
 async def test_a_key_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a key beyond the deadline."""
-    monkeypatch.setattr(signer_module, "_signing_key", lambda _credential: time.sleep(0.3))
+    given_up = threading.Event()
+    monkeypatch.setattr(signer_module, "_signing_key", lambda _credential: given_up.wait(10.0))
     signer = JoseAssertionSigner(deadline=0.05)
     with pytest.raises(OverloadedError):
         await signer.sign(grants.jwt_credential(), CLAIMS)
+    given_up.set()
     signer.close()
 
 

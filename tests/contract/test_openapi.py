@@ -1,0 +1,408 @@
+"""What `/openapi.json` declares is what the contract names, and what the broker does."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import requests
+import schemathesis
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from app.domain.caller import RateLimit
+from app.domain.errors import CredentialRejectedError, IdentityUnavailableError
+from app.domain.names import Scope
+from tests.factories import (
+    ALL_ACTIONS,
+    ORG,
+    OTHER_ORG,
+    UNKNOWN_ORG,
+    make_api_key,
+    make_caller,
+    make_credential,
+    make_rule,
+)
+from tests.support.api_in_memory import ApiInMemory
+from tests.support.asgi_client import Answer, Header
+from tests.support.backends import bare_environment, sandbox_backend
+from tests.support.fleet import CALLER, PolicyDocument
+from tests.support.replica import Replica
+from tests.support.tenants import SCOPES, Tenant
+
+VENDING = {200, 400, 401, 403, 404, 429, 500, 502, 503}
+CONTRACT: dict[str, dict[str, set[int]]] = {
+    "/token": {"get": VENDING, "delete": {204, 400, 401, 403, 429, 500, 503}},
+    "/token/report": {"post": VENDING},
+    "/headers": dict.fromkeys(("get", "head", "post", "put", "patch", "delete", "options"), VENDING),
+    # RFC 6749 section 5.2: what the policy or the store refuses is a 400, what IMS refuses a 503.
+    "/oauth2/token": {"post": {200, 400, 401, 429, 500, 503}},
+    "/orgs": {"get": {200, 400, 401, 403, 429, 500, 503}},
+    "/livez": {"get": {200}},
+    "/readyz": {"get": {200, 503}},
+    "/metrics": {"get": {200}},
+    "/.well-known/oauth-authorization-server": {"get": {200, 503}},
+}
+"""The statuses of each method of each path: those that the product's contract names, and 500."""
+
+OPERATIONS = [(method.upper(), path) for path, methods in CONTRACT.items() for method in methods]
+OPEN = frozenset({"/livez", "/readyz", "/metrics", "/.well-known/oauth-authorization-server"})
+"""The paths that need no credential."""
+
+CONFORMANCE = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+async def described(api: ApiInMemory) -> dict[str, Any]:
+    """The document that the app gives of itself."""
+    document: dict[str, Any] = (await api.get("/openapi.json", caller=None)).json
+    return document
+
+
+async def test_exactly_the_statuses_of_the_contract_are_declared() -> None:
+    """Every path, method and status of the contract is declared, and nothing else."""
+    paths = (await described(ApiInMemory()))["paths"]
+
+    declared = {
+        path: {method: {int(status) for status in operation["responses"]} for method, operation in methods.items()}
+        for path, methods in paths.items()
+    }
+    assert declared == CONTRACT
+
+
+async def test_what_needs_a_credential_says_so() -> None:
+    """All operations but those for operators and discovery declare how to authenticate, by a declared scheme."""
+    document = await described(ApiInMemory())
+    schemes = document["components"]["securitySchemes"]
+
+    for method, path in OPERATIONS:
+        security = document["paths"][path][method.lower()].get("security", [])
+        assert bool(security) == (path not in OPEN), path
+        assert {name for alternative in security for name in alternative} <= set(schemes)
+
+
+# What each status takes ---------------------------------------------------------------------------------------------
+
+THROTTLED = make_caller("throttled", make_rule(actions=ALL_ACTIONS), rate_limit=RateLimit(1, 3600.0))
+EVERYWHERE = make_caller("everywhere", make_rule(actions=ALL_ACTIONS))
+STRANGER = make_caller("stranger", make_rule(OTHER_ORG))
+A_JWT = "eyJ.a.b"
+MALFORMED = "nonsense"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A way to be answered.
+
+    Args:
+        caller: Who asks; None for nobody, and `A_JWT` for somebody with a JWT.
+        org: What is asked for; `/orgs` takes none, and so is malformed with one.
+        around: Changes the world before.
+        times: How often it is asked; the last answer counts.
+
+    """
+
+    caller: str | None = "everywhere"
+    org: str = ORG
+    around: Callable[[ApiInMemory, pytest.MonkeyPatch], None] = lambda _api, _patch: None
+    times: int = 1
+
+
+def _ims_refuses(api: ApiInMemory, _: pytest.MonkeyPatch) -> None:
+    api.world.exchanger.failures[ORG] = CredentialRejectedError("invalid_client")
+
+
+def _no_keys_of_the_issuer(api: ApiInMemory, _: pytest.MonkeyPatch) -> None:
+    api.verifier.failure = IdentityUnavailableError("The keys of the issuer cannot be had.")
+
+
+def _a_bug(api: ApiInMemory, _: pytest.MonkeyPatch) -> None:
+    api.verifier.failure = RuntimeError("a bug")
+
+
+def _no_room(_: ApiInMemory, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("app.api.door.MAX_WAITING", 0)
+
+
+def _not_ready(api: ApiInMemory, _: pytest.MonkeyPatch) -> None:
+    api.readiness.ready = False
+
+
+SITUATIONS = {
+    "all is well": Situation(),
+    "malformed": Situation(org=MALFORMED),
+    "nobody": Situation(caller=None),
+    "a stranger": Situation(caller="stranger"),
+    "nothing stored": Situation(org=UNKNOWN_ORG),
+    "over the limit": Situation(caller="throttled", times=2),
+    "IMS refuses": Situation(around=_ims_refuses),
+    "no keys of the issuer": Situation(caller=A_JWT, around=_no_keys_of_the_issuer),
+    "no room": Situation(around=_no_room),
+    "not ready": Situation(around=_not_ready),
+    "a bug": Situation(caller=A_JWT, around=_a_bug),
+}
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: str(part))
+async def test_every_declared_status_is_answered_as_it_is_declared(
+    method: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each operation answers each status that it declares and no other, with declared headers, media type and body."""
+    schema = schemathesis.openapi.from_dict(await described(ApiInMemory()))
+    statuses = set()
+    for situation in SITUATIONS.values():
+        api = ApiInMemory(EVERYWHERE, STRANGER, THROTTLED)
+        api.readiness.ready = True
+        with monkeypatch.context() as patch:
+            situation.around(api, patch)
+            query = "" if path == "/orgs" and situation.org != MALFORMED else urlencode({"org": situation.org})
+            for _ in range(situation.times - 1):
+                await _asked(api, situation.caller, method, path, query)
+            answer = await _asked(api, situation.caller, method, path, query)
+        statuses.add(answer.status)
+        schema[path][method].Case().validate_response(_seen(answer, method, path), checks=CONFORMANCE)
+
+    assert statuses == CONTRACT[path][method.lower()]
+
+
+async def _asked(api: ApiInMemory, caller: str | None, method: str, path: str, query: str, **fields: str) -> Answer:
+    """The request of an operation, as a client would send it; `fields` are further ones of its form."""
+    if path == "/oauth2/token":
+        headers, form = _as_oauth_client(caller)
+        body = urlencode({"grant_type": "client_credentials", **form, **fields}).encode()
+        return await api.ask(method, f"{path}?{query}", *headers, caller=None, body=body)
+    credential = () if caller is None else (("Authorization", f"Bearer {_credential(caller)}"),)
+    body = json.dumps({"token_sha256": "0" * 64}).encode() if path == "/token/report" else b""
+    return await api.ask(method, f"{path}?{query}", *credential, caller=None, body=body)
+
+
+def _as_oauth_client(caller: str | None) -> tuple[list[Header], Mapping[str, str]]:
+    headers: list[Header] = [("Content-Type", "application/x-www-form-urlencoded")]
+    if caller == A_JWT:
+        bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        return headers, {"client_assertion": A_JWT, "client_assertion_type": bearer}
+    if caller is not None:
+        basic = base64.b64encode(f"{caller}:{_credential(caller)}".encode()).decode()
+        headers.append(("Authorization", f"Basic {basic}"))
+    return headers, {}
+
+
+def _credential(caller: str) -> str:
+    return caller if caller == A_JWT else make_api_key(caller)
+
+
+def _seen(answer: Answer, method: str, path: str) -> schemathesis.Response:
+    """An answer as schemathesis sees it."""
+    headers: dict[str, list[str]] = {}
+    for name, value in answer.headers:
+        headers.setdefault(name, []).append(value)
+    request = requests.Request(method, f"http://broker.test{path}").prepare()
+    return schemathesis.Response(answer.status, headers, answer.body, request, elapsed=0.0, verify=False)
+
+
+# What each parameter takes ------------------------------------------------------------------------------------------
+
+VALUES = [
+    *("", " ", "0", "1", "-1", "+1", "0.5", "1e3", "1000", "1001", "43200", "43201", "100000", "\u0661"),
+    *("null", "true", "default", "a" * 64, "a" * 65, "_x", "-x", "x_-", "a/b", ".."),
+    *("ä", "a\n", "\n", "\x00", "\x7f", "\u2028"),
+    *(ORG, ORG.lower(), f"{ORG}\n", f" {ORG}", f"{ORG}x", ORG[1:], ORG.replace("@", "%40"), f"{ORG},{ORG}"),
+    *(f"{ORG}/default", f"{ORG}/", f"{ORG}/a/b", f"{ORG}/_", "/default"),
+    *("openid", "openid AdobeID", "openid,AdobeID", " ,openid,  AdobeID, ", "openid\tAdobeID", 'open"id', "open\\id"),
+    *("!#+-[]~", ",", "s" * 200, "s" * 201, " ".join(map(str, range(64))), " ".join(map(str, range(65)))),
+]
+SCOPE = r"[!#-+\--\[\]-~]{1,200}"
+"""RFC 6749 section 3.3, without the comma and of a sane length."""
+
+
+@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path in OPERATIONS if path not in OPEN])
+async def test_a_parameter_is_malformed_exactly_where_its_declaration_says_so(method: str, path: str) -> None:
+    """What a parameter's schema takes is never `invalid_request`, and everything else always is."""
+    declared = (await described(ApiInMemory()))["paths"][path][method.lower()]["parameters"]
+    api = ApiInMemory(EVERYWHERE)
+    # The credential has every well-formed scope: one that it lacks would be an invalid request, too.
+    well_formed = {part for value in VALUES for part in re.split("[ ,]+", value) if re.fullmatch(SCOPE, part)}
+    api.world.put(make_credential(scopes=tuple(Scope(part) for part in sorted(well_formed))))
+
+    for parameter in declared:
+        for value in VALUES:
+            others = {} if path == "/orgs" else {"org": ORG}
+            query = urlencode({**others, parameter["name"]: value})
+            answer = await _asked(api, "everywhere", method, path, query)
+            refused = answer.status >= 400 and answer.json["code"] == "invalid_request"
+            assert refused != _takes(parameter["schema"], value), (parameter["name"], value, answer)
+
+
+async def test_a_form_field_is_malformed_exactly_where_its_declaration_says_so() -> None:
+    """So it is in the form of `/oauth2/token`, where what has no value is left out, and what is unknown ignored."""
+    operation = (await described(ApiInMemory()))["paths"]["/oauth2/token"]["post"]
+    schema = operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    assert schema["additionalProperties"] == {"type": "string"}
+    fields = {**schema["properties"], "unknown": {"pattern": "(?s).*"}}
+    api = ApiInMemory(EVERYWHERE)
+
+    for name in ("org", "credential", "unknown"):
+        for value in VALUES:
+            query = "" if name == "org" and value else urlencode({"org": ORG})
+            answer = await _asked(api, "everywhere", "POST", "/oauth2/token", query, **{name: value})
+            refused = answer.status >= 400 and answer.json["code"] == "invalid_request"
+            assert refused != _takes(fields[name], value), (name, value, answer)
+
+
+def _takes(schema: Mapping[str, Any], value: str) -> bool:
+    """Whether a parameter's schema takes a text."""
+    if schema.get("type") == "integer":
+        return re.fullmatch("-?[0-9]+", value) is not None and schema["minimum"] <= int(value) <= schema["maximum"]
+    return re.fullmatch(schema["pattern"], value) is not None
+
+
+# Whatever is sent ---------------------------------------------------------------------------------------------------
+
+ANYTHING = f"""
+[generation]
+max-examples = 25
+deterministic = true
+database = "none"
+
+# Most requests must get beyond the policy, else only 403 would be tested.
+[dictionaries]
+orgs.values = ["{ORG}", "{OTHER_ORG}", "{UNKNOWN_ORG}"]
+names.values = ["default"]
+[parameters]
+"query.org" = {{dictionary = "orgs", probability = 0.8}}
+"body.org" = {{dictionary = "orgs", probability = 0.8}}
+"query.credential" = {{dictionary = "names", probability = 0.8}}
+"body.credential" = {{dictionary = "names", probability = 0.8}}
+
+[[operations]]
+include-path = "/oauth2/token"
+# RFC 6749 section 5.2 makes 400 of what a policy refuses, and no schema can say that the org is needed in the form
+# or else in the query, where it must be the same, and the client's proof once.
+checks.positive_data_acceptance.enabled = false
+warnings = false
+
+[[operations]]
+include-path = "/headers"
+# It answers every method, even those that have no name in OpenAPI: a gateway asks with its client's own.
+checks.unsupported_method.enabled = false
+"""
+PROVEN = """
+[auth.openapi.bearer]
+bearer = "${API_KEY}"
+[auth.openapi.client_secret_basic]
+username = "${CALLER}"
+password = "${API_KEY}"
+"""
+ANY_SCOPE = """
+# A scope that the credential does not have is a 400, which no schema can foretell.
+[checks]
+positive_data_acceptance.enabled = false
+"""
+OWN_SCOPES = f"""
+[dictionaries.scopes]
+values = ["{" ".join(SCOPES)}", "openid", "AdobeID openid", "openid,AdobeID", " openid,  AdobeID "]
+[parameters."query.scope"]
+dictionary = "scopes"
+probability = 1.0
+[parameters."body.scope"]
+dictionary = "scopes"
+probability = 1.0
+
+[phases.coverage.checks]
+# This phase takes no dictionaries, so some of its scopes are other ones.
+positive_data_acceptance.enabled = false
+
+[warnings]
+fail-on = true
+"""
+CONFIGURATIONS = {
+    "nobody": ANYTHING,
+    "a caller with any scopes": ANYTHING + PROVEN + ANY_SCOPE,
+    "a caller with its own scopes": ANYTHING + PROVEN + OWN_SCOPES,
+}
+
+
+@dataclass(frozen=True)
+class Explored:
+    """A running broker, and the API key of the caller who may do everything there."""
+
+    url: str
+    key: str
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explored]:
+    """A real process with two sound tenants, a third org without a credential, and a caller who may do everything."""
+    folder = tmp_path_factory.mktemp("explored")
+    with sandbox_backend(folder) as sandbox, contextlib.ExitStack() as stack:
+        for org, kind in {ORG: "oauth_server_to_server", OTHER_ORG: "enterprise_web_app"}.items():
+            tenant = Tenant(sandbox.base_url, org=org, kind=kind, token_lifetime=86_400)
+            sandbox.put_client(tenant.client())
+            document = folder / "credentials" / tenant.org / "default.json"
+            document.parent.mkdir(parents=True)
+            document.write_text(json.dumps(tenant.document()))
+        policy = PolicyDocument(folder / "policy.json")
+        key = policy.caller(
+            CALLER, {"orgs": [ORG, OTHER_ORG, UNKNOWN_ORG], "actions": ["vend", "report", "purge", "status"]}
+        )
+        settings = {
+            "POLICY_FILE": str(policy.path),
+            "CREDENTIAL_STORE": "directory",
+            "CREDENTIAL_DIR": str(folder / "credentials"),
+            "IMS_BASE_URLS": sandbox.base_url,
+        }
+        replica = Replica("explored", folder, settings, key)
+        stack.callback(replica.process.kill)
+        replica.process.launch()
+        replica.listen()
+        yield Explored(replica.url, key)
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_schemathesis_finds_nothing(explored: Explored, config: str, tmp_path: Path) -> None:
+    """No request that the declaration gives rise to, sound or not, is answered against it by any check that applies."""
+    report = _explore(explored, config, tmp_path)
+
+    assert report["failures"] == report["errors"] == []
+    assert report["complete"]
+    assert report["operations"]["tested"] == report["operations"]["total"] == len(OPERATIONS)
+    assert {phase["status"] for phase in report["phases"].values()} == {"success"}
+    accepted = {name for name, rates in report["valid_rates"].items() if any(r["accepted"] for r in rates.values())}
+    admitted = OPERATIONS if PROVEN in config else [(method, path) for method, path in OPERATIONS if path in OPEN]
+    assert accepted == {f"{method} {path}" for method, path in admitted}
+
+
+def _explore(explored: Explored, config: str, folder: Path) -> dict[str, Any]:
+    (folder / "explore.toml").write_text(config)
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", "explore.toml", "run"]
+    options = ["--continue-on-failure", "--report", "json", "--report-json-path", "report.json"]
+    result = subprocess.run(
+        [*command, f"{explored.url}/openapi.json", *options],
+        cwd=folder,
+        env={**bare_environment(folder), "CALLER": CALLER, "API_KEY": explored.key},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return report
