@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ PREFIX = "BROKER_"
 DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
 KUBERNETES_TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/*", re.IGNORECASE)
 
 
 class SettingsError(ValueError):
@@ -26,7 +28,7 @@ def _is_base_url(text: str, *, plain_http_anywhere: bool) -> bool:
         host, port = parts.hostname, parts.port
     except ValueError:
         return False
-    bare = not (parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/"))
+    bare = _BASE_URL.fullmatch(text) is not None  # urlsplit overlooks an empty query, and blanks in a host
     secure = parts.scheme == "https" or (parts.scheme == "http" and (plain_http_anywhere or host in _LOOPBACK))
     return bool(host) and bare and secure and port != 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -44,6 +45,7 @@ class AuditLog:
         self._output = _Output(path)
         self._format = _Format()
         self._overflowed = 0
+        self._in_hand = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._write_on, name="audit-log", daemon=True)
 
@@ -77,7 +79,8 @@ class AuditLog:
             return
         await asyncio.to_thread(self._thread.join, FLUSH_SECONDS)
         if self._thread.is_alive():
-            self._overflowed += len(self._waiting)  # the thread is stuck in a write; it ends with the process
+            # The thread is stuck in a write; it ends with the process.
+            self._overflowed += self._in_hand + len(self._waiting)
         else:
             self._output.close()
 
@@ -85,8 +88,9 @@ class AuditLog:
         while True:
             stopping = self._stopping.wait(_PAUSE)
             while self._waiting:
-                taken = min(len(self._waiting), _BATCH)
-                self._output.write([self._format.line(self._waiting.popleft()) for _ in range(taken)])
+                self._in_hand = min(len(self._waiting), _BATCH)
+                self._output.write([self._format.line(self._waiting.popleft()) for _ in range(self._in_hand)])
+                self._in_hand = 0
             if stopping:
                 return
 
@@ -160,6 +164,19 @@ class _Output:
         if self._path is not None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o640)
+            self._torn = self._ends_torn(self._path)
+
+    def _ends_torn(self, path: Path) -> bool:
+        """Whether the file ends within a line: a full disk, or the end of an earlier process, cut it short."""
+        there = os.fstat(self._descriptor)
+        if not stat.S_ISREG(there.st_mode) or there.st_size == 0:
+            return False
+        try:
+            with path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read(1) != b"\n"
+        except OSError:  # may be written but not read
+            return False
 
     def close(self) -> None:
         if self._path is not None and self._descriptor >= 0:

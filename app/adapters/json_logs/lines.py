@@ -24,6 +24,7 @@ MAX_WAITING = 10_000
 
 _STDERR = 2
 _FLUSH_SECONDS = 1.0
+_PAUSE = 0.05
 _MAX_CAUSES = 5
 _MAX_FRAMES = 40
 _CHATTY = ("httpx2", "httpcore2", "httpx", "httpcore", "urllib3", "requests", "hvac", "redis", "asyncio", "uvicorn")
@@ -87,11 +88,19 @@ class LogHandler(logging.Handler):
         super().close()
 
     def _write_on(self) -> None:
+        torn = False
         while (line := self._lines.get()) is not None:
+            # After a line that was cut short, the next one must not be glued to its stump.
+            data = ("\n" * torn + line + "\n").encode()
             try:
-                data = (line + "\n").encode()
                 while data:
-                    data = data[os.write(self._descriptor, data) :]
+                    try:
+                        written = os.write(self._descriptor, data)
+                    except BlockingIOError:  # somebody made our standard error non-blocking
+                        time.sleep(_PAUSE)
+                        continue
+                    torn = written < len(data)
+                    data = data[written:]
             except OSError:
                 self.lost += 1
 

@@ -20,8 +20,9 @@ _SECRET_VALUE = re.compile(
     | \bp8e-[A-Za-z0-9_-]+                                 # Adobe client secret
     | \b(?:bearer|basic)[ ]+[A-Za-z0-9._~+/=-]{8,}
     | (?<=:)//?[^/\s:@]*:[^/\s@]+(?=@)                     # user:password in a URL
-    | (?:client_secret|client_assertion|jwt_token|access_token|secret_id|password|private_key)
-      ["']?\s*[=:]\s*["']?[^\s&"',;]+                     # a form field or a JSON member
+    | (?:client_secrets?|client_assertion|jwt_token|access_token|secret_id|password|passphrase|private_key)
+      \\*["']?\s*[=:]\s*                                  # a form field or a JSON member, also within a string:
+      (?:\[[^\]]*|b?\\*"(?:\\.|[^"\\])*|b?\\*'(?:\\.|[^'\\])*|[^\s&"',;]+)  # its list, string or word
     """
 )
 
@@ -40,4 +41,6 @@ def plain(name: str, value: object) -> object:
         return value
     if isinstance(value, dict):
         return {str(key): plain(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain("", item) for item in value]
     return redact(str(value))

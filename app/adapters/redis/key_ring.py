@@ -14,6 +14,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from typing_extensions import override
 
+from app.domain.strict_json import strict_json
+
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
@@ -82,8 +84,8 @@ class KeyRing:
         if len(document) > MAX_FILE_BYTES:
             raise KeyRingError("document", f"must be at most {MAX_FILE_BYTES} bytes")
         try:
-            parsed = json.loads(document)
-        except (ValueError, RecursionError):
+            parsed = strict_json(document)
+        except ValueError:
             raise KeyRingError("document", "must be JSON, as `keys create` writes it") from None
         if not isinstance(parsed, dict) or set(parsed) != {"version", "keys"}:
             raise KeyRingError("document", "must be an object with version and keys, and nothing else")

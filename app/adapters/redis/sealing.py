@@ -71,7 +71,11 @@ def unseal(stored: bytes, ring: KeyRing, name: str, key: TokenKey) -> AccessToke
         token = decode_token(plain, key)
     except TokenRecordError as error:
         raise RecordRefusedError(error.reason, worthless=error.reason == "contradiction") from None
-    if milliseconds(token.expires_at) != int(header[3]) or token.epoch != int(header[4]):
+    try:
+        expiry = milliseconds(token.expires_at)
+    except OverflowError:  # finite in seconds, but not in milliseconds
+        raise RecordRefusedError("contradiction", worthless=True) from None
+    if expiry != int(header[3]) or token.epoch != int(header[4]):
         raise RecordRefusedError("contradiction", worthless=True)
     return token
 

@@ -1,0 +1,324 @@
+"""The log proper: JSON lines that tell an operator what happened, and nobody a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import logging
+import os
+import re
+import select
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_logging
+from app.adapters.json_logs.lines import MAX_WAITING, JsonFormatter
+from app.domain import events
+from app.domain.errors import BrokerError, OverloadedError, PolicyError
+from tests.factories import KEY, ORG, REF
+from tests.support.waiting import until
+
+REDACTED = "[redacted]"
+CHATTY = ["httpx2", "httpcore2.http11", "urllib3.connectionpool", "requests", "hvac", "redis", "asyncio", "uvicorn"]
+NAMED = {"org": ORG, "credential": "default"}
+
+
+@pytest.fixture(autouse=True)
+def _logging_restored() -> Iterator[None]:
+    """Put back what `configure_logging` changes for the whole process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    loggers = [logging.getLogger(name.partition(".")[0]) for name in (*CHATTY, "httpx", "httpcore")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        atexit.unregister(handler.close)
+        handler.close()
+    root.handlers[:] = handlers
+    for logger, before in zip([root, *loggers], [level, *levels], strict=True):
+        logger.setLevel(before)
+    logging.captureWarnings(capture=False)
+
+
+def record(
+    message: str, *args: object, name: str = "app", error: Exception | None = None, **extra: object
+) -> logging.LogRecord:
+    """A record of level INFO with ``extra`` fields."""
+    info = None if error is None else (type(error), error, error.__traceback__)
+    made = logging.LogRecord(name, logging.INFO, "file.py", 1, message, args, info)
+    vars(made).update(created=1_900_000_000.25, msecs=250.0, **extra)
+    return made
+
+
+def told(message: str = "text", *args: object, **changes: Any) -> dict[str, Any]:
+    """The line of a record, decoded."""
+    line = JsonFormatter().format(record(message, *args, **changes))
+    assert line.isascii()
+    assert line.isprintable()
+    decoded: dict[str, Any] = json.loads(line)
+    return decoded
+
+
+def test_a_line_has_time_level_logger_message_and_what_was_added() -> None:
+    """A record is one JSON object with its extra fields; a value that JSON does not have is told as text."""
+    assert told("%d of\n%s", 1, "two", name="app.x", seconds=0.5, event={"b": None, "c": True, "d": float("inf")}) == {
+        "time": "2030-03-17T17:46:40.250Z",
+        "level": "info",
+        "logger": "app.x",
+        "message": "1 of\ntwo",
+        "seconds": 0.5,
+        "event": {"b": None, "c": True, "d": "inf"},
+    }
+
+
+def test_an_extra_field_cannot_forge_a_line() -> None:
+    """A field named like one of the line's own does not replace it."""
+    assert told(time="never", level="none", logger="another") == told()
+
+
+@pytest.mark.parametrize("secret", [
+    "-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----",
+    r"-----BEGIN RSA PRIVATE KEY-----\ncanary\n-----END RSA PRIVATE KEY-----",
+    "eyJhbGciOiJub25lIn0.canary.c2ln", "eyJhbGcanary", "eyJlbmMi.canary..canary.canary",
+    "hvs.canary-12345_A", "hvb.canary123", "s.canary0123456789abcdef01",
+    "itb_journey_canary-0123456789_A", "p8e-canary_A-1", "Bearer canary-1~+/=", "basic Y2canary==",
+    "client_secret=canary-%2F", "client_assertion=canary", "jwt_token=canary", "access_token=canary",
+    "secret_id=canary", "PASSWORD = canary", '"client_secret": "canary"', '"private_key":"canary"',
+    "'password': 'canary'",
+])  # fmt: skip
+def test_what_looks_like_a_secret_is_blackened(secret: str) -> None:
+    """A secret is replaced in a message and in a field, and what is around it is left."""
+    for text in (f"before {secret} after", f'{{"x":{secret}, "after": 1}}', f"before {secret}"):
+        line = told(text, field=text, event={"field": text})
+        assert "canary" not in json.dumps(line)
+        assert line["message"] == line["field"]
+        assert REDACTED in str(line["field"])
+        assert ("after" in str(line["field"])) == ("after" in text)
+
+
+@pytest.mark.parametrize("url", ["redis://:canary@h:6379/0", "rediss://user:canary@h", "https://user:canary@h/p?q=1"])
+def test_a_password_of_a_url_is_blackened(url: str) -> None:
+    """Of a URL with a password, scheme and host are left."""
+    assert told(url)["message"] == f"{url.partition(':')[0]}:{REDACTED}@{url.rpartition('@')[2]}"
+
+
+@pytest.mark.parametrize("text", [
+    '{"password": "correct canary"}', r'{"password": "a\"canary"}', r'"{\"password\": \"canary\"}"',
+    "{'password': b'canary'}", '{"client_secrets": ["a", "canary"]}', "private_key_passphrase=canary",
+])  # fmt: skip
+def test_a_secret_member_is_blackened_to_its_end(text: str) -> None:
+    """A secret in a JSON document is blackened from its first character to its last, however it is quoted."""
+    assert "canary" not in str(told(text)["message"])
+
+
+@pytest.mark.parametrize("name", [
+    "password", "db_passwd", "private_key_passphrase", "client_secrets", "vault_token", "Authorization", "privateKey",
+    "private_key", "api_key", "APIKEY", "client_assertion",
+])  # fmt: skip
+def test_a_field_is_blackened_by_its_name(name: str) -> None:
+    """A field whose name says that it is secret is blackened whatever its value is, in a mapping too."""
+    for value in ("canary", ["canary"], {"x": "canary"}, 7):
+        extra: dict[str, Any] = {name: value}
+        line = told(request=extra, **extra)
+        assert line == {**told(), name: REDACTED, "request": {name: REDACTED}}
+
+
+def test_a_field_is_blackened_by_its_name_in_a_list_too() -> None:
+    """A mapping in a list is not less secret than another."""
+    assert told(several=[{"vault_token": "canary"}])["several"] == [{"vault_token": REDACTED}]
+
+
+@pytest.mark.parametrize("name", ["token_sha256", "token_type", "api_key_sha256", "credential", "key_id"])
+def test_a_harmless_field_is_told(name: str) -> None:
+    """The hash of a secret, and what merely has to do with one, is told."""
+    assert told(event={name: "0123abcd"})["event"] == {name: "0123abcd"}
+
+
+def test_a_text_that_is_too_long_is_cut() -> None:
+    """A text is cut to 8192 characters, after its secrets were blackened."""
+    assert [told("x" * length)["message"] for length in (8192, 8193)] == ["x" * 8192, "x" * 8192 + "…"]
+    assert told("x" * 8179 + " Bearer canary-of-a-token")["message"] == "x" * 8179 + f" {REDACTED}"
+
+
+@pytest.mark.parametrize("start", ["-----BEGIN PRIVATE KEY-----\n", "-----BEGIN EC PRIVATE KEY-----", "eyJhbGciOi.J"])
+def test_a_secret_whose_end_was_cut_off_is_blackened(start: str) -> None:
+    """The beginning of a key or a token is as secret as the whole."""
+    assert told(f"before {start}canary")["message"] == f"before {REDACTED}"
+
+
+def fail(error: Exception, cause: Exception | None, depth: int) -> None:
+    """Raise `error` because of `cause`, some frames down, with a secret in a local variable."""
+    local = f"canary {depth}"
+    if depth:
+        fail(error, cause, depth - 1)
+    error.__cause__, error.__suppress_context__ = cause, cause is not None
+    raise error if local else cause or error
+
+
+def exceptions_told(error: Exception, cause: Exception | None = None, depth: int = 0) -> list[dict[str, Any]]:
+    """What a line tells of `error` that was raised because of `cause`; nothing with a canary."""
+    with pytest.raises(type(error)):
+        fail(error, cause, depth)
+    line = told(error=error)
+    assert "canary" not in json.dumps(line)
+    chain: list[dict[str, Any]] = line["exception"]
+    return chain
+
+
+def test_an_exception_is_told_by_type_and_stack_only() -> None:
+    """Neither the text of an exception nor a local variable is told; each frame is a file, a line and a name."""
+    (only,) = exceptions_told(ValueError("canary"), depth=1)
+    assert only.keys() == {"type", "stack"}
+    assert only["type"] == "ValueError"
+    place = r"unit/adapters/test_json_logs\.py:\d+ "
+    assert [re.sub(place, "", frame) for frame in only["stack"]] == ["exceptions_told", "fail", "fail"]
+
+
+def test_what_led_to_an_exception_is_told() -> None:
+    """The cause of an exception, or else what was handled when it came, is told after it, unless it was hidden."""
+    handled, hidden = RuntimeError("canary"), OSError("canary")
+    handled.__context__, hidden.__context__, hidden.__suppress_context__ = KeyError("canary"), KeyError("canary"), True
+    for cause, types in ((handled, ["ValueError", "RuntimeError", "KeyError"]), (hidden, ["ValueError", "OSError"])):
+        assert [one["type"] for one in exceptions_told(ValueError("canary"), cause)] == types
+
+
+def test_a_long_story_is_cut() -> None:
+    """Five exceptions and the forty innermost frames of each are told at most, of a circle of causes too."""
+    error, cause = ValueError("canary"), RuntimeError("canary")
+    cause.__cause__ = error
+    chain = exceptions_told(error, cause, depth=60)
+    assert [one["type"] for one in chain] == ["ValueError", "RuntimeError"] * 2 + ["ValueError"]
+    assert [frame.partition(" ")[2] for frame in chain[0]["stack"]] == ["fail"] * 40
+
+
+@pytest.mark.parametrize(("error", "detail"), [
+    (OverloadedError("Too much waits."), "Too much waits."),
+    (PolicyError("callers[0]", "must be a mapping"), "callers[0]: must be a mapping"),
+    (BrokerError("It said Bearer canary-123"), f"It said {REDACTED}"),
+])  # fmt: skip
+def test_the_detail_of_our_own_errors_is_told(error: Exception, detail: str) -> None:
+    """Our own errors are written for people, so their text is told, redacted all the same."""
+    assert exceptions_told(error)[0]["detail"] == detail
+
+
+def test_the_repr_in_a_message_of_asyncio_is_left_out() -> None:
+    """A message of asyncio, which goes on with the repr of an exception, is told up to there."""
+    message = "Task exception was never retrieved\nfuture: <Task exception=ValueError('canary')>"
+    assert told(message, name="asyncio")["message"] == "Task exception was never retrieved"
+
+
+def test_what_cannot_be_told_is_lost_and_counted() -> None:
+    """A log call never fails: a record that cannot be formatted, or a descriptor that is gone, is a lost line."""
+    reader, writer = os.pipe()
+    handler = LogHandler(writer)
+    handler.handle(record("%d %d", 1))
+    assert handler.lost == 1
+    os.close(reader)
+    handler.handle(record("text"))
+    handler.close()
+    os.close(writer)
+    assert handler.lost == 2
+
+
+def test_a_full_queue_loses_and_counts() -> None:
+    """When nobody reads, log calls go on; lines beyond the queue are lost and counted, all others come in order."""
+    reader, writer = os.pipe()
+    handler = LogHandler(writer)
+    for number in range(MAX_WAITING + 3000):
+        handler.handle(record("%d", number))
+    assert 0 < handler.lost < 3000
+    expected = MAX_WAITING + 3000 - handler.lost
+    with os.fdopen(reader) as lines:
+        numbers = [int(json.loads(next(lines))["message"]) for _ in range(expected)]
+    handler.close()
+    os.close(writer)
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_non_blocking_standard_error_loses_nothing() -> None:
+    """Where somebody made the descriptor non-blocking, the log waits for room instead of cutting lines short."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    handler = LogHandler(writer)
+    for number in range(3000):
+        handler.handle(record("%d", number))
+    asyncio.run(until(lambda: not select.select([], [writer], [], 0)[1]))
+    with ThreadPoolExecutor() as pool, os.fdopen(reader) as lines:
+        content = pool.submit(lines.read)
+        handler.close()
+        os.close(writer)
+        numbers = [int(json.loads(line)["message"]) for line in content.result(10).splitlines()]
+    assert numbers == list(range(3000))
+
+
+def stderr_of(level: str, capfd: pytest.CaptureFixture[str], log: Callable[[], object]) -> list[dict[str, Any]]:
+    """What `log` leaves on standard error once logging is configured at `level`."""
+    handler = configure_logging(level)
+    log()
+    handler.close()
+    return [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+
+
+@pytest.mark.parametrize("name", CHATTY)
+def test_a_chatty_library_stays_at_warning(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A library that would log URLs or headers is heard from WARNING on, though the log is at DEBUG."""
+
+    def log() -> None:
+        for logger in (LOGGER, name):
+            for level in ("debug", "info", "warning"):
+                getattr(logging.getLogger(logger), level)("text")
+
+    said = [(line["logger"], line["level"]) for line in stderr_of("debug", capfd, log)]
+    assert said == [(LOGGER, "debug"), (LOGGER, "info"), (LOGGER, "warning"), (name, "warning")]
+    assert [line["logger"] for line in stderr_of("ERROR", capfd, log)] == []
+
+
+@pytest.mark.filterwarnings("always")
+def test_warnings_and_other_handlers_go_one_way(capfd: pytest.CaptureFixture[str]) -> None:
+    """Python's warnings are lines like all others, and no handler of somebody else prints a second, bare one."""
+    logging.getLogger().addHandler(logging.StreamHandler(sys.__stderr__))
+    lines = stderr_of("INFO", capfd, lambda: warnings.warn("look out", UserWarning, stacklevel=1))
+    assert [line["logger"] for line in lines] == ["py.warnings"]
+
+
+@pytest.mark.parametrize("level", ["", "loud", "10"])
+def test_a_level_has_a_name(level: str) -> None:
+    """Another level than Python's is an error that does not repeat it."""
+    with pytest.raises(ValueError, match=r"^The log level must be one of debug, info, warning, error, critical\.$"):
+        configure_logging(level)
+
+
+@pytest.mark.parametrize(("event", "level", "fields"), [
+    (events.PolicyRefused(1.0, "version: must be 1"), "error", {"at": 1.0, "reason": "version: must be 1"}),
+    (events.PolicyLoaded(1.0, "0123"), "info", {"at": 1.0, "version": "0123"}),
+    (events.TaskFailed("purge-listener", "KeyError"), "error", {"task": "purge-listener", "error": "KeyError"}),
+    (events.RefreshFailed(REF, "ims_unavailable"), "warning", {**NAMED, "code": "ims_unavailable"}),
+    (events.PurgesUntold(3), "error", {"credentials": 3}),
+    (events.CacheRecordRefused(KEY, "integrity"), "warning", {**NAMED, "reason": "integrity"}),
+    (events.CredentialPurged(1.0, REF, 4, "local"), "info", {"at": 1.0, **NAMED, "epoch": 4, "origin": "local"}),
+    (events.ExchangeFinished(REF, "jwt", "issued", 0.5), "debug",
+     {**NAMED, "kind": "jwt", "outcome": "issued", "seconds": 0.5, "ims_error": None, "debug_id": None}),
+    (events.ExchangeFinished(REF, "jwt", "credential_rejected", 0.5, "invalid_client", "debug-1"), "warning",
+     {**NAMED, "kind": "jwt", "outcome": "credential_rejected", "seconds": 0.5, "ims_error": "invalid_client",
+      "debug_id": "debug-1"}),
+    (events.DependencyCalled("redis", "read", "ok", 0.5), "debug",
+     {"dependency": "redis", "operation": "read", "outcome": "ok", "seconds": 0.5}),
+    (events.RequestDecided(1.0, "r", events.Decision("/token", "vend", "vended")), None, {}),
+    (events.CacheLookedUp("memory", "hit"), None, {}),
+    (events.CertificateSeen(REF, 1.0), None, {}),
+], ids=lambda value: type(value).__name__ if isinstance(value, events.Event) else "")  # fmt: skip
+def test_an_event_is_told_at_its_level(
+    event: events.Event, level: str | None, fields: dict[str, object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What an operator should see is one line with all its fields, at a level that says how much it matters."""
+    lines = stderr_of("DEBUG", capfd, lambda: LogSink().emit(event))
+    assert [(line["logger"], line["level"], line["event"]) for line in lines] == (
+        [] if level is None else [(LOGGER, level, fields)]
+    )
+    assert all(line["message"] and "{" not in line["message"] for line in lines)

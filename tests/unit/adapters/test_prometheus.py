@@ -1,0 +1,250 @@
+"""Metrics: each event counts in its own series, and no series tells, or grows with, what callers send."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.adapters.prometheus import CONTENT_TYPE, PrometheusSink
+from app.domain import events
+from app.domain.names import CredentialName, CredentialRef, OrgId
+from tests.factories import KEY, REF, make_key
+from tests.fakes import DAY, NOW, ManualClock
+
+
+class Metrics:
+    """A sink with a registry of its own."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.registry = CollectorRegistry()
+        self.sink = PrometheusSink(self.registry, self.clock, "1.2.3")
+
+    def emit(self, *told: events.Event) -> None:
+        """Tell the sink."""
+        for event in told:
+            self.sink.emit(event)
+
+    def value(self, metric: str, **labels: str) -> float | None:
+        """The present value of a series, or None where there is no such series."""
+        self.sink.render()
+        return self.registry.get_sample_value(f"ims_token_broker_{metric}", labels)
+
+    def series(self) -> dict[str, list[dict[str, str]]]:
+        """Names of all samples rendered, each with the labels of its series."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for family in text_string_to_metric_families(self.sink.render().decode()):
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append(dict(sample.labels))
+        return found
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Metrics that nothing has happened to."""
+    return Metrics()
+
+
+def vended(caller: str = "journey", tier: events.Tier = "memory", org: str | None = None) -> events.Decision:
+    """A decision to hand out a token."""
+    return events.Decision("/token", "vend", events.VENDED, caller, org, "default", tier=tier)
+
+
+def refused(code: str, caller: str | None = "journey") -> events.Decision:
+    """A decision to refuse."""
+    return events.Decision("/headers", "vend", code, caller)
+
+
+def decided(decision: events.Decision, times: int = 1) -> list[events.Event]:
+    """Requests decided alike."""
+    return [events.RequestDecided(NOW, f"id-{number}", decision) for number in range(times)]
+
+
+def test_vended_tokens_are_counted_by_caller_and_tier(metrics: Metrics) -> None:
+    """A token that was handed out counts for its caller and for where it came from, at each scrape anew."""
+    one = vended()
+    metrics.emit(*decided(one, 3), *decided(vended(tier="exchange")), *decided(vended("export"), 2))
+    assert metrics.value("tokens_vended_total", caller="journey", tier="memory") == 3
+    assert metrics.value("tokens_vended_total", caller="journey", tier="exchange") == 1
+    assert metrics.value("tokens_vended_total", caller="export", tier="memory") == 2
+    metrics.emit(*decided(one))
+    assert metrics.value("tokens_vended_total", caller="journey", tier="memory") == 4
+    assert metrics.value("requests_total", endpoint="/token", outcome="vended") == 7
+    assert "ims_token_broker_requests_refused_total" not in metrics.series()
+
+
+def test_refusals_are_counted_by_code(metrics: Metrics) -> None:
+    """A refusal counts for its endpoint, code and caller, and is no token; before authentication nobody is named."""
+    metrics.emit(*decided(refused("forbidden"), 2), *decided(refused("unauthenticated", None), 3))
+    assert metrics.value("requests_refused_total", endpoint="/headers", code="forbidden", caller="journey") == 2
+    assert metrics.value("requests_refused_total", endpoint="/headers", code="unauthenticated", caller="") == 3
+    assert metrics.value("requests_total", endpoint="/headers", outcome="forbidden") == 2
+    assert "ims_token_broker_tokens_vended_total" not in metrics.series()
+
+
+def test_what_is_done_without_a_token_is_neither(metrics: Metrics) -> None:
+    """A purge that was granted is a request, neither a token nor a refusal."""
+    metrics.emit(*decided(events.Decision("/token", "purge", events.DONE, "journey")))
+    assert metrics.value("requests_total", endpoint="/token", outcome="done") == 1
+    assert not {"ims_token_broker_tokens_vended_total", "ims_token_broker_requests_refused_total"} & set(
+        metrics.series()
+    )
+
+
+@pytest.mark.parametrize(("event", "metric", "labels"), [
+    (events.ExchangeFinished(REF, "jwt", "issued", 0.3), "exchanges", {"kind": "jwt", "outcome": "issued"}),
+    (events.CacheLookedUp("shared", "unavailable"), "cache_lookups", {"tier": "shared", "outcome": "unavailable"}),
+    (events.CacheRecordRefused(KEY, "integrity"), "cache_records_refused", {"reason": "integrity"}),
+    (events.DependencyCalled("vault", "read", "ok", 0.1), "dependency_calls",
+     {"dependency": "vault", "operation": "read", "outcome": "ok"}),
+    (events.PolicyRefused(NOW, "version: must be 1"), "policy_refusals", {}),
+    (events.CredentialPurged(NOW, REF, 1, "remote"), "purges", {"origin": "remote"}),
+    (events.RefreshFailed(REF, "ims_unavailable"), "refresh_failures", {"code": "ims_unavailable"}),
+    (events.TaskFailed("purge-listener", "KeyError"), "task_failures", {"task": "purge-listener"}),
+], ids=lambda value: type(value).__name__ if isinstance(value, events.Event) else None)  # fmt: skip
+def test_each_event_has_a_counter(metrics: Metrics, event: events.Event, metric: str, labels: dict[str, str]) -> None:
+    """Each event counts once in its own series, and in no other counter."""
+    metrics.emit(event, event)
+    assert metrics.value(f"{metric}_total", **labels) == 2
+    counted = {
+        sample.name
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.value
+    }
+    assert counted == {f"ims_token_broker_{metric}_total"}
+
+
+def test_durations_are_histograms(metrics: Metrics) -> None:
+    """How long IMS and other systems took is counted in buckets, each of which has all that was no longer."""
+    metrics.emit(*(events.ExchangeFinished(REF, "jwt", "issued", seconds) for seconds in (0.04, 0.3, 14.0, 60.0)))
+    metrics.emit(events.DependencyCalled("redis", "read", "ok", 0.002))
+    exchange = "exchange_duration_seconds"
+    labels = {"kind": "jwt", "outcome": "issued"}
+    counts = [metrics.value(f"{exchange}_bucket", **labels, le=le) for le in ("0.05", "0.35", "10.0", "15.0", "+Inf")]
+    assert counts == [1, 2, 2, 3, 4]
+    assert metrics.value(f"{exchange}_sum", **labels) == pytest.approx(74.34)
+    call = {"dependency": "redis", "operation": "read"}
+    assert metrics.value("dependency_call_duration_seconds_bucket", **call, le="0.0025") == 1
+    assert metrics.value("dependency_call_duration_seconds_bucket", **call, le="0.001") == 0
+
+
+def test_tokens_in_memory_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
+    """The gauge of tokens is as the memory is now, with a zero for a state that has none."""
+    counts = {"fresh": 3, "aging": 1}
+    metrics.sink.watch_tokens(lambda: counts)
+    states = ("fresh", "aging", "expired")
+    assert [metrics.value("tokens", state=state) for state in states] == [3, 1, 0]
+    counts.clear()
+    counts["expired"] = 2
+    assert [metrics.value("tokens", state=state) for state in states] == [0, 0, 2]
+
+
+def test_policy_and_version_are_told(metrics: Metrics) -> None:
+    """The time of the policy in force and the version that runs are gauges."""
+    metrics.emit(events.PolicyLoaded(NOW - 5, "0123"), events.PolicyLoaded(NOW, "4567"))
+    assert metrics.value("policy_loaded_timestamp_seconds") == NOW
+    assert metrics.value("build_info", version="1.2.3") == 1
+
+
+def test_certificates_that_end_soon_are_counted(metrics: Metrics) -> None:
+    """A certificate counts within 30 days and within 3 days of its end and after it, until a later one is seen."""
+
+    def expiring() -> list[float | None]:
+        return [metrics.value("certificates_expiring", within=within) for within in ("3d", "30d")]
+
+    assert expiring() == [0, 0]
+    for number, days in enumerate((-1.0, 2.9, 3.1, 29.0, 31.0)):
+        metrics.emit(events.CertificateSeen(CredentialRef(OrgId(f"org-{number}")), NOW + days * DAY))
+    assert expiring() == [2, 4]
+    metrics.clock.advance(1.5 * DAY)
+    assert expiring() == [3, 5]
+    metrics.emit(events.CertificateSeen(CredentialRef(OrgId("org-0")), NOW + 365 * DAY))
+    assert expiring() == [2, 4]
+
+
+def test_the_counter_of_lost_audit_lines_never_decreases(metrics: Metrics) -> None:
+    """The counter follows what the audit log lost, and stands still where that seems to fall."""
+    assert metrics.value("audit_lines_lost_total") == 0
+    lost = iter((4, 4, 7, 2, 2, 3))
+    metrics.sink.watch_audit(lambda: next(lost))
+    assert [metrics.value("audit_lines_lost_total") for _ in range(6)] == [4, 4, 7, 7, 7, 8]
+
+
+def test_no_label_holds_what_is_not_ours_to_tell(metrics: Metrics) -> None:
+    """No label of any event's series holds an org, an id of a request or of IMS, a scope, a token or a reason."""
+    mark = "canary"
+    ref = CredentialRef(OrgId(mark), CredentialName(mark))
+    token = {"scope": mark, "generation": mark, "token_sha256": mark}
+    metrics.emit(
+        events.RequestDecided(NOW, mark, events.Decision("/token", "vend", "vended", "c", mark, mark, **token)),  # type: ignore[arg-type]  # there is no tier among them
+        events.RequestDecided(NOW, mark, events.Decision("/token", "vend", "forbidden", "c", mark, mark, mark)),
+        events.ExchangeFinished(ref, "jwt", "credential_rejected", 1.0, mark, mark),
+        events.CacheRecordRefused(make_key(OrgId(mark), mark, mark), "version"),
+        events.PolicyLoaded(NOW, mark),
+        events.PolicyRefused(NOW, mark),
+        events.CredentialPurged(NOW, ref, 1, "local"),
+        events.CertificateSeen(ref, NOW),
+        events.RefreshFailed(ref, "overloaded"),
+        events.TaskFailed("policy-reload", mark),
+    )
+    assert mark not in metrics.sink.render().decode()
+    assert metrics.value("tokens_vended_total", caller="c", tier="") == 1
+
+
+def test_series_and_memory_stay_bounded(metrics: Metrics) -> None:
+    """A hundred thousand different decisions are all counted, in no more series than there are callers and tiers."""
+    alive: weakref.WeakSet[events.Decision] = weakref.WeakSet()
+    first = vended()
+
+    def decide(number: int) -> None:
+        decision = vended(("journey", "export")[number % 2], org=f"org-{number}")
+        alive.add(decision)
+        metrics.emit(*decided(decision), *decided(first))
+
+    before = sum(map(len, metrics.series().values()))
+    for number in range(100_000):
+        decide(number)
+    assert len(alive) < 25_000
+    assert metrics.value("tokens_vended_total", caller="export", tier="memory") == 50_000
+    assert metrics.value("tokens_vended_total", caller="journey", tier="memory") == 150_000
+    assert sum(map(len, metrics.series().values())) - before <= 6
+
+
+def test_certificates_remembered_stay_bounded(metrics: Metrics) -> None:
+    """Of very many certificates the ones seen last are remembered."""
+
+    def see(days: float, *numbers: int) -> float | None:
+        for number in numbers:
+            metrics.emit(events.CertificateSeen(CredentialRef(OrgId(f"org-{number}")), NOW + days * DAY))
+        return metrics.value("certificates_expiring", within="3d")
+
+    assert see(1, *range(30_000)) == 20_000
+    assert see(365, 10_000) == 19_999
+    assert see(1, 30_000) == 19_999
+    assert see(365, *range(20_000, 30_000)) == 9_999
+
+
+def test_two_sinks_share_nothing(metrics: Metrics) -> None:
+    """What one application counts is not in the metrics of another."""
+    other = Metrics()
+    metrics.emit(*decided(vended()), events.CertificateSeen(REF, NOW), events.PolicyRefused(NOW, "x"))
+    metrics.sink.watch_audit(lambda: 3)
+    metrics.sink.watch_tokens(lambda: {"fresh": 3})
+    assert other.value("tokens_vended_total", caller="journey", tier="memory") is None
+    assert other.value("certificates_expiring", within="3d") == 0
+    assert other.value("policy_refusals_total") == 0
+    assert other.value("audit_lines_lost_total") == 0
+    assert other.value("tokens", state="fresh") == 0
+
+
+def test_the_format_is_prometheus(metrics: Metrics) -> None:
+    """What is rendered is Prometheus' text format, in which every metric has a help text and ends with a newline."""
+    text = metrics.sink.render().decode()
+    names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
+    assert all(f"# HELP {name} " in text for name in names)
+    assert text.endswith("\n")
+    assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")

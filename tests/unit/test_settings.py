@@ -1,0 +1,214 @@
+"""Settings: every bad value names its variable and never itself, and what belongs together is asked for together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.settings import PREFIX, Settings, SettingsError, read_settings, variables
+
+MARK = "cAnArY"
+"""Part of every bad value: no error may show it."""
+
+DIRECTORY = {"POLICY_FILE": "/policy.yaml", "CREDENTIAL_STORE": "directory", "CREDENTIAL_DIR": "/credentials"}
+VAULT = {"POLICY_FILE": "/policy.yaml", "VAULT_ADDR": "https://vault.example:8200", "VAULT_TOKEN": f"hvs.{MARK}"}
+APPROLE = {**VAULT, "VAULT_TOKEN": "", "VAULT_AUTH": "approle", "VAULT_ROLE_ID": "role", "VAULT_SECRET_ID": MARK}
+KUBERNETES = {**VAULT, "VAULT_TOKEN": "", "VAULT_AUTH": "kubernetes", "VAULT_ROLE": "role"}
+REDIS = {**DIRECTORY, "REDIS_URL": f"rediss://:{MARK}@redis:6379/0", "CACHE_KEYS_FILE": "/keys.json"}
+
+
+def read(base: dict[str, str], **changes: str) -> Settings:
+    """The settings of these variables, named without their prefix."""
+    return read_settings({f"{PREFIX}{name}": value for name, value in {**base, **changes}.items()})
+
+
+def refusal(base: dict[str, str], **changes: str) -> str:
+    """Why these variables are refused; the text shows no marked value."""
+    with pytest.raises(SettingsError) as refused:
+        read(base, **changes)
+    assert MARK.lower() not in str(refused.value).lower()
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+    return str(refused.value)
+
+
+def test_what_is_not_set_has_its_default() -> None:
+    """With what is required and nothing else, all others have their defaults."""
+    settings = read(DIRECTORY)
+    assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 8080, "INFO")
+    assert settings.allowed_ims_base_urls == {"https://ims-na1.adobelogin.com"}
+    assert (settings.vault_mount, settings.vault_prefix, settings.vault_transit_mount) == ("secret", "ims", "transit")
+    assert settings.redis_url.get_secret_value() == ""
+    assert settings.audit_file is None
+    assert settings.credential_dir == Path("/credentials")
+
+
+def test_a_value_is_read_as_its_type() -> None:
+    """Numbers, paths and secrets are what the code works with, not text."""
+    settings = read({**REDIS, **VAULT, "CREDENTIAL_STORE": "vault"}, PORT="0", LOG_LEVEL="DEBUG", AUDIT_FILE="/a.log")
+    assert (settings.port, settings.log_level, settings.audit_file) == (0, "DEBUG", Path("/a.log"))
+    assert settings.vault_token is not None
+    assert settings.vault_token.get_secret_value() == f"hvs.{MARK}"
+    assert settings.redis_url.get_secret_value() == f"rediss://:{MARK}@redis:6379/0"
+
+
+BAD = [
+    *(("PORT", value) for value in (MARK, "-1", "65536", "80.5", f"80{MARK}", "9" * 5000)),
+    *(("LOG_LEVEL", value) for value in (MARK, "info", "TRACE")),
+    *(("CREDENTIAL_STORE", value) for value in (MARK, "Vault")),
+    *(("VAULT_AUTH", value) for value in (MARK, "ldap")),
+    *((name, value)
+      for name in ("VAULT_MOUNT", "VAULT_PREFIX", "VAULT_TRANSIT_MOUNT")
+      for value in (f"../{MARK}", f"{MARK}?x", f"{MARK} x", f"{MARK}\n", f"{MARK}%2e")),
+    *(("REDIS_PREFIX", value) for value in (f"{MARK}:x", f"{{{MARK}}}", f"{MARK}\n", MARK * 6)),
+    *((name, value)
+      for name in ("VAULT_ADDR", "PUBLIC_URL", "IMS_BASE_URLS")
+      for value in (MARK, f"ftp://{MARK}", f"https:{MARK}", "https://", f"//{MARK}", f"https://{MARK}/path",
+                    f"https://{MARK}?query", f"https://{MARK}#fragment", f"https://user:{MARK}@host",
+                    f"https://{MARK}@host", f"https://{MARK}:99999", f"https://{MARK}:x", f"https://{MARK}:0",
+                    f"https://[{MARK}", f"file:///{MARK}", f"https:///{MARK}")),
+    *(("IMS_BASE_URLS", value) for value in (
+        f"http://{MARK}", f"http://127.0.0.1.{MARK}", f"http://localhost.{MARK}", f"http://localhost@{MARK}",
+        f"https://a.example,{MARK}", f"https://a.example,http://{MARK}", f"https://{MARK},", ",", f",https://{MARK}",
+        f"https://a.example https://{MARK}", f"https://a.example;https://{MARK}/")),
+    *(("REDIS_URL", value) for value in (
+        MARK, f"http://{MARK}", f"REDIS://{MARK}", f" redis://{MARK}", f"unix://{MARK}", f"redis:{MARK}",
+        f"redis+sentinel://{MARK}:26379/main", f"redis+cluster://{MARK}:6379")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=lambda text: text[:32])
+def test_a_bad_value_names_its_variable_and_never_itself(name: str, value: str) -> None:
+    """Any bad value is refused with its variable's name and what was expected, and nothing of the value is shown."""
+    text = refusal({**REDIS, **VAULT}, **{name: value})
+    assert text.startswith(f"{PREFIX}{name}: ")
+    assert ";" not in text
+    assert text.count(PREFIX) == 1
+
+
+@pytest.mark.parametrize("name", ["IMS_BASE_URLS", "VAULT_ADDR", "PUBLIC_URL"])
+@pytest.mark.parametrize("url", ["https://host?", "https://host#", "https://@host", "https://:@host", "https://ho st",
+                                 "https://ho\nst", "https://host\\x"])  # fmt: skip
+def test_what_is_nearly_a_base_url_is_none(name: str, url: str) -> None:
+    """A URL to which a path cannot simply be added is no base URL."""
+    assert refusal(VAULT, **{name: url}).startswith(f"{PREFIX}{name}: ")
+
+
+def test_all_bad_values_are_named_at_once() -> None:
+    """Several bad variables cost one start, not one each."""
+    text = refusal(DIRECTORY, PORT=MARK, LOG_LEVEL=MARK, VAULT_MOUNT=f"{MARK}?")
+    assert re.findall(r"BROKER_(\w+): ", text) == ["PORT", "VAULT_MOUNT", "LOG_LEVEL"]
+
+
+@pytest.mark.parametrize(
+    "name", ["BROKER_PROT", "BROKER_", "broker_port", "Broker_Port", "BROKER_port", "BROKER_PORT "]
+)
+def test_an_unknown_variable_is_named(name: str) -> None:
+    """A misspelt variable is refused rather than ignored, also in another case and also where it is empty."""
+    good = {f"{PREFIX}{known}": value for known, value in DIRECTORY.items()}
+    for value in (MARK, ""):
+        with pytest.raises(SettingsError) as refused:
+            read_settings({**good, name: value})
+        assert str(refused.value).startswith(f"Unknown variable {name}. Known: BROKER_HOST, BROKER_PORT, ")
+        assert MARK not in str(refused.value)
+
+
+def test_other_variables_are_nobodys_business() -> None:
+    """A variable without the prefix is neither read nor refused."""
+    assert (
+        read_settings({**{f"{PREFIX}{k}": v for k, v in DIRECTORY.items()}, "PORT": "1", "XBROKER_X": "1"}).port == 8080
+    )
+
+
+@pytest.mark.parametrize("name", [name.removeprefix(PREFIX) for name in variables()])
+def test_empty_counts_as_unset(name: str) -> None:
+    """An empty variable is as good as none: the default holds, or the same is missing."""
+    base = {**REDIS, **VAULT, "CREDENTIAL_STORE": "vault"}
+    without = {key: value for key, value in base.items() if key != name}
+    try:
+        expected: Settings | str = read(without)
+    except SettingsError as refused:
+        expected = str(refused)
+    assert (refusal(without, **{name: ""}) if isinstance(expected, str) else read(without, **{name: ""})) == expected
+
+
+def test_a_policy_is_required() -> None:
+    """Nothing works without a policy file."""
+    assert refusal(DIRECTORY, POLICY_FILE="") == "BROKER_POLICY_FILE: Field required"
+
+
+@pytest.mark.parametrize(("base", "missing", "text"), [
+    (DIRECTORY, "CREDENTIAL_DIR", "BROKER_CREDENTIAL_DIR is required with the directory store"),
+    (VAULT, "VAULT_ADDR", "BROKER_VAULT_ADDR is required with the vault store"),
+    (VAULT, "VAULT_TOKEN", "BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token"),
+    (APPROLE, "VAULT_ROLE_ID", "BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID are required for auth approle"),
+    (APPROLE, "VAULT_SECRET_ID", "BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID are required for auth approle"),
+    (KUBERNETES, "VAULT_ROLE", "BROKER_VAULT_ROLE is required for auth kubernetes"),
+    (REDIS, "CACHE_KEYS_FILE",
+     "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`"),
+])  # fmt: skip
+def test_what_belongs_together_is_required_together(base: dict[str, str], missing: str, text: str) -> None:
+    """A store, a way to log in, and Redis each need their own variables, and only those."""
+    read(base)
+    assert refusal({key: value for key, value in base.items() if key != missing}) == text
+
+
+def test_what_is_not_used_is_not_required() -> None:
+    """The directory store needs nothing of Vault, a token file will do for a token, and memory needs no keys."""
+    assert read(DIRECTORY, VAULT_AUTH="approle").vault_addr is None
+    assert read(VAULT, VAULT_TOKEN="", VAULT_TOKEN_FILE="/token").vault_token is None
+    assert read(DIRECTORY, REDIS_URL="").cache_keys_file is None
+
+
+@pytest.mark.parametrize(("value", "urls"), [
+    ("https://a.example", {"https://a.example"}),
+    ("https://a.example/", {"https://a.example"}),
+    (" https://a.example:8443 , https://b.example/ ", {"https://a.example:8443", "https://b.example"}),
+    ("http://localhost:1,http://127.0.0.1:2,http://[::1]:3",
+     {"http://localhost:1", "http://127.0.0.1:2", "http://[::1]:3"}),
+])  # fmt: skip
+def test_ims_base_urls_are_an_allow_list(value: str, urls: set[str]) -> None:
+    """The list may have spaces and final slashes, https anywhere, and plain http on loopback."""
+    assert read(DIRECTORY, IMS_BASE_URLS=value).allowed_ims_base_urls == urls
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://user:x@h:6380/1"])
+def test_redis_is_plain_or_with_tls(url: str) -> None:
+    """Both schemes of Redis are taken as they are."""
+    assert read(REDIS, REDIS_URL=url).redis_url.get_secret_value() == url
+
+
+def test_vault_and_the_broker_itself_may_be_plain_http() -> None:
+    """Plain http is a choice of the operator where no secret is sent to a stranger; a final slash is dropped."""
+    settings = read(VAULT, VAULT_ADDR="http://vault:8200/", PUBLIC_URL="http://broker:8080/")
+    assert (settings.vault_addr, settings.public_url) == ("http://vault:8200", "http://broker:8080")
+
+
+def test_a_mapping_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a mapping is given, the environment has no say, neither with good values nor with bad ones."""
+    for name, value in {"BROKER_PORT": "1", "BROKER_AUDIT_FILE": "/x", "BROKER_UNKNOWN": "x", "PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    settings = read(DIRECTORY)
+    assert (settings.port, settings.audit_file) == (8080, None)
+
+
+def test_the_environment_is_read_where_no_mapping_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mapping the variables are those of the process."""
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**DIRECTORY, "PORT": "81"}.items():
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    assert read_settings().port == 81
+
+
+def test_settings_never_show_a_secret_and_never_change() -> None:
+    """Neither repr nor text of the settings has a secret, and nobody can change them after the start."""
+    settings = read({**REDIS, **APPROLE, "CREDENTIAL_STORE": "vault"}, VAULT_TOKEN=f"hvs.{MARK}")
+    assert settings.vault_secret_id is not None
+    for shown in (repr(settings), str(settings), f"{settings}", settings.model_dump_json()):
+        assert MARK not in shown
+    with pytest.raises(ValueError, match="frozen") as refused:
+        settings.vault_secret_id = settings.redis_url
+    assert MARK not in str(refused.value)
