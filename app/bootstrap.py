@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -24,7 +23,7 @@ from app.adapters.jwt_verifier import JwtCallerVerifier
 from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
 from app.adapters.policy_file import PolicyFile
 from app.adapters.prometheus import PrometheusSink
-from app.adapters.redis import KeyRing, RedisClient, RedisLease, RedisTokenCache
+from app.adapters.redis import RedisClient, RedisLease, RedisTokenCache, load_key_ring
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
 from app.api.app import Services
 from app.api.health import Readiness
@@ -177,16 +176,12 @@ async def _cache(settings: Settings, stack: AsyncExitStack, sink: EventSink) -> 
     if not url:
         return MemoryTokenCache(time.time), MemoryLease(time.monotonic)
     assert settings.cache_keys_file is not None  # noqa: S101  # the settings saw to it
-    key_ring = await asyncio.to_thread(_read_key_ring, settings.cache_keys_file)
+    key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
     cacert = None if settings.redis_cacert is None else str(settings.redis_cacert)
     client = RedisClient(url, sink, cacert)
     stack.push_async_callback(client.aclose)
     prefix = settings.redis_prefix
     return RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix)
-
-
-def _read_key_ring(path: Path) -> KeyRing:
-    return KeyRing.parse(path.read_bytes())
 
 
 def _minter(settings: Settings, stack: AsyncExitStack, vaults: _Vaults, sink: EventSink) -> Minter:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 PREFIX = "BROKER_"
 DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
 KUBERNETES_TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/*", re.IGNORECASE)
+
+
+_MOUNT = r"^/?[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*/?$"
 
 
 class SettingsError(ValueError):
@@ -46,12 +51,17 @@ def _vault_addr(text: str) -> str:
     return text.rstrip("/")
 
 
-def _redis_url(text: str) -> str:
-    if text.startswith(("redis+sentinel://", "redis+cluster://")):
+def _redis_url(secret: SecretStr) -> SecretStr:
+    if secret.get_secret_value().startswith(("redis+sentinel://", "redis+cluster://")):
         raise ValueError("this release supports redis:// and rediss:// only")
-    if text and not text.startswith(("redis://", "rediss://")):
+    if secret.get_secret_value() and not secret.get_secret_value().startswith(("redis://", "rediss://")):
         raise ValueError("must begin with redis:// or rediss://, or be empty")
-    return text
+    return secret
+
+
+def _stripped(secret: SecretStr | None) -> SecretStr | None:
+    """What was put into a Kubernetes Secret with `echo` ends with a newline that nobody meant."""
+    return None if secret is None else SecretStr(secret.get_secret_value().strip())
 
 
 def _public_url(text: str | None) -> str | None:
@@ -71,37 +81,50 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` in a container.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     public_url: Annotated[str | None, AfterValidator(_public_url)] = Field(
-        None, description="The broker's URL as callers see it, for `/.well-known`; default: the request's `Host`."
+        None,
+        description="The broker's URL as callers see it, for `/.well-known`; default: http and the request's `Host`.",
     )
     policy_file: Path = Field(description="The policy (YAML). Required.")
 
-    credential_store: Literal["vault", "directory"] = Field("vault", description="Where credentials live.")
+    credential_store: Literal["vault", "directory"] = Field(
+        "vault", description="Where credentials live: `vault` or `directory`."
+    )
     credential_dir: Path | None = Field(None, description="Directory of credentials, for `directory`.")
     vault_addr: Annotated[str, AfterValidator(_vault_addr)] | None = Field(
         None, description="Vault's address, for `vault`."
     )
-    vault_auth: Literal["token", "approle", "kubernetes"] = Field("token", description="How to log in to Vault.")
-    vault_auth_mount: str | None = Field(None, description="Mount of that auth method; default: its name.")
-    vault_token: SecretStr | None = Field(None, description="A Vault token, for `token`.")
+    vault_auth: Literal["token", "approle", "kubernetes"] = Field(
+        "token", description="How to log in to Vault: `token`, `approle` or `kubernetes`."
+    )
+    vault_auth_mount: str | None = Field(
+        None, pattern=_MOUNT, description="Mount of that auth method; default: its name."
+    )
+    vault_token: Annotated[SecretStr | None, AfterValidator(_stripped)] = Field(
+        None, description="A Vault token, for `token`."
+    )
     vault_token_file: Path | None = Field(None, description="A file with a Vault token, read at each login.")
     vault_role_id: str | None = Field(None, description="Role id, for `approle`.")
-    vault_secret_id: SecretStr | None = Field(None, description="Secret id, for `approle`.")
+    vault_secret_id: Annotated[SecretStr | None, AfterValidator(_stripped)] = Field(
+        None, description="Secret id, for `approle`."
+    )
     vault_role: str | None = Field(None, description="Role, for `kubernetes`.")
     vault_kubernetes_token_file: Path = Field(
         KUBERNETES_TOKEN_FILE, description="Service-account token, for `kubernetes`; read at each login."
     )
-    vault_mount: str = Field("secret", pattern=r"^[A-Za-z0-9_/-]+$", description="Mount of KV v2.")
-    vault_prefix: str = Field("ims", pattern=r"^[A-Za-z0-9_/-]+$", description="Path below the mount.")
-    vault_transit_mount: str = Field("transit", pattern=r"^[A-Za-z0-9_/-]+$", description="Mount of transit.")
+    vault_mount: str = Field("secret", pattern=_MOUNT, description="Mount of KV v2.")
+    vault_prefix: str = Field("ims", pattern=_MOUNT, description="Path below the mount.")
+    vault_transit_mount: str = Field("transit", pattern=_MOUNT, description="Mount of transit.")
     vault_cacert: Path | None = Field(None, description="CA bundle for Vault; default: the system's.")
-    vault_namespace: str | None = Field(None, description="Vault Enterprise namespace.")
+    vault_namespace: str | None = Field(None, pattern=_MOUNT, description="Vault Enterprise namespace.")
 
-    redis_url: Annotated[SecretStr, AfterValidator(lambda url: SecretStr(_redis_url(url.get_secret_value())))] = Field(
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = Field(
         SecretStr(""), description="`redis://` or `rediss://`; empty: memory only."
     )
     redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
     redis_prefix: str = Field(
-        "itb", pattern=r"^[A-Za-z0-9_.-]{1,32}$", description="First part of every Redis key; one per deployment."
+        "itb",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
+        description="First part of every Redis key; one per deployment.",
     )
     cache_keys_file: Path | None = Field(None, description="Key ring for cached tokens; needed with Redis.")
 
@@ -110,7 +133,9 @@ class Settings(BaseModel):
     )
     ims_cacert: Path | None = Field(None, description="CA bundle for IMS; default: the system's.")
     audit_file: Path | None = Field(None, description="Audit log; default: standard output.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Of the log on standard error.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`; of the log on standard error."
+    )
 
     @property
     def allowed_ims_base_urls(self) -> frozenset[str]:
@@ -120,13 +145,13 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> Settings:
         """Settings that only make sense together."""
-        for missing, name in self._missing():
-            if missing:
-                raise ValueError(f"{PREFIX}{name}")
+        wrong = [f"{PREFIX}{sentence}" for is_so, sentence in self._disagreements() if is_so]
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
-    def _missing(self) -> tuple[tuple[bool, str], ...]:
-        vault, auth = self.credential_store == "vault", self.vault_auth
+    def _disagreements(self) -> tuple[tuple[bool, str], ...]:
+        vault, auth, redis_url = self.credential_store == "vault", self.vault_auth, self.redis_url.get_secret_value()
         return (
             (not vault and self.credential_dir is None, "CREDENTIAL_DIR is required with the directory store"),
             (vault and self.vault_addr is None, "VAULT_ADDR is required with the vault store"),
@@ -140,7 +165,15 @@ class Settings(BaseModel):
             ),
             (vault and auth == "kubernetes" and not self.vault_role, "VAULT_ROLE is required for auth kubernetes"),
             (
-                bool(self.redis_url.get_secret_value()) and self.cache_keys_file is None,
+                vault and auth == "token" and bool(self.vault_token and self.vault_token_file),
+                "VAULT_TOKEN and BROKER_VAULT_TOKEN_FILE are both set; give one",
+            ),
+            (
+                self.redis_cacert is not None and not redis_url.startswith("rediss://"),
+                "REDIS_CACERT is for rediss:// alone; change BROKER_REDIS_URL or leave it out",
+            ),
+            (
+                bool(redis_url) and self.cache_keys_file is None,
                 "CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`",
             ),
         )
@@ -165,16 +198,32 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     ours = {name: value for name, value in values.items() if name.upper().startswith(PREFIX)}
     unknown = sorted(set(ours) - set(variables()))
     if unknown:
-        raise SettingsError(f"Unknown variable {unknown[0]}. Known: {', '.join(variables())}.")
+        raise SettingsError(" ".join(map(_unknown, unknown)) + " The README has a table of all variables.")
     fields = {name[len(PREFIX) :].lower(): value for name, value in ours.items() if value}
     try:
         return Settings.model_validate(fields)
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(item["loc"], item["msg"]) for item in error.errors())) from None
+        raise SettingsError("; ".join(map(_explain, error.errors()))) from None
 
 
-def _explain(place: tuple[int | str, ...], message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    if not place:
-        return message
-    return f"{PREFIX}{str(place[0]).upper()}: {message}"
+def _unknown(name: str) -> str:
+    similar = get_close_matches(name.upper(), variables(), 1)
+    return f"Unknown variable {name}{f': did you mean {similar[0]}?' if similar else '.'}"
+
+
+def _explain(defect: ErrorDetails) -> str:
+    """One sentence that names the variable and what is expected, in our words where pydantic's are a programmer's."""
+    context = defect.get("ctx", {})
+    match defect["type"]:
+        case "missing":
+            expected = "is required"
+        case "literal_error":
+            expected = f"must be {str(context['expected']).replace(chr(39), '')}"
+        case "string_pattern_mismatch":
+            expected = "has a character that is not allowed there, or is too long"
+        case "int_parsing" | "int_parsing_size" | "int_from_float" | "greater_than_equal" | "less_than_equal":
+            expected = "must be a whole number from 0 to 65535"
+        case _:
+            expected = defect["msg"].removeprefix("Value error, ")
+    place = defect["loc"]
+    return f"{PREFIX}{str(place[0]).upper()}: {expected}" if place else expected

@@ -15,7 +15,6 @@ from app.api.problems import problem_response, unexpected_response
 from app.api.warm import WarmLane
 from app.domain.errors import InvalidRequestError, OverloadedError
 from app.domain.events import Decision, RequestDecided
-from app.domain.policy import Action
 from app.ports import Clock, EventSink
 
 MAX_BODY_BYTES = 64 * 1024
@@ -31,8 +30,8 @@ BODY_SECONDS = 5.0
 _NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
 """An overloaded replica must not be restarted for it."""
 
-_REFUSED_AT_THE_DOOR = Decision(endpoint="*", action=Action.VEND, outcome=OverloadedError.code)
-_NO_REQUEST = Decision(endpoint="*", action=Action.VEND, outcome=InvalidRequestError.code)
+_REFUSED_AT_THE_DOOR = Decision(endpoint="*", action=None, outcome=OverloadedError.code)
+_NO_REQUEST = Decision(endpoint="*", action=None, outcome=InvalidRequestError.code)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)

@@ -36,12 +36,14 @@ class Conversation:
     action: str
     caller: Caller | None = None
     ref: CredentialRef | None = None
+    scopes: tuple[Scope, ...] | None = None
     token: AccessToken | None = None
     tier: Tier | None = None
 
     def decided(self, outcome: str) -> Decision:
         """The conversation as an event's decision."""
         token = self.token
+        scopes = self.scopes if token is None else token.scopes
         return Decision(
             endpoint=self.endpoint,
             action=self.action,
@@ -49,7 +51,7 @@ class Conversation:
             caller=None if self.caller is None else self.caller.name,
             org=None if self.ref is None else self.ref.org,
             credential=None if self.ref is None else self.ref.name,
-            scope=None if token is None else " ".join(token.scopes),
+            scope=None if scopes is None else " ".join(scopes),
             generation=None if token is None else token.generation,
             token_sha256=None if token is None else token.sha256,
             tier=self.tier,
@@ -136,6 +138,7 @@ class Endpoint:
             BrokerError: The caller may not have it, or it cannot be had.
 
         """
+        talk.scopes = scopes
         assert talk.caller is not None and talk.ref is not None  # noqa: S101, PT018  # admit() and the parser ran
         key = TokenKey(talk.ref, authorise(talk.caller, action, talk.ref, scopes))
         for _ in range(MAX_CHANGES):
@@ -149,7 +152,7 @@ class Endpoint:
         raise ForbiddenError
 
     def _refused(self, talk: Conversation, error: BrokerError, request_id: str, refuse: ErrorResponse) -> Response:
-        talk.token = None
+        talk.token = talk.tier = None
         self._emit(talk, error.code, request_id)
         return refuse(error, request_id)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from app.domain.api_key import parse_api_key
+from app.domain.api_key import API_KEY_PREFIX, parse_api_key
 from app.domain.caller import Identity, JwtIdentity, RateLimit
 from app.domain.errors import RateLimitedError, UnauthenticatedError
 from app.domain.policy import Caller, Policy
@@ -70,7 +70,7 @@ class Gate:
             IdentityUnavailableError: The issuer's keys cannot be had.
 
         """
-        if unverified.startswith(b"itb_"):
+        if unverified.startswith(API_KEY_PREFIX):
             return parse_api_key(unverified)
         return await self._verifier.verify(unverified)
 

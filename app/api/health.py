@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from app.api import openapi
 from app.api.endpoint import request_headers, request_id_of
 from app.api.problems import Problem, problem_body
+from app.domain.caller import JWT_ALGORITHMS
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -70,7 +71,7 @@ def discovery_routes(public_url: str | None) -> APIRouter:
                     "client_secret_post",
                     "private_key_jwt",
                 ],
-                "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
+                "token_endpoint_auth_signing_alg_values_supported": list(JWT_ALGORITHMS),
             },
             headers={"cache-control": "no-store"},
         )

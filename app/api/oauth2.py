@@ -16,7 +16,8 @@ from starlette.responses import JSONResponse, Response
 from app.api import openapi
 from app.api.answers import oauth2_response
 from app.api.endpoint import Conversation, Endpoint, request_headers
-from app.api.parameters import MAX_QUERY_BYTES, fields_of, parse_ref
+from app.api.gate import MAX_AUTHORIZATION_BYTES
+from app.api.parameters import fields_of, parse_ref
 from app.api.problems import NO_STORE, retry_after_of
 from app.domain.caller import Identity, JwtIdentity
 from app.domain.errors import (
@@ -39,10 +40,9 @@ _FORM = b"application/x-www-form-urlencoded"
 _NOT_DESCRIPTIVE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 """What RFC 6749 section 5.2 does not allow in ``error_description``."""
 
+_AUTHENTICATE = "Authenticate by HTTP Basic, by client_id and client_secret, or by client_assertion."
 _NAMES = ("org", "credential", "scope")
 _CREDENTIAL_FIELDS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
-_IN_QUERY = frozenset((*_NAMES, *_CREDENTIAL_FIELDS))
-"""In the form RFC 6749 section 3.2 asks to ignore unknown names; in the URL a misspelt `scope` must not pass unseen."""
 
 
 class UnsupportedGrantTypeError(InvalidRequestError):
@@ -55,11 +55,12 @@ def oauth2_routes(endpoint: Endpoint) -> APIRouter:
 
     async def issue_token(request: Request) -> Response:
         async def work(talk: Conversation) -> Response:
+            query = _query_of(request)
             form = await _form_of(request)
             identity = await _authenticate(endpoint, request, form, talk)
             if form.get("grant_type") != "client_credentials":
                 raise _grant_type_error(form)
-            asked = _joined(form, fields_of(request.scope["query_string"], _IN_QUERY))
+            asked = _joined(form, query)
             talk.ref = parse_ref(asked)
             scopes = _scopes_of(asked)
             _refuse_scopes(endpoint, identity, talk.ref, scopes)
@@ -70,6 +71,19 @@ def oauth2_routes(endpoint: Endpoint) -> APIRouter:
 
     router.add_api_route("/oauth2/token", issue_token, methods=["POST"], **openapi.OAUTH2_TOKEN)
     return router
+
+
+def _query_of(request: Request) -> dict[str, str]:
+    """The token URL's query. In the form RFC 6749 section 3.2 asks to ignore unknown names; here they are refused.
+
+    Raises:
+        InvalidRequestError: A credential, which URLs must not hold, or another name than those of the tenant.
+
+    """
+    raw = request.scope["query_string"]
+    if _CREDENTIAL_FIELDS & fields_of(raw).keys():
+        raise InvalidRequestError("A client credential must not be sent in the URL.")
+    return fields_of(raw, _NAMES)
 
 
 async def _form_of(request: Request) -> dict[str, str]:
@@ -134,7 +148,7 @@ def _basic(header: bytes) -> tuple[str, str]:
     """Name and key out of HTTP Basic; both are urlencoded first (RFC 6749 section 2.3.1)."""
     scheme, _, encoded = header.partition(b" ")
     try:
-        if scheme.lower() != b"basic" or len(header) > MAX_QUERY_BYTES:
+        if scheme.lower() != b"basic" or len(header) > MAX_AUTHORIZATION_BYTES:
             raise UnauthenticatedError
         name, colon, key = base64.b64decode(encoded.strip(), validate=True).decode("ascii").partition(":")
     except (binascii.Error, UnicodeDecodeError):
@@ -155,8 +169,6 @@ def _joined(form: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]
     for name in _NAMES:
         if name in form and name in query and form[name] != query[name]:
             raise InvalidRequestError(f"{name} differs between the form and the URL's query.")
-    if _CREDENTIAL_FIELDS & query.keys():
-        raise InvalidRequestError("A client credential must not be sent in the URL.")
     return {**query, **form}
 
 
@@ -189,7 +201,8 @@ def oauth2_error(error: BrokerError, request_id: str) -> Response:
     retry_after = retry_after_of(error)
     if status in {429, 503}:
         headers["retry-after"] = str(retry_after or 60)
-    description = _NOT_DESCRIPTIVE.sub("'", error.detail)
+    detail = _AUTHENTICATE if isinstance(error, UnauthenticatedError) else error.detail
+    description = _NOT_DESCRIPTIVE.sub("'", detail)
     body = {"error": code, "error_description": description, "code": error.code, "request_id": request_id}
     return JSONResponse(body, status, headers=headers)
 

@@ -110,7 +110,7 @@ REPORT = _route(
         "required": True,
         "content": {
             "application/json": {
-                "schema": object_schema({"token_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}),
+                "schema": object_schema({"token_sha256": {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}}),
             }
         },
     },

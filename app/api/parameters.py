@@ -23,7 +23,7 @@ MAX_MIN_TTL = 43_200
 
 _MAX_FIELDS = 32
 _MIN_TTL = re.compile(r"[0-9]{1,5}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,12 @@ def _parse_min_ttl(unverified: str) -> int:
 
 
 def parse_sha256(unverified: object) -> str:
-    """Parse the lower-case hex SHA-256 of a token.
+    """Parse the hex SHA-256 of a token; the result is in lower case.
 
     Raises:
         InvalidRequestError: Anything else.
 
     """
     if not isinstance(unverified, str) or _SHA256.fullmatch(unverified) is None:
-        raise InvalidRequestError('The body must be {"token_sha256": "<64 lower-case hex digits>"}.')
-    return unverified
+        raise InvalidRequestError('The body must be {"token_sha256": "<64 hex digits>"}.')
+    return unverified.lower()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +13,7 @@ from app.api.parameters import fields_of, parse_ref, parse_sha256, parse_token_q
 from app.api.warm import WarmLane
 from app.domain.errors import InvalidRequestError
 from app.domain.policy import Action, authorise
+from app.domain.strict_json import strict_json
 from app.service.purges import Purges
 
 MAX_REPORT_BYTES = 1024
@@ -75,9 +74,9 @@ def _reported_sha256(body: bytes) -> str:
 
     """
     try:
-        document = json.loads(body) if len(body) <= MAX_REPORT_BYTES else None
-    except (ValueError, RecursionError):
+        document = strict_json(body) if len(body) <= MAX_REPORT_BYTES else None
+    except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise InvalidRequestError('The body must be {"token_sha256": "<64 lower-case hex digits>"}.')
+        raise InvalidRequestError('The body must be {"token_sha256": "<64 hex digits>"}.')
     return parse_sha256(document.get("token_sha256"))

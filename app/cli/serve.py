@@ -95,7 +95,9 @@ def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
             names = ", ".join(_named(settings, filename)) or filename
             sentence = f"{names}: cannot be opened: {_reason(error)}."
         case OSError():
-            sentence = f"Cannot listen on {settings.host} port {settings.port}: {_reason(error)}."
+            sentence = (
+                f"BROKER_HOST, BROKER_PORT: cannot listen on {settings.host} port {settings.port}: {_reason(error)}."
+            )
         case _:
             return error
     return CommandError(sentence, USAGE)

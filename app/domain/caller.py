@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+JWT_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
+"""All that callers' JWTs may be signed with. No symmetric one: a public key must never be read as a shared secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,12 @@ class Decision:
 
     Args:
         endpoint: The route, such as ``/token``.
-        action: ``vend``, ``report``, ``purge`` or ``status``.
+        action: ``vend``, ``report``, ``purge`` or ``status``; None for what never came so far.
         outcome: ``vended``, ``done``, or the error's code.
         caller: The caller's name, or None before authentication.
         org: The parsed org id, or None.
         credential: The credential's name, or None.
-        scope: The scopes of the token, separated by spaces, or None.
+        scope: The scopes of the token, or those that were asked for, separated by spaces; or None.
         generation: The generation the token was minted with, or None.
         token_sha256: SHA-256 of the token, or None.
         tier: Where the token came from, or None.
@@ -39,7 +39,7 @@ class Decision:
     """
 
     endpoint: str
-    action: str
+    action: str | None
     outcome: str
     caller: str | None = None
     org: str | None = None
@@ -73,7 +73,7 @@ class ExchangeFinished:
     Args:
         ref: Whose credential it was.
         kind: The credential's kind.
-        outcome: ``issued``, or the error's code.
+        outcome: ``issued``, ``cancelled``, or the error's code.
         seconds: How long it took.
         ims_error: IMS' own error code, where it gave one.
         debug_id: IMS' ``X-Debug-Id``.
@@ -123,7 +123,7 @@ class DependencyCalled:
     Args:
         dependency: ``redis``, ``vault``, ``ims`` or ``jwks``.
         operation: What was asked of it, such as ``read``; a constant of the code.
-        outcome: ``ok`` or the error's code.
+        outcome: ``ok``, ``cancelled``, or the error's code; of Redis the kind of failure, such as ``timeout``.
         seconds: How long it took.
 
     """
@@ -184,11 +184,21 @@ class CertificateSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshFailed:
-    """A refresh behind an answer failed with `code`; the token that is still good goes on being served."""
+class MintFailed:
+    """No token could be had for those who wait for one; `detail` is what they are told, and holds no secret."""
 
     ref: CredentialRef
     code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFailed:
+    """A refresh behind an answer failed; the token that is still good goes on being served."""
+
+    ref: CredentialRef
+    code: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +226,7 @@ Event = (
     | CredentialPurged
     | PurgesUntold
     | CertificateSeen
+    | MintFailed
     | RefreshFailed
     | TaskFailed
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -21,7 +22,7 @@ from app.ports import Clock, EventSink, Lease, StoreOutcome, TokenCache
 from app.service.backoff import LONGEST_ASKED_SECONDS
 from app.service.epochs import Epochs
 from app.service.mint import Minter
-from app.service.turns import Turns, nobody_can_tell
+from app.service.turns import Turns
 
 POLL_SECONDS = (0.05, 0.15)
 """Those who wait for another replica look this often, each time drawn anew, so that they do not march in step."""
@@ -123,23 +124,24 @@ class Fleet:
             raise ImsUnavailableError("No token could be minted in time.", retry_after=2.0) from None
 
     async def _obtain(self, key: TokenKey, need: Need) -> Obtained:
+        found = await self._look(key, need, self._sink)
         mints = 0
-        while mints < MAX_MINTS:
-            found = await self._look(key, need)
-            if found is not None:
-                return found
-            async with self._turns.take(key) if not need.alone else nobody_can_tell() as ours:
+        while found is None and mints < MAX_MINTS:
+            async with nullcontext() if need.alone else self._turns.take(key) as ours:
                 # Look again: the one who had the lease before us may have stored what we need.
                 found = await self._look(key, need) if ours else None
                 if found is None and ours is not False:
                     mints += 1
                     found = await self._exchange(key, need)
-            if found is not None:
-                return found
-            await asyncio.sleep(self._draw(*POLL_SECONDS))
-        raise OverloadedError("The token was purged again and again while it was minted.")
+            if found is None:
+                await asyncio.sleep(self._draw(*POLL_SECONDS))
+                found = await self._look(key, need)
+        if found is None:
+            raise OverloadedError("The token was purged again and again while it was minted.")
+        return found
 
-    async def _look(self, key: TokenKey, need: Need) -> Obtained | None:
+    async def _look(self, key: TokenKey, need: Need, sink: EventSink | None = None) -> Obtained | None:
+        """What the shared cache has; `sink` is told of the first look alone, for the others only wait."""
         held = self._held_until.get(key.ref, 0.0) - self._clock()
         if held > LONGEST_ASKED_SECONDS:  # The clock was set back.
             held = 0.0
@@ -149,15 +151,17 @@ class Fleet:
         try:
             entry = await self._cache.read(key)
         except CacheUnavailableError:
-            self._sink.emit(CacheLookedUp("shared", "unavailable"))
+            if sink is not None:
+                sink.emit(CacheLookedUp("shared", "unavailable"))
             _refuse_while_held(held)
             return None
         self._epochs.learn(key.ref, entry.epoch)
         token = entry.token
-        if token is not None and self._epochs.allows(token) and need.met_by(token, self._clock()):
-            self._sink.emit(CacheLookedUp("shared", "hit"))
+        will_do = token is not None and self._epochs.allows(token) and need.met_by(token, self._clock())
+        if sink is not None:
+            sink.emit(CacheLookedUp("shared", "hit" if will_do else "miss"))
+        if token is not None and will_do:
             return Obtained(token, "shared")
-        self._sink.emit(CacheLookedUp("shared", "miss"))
         _refuse_while_held(entry.hold)
         return None
 

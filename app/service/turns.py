@@ -10,11 +10,11 @@ from app.domain.errors import CacheUnavailableError
 from app.domain.names import TokenKey
 from app.ports import Lease
 
-LEASE_SECONDS = 12.0
+LONGEST_TURN_SECONDS = 12.0
 """Longest time that a holder goes on renewing its lease: the exchange's deadline and a small margin."""
 
 RENEWAL_SECONDS = 1.0
-"""A holder that is gone stops renewing, so that the others need not wait for `LEASE_SECONDS`."""
+"""A holder that is gone stops renewing, so that the others need not wait for `LONGEST_TURN_SECONDS`."""
 
 
 class Turns:
@@ -49,7 +49,7 @@ class Turns:
             await self._release(key, holder)
 
     async def _renew(self, key: TokenKey, holder: str) -> None:
-        for _ in range(int(LEASE_SECONDS / RENEWAL_SECONDS)):
+        for _ in range(int(LONGEST_TURN_SECONDS / RENEWAL_SECONDS)):
             await asyncio.sleep(RENEWAL_SECONDS)
             try:
                 if not await self._lease.renew(key, holder):
@@ -62,9 +62,3 @@ class Turns:
             await self._lease.release(key, holder)
         except CacheUnavailableError:
             return  # It ends by itself within seconds.
-
-
-@asynccontextmanager
-async def nobody_can_tell() -> AsyncIterator[None]:
-    """No turn is taken, for what the shared cache says must not be believed."""
-    yield None

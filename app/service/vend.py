@@ -15,7 +15,7 @@ from app.domain.errors import (
     InvalidRequestError,
     OverloadedError,
 )
-from app.domain.events import CacheLookedUp, RefreshFailed, TaskFailed
+from app.domain.events import CacheLookedUp, MintFailed, RefreshFailed, TaskFailed
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import Clock, EventSink
 from app.service.backoff import RecentFailures, RefreshBackoff
@@ -26,14 +26,14 @@ from app.service.memory import TokenMemory
 from app.service.purges import Purges
 
 MAX_FLIGHTS = 2_000
-"""How many tenants may wait for a new token at once in one replica; one more is told `overloaded`."""
+"""How many tokens may be waited for at once in one replica; one more is told `overloaded`."""
 
 MAX_ROUNDS = 5
 """How often one request boards a flight that lands without what it needs, before it gives up."""
 
 
-MIN_TTL_SLACK, MIN_TTL_SLACK_SHARE = 60.0, 0.05
-"""Seconds, and share of a token's life, by which ``min_ttl`` must stay below it; the lesser counts."""
+MIN_TTL_PAUSE, MIN_TTL_PAUSE_SHARE = 60.0, 0.05
+"""Seconds, and share of a token's life, for which ``min_ttl`` mints no other one; the lesser counts."""
 
 MAX_REMEMBERED = 10_000
 """Credentials whose last error, and whose last replacement, are remembered at once."""
@@ -142,10 +142,13 @@ class TokenVendor:
         await self._flights.aclose(grace)
 
     def _lives(self, token: AccessToken, min_ttl: float, now: float) -> bool:
+        if token.remaining(now) >= min_ttl:
+            return True
         # Nearly the whole life would be had only in the moment of minting, and cost an exchange per request.
-        if min_ttl and min_ttl > token.lifetime - min(MIN_TTL_SLACK, token.lifetime * MIN_TTL_SLACK_SHARE):
+        just_minted = 0 <= now - token.minted_at < min(MIN_TTL_PAUSE, token.lifetime * MIN_TTL_PAUSE_SHARE)
+        if token.lifetime < min_ttl or just_minted:
             raise InvalidRequestError("min_ttl is (nearly) longer than the life of the tokens that IMS issues here.")
-        return token.remaining(now) >= min_ttl
+        return False
 
     async def _join(self, key: TokenKey, need: Need) -> Obtained:
         if key not in self._flights:
@@ -158,7 +161,7 @@ class TokenVendor:
         try:
             obtained = await self._fleet.obtain(key, replace(need, alone=not await self._purges.are_known(key.ref)))
         except BrokerError as error:
-            self._note_failure(key, error)
+            self._note_failure(key, error, behind=need.fresh)
             raise
         self._last_errors.pop(key.ref, None)
         self._failures.succeeded(key)
@@ -166,10 +169,12 @@ class TokenVendor:
             self._memory.put(obtained.token, need.replacing)
         return obtained
 
-    def _note_failure(self, key: TokenKey, error: BrokerError) -> None:
+    def _note_failure(self, key: TokenKey, error: BrokerError, *, behind: bool) -> None:
         if isinstance(error, CallerError):
             return  # It says nothing of the tenant.
         self._last_errors[key.ref] = error.code
+        if not behind and not isinstance(error, CredentialNotFoundError):
+            self._sink.emit(MintFailed(key.ref, error.code, error.detail))
         # What IMS rejects is remembered by the minter, for that document alone; what is absent may be added any time.
         if not isinstance(error, (CredentialRejectedError, CredentialNotFoundError)):
             self._failures.failed(key, error, self._clock())
@@ -189,7 +194,7 @@ class TokenVendor:
         except Exception as error:
             self._backoff.failed(key, error, self._clock())
             if isinstance(error, BrokerError):
-                self._sink.emit(RefreshFailed(key.ref, error.code))
+                self._sink.emit(RefreshFailed(key.ref, error.code, error.detail))
             else:
                 self._sink.emit(TaskFailed("refresh", type(error).__name__))
             raise

@@ -130,7 +130,7 @@ def _hide_settings(fleet: Fleet, ledger: Ledger) -> None:
     ledger.hide("cache key", *(key["key"] for key in ring["keys"]))
     ledger.hide("Redis password", fleet.redis.password)
     ledger.hide("Vault token", fleet.vault_token)
-    ledger.hide("API key", fleet.key, fleet.key.rpartition("_")[2])
+    ledger.hide("API key", fleet.key, fleet.key.split("_", 2)[2])
 
 
 def _marked(fleet: Fleet, ledger: Ledger, kind: str) -> Tenant:

@@ -11,6 +11,7 @@ from app.domain.events import (
     DependencyCalled,
     Event,
     ExchangeFinished,
+    MintFailed,
     PolicyLoaded,
     PolicyRefused,
     PurgesUntold,
@@ -21,18 +22,33 @@ from app.domain.names import CredentialRef, TokenKey
 
 LOGGER: Final = "ims_token_broker"
 
+_ITS_ANSWER = frozenset({"ok", "credential_not_found", "credential_misconfigured"})
+"""Outcomes of a dependency that does its work, whatever is thought of it."""
+
 
 class LogSink:
     """Logs the events that an operator should see; requests are the audit log's."""
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(LOGGER)
+        self._failing: set[str] = set()
 
     def emit(self, event: Event) -> None:
         """See `app.ports.EventSink.emit`."""
-        level, message = _told_as(event)
+        level, message = self._turn(event) if isinstance(event, DependencyCalled) else _told_as(event)
         if level and self._logger.isEnabledFor(level):
             self._logger.log(level, message, extra={"event": _fields(event)})
+
+    def _turn(self, event: DependencyCalled) -> tuple[int, str]:
+        """A dependency that begins to fail, or works again, is told once; IMS fails per tenant, and is told as such."""
+        name, fails = event.dependency, event.outcome not in _ITS_ANSWER
+        if name == "ims" or event.outcome == "cancelled" or fails == (name in self._failing):
+            return logging.DEBUG, "dependency called"
+        if fails:
+            self._failing.add(name)
+            return logging.WARNING, "dependency fails"
+        self._failing.discard(name)
+        return logging.INFO, "dependency works again"
 
 
 def _told_as(event: Event) -> tuple[int, str]:
@@ -46,6 +62,8 @@ def _told_as(event: Event) -> tuple[int, str]:
             return logging.ERROR, "background task failed and is restarted"
         case PurgesUntold():
             return logging.ERROR, "purges were not told to the other replicas before the end; purge again"
+        case MintFailed():
+            return logging.WARNING, "no token could be minted"
         case RefreshFailed():
             return logging.WARNING, "refresh failed; the token that is still good goes on being served"
         case CacheRecordRefused():
@@ -54,8 +72,6 @@ def _told_as(event: Event) -> tuple[int, str]:
             return logging.INFO, "credential purged"
         case ExchangeFinished(outcome=outcome):
             return logging.DEBUG if outcome == "issued" else logging.WARNING, "exchange finished"
-        case DependencyCalled():
-            return logging.DEBUG, "dependency called"
         case _:
             return 0, ""
 

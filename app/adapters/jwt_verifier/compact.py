@@ -9,13 +9,10 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
-from typing import Final
 
+from app.domain.caller import JWT_ALGORITHMS
 from app.domain.errors import UnauthenticatedError
 from app.domain.strict_json import strict_json
-
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
-"""All that is accepted. No symmetric one: a public key must never be read as a shared secret."""
 
 MAX_JWT_BYTES = 8192
 MAX_KEY_ID_LENGTH = 256
@@ -34,7 +31,7 @@ class UnverifiedJwt:
     """A well-formed JWT of which nothing is proved yet.
 
     Args:
-        algorithm: The ``alg`` header, one of `ALGORITHMS`.
+        algorithm: The ``alg`` header, one of `JWT_ALGORITHMS`.
         key_id: The ``kid`` header, or None.
         claims: The decoded payload.
         signing_input: What the signature is over.
@@ -71,7 +68,7 @@ def parse_jwt(unverified: bytes) -> UnverifiedJwt:
 
 def _algorithm(header: dict[str, object]) -> str:
     algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in JWT_ALGORITHMS:
         raise UnauthenticatedError
     return algorithm
 

@@ -9,7 +9,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
-from app.adapters.jwt_verifier.compact import ALGORITHMS, MAX_KEY_ID_LENGTH, UnverifiedJwt
+from app.adapters.jwt_verifier.compact import MAX_KEY_ID_LENGTH, UnverifiedJwt
+from app.domain.caller import JWT_ALGORITHMS
 from app.domain.strict_json import strict_json
 
 MAX_KEYS = 100
@@ -17,7 +18,7 @@ _MAX_TRIED = 10
 _MIN_RSA_BITS, _MAX_RSA_BITS, _MAX_RSA_EXPONENT_BITS = 2048, 8192, 32
 _MAX_MEMBER_LENGTH = 2048
 
-_VERIFIERS: dict[str, Algorithm] = {name: get_default_algorithms()[name] for name in ALGORITHMS}
+_VERIFIERS: dict[str, Algorithm] = {name: get_default_algorithms()[name] for name in JWT_ALGORITHMS}
 _KINDS: dict[tuple[object, object], tuple[Any, tuple[str, ...]]] = {
     ("RSA", None): (RSAAlgorithm, ("RS256", "RS384", "RS512", "PS256")),
     ("EC", "P-256"): (ECAlgorithm, ("ES256",)),

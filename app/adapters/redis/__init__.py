@@ -2,7 +2,7 @@
 
 from app.adapters.redis.cache import RedisTokenCache
 from app.adapters.redis.client import RedisClient
-from app.adapters.redis.key_ring import KeyRing, KeyRingError
+from app.adapters.redis.key_ring import KeyRing, KeyRingError, load_key_ring
 from app.adapters.redis.lease import RedisLease
 
-__all__ = ["KeyRing", "KeyRingError", "RedisClient", "RedisLease", "RedisTokenCache"]
+__all__ = ["KeyRing", "KeyRingError", "RedisClient", "RedisLease", "RedisTokenCache", "load_key_ring"]

@@ -9,7 +9,7 @@ from app.domain.names import CredentialRef, TokenKey
 
 DEFAULT_PREFIX = "itb"
 
-_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.-]{0,63}")
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
 class KeyNames:
@@ -25,7 +25,9 @@ class KeyNames:
 
     def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
         if _PREFIX.fullmatch(prefix) is None:
-            raise ValueError("The prefix of Redis keys must be 1 to 64 letters, digits, colons, dots, _ or -.")
+            raise ValueError(
+                "The prefix of Redis keys must be 1 to 32 letters, digits, dots, _ or -, a letter or digit first."
+            )
         self._prefix = prefix
         self.purges = f"{prefix}:purges"
 

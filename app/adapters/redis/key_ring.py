@@ -118,8 +118,8 @@ def load_key_ring(path: Path) -> KeyRing:
     try:
         with path.open("rb") as file:
             document = file.read(MAX_FILE_BYTES + 1)
-    except OSError:
-        raise KeyRingError("file", "cannot be read") from None
+    except OSError as error:
+        raise KeyRingError("file", f"cannot be read: {error.strerror or 'unknown reason'}") from None
     return KeyRing.parse(document)
 
 

@@ -266,8 +266,12 @@ def stderr_of(level: str, capfd: pytest.CaptureFixture[str], log: Callable[[], o
 
 
 @pytest.mark.parametrize("name", CHATTY)
-def test_a_chatty_library_stays_at_warning(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_chatty_library_stays_at_warning(
+    name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A library that would log URLs or headers is heard from WARNING on, though the log is at DEBUG."""
+    # Servers of other tests may have made its logger deaf.
+    monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
     def log() -> None:
         for logger in (LOGGER, name):
@@ -298,7 +302,10 @@ def test_a_level_has_a_name(level: str) -> None:
     (events.PolicyRefused(1.0, "version: must be 1"), "error", {"at": 1.0, "reason": "version: must be 1"}),
     (events.PolicyLoaded(1.0, "0123"), "info", {"at": 1.0, "version": "0123"}),
     (events.TaskFailed("purge-listener", "KeyError"), "error", {"task": "purge-listener", "error": "KeyError"}),
-    (events.RefreshFailed(REF, "ims_unavailable"), "warning", {**NAMED, "code": "ims_unavailable"}),
+    (events.RefreshFailed(REF, "ims_unavailable", "down"), "warning",
+     {**NAMED, "code": "ims_unavailable", "detail": "down"}),
+    (events.MintFailed(REF, "ims_unavailable", "down"), "warning",
+     {**NAMED, "code": "ims_unavailable", "detail": "down"}),
     (events.PurgesUntold(3), "error", {"credentials": 3}),
     (events.CacheRecordRefused(KEY, "integrity"), "warning", {**NAMED, "reason": "integrity"}),
     (events.CredentialPurged(1.0, REF, 4, "local"), "info", {"at": 1.0, **NAMED, "epoch": 4, "origin": "local"}),
@@ -322,3 +329,17 @@ def test_an_event_is_told_at_its_level(
         [] if level is None else [(LOGGER, level, fields)]
     )
     assert all(line["message"] and "{" not in line["message"] for line in lines)
+
+
+def test_an_outage_is_told_when_it_begins_and_when_it_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    """A dependency's first failure is a warning, its first success after it an INFO, and all between is DEBUG."""
+
+    def log() -> None:
+        sink = LogSink()
+        outcomes = ["ok", "timeout", "skipped", "skipped", "cancelled", "ok", "ok", "credential_not_found"]
+        for dependency in ("redis", "ims"):
+            for outcome in outcomes:
+                sink.emit(events.DependencyCalled(dependency, "read", outcome, 0.1))
+
+    said = [(line["level"], line["event"]["outcome"]) for line in stderr_of("INFO", capfd, log)]
+    assert said == [("warning", "timeout"), ("info", "ok")]

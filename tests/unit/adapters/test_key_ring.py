@@ -167,7 +167,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     path.write_bytes(document(good("k9")))
     assert load_key_ring(path).ids == ("k9",)
     for unreadable in (tmp_path, tmp_path / "none", path / "below"):
-        with pytest.raises(KeyRingError, match=r"^file: cannot be read$"):
+        with pytest.raises(KeyRingError, match=r"^file: cannot be read: \w+"):
             load_key_ring(unreadable)
     with path.open("wb") as file:
         file.truncate(1 << 40)

@@ -102,7 +102,7 @@ def test_what_is_done_without_a_token_is_neither(metrics: Metrics) -> None:
      {"dependency": "vault", "operation": "read", "outcome": "ok"}),
     (events.PolicyRefused(NOW, "version: must be 1"), "policy_refusals", {}),
     (events.CredentialPurged(NOW, REF, 1, "remote"), "purges", {"origin": "remote"}),
-    (events.RefreshFailed(REF, "ims_unavailable"), "refresh_failures", {"code": "ims_unavailable"}),
+    (events.RefreshFailed(REF, "ims_unavailable", "down"), "refresh_failures", {"code": "ims_unavailable"}),
     (events.TaskFailed("purge-listener", "KeyError"), "task_failures", {"task": "purge-listener"}),
 ], ids=lambda value: type(value).__name__ if isinstance(value, events.Event) else None)  # fmt: skip
 def test_each_event_has_a_counter(metrics: Metrics, event: events.Event, metric: str, labels: dict[str, str]) -> None:
@@ -188,7 +188,7 @@ def test_no_label_holds_what_is_not_ours_to_tell(metrics: Metrics) -> None:
         events.PolicyRefused(NOW, mark),
         events.CredentialPurged(NOW, ref, 1, "local"),
         events.CertificateSeen(ref, NOW),
-        events.RefreshFailed(ref, "overloaded"),
+        events.RefreshFailed(ref, "overloaded", "full"),
         events.TaskFailed("policy-reload", mark),
     )
     assert mark not in metrics.sink.render().decode()

@@ -163,7 +163,8 @@ async def test_who_proves_nothing_is_invalid_client(
     """Whatever is wrong with the client's credential: 401, a Basic challenge, and always the same text."""
     answer = await api.form(fields | {"org": ORG}, *headers)
     assert error_of(answer, 401) == "invalid_client"
-    assert answer.json["error_description"] == errors.UnauthenticatedError.DETAIL
+    expected = "Authenticate by HTTP Basic, by client_id and client_secret, or by client_assertion."
+    assert answer.json["error_description"] == expected
     assert api.world.store.fetches == []
 
 
@@ -202,10 +203,12 @@ async def test_a_form_may_have_unknown_and_empty_parameters_up_to_its_limit(api:
 
 @pytest.mark.parametrize("name", ["client_secret", "client_assertion", "client_assertion_type"])
 async def test_credentials_in_the_url_are_refused(api: ApiInMemory, name: str) -> None:
-    """RFC 6749 section 2.3.1: they prove nothing there, and beside good ones they make the request invalid."""
+    """RFC 6749 section 2.3.1: they prove nothing there, and the answer says so before anything else."""
     query = f"?org={ORG}&client_id=journey&{name}={KEY}"
-    assert error_of(await api.form(GRANT, query=query), 401) == "invalid_client"
-    assert error_of(await api.form(GRANT, basic(), query=query)) == "invalid_request"
+    for headers in ((), (basic(),)):
+        answer = await api.form(GRANT, *headers, query=query)
+        assert error_of(answer) == "invalid_request"
+        assert answer.json["error_description"] == "A client credential must not be sent in the URL."
 
 
 async def test_what_the_policy_denies_is_unauthorized_client_and_tells_nothing(api: ApiInMemory) -> None:

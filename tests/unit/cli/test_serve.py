@@ -33,7 +33,10 @@ def settings(tmp_path: Path) -> Settings:
         (PolicyError("callers", "must be a list"), "BROKER_POLICY_FILE: callers: must be a list."),
         (PermissionError(13, "Permission denied", "/a"), "BROKER_AUDIT_FILE: cannot be opened: permission denied."),
         (PermissionError(13, "Permission denied", "/x"), "/x: cannot be opened: permission denied."),
-        (OSError(98, "Address already in use"), "Cannot listen on 127.0.0.1 port 81: address already in use."),
+        (
+            OSError(98, "Address already in use"),
+            "BROKER_HOST, BROKER_PORT: cannot listen on 127.0.0.1 port 81: address already in use.",
+        ),
         (socket.gaierror(-2, "Name or service not known"), "BROKER_HOST: must be an address of this machine."),
         (UnicodeError("label too long"), "BROKER_HOST: must be an address of this machine."),
     ],

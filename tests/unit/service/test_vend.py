@@ -127,7 +127,7 @@ async def test_a_failed_refresh_is_backed_off_and_not_repeated_per_request(
         assert (await replica.vend()).token is old
         await replica.settled()
     assert world.exchanges == 2
-    assert replica.sink.of(RefreshFailed) == [RefreshFailed(REF, "ims_unavailable")]
+    assert replica.sink.of(RefreshFailed) == [RefreshFailed(REF, "ims_unavailable", DOWN.detail)]
     world.clock.advance(2.0)
     world.exchanger.failures.clear()
     await replica.vend()
