@@ -1,4 +1,4 @@
-# Two stages: the first installs what the lock file names, with hashes; the second has no compiler, pip or cache.
+# Two stages: the first installs what the lock file names, with hashes; the second has no compiler or cache.
 ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${PYTHON_IMAGE} AS build
@@ -22,6 +22,7 @@ LABEL org.opencontainers.image.title="ims-token-broker" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/broker /opt/broker
 # The image's user has no name, no home and no shell; nothing is written but what a setting names.
+# No fault handler: its dump of a crash would go past the redaction of the log.
 ENV PATH=/opt/broker/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=0 \
     BROKER_HOST=0.0.0.0

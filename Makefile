@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 IMAGE ?= ims-token-broker
 
 .DEFAULT_GOAL := help
-VERSIONS ?= python3.12 python3.13
+VERSIONS ?= python3.11 python3.12 python3.13
 
 .PHONY: help run test test-versions venv-dev check fmt lock bench image clean
 

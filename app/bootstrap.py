@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
+import httpx2
 from prometheus_client import CollectorRegistry
 
 from app import __version__
 from app.adapters.audit_log import AuditLog
 from app.adapters.certificates import certificate_not_after
 from app.adapters.directory import DirectoryCredentialStore
+from app.adapters.event_stream import EventStream
 from app.adapters.ims import HttpTokenExchanger, ims_client
 from app.adapters.jose_signer import JoseAssertionSigner
 from app.adapters.json_logs import LogSink
@@ -27,10 +27,7 @@ from app.adapters.redis import RedisClient, RedisLease, RedisTokenCache, load_ke
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
 from app.api.app import Services
 from app.api.health import Readiness
-from app.domain.credential import JwtCredential
-from app.domain.errors import CredentialMisconfiguredError
-from app.domain.events import Event
-from app.ports import AssertionSigner, CredentialStore, EventSink, Lease, TokenCache
+from app.ports import AssertionSigner, Clock, CredentialStore, EventSink, Lease, TokenCache
 from app.service.epochs import Epochs
 from app.service.fleet import Fleet
 from app.service.memory import TokenMemory
@@ -46,44 +43,11 @@ LANDING_SECONDS = 12.0
 """How long running exchanges may go on when the process ends: their result is stored, their lease given back."""
 
 
-class EventStream:
-    """Tells every listener of every event. A listener that fails hurts neither the others nor the request."""
-
-    def __init__(self) -> None:
-        self._listeners: tuple[EventSink, ...] = ()
-
-    def add(self, listener: EventSink) -> None:
-        """Tell `listener` from now on."""
-        self._listeners = (*self._listeners, listener)
-
-    def emit(self, event: Event) -> None:
-        """Tell all listeners."""
-        for listener in self._listeners:
-            try:
-                listener.emit(event)
-            except Exception as error:  # noqa: BLE001  # an event is never worth a request
-                logging.getLogger(__name__).error("listener failed", extra={"error": type(error).__name__})
-
-
-class NoTransitSigner:
-    """Stands where there is no Vault: a credential with a transit key cannot be used with the directory store."""
-
-    async def sign(self, credential: JwtCredential, claims: object) -> str:  # noqa: ARG002  # the port's signature
-        """Refuse."""
-        raise CredentialMisconfiguredError("transit_key", "needs the vault store")
-
-
-@dataclass(frozen=True, slots=True)
-class _Vaults:
-    """Where credentials come from, and who signs with keys that stay there."""
-
-    store: CredentialStore
-    transit_signer: AssertionSigner
-
-
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[Services]:
     """The whole broker, running, for as long as the context lasts.
+
+    It ends in reverse: tasks, flights, purges that are owed, adapters, and the audit log last.
 
     Raises:
         PolicyError: The policy is missing or bad.
@@ -111,9 +75,14 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         policy = PolicyInForce(source, verifier, sink, clock)
         await policy.load()
 
-        vaults = await _vaults(settings, stack, sink)
-        cache, lease = await _cache(settings, stack, sink)
-        minter = _minter(settings, stack, vaults, sink)
+        store, transit_signer = _credentials(settings, stack, sink)
+        cache, lease = await _cache(settings, stack, sink, clock)
+        key_signer = JoseAssertionSigner()
+        stack.callback(key_signer.close)
+        exchanger = HttpTokenExchanger(_ims_client(settings, stack), clock, sink)
+        # Without Vault nobody can sign with a key that stays there; the other signer says so.
+        signers = (key_signer, transit_signer or key_signer)
+        minter = Minter(store, *signers, exchanger, certificate_not_after, sink, clock)
         epochs = Epochs()
         fleet = Fleet(cache, lease, minter, epochs, sink, clock)
         purges = Purges(memory, cache, epochs, sink, clock)
@@ -130,7 +99,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
             verifier=verifier,
             vendor=vendor,
             purges=purges,
-            status=StatusReader(vaults.store, cache, vendor, certificate_not_after, clock),
+            status=StatusReader(store, cache, vendor, certificate_not_after, clock),
             sink=sink,
             clock=clock,
             render_metrics=metrics.render,
@@ -139,18 +108,21 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         )
 
 
-async def _vaults(settings: Settings, stack: AsyncExitStack, sink: EventSink) -> _Vaults:
+def _credentials(
+    settings: Settings, stack: AsyncExitStack, sink: EventSink
+) -> tuple[CredentialStore, AssertionSigner | None]:
+    """Where credentials come from, and who signs with keys that stay there."""
     allowed = settings.allowed_ims_base_urls
     if settings.credential_store == "directory":
         assert settings.credential_dir is not None  # noqa: S101  # the settings saw to it
         directory = DirectoryCredentialStore(settings.credential_dir, allowed)
         stack.push_async_callback(directory.aclose)
-        return _Vaults(directory, NoTransitSigner())
+        return directory, None
     session = VaultSession(_vault_config(settings), sink)
     stack.push_async_callback(session.aclose)
     session.start()
     store = VaultCredentialStore(session, settings.vault_mount, settings.vault_prefix, allowed)
-    return _Vaults(store, VaultTransitSigner(session, settings.vault_transit_mount))
+    return store, VaultTransitSigner(session, settings.vault_transit_mount)
 
 
 def _vault_config(settings: Settings) -> VaultConfig:
@@ -171,10 +143,10 @@ def _vault_config(settings: Settings) -> VaultConfig:
     )
 
 
-async def _cache(settings: Settings, stack: AsyncExitStack, sink: EventSink) -> tuple[TokenCache, Lease]:
+async def _cache(settings: Settings, stack: AsyncExitStack, sink: EventSink, clock: Clock) -> tuple[TokenCache, Lease]:
     url = settings.redis_url.get_secret_value()
     if not url:
-        return MemoryTokenCache(time.time), MemoryLease(time.monotonic)
+        return MemoryTokenCache(clock), MemoryLease(time.monotonic)
     assert settings.cache_keys_file is not None  # noqa: S101  # the settings saw to it
     key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
     cacert = None if settings.redis_cacert is None else str(settings.redis_cacert)
@@ -184,11 +156,8 @@ async def _cache(settings: Settings, stack: AsyncExitStack, sink: EventSink) -> 
     return RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix)
 
 
-def _minter(settings: Settings, stack: AsyncExitStack, vaults: _Vaults, sink: EventSink) -> Minter:
+def _ims_client(settings: Settings, stack: AsyncExitStack) -> httpx2.AsyncClient:
     verify = None if settings.ims_cacert is None else ssl.create_default_context(cafile=settings.ims_cacert)
     client = ims_client(verify)
     stack.push_async_callback(client.aclose)
-    key_signer = JoseAssertionSigner()
-    stack.callback(key_signer.close)
-    exchanger = HttpTokenExchanger(client, time.time, sink)
-    return Minter(vaults.store, key_signer, vaults.transit_signer, exchanger, certificate_not_after, sink, time.time)
+    return client

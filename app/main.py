@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 
 from app.api.app import Services, create_api
-from app.api.door import Door, Malformed
+from app.api.door import Door, teller_of_malformed
 from app.api.health import Readiness
 from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
 from app.bootstrap import assembled
@@ -36,7 +36,9 @@ def create_app(services: Services) -> ASGIApp:
 
 def create_broker_server(services: Services) -> Server:
     """The server of the broker itself: what never gets to the app is told like every other exit."""
-    return create_server(create_app(services), bounded_http_protocol(Malformed(services.sink, services.clock)))
+    return create_server(
+        create_app(services), bounded_http_protocol(teller_of_malformed(services.sink, services.clock))
+    )
 
 
 def request_ids() -> Callable[[], str]:

@@ -21,6 +21,9 @@ from app.domain.policy import Policy
 Clock = Callable[[], float]
 """Unix time in seconds."""
 
+MAX_HOLD = 3600.0
+"""Seconds. What IMS asks for beyond that counts as this (product section 9)."""
+
 
 class CallerVerifier(Protocol):
     """Proves who sent a JWT. An outage of an issuer's keys: the last good set serves up to its stated age."""
@@ -141,7 +144,8 @@ class Purge:
 class TokenCache(Protocol):
     """The cache that replicas share.
 
-    Every method raises `CacheUnavailableError` within a fraction of a second when the cache cannot be reached.
+    Every method raises `CacheUnavailableError` soon when the cache cannot be reached: within a quarter of a
+    second, or 3 s where the event loop itself is late.
     An outage costs each replica at most one exchange per token; no caller sees an error.
     """
 

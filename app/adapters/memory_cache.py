@@ -11,10 +11,7 @@ from cachetools import LRUCache
 
 from app.domain.access_token import AccessToken
 from app.domain.names import CredentialRef, TokenKey
-from app.ports import CacheEntry, Clock, Purge, StoreOutcome
-
-MAX_HOLD = 3600.0
-"""Seconds. What IMS asks for beyond that counts as this (product section 9)."""
+from app.ports import MAX_HOLD, CacheEntry, Clock, Purge, StoreOutcome
 
 _MAX_PURGES = 10_000
 
@@ -139,7 +136,7 @@ class MemoryLease:
     """Leases in a dictionary. One process has one flight per key, so it is there for the contract's sake.
 
     Args:
-        clock: Unix time in seconds.
+        clock: Any clock in seconds.
         milliseconds: Life of a lease that is not renewed.
 
     """

@@ -12,9 +12,6 @@ from app.domain import events
 from app.domain.names import CredentialRef
 from app.ports import Clock
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Content-Type of what `PrometheusSink.render` returns."""
-
 _PREFIX = "ims_token_broker"
 _DAY = 86400.0
 _WITHIN = {"3d": 3 * _DAY, "30d": 30 * _DAY}
@@ -112,7 +109,7 @@ class PrometheusSink:
             taker(event)
 
     def render(self) -> bytes:
-        """The metrics in Prometheus' text format, `CONTENT_TYPE`."""
+        """The metrics in Prometheus' text format, version 0.0.4."""
         self._settle()
         self._count_certificates()
         counts = self._tokens()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,8 @@ from app import __version__
 from app.api.endpoint import Endpoint, request_id_of
 from app.api.gate import Gate
 from app.api.headers import headers_routes
-from app.api.health import Readiness, discovery_routes, health_routes
+from app.api.health import Readiness, health_routes
+from app.api.metadata import metadata_routes
 from app.api.oauth2 import oauth2_routes
 from app.api.openapi import SECURITY_SCHEMES
 from app.api.orgs import orgs_routes
@@ -29,8 +29,6 @@ from app.service.purges import Purges
 from app.service.reload import PolicyInForce
 from app.service.status import StatusReader
 from app.service.vend import TokenVendor
-
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 _NOT_FOUND = (Problem(404, "Not found"), "not_found", "There is nothing at this path. See /openapi.json.")
 _NOT_ALLOWED = (
@@ -70,7 +68,7 @@ class Services:
     public_url: str | None = None
 
 
-def create_api(services: Services, lifespan: Lifespan | None = None) -> tuple[FastAPI, WarmLane]:
+def create_api(services: Services) -> tuple[FastAPI, WarmLane]:
     """The app of the long way, and the warm lane that it teaches.
 
     A function, so that tests and production build the same app from their own parts.
@@ -85,14 +83,13 @@ def create_api(services: Services, lifespan: Lifespan | None = None) -> tuple[Fa
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lifespan,
     )
     api.include_router(token_routes(endpoint, services.purges, warm))
     api.include_router(headers_routes(endpoint))
     api.include_router(oauth2_routes(endpoint))
     api.include_router(orgs_routes(endpoint, services.status))
     api.include_router(health_routes(services.readiness, services.render_metrics))
-    api.include_router(discovery_routes(services.public_url))
+    api.include_router(metadata_routes(services.public_url))
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unexpected_error)
     _declare_security(api)

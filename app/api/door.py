@@ -1,4 +1,4 @@
-"""The one ASGI app in front: request id, size limits, deadline; warm requests end here, the rest goes to FastAPI."""
+"""The one ASGI app in front: request id, bounds on bodies and on how many wait; warm requests end here."""
 
 from __future__ import annotations
 
@@ -37,22 +37,9 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 log = logging.getLogger(__name__)
 
 
-class Malformed:
-    """Tells of what was no request at all, and never came to the door.
-
-    Args:
-        sink: Listens to events.
-        clock: Unix time in seconds.
-
-    """
-
-    def __init__(self, sink: EventSink, clock: Clock) -> None:
-        self._sink = sink
-        self._clock = clock
-
-    def __call__(self, request_id: str) -> None:
-        """A request was refused by the parser."""
-        self._sink.emit(RequestDecided(self._clock(), request_id, _NO_REQUEST))
+def teller_of_malformed(sink: EventSink, clock: Clock) -> Callable[[str], None]:
+    """Tells `sink`, by request id, of what was no request at all, and never came to the door."""
+    return lambda request_id: sink.emit(RequestDecided(clock(), request_id, _NO_REQUEST))
 
 
 class Door:

@@ -1,8 +1,7 @@
-"""``/livez``, ``/readyz``, ``/metrics`` and the description of the token endpoint (RFC 8414)."""
+"""``/livez``, ``/readyz`` and ``/metrics``: for operators."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from fastapi import APIRouter
@@ -10,11 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
-from app.api.endpoint import request_headers, request_id_of
+from app.api.endpoint import request_id_of
 from app.api.problems import Problem, problem_body
-from app.domain.caller import JWT_ALGORITHMS
 
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -47,43 +44,3 @@ def health_routes(readiness: Readiness, render_metrics: Callable[[], bytes]) -> 
     router.add_api_route("/readyz", readyz, methods=["GET"], **openapi.READYZ)
     router.add_api_route("/metrics", metrics, methods=["GET"], **openapi.METRICS)
     return router
-
-
-def discovery_routes(public_url: str | None) -> APIRouter:
-    """The route of ``/.well-known/oauth-authorization-server``.
-
-    Args:
-        public_url: The broker's URL as callers see it; None to take it from the request's Host.
-
-    """
-    router = APIRouter()
-
-    async def describe(request: Request) -> Response:
-        base = public_url or _base_url(request)
-        return JSONResponse(
-            {
-                "issuer": base,
-                "token_endpoint": f"{base}/oauth2/token",
-                "grant_types_supported": ["client_credentials"],
-                "response_types_supported": [],
-                "token_endpoint_auth_methods_supported": [
-                    "client_secret_basic",
-                    "client_secret_post",
-                    "private_key_jwt",
-                ],
-                "token_endpoint_auth_signing_alg_values_supported": list(JWT_ALGORITHMS),
-            },
-            headers={"cache-control": "no-store"},
-        )
-
-    path = "/.well-known/oauth-authorization-server"
-    router.add_api_route(path, describe, methods=["GET"], **openapi.DISCOVERY)
-    return router
-
-
-def _base_url(request: Request) -> str:
-    hosts = request_headers(request, b"host")
-    host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
-    if _HOST.fullmatch(host) is None:
-        host = "localhost"
-    return f"{request.scope['scheme']}://{host}"

@@ -89,7 +89,7 @@ class WarmLane:
         lane = self._lanes.get((caller, raw_query))
         if lane is None:
             return None
-        token = self._vendor.fresh(lane.key, now)
+        token = self._vendor.ready(lane.key, now)
         if token is None:
             return None
         seconds_left = int(token.expires_at - now)

@@ -36,7 +36,7 @@ def create(
         str | None, typer.Option(metavar="ID", help="The client id, as the certificate's name instead.")
     ] = None,
     days: Annotated[
-        int, typer.Option(metavar="DAYS", min=1, max=MAX_DAYS, help="How long the certificate counts.")
+        int, typer.Option(metavar="DAYS", min=1, max=MAX_DAYS, help="Days the certificate is valid.")
     ] = 365,
     bits: Annotated[int, typer.Option(metavar="BITS", min=2048, max=4096, help="Size of the RSA key.")] = 2048,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,

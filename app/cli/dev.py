@@ -31,10 +31,9 @@ def dev(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Say what runs where as one line of JSON.")] = False,
 ) -> None:
-    """Try everything on this machine, with nothing else.
+    """Try the broker on this machine: no Vault, Redis or Adobe account needed.
 
     Runs a broker with two demo tenants and a local IMS in one process, until Ctrl-C, and prints curl lines to copy.
-    No Vault, no Redis, no Adobe.
     """
     ending = Ending()
     from app.cli.embedded import Ports, run_embedded

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def serve() -> None:
     """Run the broker, as the BROKER_ variables say.
 
+    Needed are BROKER_POLICY_FILE and either BROKER_VAULT_ADDR with a way to log in, or
+    BROKER_CREDENTIAL_STORE=directory with BROKER_CREDENTIAL_DIR.
+
     Ends cleanly at SIGTERM or Ctrl-C. The audit log goes to standard output unless BROKER_AUDIT_FILE is set;
     everything else to standard error. The README has a table of all variables.
     """

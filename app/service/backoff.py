@@ -10,12 +10,11 @@ from cachetools import LRUCache
 
 from app.domain.errors import BrokerError, DependencyError
 from app.domain.names import TokenKey
+from app.ports import MAX_HOLD
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0
 LONGEST_REFUSAL_SECONDS = 5.0
-LONGEST_ASKED_SECONDS = 3600.0
-"""What IMS may ask for (product section 9)."""
 
 MAX_REMEMBERED = 10_000
 """Tokens whose failures are remembered at once; beyond it the one that was least recently asked for is forgotten."""
@@ -37,7 +36,7 @@ class RefreshBackoff:
         """Whether a refresh of `key` may be tried at `now` (Unix time in seconds)."""
         until = self._waits.get(key, (0.0, 0.0))[0]
         # A clock that was set back must not prolong the wait.
-        return not now < until <= now + LONGEST_ASKED_SECONDS
+        return not now < until <= now + MAX_HOLD
 
     def failed(self, key: TokenKey, error: Exception | None, now: float) -> None:
         """A refresh of `key` failed at `now`, or brought nothing better (no `error`)."""
@@ -61,9 +60,9 @@ class _Failure:
 class RecentFailures:
     """What those who have no token are told while its last exchange has only just failed.
 
-    One failure alone is tried again at once; from the second in a row on, the next try waits 1 s, doubling to 5 s.
-    So callers that hammer a failing tenant cost Vault and IMS a call per 5 s, and a tenant that recovers is served
-    within 5 s.
+    One failure alone is tried again at once; from the second in a row on, the next try waits 1 s, doubling to 5 s, each
+    time shortened by up to a half. So callers that hammer a failing tenant cost Vault and IMS a call per 2.5 to 5 s,
+    and a tenant that recovers is served within 5 s.
 
     Args:
         draw: Uniform random float between two bounds.

@@ -18,8 +18,7 @@ from app.domain.access_token import AccessToken, TokenState
 from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CacheLookedUp, Tier
 from app.domain.names import CredentialRef, TokenKey
-from app.ports import Clock, EventSink, Lease, StoreOutcome, TokenCache
-from app.service.backoff import LONGEST_ASKED_SECONDS
+from app.ports import MAX_HOLD, Clock, EventSink, Lease, StoreOutcome, TokenCache
 from app.service.epochs import Epochs
 from app.service.mint import Minter
 from app.service.turns import Turns
@@ -48,7 +47,7 @@ class Need:
         lives_until: Unix time in seconds it must reach.
         fresh: Whether one past its `refresh_at` will not do.
         replacing: A token that Adobe refused: it will not do, and may be replaced once in a while only.
-        alone: Whether to leave the shared cache out, because it does not know yet of a purge made here.
+        alone: Whether to skip the shared cache, because it has not yet been told of a purge made here.
 
     """
 
@@ -143,7 +142,7 @@ class Fleet:
     async def _look(self, key: TokenKey, need: Need, sink: EventSink | None = None) -> Obtained | None:
         """What the shared cache has; `sink` is told of the first look alone, for the others only wait."""
         held = self._held_until.get(key.ref, 0.0) - self._clock()
-        if held > LONGEST_ASKED_SECONDS:  # The clock was set back.
+        if held > MAX_HOLD:  # The clock was set back.
             held = 0.0
         if need.alone:
             _refuse_while_held(held)

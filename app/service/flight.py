@@ -17,6 +17,9 @@ Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 
+MAX_WAITERS = 2_000
+
+
 class Flights(Generic[Key, Result]):
     """A registry of running flights.
 
@@ -26,7 +29,7 @@ class Flights(Generic[Key, Result]):
 
     """
 
-    def __init__(self, limit: int, waiters: int = 2_000) -> None:
+    def __init__(self, limit: int, waiters: int = MAX_WAITERS) -> None:
         self._limit = limit
         self._most_waiters = waiters
         self._waiting: Counter[Key] = Counter()

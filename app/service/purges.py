@@ -128,8 +128,8 @@ class Purges:
     async def listen(self) -> None:
         """Follow the shared cache's purges and settle what is owed to it, for ever.
 
-        Two tasks, for a purge can be owed while the connection that listens is sound: the one that told it was not.
-        Every now and then all is compared anyway: a replica may have ended between a purge and its telling.
+        Separate tasks: a purge can fail on the connection for commands while the one that listens works. A regular
+        comparison finds purges whose replica ended before it could announce them.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())

@@ -10,7 +10,7 @@ from app.domain.policy import Policy
 from app.ports import CallerVerifier, Clock, EventSink, PolicySource
 
 RELOAD_SECONDS = 2.0
-"""A change is in force within 5 s (product section 4): half of it, and the time to read."""
+"""A change is in force within 5 s (product section 4): this, a second in which it must stay alike, the time to read."""
 
 
 class PolicyInForce:

@@ -74,7 +74,7 @@ class TokenVendor:
         self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
         self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
 
-    def fresh(self, key: TokenKey, now: float) -> AccessToken | None:
+    def ready(self, key: TokenKey, now: float) -> AccessToken | None:
         """The token in memory, if it needs no wait; starts a refresh behind an aging one. Never blocks."""
         token = self._memory.get(key)
         if token is None:
@@ -96,7 +96,7 @@ class TokenVendor:
         """
         for _ in range(MAX_ROUNDS):
             now = self._clock()
-            token = self.fresh(key, now)
+            token = self.ready(key, now)
             self._sink.emit(CacheLookedUp("memory", "miss" if token is None else "hit"))
             if token is not None and self._lives(token, min_ttl, now):
                 return Obtained(token, "memory")

@@ -93,7 +93,7 @@ async def test_bad_setting(settings: dict[str, str], variable: str, value: str) 
     finished = await run_cli("serve", env={**settings, "BROKER_CACHE_KEYS_FILE": "/dev/null", variable: value})
     named = {"BROKER_CREDENTIAL_STORE": "BROKER_VAULT_ADDR"}.get(variable, variable)
     if value == "203.0.113.1":
-        named = "Cannot listen on 203.0.113.1"
+        named = "cannot listen on 203.0.113.1"
     _is_refused(finished, named)
 
 

@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from app.adapters.jwt_verifier import probe_issuer
-from app.domain.errors import IdentityUnavailableError
 from tests.support.issuer import Answer, LocalIssuer, local_issuer, loopback_server
 from tests.support.jwks_rig import NEW, NOW, OLD, Rig, trusted
 
@@ -130,14 +128,6 @@ async def test_a_file_is_read_again_every_five_seconds(rig: Rig, issuer: LocalIs
     await rig.next_fetch(after=5.0)
     await rig.accepts(issuer.token(NOW))
     assert issuer.count == 0
-
-
-async def test_a_probe_says_what_is_wrong(issuer: LocalIssuer) -> None:
-    """For a diagnosis the keys are read once, with the number of usable ones or the reason."""
-    assert await probe_issuer(trusted(issuer)) == 1
-    issuer.answer.status = 403
-    with pytest.raises(IdentityUnavailableError, match="answers HTTP 403"):
-        await probe_issuer(trusted(issuer))
 
 
 async def test_https_is_verified_with_the_ca_file(rig: Rig, tmp_path: Path) -> None:

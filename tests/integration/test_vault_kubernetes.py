@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession
+from app.adapters.vault.login import look_up
 from app.domain.errors import CredentialStoreError
 from tests.support.documents import ALLOWED, oauth_document, ref_of
 from tests.support.http_stand_in import Reply, Seen, stand_in
@@ -74,7 +75,7 @@ async def test_refused(tmp_path: Path, content: str | None, told: str) -> None:
         )
         session = VaultSession(config, RecordedEvents())
         with pytest.raises(CredentialStoreError, match=told):
-            await session.check()
+            await session.call("lookup", look_up)
         await session.aclose()
 
 

@@ -6,8 +6,9 @@ import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
+from app.ports import MAX_HOLD
+
 DEFAULT_DELAY = 5.0
-MAX_DELAY = 3600.0
 MIN_DELAY = 1.0
 """Seconds. A delay of 0 is an invitation to hammer, which would only be answered with another."""
 
@@ -29,11 +30,11 @@ def retry_after(value: str | None, now: float) -> float:
         return DEFAULT_DELAY
     value = value.strip()
     if _SECONDS.fullmatch(value):
-        return MAX_DELAY if len(value) > 9 else min(max(float(value), MIN_DELAY), MAX_DELAY)
+        return MAX_HOLD if len(value) > 9 else min(max(float(value), MIN_DELAY), MAX_HOLD)
     at = _http_date(value)
     if at is None or at < now:
         return DEFAULT_DELAY
-    return min(max(at - now, MIN_DELAY), MAX_DELAY)
+    return min(max(at - now, MIN_DELAY), MAX_HOLD)
 
 
 def _http_date(value: str) -> float | None:

@@ -44,7 +44,7 @@ def signing_key(credential: JwtCredential) -> rsa.RSAPrivateKey:
 
     """
     if credential.private_key is None:
-        raise CredentialMisconfiguredError("private_key", "is missing, and only Vault can sign with a transit_key")
+        raise CredentialMisconfiguredError("transit_key", "needs Vault: BROKER_CREDENTIAL_STORE=vault")
     private_key = _checked(_rsa_key(_bytes(credential.private_key), credential.private_key_passphrase))
     if credential.certificate is not None:
         _check_certificate(credential.certificate, private_key)

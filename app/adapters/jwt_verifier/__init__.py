@@ -1,7 +1,6 @@
 """Callers' JWTs: verified offline against the keys of the policy's issuers."""
 
 from app.adapters.jwt_verifier.issuer_keys import Pace
-from app.adapters.jwt_verifier.source import probe_issuer
 from app.adapters.jwt_verifier.verifier import JwtCallerVerifier
 
-__all__ = ["JwtCallerVerifier", "Pace", "probe_issuer"]
+__all__ = ["JwtCallerVerifier", "Pace"]

@@ -8,7 +8,7 @@ import re
 import ssl
 import stat
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,6 @@ import httpx2
 
 from app.adapters.jwt_verifier.keys import KeySet, KeySetError, parse_key_set
 from app.domain.caller import Issuer
-from app.domain.errors import IdentityUnavailableError
 
 MAX_BODY_BYTES = 512 * 1024
 FETCH_DEADLINE = 5.0
@@ -105,26 +104,6 @@ class KeySource:
             return ssl.create_default_context(cafile=self._issuer.jwks_ca_file)
         except (OSError, ValueError):
             raise KeySetError("jwks_ca_file cannot be read") from None
-
-
-async def probe_issuer(issuer: Issuer) -> int:
-    """Read an issuer's keys once, for a diagnosis, and say how many are usable.
-
-    Raises:
-        IdentityUnavailableError: They cannot be had; the detail says why.
-
-    """
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jwks-probe")
-    source = KeySource(issuer, executor)
-    try:
-        async with asyncio.timeout(FETCH_DEADLINE):
-            return len(await source.parse(await source.read()))
-    except KeySetError as error:
-        raise IdentityUnavailableError(f"The keys of this issuer cannot be had: {error.reason}.") from None
-    except TimeoutError:
-        raise IdentityUnavailableError("The keys of this issuer cannot be had: no answer in time.") from None
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
 
 
 async def _body(response: httpx2.Response) -> bytes:

@@ -19,10 +19,7 @@ from app.domain.errors import CacheUnavailableError
 from app.domain.events import CacheRecordRefused
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.token_record import RECORD_VERSION
-from app.ports import CacheEntry, EventSink, StoreOutcome
-
-MAX_HOLD = 3600.0
-"""Seconds. What IMS asks for beyond that counts as this (product section 9)."""
+from app.ports import MAX_HOLD, CacheEntry, EventSink, StoreOutcome
 
 _EPOCH_KEPT = 72 * 3600 * 1000  # ms; a token lives 48 h at most, so none can outlive the purge that refused it
 _COUNTER_DIGITS = 15

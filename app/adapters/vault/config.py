@@ -9,9 +9,6 @@ from urllib.parse import urlsplit
 
 VaultAuth = Literal["token", "approle", "kubernetes"]
 
-SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-"""Where Kubernetes mounts a pod's own token (kubernetes.io, "Configure Service Accounts for Pods")."""
-
 _NEEDS: dict[VaultAuth, tuple[str, ...]] = {
     "token": (),
     "approle": ("role_id", "secret_id"),
@@ -49,7 +46,7 @@ class VaultConfig:
     role_id: str | None = field(default=None, repr=False)
     secret_id: str | None = field(default=None, repr=False)
     role: str | None = None
-    kubernetes_token_file: Path = SERVICE_ACCOUNT_TOKEN
+    kubernetes_token_file: Path | None = None
     auth_mount: str | None = None
     cacert: Path | None = None
     namespace: str | None = None

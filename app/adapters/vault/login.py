@@ -50,9 +50,7 @@ def login_meaning(auth: VaultAuth) -> Meaning:
     def refused() -> CredentialStoreError:
         return CredentialStoreError(f"Vault refuses the broker's login: {_WHAT_TO_CHECK[auth]}")
 
-    return dict.fromkeys(
-        (Problem.BAD_TOKEN, Problem.POLICY, Problem.INVALID, Problem.ABSENT, Problem.NO_MOUNT), refused
-    )
+    return dict.fromkeys(_REFUSALS, refused)
 
 
 def log_in(config: VaultConfig, clock: Callable[[], float]) -> Access:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from app.adapters.vault.config import VaultConfig
-from app.adapters.vault.login import Access, log_in, login_meaning, look_up, renew
+from app.adapters.vault.login import Access, log_in, login_meaning, renew
 from app.adapters.vault.problems import Meaning, Problem, VaultProblemError, meant
 from app.adapters.vault.threads import BoundedThreads
 from app.adapters.vault.wire import VaultAdapter
@@ -105,15 +105,6 @@ class VaultSession:
             except VaultProblemError as error:
                 problem = error.problem
         raise meant(problem, meaning or {})
-
-    async def check(self) -> None:
-        """Prove that Vault answers and takes the broker's token.
-
-        Raises:
-            CredentialStoreError: It does not; the detail says why.
-
-        """
-        await self.call("lookup", look_up)
 
     async def _access_after(self, refused: Access | None, until: float) -> Access:
         """The present access, if it is another than the one that was refused; else that of a new login."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fastapi import FastAPI
 
-from app.api.health import discovery_routes
+from app.api.metadata import metadata_routes
 from app.domain.errors import CredentialStoreError, IdentityUnavailableError, ImsUnavailableError
 from app.domain.events import RequestDecided
 from tests.factories import ORG, OTHER_ORG
@@ -84,7 +84,7 @@ async def test_discovery_describes_the_token_endpoint(api: ApiInMemory) -> None:
 async def test_the_public_url_wins_over_the_host() -> None:
     """Where the operator says how callers see the broker, no header of a request can say otherwise."""
     app = FastAPI()
-    app.include_router(discovery_routes("https://broker.example.com/ims"))
+    app.include_router(metadata_routes("https://broker.example.com/ims"))
     answer = await send(app, "GET", DISCOVERY, [("Host", "evil.test"), ("X-Forwarded-Host", "evil.test")])
     assert answer.json["issuer"] == "https://broker.example.com/ims"
     assert answer.json["token_endpoint"] == "https://broker.example.com/ims/oauth2/token"
