@@ -32,9 +32,7 @@ def sandbox(
     ] = 0,
     clients: Annotated[
         Path | None,
-        typer.Option(
-            "--clients", metavar="FILE", help="The clients it knows (JSON). Default: one to try it with."
-        ),
+        typer.Option("--clients", metavar="FILE", help="The clients it knows (JSON). Default: one to try it with."),
     ] = None,
     token_lifetime: Annotated[
         float, typer.Option("--token-lifetime", metavar="SECONDS", help="How long its tokens live.")
