@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.domain.access_token import AccessToken
-from app.domain.errors import BrokerError
+from app.domain.credential import Credential
+from app.domain.errors import BrokerError, CredentialStoreError
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.policy import Action, Caller
 from app.ports import CacheEntry, Clock, CredentialStore, TokenCache
@@ -38,6 +39,13 @@ class CredentialStatus:
     token: AccessToken | None
     token_state: str
     last_error: str | None
+
+
+@dataclass(slots=True)
+class _Outage:
+    """What one page has learned of the store: once it is out, the rest is not asked for, each until its deadline."""
+
+    error: CredentialStoreError | None = None
 
 
 class StatusReader:
@@ -79,7 +87,8 @@ class StatusReader:
         refs = sorted(await self._visible(caller))
         rest = refs if after is None else [ref for ref in refs if ref > after]
         chosen = rest[:limit]
-        statuses = await asyncio.gather(*(self._status(ref) for ref in chosen))
+        outage = _Outage()
+        statuses = await asyncio.gather(*(self._status(ref, outage) for ref in chosen))
         return list(statuses), chosen[-1] if len(rest) > limit else None
 
     async def _visible(self, caller: Caller) -> set[CredentialRef]:
@@ -89,12 +98,12 @@ class StatusReader:
             named.update(ref for ref in await self._store.refs() if ref.name in names)
         return named
 
-    async def _status(self, ref: CredentialRef) -> CredentialStatus:
+    async def _status(self, ref: CredentialRef, outage: _Outage) -> CredentialStatus:
         async with self._reading:
             token = await self._token(ref)
             state = "absent" if token is None else token.state(self._clock()).value
             try:
-                credential = await self._store.fetch(ref)
+                credential = await self._fetch(ref, outage)
                 not_after = None if credential.certificate is None else self._not_after(credential.certificate)
             except BrokerError as error:
                 kind = None if token is None else token.kind
@@ -102,6 +111,15 @@ class StatusReader:
                 return CredentialStatus(ref, kind, generation, None, token, state, error.code)
         last_error = self._vendor.last_error(ref)
         return CredentialStatus(ref, credential.kind, credential.generation, not_after, token, state, last_error)
+
+    async def _fetch(self, ref: CredentialRef, outage: _Outage) -> Credential:
+        if outage.error is not None:
+            raise outage.error.with_traceback(None)
+        try:
+            return await self._store.fetch(ref)
+        except CredentialStoreError as error:
+            outage.error = error
+            raise
 
     async def _token(self, ref: CredentialRef) -> AccessToken | None:
         """The one in memory that lives longest; else the one for all scopes in the shared cache."""

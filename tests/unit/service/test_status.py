@@ -6,8 +6,9 @@ import pytest
 
 from app.domain.credential import CredentialKind
 from app.domain.errors import CredentialMisconfiguredError, CredentialStoreError, ImsUnavailableError
+from app.domain.names import OrgId
 from app.domain.policy import Action
-from app.service.status import CredentialStatus, StatusReader
+from app.service.status import CONCURRENT_READS, CredentialStatus, StatusReader
 from tests.factories import (
     ALL_ACTIONS,
     KEY,
@@ -128,6 +129,15 @@ async def test_a_store_that_cannot_list_is_an_error_not_an_empty_list(desk: Desk
     with pytest.raises(CredentialStoreError):
         await desk.reader.page(EVERYWHERE, None, 10)
     assert (await desk.one()).last_error == "vault_unavailable"
+
+
+async def test_a_store_that_is_out_is_found_out_once_for_a_page(desk: Desk) -> None:
+    """Of a hundred credentials only the few that are read at once wait for it; the others are told the same."""
+    orgs = [OrgId(f"{number:024d}@AdobeOrg") for number in range(100)]
+    desk.world.store.failure = CredentialStoreError("slow")
+    page, _ = await desk.reader.page(make_caller("all", make_rule(*orgs, actions=[Action.STATUS])), None, 100)
+    assert {status.last_error for status in page} == {"vault_unavailable"}
+    assert len(desk.world.store.fetches) <= CONCURRENT_READS
 
 
 async def test_no_secret_is_in_a_status(desk: Desk) -> None:
