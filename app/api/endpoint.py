@@ -36,14 +36,12 @@ class Conversation:
     action: str
     caller: Caller | None = None
     ref: CredentialRef | None = None
-    scopes: tuple[Scope, ...] | None = None
     token: AccessToken | None = None
     tier: Tier | None = None
 
     def decided(self, outcome: str) -> Decision:
         """The conversation as an event's decision."""
         token = self.token
-        scopes = self.scopes if token is None else token.scopes
         return Decision(
             endpoint=self.endpoint,
             action=self.action,
@@ -51,7 +49,7 @@ class Conversation:
             caller=None if self.caller is None else self.caller.name,
             org=None if self.ref is None else self.ref.org,
             credential=None if self.ref is None else self.ref.name,
-            scope=None if scopes is None else " ".join(scopes),
+            scope=None if token is None else " ".join(token.scopes),
             generation=None if token is None else token.generation,
             token_sha256=None if token is None else token.sha256,
             tier=self.tier,
@@ -138,7 +136,6 @@ class Endpoint:
             BrokerError: The caller may not have it, or it cannot be had.
 
         """
-        talk.scopes = scopes
         assert talk.caller is not None and talk.ref is not None  # noqa: S101, PT018  # admit() and the parser ran
         key = TokenKey(talk.ref, authorise(talk.caller, action, talk.ref, scopes))
         for _ in range(MAX_CHANGES):

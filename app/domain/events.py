@@ -31,7 +31,7 @@ class Decision:
         caller: The caller's name, or None before authentication.
         org: The parsed org id, or None.
         credential: The credential's name, or None.
-        scope: The scopes of the token, or those that were asked for, separated by spaces; or None.
+        scope: The scopes of the token, separated by spaces, or None: those of a refused request are raw input.
         generation: The generation the token was minted with, or None.
         token_sha256: SHA-256 of the token, or None.
         tier: Where the token came from, or None.
