@@ -20,6 +20,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/*", re.IGNORECASE)
 
 
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP)|_PORT$")
 _MOUNT = r"^/?[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*/?$"
 
 
@@ -208,6 +209,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 def _unknown(name: str) -> str:
     similar = get_close_matches(name.upper(), variables(), 1)
+    if _SERVICE_LINK.search(name):
+        return f"Unknown variable {name}: where Kubernetes injects it, set enableServiceLinks: false."
     return f"Unknown variable {name}{f': did you mean {similar[0]}?' if similar else '.'}"
 
 

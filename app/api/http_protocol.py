@@ -40,6 +40,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Set on a subclass by `bounded_http_protocol`, for uvicorn makes the instances."""
 
     _head_bytes = 0
+    _piece = 0
     _in_head = False
     _reason = _MALFORMED
     _deadline: asyncio.TimerHandle | None = None
@@ -56,10 +57,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        self._piece = len(data)
         super().data_received(data)
         # Asked afterwards: nearly always the piece held the whole head, and there is nothing to count or to time.
         if self._in_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
+            self._head_bytes += self._piece
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(_TOO_LARGE)
             else:
@@ -81,6 +83,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @override
     def on_headers_complete(self) -> None:
+        if self._head_bytes + self._piece > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
+            self._reason = _TOO_LARGE
+            raise ValueError("a large head")
         self._head_is_complete()
         names = [name for name, _ in self.headers]
         hosts, encodings = names.count(b"host"), names.count(b"transfer-encoding")
@@ -92,6 +97,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     @override
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._reason)
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _expect_head(self) -> None:
         if self._deadline is None:

@@ -156,7 +156,7 @@ def _document(body: bytes) -> Mapping[str, object]:
 def _refusal(status: int, problem: Mapping[str, object], header_id: str) -> str:
     detail = problem.get("detail")
     if not isinstance(detail, str):
-        detail = "The broker gave no reason."
+        detail = "What answers there is no broker; check --url."
     request_id = problem.get("request_id") or header_id or "unknown"
     known_as = f"{problem.get('code') or 'error'}, request id {request_id}"
     return f"{_plain(detail, 500)} ({status} {_plain(known_as, 200)})"

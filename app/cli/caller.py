@@ -24,7 +24,7 @@ def _caller() -> None:
 @app.command("create")
 def create(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What audit log and metrics shall call it.", show_default=False)
+        str, typer.Argument(metavar="NAME", help="Its name in policy, audit log and metrics.", show_default=False)
     ],
     orgs: Annotated[
         list[str] | None,
@@ -32,7 +32,10 @@ def create(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
 ) -> None:
-    """Make an API key, shown only this once, and the policy lines that admit its bearer."""
+    """Make an API key and its policy lines.
+
+    The key is shown only this once.
+    """
     from app.domain.api_key import SECRET_BYTES, api_key_sha256, new_api_key
 
     # Checked first, for the key's id is made of the name.

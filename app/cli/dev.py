@@ -18,7 +18,7 @@ def dev(
         int, typer.Option(metavar="PORT", min=0, max=65535, help="The broker's port; 0 takes a free one.")
     ] = 0,
     sandbox_port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="The sandbox' port; 0 takes a free one.")
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="The sandbox's port; 0 takes a free one.")
     ] = 0,
     directory: Annotated[
         Path | None,

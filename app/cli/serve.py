@@ -60,7 +60,7 @@ def check_settings(settings: Settings) -> None:
     """Find early what would otherwise fail late, or without its variable's name.
 
     Raises:
-        CommandError: A CA bundle, the Redis URL or the key ring cannot be used.
+        CommandError: A CA bundle, the credential directory, the Redis URL or the key ring cannot be used.
 
     """
     from app.adapters.redis.client import parse_address
@@ -73,6 +73,8 @@ def check_settings(settings: Settings) -> None:
                 ssl.create_default_context(cafile=file)
         except OSError:
             raise CommandError(f"{_variable(name)}: cannot be read as a CA bundle (PEM).", USAGE) from None
+    if settings.credential_dir is not None and not settings.credential_dir.is_dir():
+        raise CommandError(f"{_variable('credential_dir')}: is not a directory that can be read.", USAGE)
     redis_url = settings.redis_url.get_secret_value()
     if not redis_url or settings.cache_keys_file is None:
         return

@@ -172,10 +172,15 @@ class _Reader:
             raise CredentialMisconfiguredError("kind", f"must be one of {', '.join(CredentialKind)}") from None
 
     def text(self, name: str) -> str:
-        value = self._values.get(name)
+        value = self._required(name)
         if not isinstance(value, str) or not value.strip():
             raise CredentialMisconfiguredError(name, "must be a non-empty string")
         return value.strip()
+
+    def _required(self, name: str) -> object:
+        if name not in self._values:
+            raise CredentialMisconfiguredError(name, "is required")
+        return self._values[name]
 
     def optional_text(self, name: str) -> str | None:
         value = self._values.get(name)
@@ -193,7 +198,7 @@ class _Reader:
         return self.matching(name, pattern, expected) if name in self._values else None
 
     def secrets(self) -> tuple[str, ...]:
-        value = self._values.get("client_secrets")
+        value = self._required("client_secrets")
         if not isinstance(value, list) or len(value) not in {1, 2} or not all(_is_secret(item) for item in value):
             raise CredentialMisconfiguredError(
                 "client_secrets", "must be a list of one or two strings of visible ASCII"
@@ -202,7 +207,7 @@ class _Reader:
 
     def scopes(self, name: str) -> tuple[Scope, ...]:
         """A list of scopes; a metascope may be given as ``ent_x``, ``/s/ent_x`` or a full URL (`ims.md` 4.1)."""
-        value = self._values.get(name)
+        value = self._required(name)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise CredentialMisconfiguredError(name, "must be a list of strings")
         try:
@@ -222,7 +227,10 @@ class _Reader:
     def base_url(self, allowed: frozenset[str]) -> str:
         value = (self.optional_text("ims_base_url") or DEFAULT_IMS_BASE_URL).strip().rstrip("/")
         if value not in allowed:
-            raise CredentialMisconfiguredError("ims_base_url", "is not on the allow-list BROKER_IMS_BASE_URLS")
+            subject = (
+                "is" if "ims_base_url" in self._values else f"is left out, so it is {DEFAULT_IMS_BASE_URL}, which is"
+            )
+            raise CredentialMisconfiguredError("ims_base_url", f"{subject} not on the allow-list BROKER_IMS_BASE_URLS")
         return value
 
 

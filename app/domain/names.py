@@ -118,7 +118,9 @@ class ScopeSelection:
             return available
         common = tuple(scope for scope in self.scopes if scope in available)
         if not common or (self.exact and len(common) < len(self.scopes)):
-            raise InvalidScopeError("scope: the credential does not have a scope that was asked for or is allowed.")
+            raise InvalidScopeError(
+                "scope: the credential lacks one that was asked for, or all that the policy allows."
+            )
         return common
 
 

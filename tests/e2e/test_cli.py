@@ -85,6 +85,7 @@ async def test_standard_output_is_the_audit_log(settings: dict[str, str]) -> Non
         ("BROKER_IMS_CACERT", "/dev/null"),
         ("BROKER_CREDENTIAL_STORE", "vault"),
         ("BROKER_CREDENTIAL_DIR", ""),
+        ("BROKER_CREDENTIAL_DIR", "/nope"),
         ("BROKER_POLICY_FILE", ""),
     ],
 )

@@ -96,9 +96,12 @@ async def test_a_good_request_passes(rig: Rig) -> None:
 @pytest.mark.parametrize("data", [
     get(*[b"X-%d: 1\r\n" % number for number in range(MAX_HEADER_FIELDS)]),
     get(*[b"X: 1\r\n"] * 100_000),
+    get(b"X: " + b"v" * 65_600 + b"\r\n"),
+    get(b"X: " + b"v" * 120_000 + b"\r\n"),
+    b"GET /" + b"p" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
 ])  # fmt: skip
-async def test_too_many_fields_are_refused(rig: Rig, data: bytes) -> None:
-    """One field too many, or 100,000: 431."""
+async def test_a_head_beyond_the_bounds_is_refused(rig: Rig, data: bytes) -> None:
+    """One field too many, or 100,000, or more than 64 KiB in one piece: 431."""
     problem(await rig.exchange(data), 431, rig)
 
 

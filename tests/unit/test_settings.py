@@ -117,6 +117,13 @@ def test_an_unknown_variable_is_named(name: str) -> None:
         assert MARK not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["BROKER_SERVICE_HOST", "BROKER_PORT_8080_TCP_ADDR", "BROKER_API_SERVICE_PORT"])
+def test_a_variable_that_kubernetes_injects_is_told_as_such(name: str) -> None:
+    """A Service named broker makes such variables; the sentence says how to be rid of them."""
+    with pytest.raises(SettingsError, match="enableServiceLinks: false"):
+        read_settings({**{f"{PREFIX}{known}": value for known, value in DIRECTORY.items()}, name: "10.0.0.1"})
+
+
 def test_other_variables_are_nobodys_business() -> None:
     """A variable without the prefix is neither read nor refused."""
     assert (

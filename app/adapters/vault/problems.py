@@ -15,7 +15,7 @@ class Problem(Enum):
     """Why a call failed; the value is the sentence for the operator."""
 
     BAD_TOKEN = "Vault refuses the broker's token."
-    POLICY = "The Vault policy does not let the broker read that path."
+    POLICY = "The Vault policy does not let the broker read there; check it, and BROKER_VAULT_MOUNT and _PREFIX."
     ABSENT = "Vault has nothing at that path."
     NO_MOUNT = "Vault has nothing mounted at that path; check BROKER_VAULT_MOUNT and BROKER_VAULT_TRANSIT_MOUNT."
     INVALID = "Vault says that the request is invalid."

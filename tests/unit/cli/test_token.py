@@ -79,7 +79,7 @@ async def test_refusal() -> None:
 async def test_refusal_of_something_else(body: bytes) -> None:
     """A refusal without a problem document names the status and the header's request id."""
     result, _ = await _asked(http_answer(body, status="502 Bad Gateway", headers=["X-Request-Id: r-2"]))
-    assert result.stderr == "Error: The broker gave no reason. (502 error, request id r-2)\n"
+    assert result.stderr == "Error: What answers there is no broker; check --url. (502 error, request id r-2)\n"
 
 
 async def test_terminal_is_not_steered() -> None:
