@@ -63,7 +63,7 @@ class Door:
         self._clock = clock
         self._new_id = new_id
         self._waiting = 0
-        self._bodies = 0
+        self._bodies: dict[asyncio.Timeout, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand over the lifespan."""
@@ -110,15 +110,18 @@ class Door:
             self._waiting -= 1
 
     @contextmanager
-    def _body_awaited(self) -> Iterator[None]:
-        if self._bodies >= MAX_BODIES:
-            raise OverloadedError("Too many requests wait for their bodies.")
-        self._bodies += 1
+    def _body_awaited(self, limit: asyncio.Timeout) -> Iterator[None]:
+        if len(self._bodies) >= MAX_BODIES:
+            # The one that has waited longest goes, for an honest body is here within milliseconds.
+            longest = next(iter(self._bodies))
+            del self._bodies[longest]
+            longest.reschedule(0.0)
+        self._bodies[limit] = None
         self._waiting -= 1
         try:
             yield
         finally:
-            self._bodies -= 1
+            self._bodies.pop(limit, None)
             self._waiting += 1
 
 
@@ -141,7 +144,7 @@ class _Identified:
 class _Capped:
     """A `receive` that ends a body that is too large or too slow."""
 
-    def __init__(self, receive: Receive, awaited: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, receive: Receive, awaited: Callable[[asyncio.Timeout], AbstractContextManager[None]]) -> None:
         self._receive = receive
         self._awaited = awaited
         self._until = asyncio.get_running_loop().time() + BODY_SECONDS
@@ -152,8 +155,8 @@ class _Capped:
         if self._complete:
             return await self._receive()  # Waits for the disconnect.
         try:
-            with self._awaited():
-                async with asyncio.timeout_at(self._until):
+            async with asyncio.timeout_at(self._until) as limit:
+                with self._awaited(limit):
                     message = await self._receive()
         except TimeoutError:
             raise InvalidRequestError("The body did not arrive in time.") from None

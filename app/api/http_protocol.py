@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 
+import httptools
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -18,6 +19,9 @@ from app.domain.errors import InvalidRequestError
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADER_FIELDS = 100
+MAX_PIPELINED = 100
+"""Requests that may wait behind the one that is answered; uvicorn would queue them without a bound."""
+
 HEAD_SECONDS = 10.0
 """From the connection, or the first byte of a further request, to the end of its headers."""
 
@@ -42,6 +46,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _piece = 0
     _in_head = False
+    _begins_here = False
+    _offers_upgrade = False
     _reason = _MALFORMED
     _deadline: asyncio.TimerHandle | None = None
 
@@ -57,20 +63,48 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        self._piece = len(data)
-        super().data_received(data)
+        self._piece, self._begins_here = len(data), False
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._offers_upgrade:
+                self._read_without_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self.send_400_response("")
+            return
         # Asked afterwards: nearly always the piece held the whole head, and there is nothing to count or to time.
         if self._in_head and not self.transport.is_closing():
-            self._head_bytes += self._piece
+            # Of the piece in which it began, other requests may have been the most.
+            self._head_bytes += 0 if self._begins_here else self._piece
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(_TOO_LARGE)
             else:
                 self._expect_head()
+        elif self._is_idle():
+            # An empty line, or the rest of a body that nobody reads: no request, so nothing else would end this.
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Read the request as one that offers no other protocol (RFC 9110 section 7.8): the parser left its body out.
+
+        Java's HttpClient offers h2c with every request on a plain connection, those with a body included.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        fields = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, fields)
+        self._offers_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(head + rest)
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._begins_here = True, 0, True
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -92,7 +126,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # RFC 9112 sections 3.2 and 6.1: what two readers could understand differently.
         if (hosts != 1 and self.parser.get_http_version() == "1.1") or hosts > 1 or encodings > 1:
             raise ValueError("an ambiguous request")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests at once")
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._offers_upgrade = True
+            return
         super().on_headers_complete()
+
+    @override
+    def on_message_complete(self) -> None:
+        if not self._offers_upgrade:
+            super().on_message_complete()
 
     @override
     def send_400_response(self, msg: str) -> None:
@@ -117,6 +161,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _is_idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return (
+            cycle is not None
+            and cycle.response_complete
+            and self.timeout_keep_alive_task is None
+            and not self.transport.is_closing()
+        )
+
     def _is_answering(self) -> bool:
         # uvicorn types it as never None, which it is before the first request.
         cycle: RequestResponseCycle | None = self.cycle
@@ -126,9 +179,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Answer in the form of every other error, and close."""
         self._head_is_complete()
         if self._is_answering():
-            # An answer to the request before is under way: one more in the midst of it would be taken for a part.
-            self.transport.close()
-            return
+            if self.pipeline or self.cycle.response_started:
+                # In the midst of an answer another one would be taken for a part of it.
+                self.transport.close()
+                return
+            # Nothing was said yet: the app's own answer, to a request that turned out malformed, is dropped.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         request_id = secrets.token_hex(14)
         response = problem_body(*reason, request_id)
         headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]

@@ -166,14 +166,15 @@ class Fleet:
 
     async def _exchange(self, key: TokenKey, need: Need) -> Obtained | None:
         """Mint and store; None where a purge overtook the minting, so that it must begin anew."""
-        if need.replacing is not None and not await self._may_replace(key):
+        claimed = None if need.replacing is None else await self._claim_replacement(key)
+        if need.replacing is not None and claimed is False:
             return Obtained(need.replacing, "shared")
         try:
             token = await self._minter.mint(key, self._epochs.of(key.ref))
         except BaseException as error:
             if isinstance(error, ImsUnavailableError) and error.throttled:
                 await self._hold(key, error.retry_after)
-            if need.replacing is not None:
+            if claimed:  # Else what stands there may be another replica's.
                 await self._give_back_replacement(key)
             raise
         outcome = None if need.alone else await self._store(token, need.replacing)
@@ -181,11 +182,12 @@ class Fleet:
             return None
         return Obtained(token, "exchange")
 
-    async def _may_replace(self, key: TokenKey) -> bool:
+    async def _claim_replacement(self, key: TokenKey) -> bool | None:
+        """Whether the claim is ours; None where nobody can tell."""
         try:
             return await self._cache.claim_replacement(key.ref, REPLACEMENT_SECONDS)
         except CacheUnavailableError:
-            return True  # The vendor's own record of replacements still bounds this replica.
+            return None  # The vendor's own record of replacements still bounds this replica.
 
     async def _give_back_replacement(self, key: TokenKey) -> None:
         """What failed was no replacement: the next report may try again, as soon as a failed exchange may be."""

@@ -98,7 +98,14 @@ class Purges:
             CacheUnavailableError: It is away; there is still to catch up.
 
         """
-        self._is_behind = True
+        self._is_behind = False  # First, so that what is missed meanwhile calls for one more comparison.
+        try:
+            await self._compare_all()
+        except BaseException:
+            self._is_behind = True
+            raise
+
+    async def _compare_all(self) -> None:
         refs = tuple({*self._memory.refs(), *self._epochs.refs()})
         for start in range(0, len(refs), EPOCHS_AT_ONCE):
             batch = refs[start : start + EPOCHS_AT_ONCE]
@@ -107,7 +114,6 @@ class Purges:
                 if epoch < known:
                     await self._cache.restore_epoch(ref, known)
                 self.heard(Purge(ref, epoch))
-        self._is_behind = False
 
     async def aclose(self) -> None:
         """Tell the shared cache, once more, of what is owed to it: after this nobody will."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from uvicorn import Config
 
 from app.api import http_protocol
-from app.api.http_protocol import MAX_HEAD_BYTES, MAX_HEADER_FIELDS, bounded_http_protocol
+from app.api.http_protocol import MAX_HEAD_BYTES, MAX_HEADER_FIELDS, MAX_PIPELINED, bounded_http_protocol
 from app.main import create_server, listening_socket
 
 HOST = b"Host: broker.test\r\n"
@@ -24,15 +25,26 @@ class Rig:
     """A server whose app answers with the names of the headers it was given."""
 
     port: int = 0
+    config: Config | None = None
     seen: list[list[bytes]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Note the names, read the body, answer."""
         self.seen.append([name for name, _ in scope["headers"]])
-        while (await receive()).get("more_body"):
-            pass
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        self.bodies.append(body)
         await PlainTextResponse("seen")(scope, receive, send)
+
+    def keep_alive(self, seconds: int | float) -> None:
+        """Close connections that are idle for so long, from the next one on."""
+        assert self.config is not None
+        self.config.timeout_keep_alive = seconds  # type: ignore[assignment]  # it takes fractions as well
 
     async def exchange(self, *pieces: bytes, seconds: float = 5.0) -> bytes:
         """Send pieces, each by itself, and read until the server closes or falls silent."""
@@ -59,6 +71,7 @@ async def rig() -> AsyncIterator[Rig]:
     with listening_socket("127.0.0.1", 0) as sock:
         made.port = sock.getsockname()[1]
         server = create_server(made, bounded_http_protocol(made.refused.append))
+        made.config = server.config
         task = asyncio.create_task(server.serve(sockets=[sock]))
         yield made
         server.should_exit = True
@@ -189,7 +202,56 @@ async def test_an_idle_connection_stays_open_between_requests(rig: Rig, monkeypa
 
 
 async def test_pipelined_requests_are_answered_in_order(rig: Rig) -> None:
-    """Two requests in one segment get two answers, and a malformed third one no answer in the midst of them."""
+    """Two requests in one segment get two answers; with a malformed one among them no answer is in another's midst."""
     one = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
     assert (await rig.exchange(one + get())).count(b"seen") == 2
-    assert b"problem" not in (await rig.exchange(one + b"BREW\r\n\r\n"))
+    assert (await rig.exchange(one + b"BREW\r\n\r\n")).count(b"HTTP/1.1 ") == 1
+
+
+async def test_pipelining_has_a_bound(rig: Rig) -> None:
+    """Requests sent ahead of their answers are queued to a bound, and then the connection ends."""
+    await rig.exchange((b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * 100_000)
+    assert len(rig.seen) <= 2 * MAX_PIPELINED
+
+
+@pytest.mark.parametrize("ending", [b"\r\n", b"\r\n\r\n"])
+async def test_an_empty_line_after_a_request_keeps_nothing_open(rig: Rig, ending: bytes) -> None:
+    """What is no request does not switch off the timer that closes an idle connection."""
+    rig.keep_alive(0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    writer.write(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+    await reader.readuntil(b"seen")
+    writer.write(ending)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("pieces", [(b"", b"a=1"), (b"a=1", b"")], ids=["two-segments", "one-segment"])
+async def test_an_offer_of_another_protocol_is_passed_over(rig: Rig, pieces: tuple[bytes, bytes]) -> None:
+    """Java's HttpClient offers h2c with each request; its body is read, and no upgrade is made."""
+    head = (
+        b"POST /x?y=1 HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 3\r\n"
+        + HOST
+        + b"HTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c\r\n\r\n"
+    )
+    answer = await rig.exchange(head + pieces[0], pieces[1], seconds=0.5)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert rig.bodies == [b"a=1"]
+    assert rig.seen == [[b"connection", b"content-length", b"host", b"http2-settings"]]
+
+
+async def test_connect_is_refused(rig: Rig) -> None:
+    """This is no proxy: there is one answer, and what follows is not read."""
+    answer = await rig.exchange(b"CONNECT a.example:443 HTTP/1.1\r\n" + HOST + b"\r\n" + get(), seconds=0.5)
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    assert b"seen" not in answer or rig.seen
+
+
+async def test_a_body_that_is_malformed_is_answered(rig: Rig) -> None:
+    """Chunks that are none get a problem document, whatever the app would have said."""
+    answer = await rig.exchange(get(b"Transfer-Encoding: chunked\r\n"), b"zz\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert len(rig.refused) == 1

@@ -32,7 +32,7 @@ _SCRYPT = bytes.fromhex("06092b06010401da47040b")
 _MAX_SCRYPT_COST = 2**20
 """N x r x p, about 0.4 s; OpenSSL makes 2**17."""
 
-_ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----(.*?)-----END", re.DOTALL)
+_ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----((?:(?!-----).)*)-----END", re.DOTALL)
 _INTEGER, _SEQUENCE = 0x02, 0x30
 
 
@@ -113,7 +113,7 @@ def _refuse_costly(pem: bytes) -> None:
     """
     for block in _ENCRYPTED.finditer(pem):
         try:
-            algorithm = _algorithm(base64.b64decode(block[1]))
+            algorithm = _algorithm(base64.b64decode(b"".join(block[1].split()), validate=True))
             numbers = list(_integers(algorithm))
         except (binascii.Error, IndexError, RecursionError):
             raise CredentialMisconfiguredError("private_key", "must be a private key in PEM form") from None

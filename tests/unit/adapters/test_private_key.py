@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, PrivateFormat
@@ -118,3 +119,18 @@ def test_deep_nesting_is_refused() -> None:
     for _ in range(5000):
         nested = sequence(nested)[: 2**15]
     assert refusal(pem(nested)).field in {"private_key", "private_key_passphrase"}
+
+
+def test_beginnings_without_an_end_cost_nothing() -> None:
+    """A document full of them is looked through once, not once for each."""
+    began = time.process_time()
+    refusal("-----BEGIN ENCRYPTED PRIVATE KEY-----\n" * 6000)
+    assert time.process_time() - began < 1
+
+
+def test_a_header_cannot_pose_as_the_key() -> None:
+    """A cheap key before the costly one, where PEM has header lines, is not what is looked at."""
+    cheap = encrypted(sequence(PBKDF2, sequence(SALT, integer(1000)))).splitlines()[1:-1]
+    costly = encrypted(sequence(PBKDF2, sequence(SALT, integer(2_000_000))))
+    begin, body = costly.split("\n", 1)
+    assert refusal(f"{begin}\n{''.join(cheap)}: x\n\n{body}").field == "private_key"

@@ -55,6 +55,7 @@ BOMB = "a: &a [x]\n" + "".join(f"{new}: &{new} [{', '.join(['*' + old] * 9)}]\n"
         ("a: 1\n# old:\u2028b: 2\n".encode(), "line 2: must not have invisible characters"),
         ("a: 1 # \u0085b: 2\n".encode(), "line 1: must not have invisible characters"),
         ("\n\na: \u202eb\n".encode(), "line 3: must not have invisible characters"),
+        (b"a: 1 # harmless\rb: 2\n", "line 1: must not have invisible characters"),
         ("a: b\u200b\n".encode(), "line 1: must not have invisible characters"),
         (b"a:\n\t- b\n", "line 2: must be YAML: found character that cannot start any token"),
         (b"a: [b\n", "line 2: must be YAML: did not find expected ',' or ']'"),

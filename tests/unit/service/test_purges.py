@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -180,6 +180,26 @@ async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: Rep
         await replica.purges.catch_up()
     assert replica.vendor.ready(KEY, world.clock()) is not None
     world.redis_away(away=False)
+    async with listening(replica):
+        await until(lambda: replica.vendor.ready(KEY, world.clock()) is None)
+
+
+async def test_a_purge_missed_while_catching_up_calls_for_one_more(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gap that is heard of while epochs are being compared is not taken for the one that is being mended."""
+    await replica.vend(KEY)
+    read = world.cache.epochs
+
+    async def overtaken(refs: Sequence[CredentialRef]) -> Sequence[int]:
+        epochs = await read(refs)
+        monkeypatch.setattr(world.cache, "epochs", read)
+        await ReplicaInMemory(world).purges.purge(REF)
+        replica.purges.heard(Purge(None, 0))
+        return epochs
+
+    monkeypatch.setattr(world.cache, "epochs", overtaken)
+    await replica.purges.catch_up()
     async with listening(replica):
         await until(lambda: replica.vendor.ready(KEY, world.clock()) is None)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 import pytest
 
-from app.domain.errors import ImsUnavailableError
+from app.domain.errors import CacheUnavailableError, ImsUnavailableError
 from app.service.backoff import LONGEST_REFUSAL_SECONDS
 from tests.factories import KEY, ORG, make_key
 from tests.support.replica_in_memory import ReplicaInMemory, World
@@ -171,3 +172,25 @@ async def test_a_purge_during_a_replacement_gets_the_reporter_a_token_of_the_new
     await replica.purges.purge(KEY.ref)
     world.exchanger.hall(ORG).open()
     assert (await reporting).token.epoch == 1
+
+
+async def test_a_failed_replacement_gives_back_no_claim_but_its_own(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that could not ask for the claim, and then fails, leaves another's minute alone."""
+    other, third = ReplicaInMemory(world), ReplicaInMemory(world)
+    refused = (await replica.vend()).token
+    await other.vend()
+    new = (await other.vendor.report(KEY, refused.sha256)).token
+
+    async def away(*_arguments: object) -> NoReturn:
+        raise CacheUnavailableError("away")
+
+    with monkeypatch.context() as broken:
+        for operation in ("claim_replacement", "read"):
+            broken.setattr(world.cache, operation, away)
+        world.exchanger.failures[ORG] = ImsUnavailableError("down")
+        with pytest.raises(ImsUnavailableError):
+            await replica.vendor.report(KEY, refused.sha256)
+    del world.exchanger.failures[ORG]
+    assert (await third.vendor.report(KEY, new.sha256)).token.value == new.value
