@@ -42,6 +42,7 @@ fmt: $(VENV)/.dev ## Format the code and fix what can be fixed
 lock: ## Resolve the dependencies anew into requirements/*.lock (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv, which resolves for every platform at once." >&2; exit 1; }
 	uv pip compile $(LOCKING) pyproject.toml --output-file requirements/runtime.lock
+	uv pip compile $(LOCKING) pyproject.toml --extra otel --constraints requirements/runtime.lock --output-file requirements/otel.lock
 	uv pip compile $(LOCKING) pyproject.toml --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
 	printf 'hatchling\neditables\n' | uv pip compile $(LOCKING) --no-annotate - --constraints requirements/dev.lock --output-file requirements/build.lock
 

@@ -42,6 +42,7 @@ class GoTool:
         minutes: About how long that takes on two cores.
         installed: Programs on PATH that do as well, with the lowest (major, minor) version that fits.
         ldflags: Flags of the Go linker.
+        tells_version: The argument by which an installed program tells its version.
 
     """
 
@@ -50,6 +51,7 @@ class GoTool:
     minutes: int
     installed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     ldflags: str = "-s -w"
+    tells_version: str = "version"
 
     @property
     def module(self) -> Path:
@@ -67,6 +69,16 @@ TOOLS = {
     tool.name: tool
     for tool in [
         GoTool("vault", "github.com/hashicorp/vault", minutes=10, installed={"vault": (1, 15), "bao": (2, 2)}),
+        GoTool("helm", "helm.sh/helm/v4/cmd/helm", minutes=4, installed={"helm": (4, 0)}),
+        GoTool(
+            "kube-apiserver",
+            "k8s.io/kubernetes/cmd/kube-apiserver",
+            minutes=9,
+            installed={"kube-apiserver": (1, 30)},
+            # It says which Kubernetes it is; the version it was built as decides what it serves.
+            ldflags="-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2",
+            tells_version="--version",
+        ),
     ]
 }
 
@@ -81,7 +93,7 @@ def find(name: str) -> Path:
     tool = TOOLS[name]
     for program, lowest in tool.installed.items():
         path = shutil.which(program)
-        if path is not None and _version(path) >= lowest:
+        if path is not None and _version(path, tool.tells_version) >= lowest:
             return Path(path)
     if tool.built.is_file():
         return tool.built
@@ -147,10 +159,10 @@ def _cache() -> Path:
     return Path(base, "ims-token-broker", "tools")
 
 
-def _version(program: str) -> tuple[int, int]:
+def _version(program: str, argument: str) -> tuple[int, int]:
     try:
         shown = subprocess.run(
-            [program, "version"], capture_output=True, text=True, timeout=_VERSION_DEADLINE, check=False
+            [program, argument], capture_output=True, text=True, timeout=_VERSION_DEADLINE, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return (0, 0)
