@@ -1,0 +1,51 @@
+"""Replicas of two releases share one Redis while a release is rolled out or back, so what one stored the other reads.
+
+``stored/format-1.json`` was written by the first release. It is never written anew: a change that cannot read it needs
+a new format number, and then an upgrade costs one exchange per token.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from app.adapters.redis.key_names import KeyNames
+from app.adapters.redis.sealing import RecordRefusedError, seal, unseal
+from app.domain.names import TokenKey
+from app.domain.token_record import RECORD_VERSION
+from tests.support.cached_tokens import ALL_KEYS, KEY, key_ring, token_of
+
+STORED = {
+    record["name"]: base64.b64decode(record["sealed"])
+    for record in json.loads((Path(__file__).parent / "stored" / "format-1.json").read_text())
+}
+NAMES = KeyNames()
+RING = key_ring("k1")
+MINTED_AT = 1_900_000_000.123
+
+
+@pytest.mark.parametrize("key", ALL_KEYS, ids=lambda key: f"{key.ref.name}-{key.selection.label}")
+def test_what_the_first_release_stored_is_read(key: TokenKey) -> None:
+    """A record of the first release stands under the same name and opens as the same token."""
+    name = NAMES.token(key)
+    assert unseal(STORED[name], RING, name, key) == token_of(key, minted_at=MINTED_AT, epoch=7)
+
+
+def test_the_header_is_what_the_first_releases_scripts_read() -> None:
+    """A record of this release begins like one of the first, whose scripts read expiry and epoch there."""
+    name = NAMES.token(KEY)
+    ours = seal(token_of(KEY, minted_at=MINTED_AT, epoch=7), RING, name)
+    header = b";".join(STORED[name].split(b";")[:4])
+    assert ours.startswith(header + b";")
+
+
+def test_what_a_later_release_stored_is_left_alone() -> None:
+    """A record of a later format is no token to this release, but is not removed: its writers may still be in use."""
+    name = NAMES.token(KEY)
+    later = STORED[name].replace(b"itb1;", f"itb{RECORD_VERSION + 1};".encode(), 1)
+    with pytest.raises(RecordRefusedError) as refused:
+        unseal(later, RING, name, KEY)
+    assert (refused.value.reason, refused.value.worthless) == ("version", False)
