@@ -14,13 +14,10 @@ import os
 import platform
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.domain.api_key import api_key_sha256, new_api_key
+from benchmarks.servers import free_port, wait_for
 
 ORG = "0123456789ABCDEF01234567@AdobeOrg"
 RAW_APP = """async def app(scope, receive, send):
@@ -59,31 +57,11 @@ def _server(command: list[str], port: int, environment: dict[str, str], core: in
         command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, preexec_fn=lambda: _pin(core)
     )
     try:
-        _wait_for(port, process)
+        wait_for(port, process)
         yield
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=1):
-                return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit("A server did not start.")
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def _load(url: str, key: str, seconds: int, connections: int) -> Sample:
@@ -160,7 +138,7 @@ def main() -> None:
 
 def _measure(folder: Path, seconds: int, rounds: int, connections: int) -> None:
     key = new_api_key("bench", os.urandom(32))
-    sandbox_port, broker_port, raw_port = _free_port(), _free_port(), _free_port()
+    sandbox_port, broker_port, raw_port = free_port(), free_port(), free_port()
     environment = _write_broker_files(folder, sandbox_port, key) | {"BROKER_PORT": str(broker_port)}
     cli = [sys.executable, "-m", "app.cli"]
     sandbox = [*cli, "sandbox", "--port", str(sandbox_port), "--clients", str(folder / "clients.json")]
