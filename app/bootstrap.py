@@ -23,7 +23,8 @@ from app.adapters.jwt_verifier import JwtCallerVerifier
 from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
 from app.adapters.policy_file import PolicyFile
 from app.adapters.prometheus import PrometheusSink
-from app.adapters.redis import RedisClient, RedisLease, RedisTokenCache, load_key_ring
+from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisTokenCache, load_key_ring
+from app.adapters.server_certificate import ServerCertificate
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
 from app.api.app import Services
 from app.api.health import Readiness
@@ -52,6 +53,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
     Raises:
         PolicyError: The policy is missing or bad.
         KeyRingError: The key ring is bad.
+        ServerCertificateError: The certificate and its key are bad.
         OSError: A file that a setting names cannot be read or written.
 
     """
@@ -94,6 +96,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(tasks.aclose)
         tasks.start("policy-reload", policy.watch)
         tasks.start("purge-listener", purges.listen)
+        tls = await _tls(settings, stack, tasks, sink, clock)
         yield Services(
             policy=policy,
             verifier=verifier,
@@ -105,7 +108,21 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
             render_metrics=metrics.render,
             readiness=Readiness(),
             public_url=settings.public_url,
+            tls=tls,
         )
+
+
+async def _tls(
+    settings: Settings, stack: AsyncExitStack, tasks: Supervisor, sink: EventSink, clock: Clock
+) -> ssl.SSLContext | None:
+    """What HTTPS is served with, kept up to date; None for plain HTTP."""
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return None
+    certificate = ServerCertificate(settings.tls_cert_file, settings.tls_key_file, sink, clock)
+    stack.push_async_callback(certificate.aclose)
+    context = await certificate.load()
+    tasks.start("tls-reload", certificate.watch)
+    return context
 
 
 def _credentials(
@@ -135,6 +152,7 @@ def _vault_config(settings: Settings) -> VaultConfig:
         token_file=settings.vault_token_file,
         role_id=settings.vault_role_id,
         secret_id=None if secret_id is None else secret_id.get_secret_value(),
+        secret_id_file=settings.vault_secret_id_file,
         role=settings.vault_role,
         kubernetes_token_file=settings.vault_kubernetes_token_file,
         auth_mount=settings.vault_auth_mount,
@@ -150,7 +168,13 @@ async def _cache(settings: Settings, stack: AsyncExitStack, sink: EventSink, clo
     assert settings.cache_keys_file is not None  # noqa: S101  # the settings saw to it
     key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
     cacert = None if settings.redis_cacert is None else str(settings.redis_cacert)
-    client = RedisClient(url, sink, cacert)
+    password = settings.redis_password
+    login = RedisLogin(
+        settings.redis_username,
+        None if password is None else password.get_secret_value(),
+        settings.redis_password_file,
+    )
+    client = RedisClient(url, sink, cacert, login)
     stack.push_async_callback(client.aclose)
     prefix = settings.redis_prefix
     return RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix)

@@ -8,6 +8,7 @@ import itertools
 import secrets
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -18,11 +19,29 @@ from app.api.app import Services, create_api
 from app.api.door import Door, teller_of_malformed
 from app.api.health import Readiness
 from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
-from app.bootstrap import assembled
+from app.bootstrap import LANDING_SECONDS, assembled
 from app.settings import Settings
 
 DRAIN_SECONDS = 16
 """A little more than a request may take: nothing in flight is torn when the process ends."""
+
+HANDSHAKE_SECONDS = 10.0
+"""From the connection to the end of the TLS handshake; then `app.api.http_protocol.HEAD_SECONDS` begin."""
+
+GOODBYE_SECONDS = 2.0
+"""How long a connection that is closed waits for the other side to say so too: it must not hold up the end."""
+
+PRE_STOP_SECONDS = 5
+"""What a chart lets a pod go on before SIGTERM: time for every node and gateway to hear that it takes no more."""
+
+MARGIN_SECONDS = 10
+"""For what ends after that: purges still owed 2 s, the audit log 2 s, the log 1 s; and as much again."""
+
+END_SECONDS = DRAIN_SECONDS + int(LANDING_SECONDS) + MARGIN_SECONDS
+"""From SIGTERM to the end of the process, at the longest."""
+
+GRACE_SECONDS = PRE_STOP_SECONDS + END_SECONDS
+"""A pod's `terminationGracePeriodSeconds` at the least: Kubernetes counts the preStop hook in."""
 
 KEEP_ALIVE_SECONDS = 65
 BACKLOG = 2048
@@ -36,9 +55,8 @@ def create_app(services: Services) -> ASGIApp:
 
 def create_broker_server(services: Services) -> Server:
     """The server of the broker itself: what never gets to the app is told like every other exit."""
-    return create_server(
-        create_app(services), bounded_http_protocol(teller_of_malformed(services.sink, services.clock))
-    )
+    protocol = bounded_http_protocol(teller_of_malformed(services.sink, services.clock))
+    return create_server(create_app(services), protocol, services.tls)
 
 
 def request_ids() -> Callable[[], str]:
@@ -48,7 +66,40 @@ def request_ids() -> Callable[[], str]:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but ended by its owner: by default it would raise the signal again before our own clean-up."""
+    """uvicorn, but ended by its owner: by default it would raise the signal again before our own clean-up.
+
+    Args:
+        config: As uvicorn takes it.
+        tls: What HTTPS is served with, or None.
+
+    """
+
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None) -> None:
+        super().__init__(config)
+        self._tls = tls
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen at `sockets`. As uvicorn does, but that it knows no deadlines for TLS: the loop's are minutes."""
+        loop = asyncio.get_running_loop()
+        # Without TLS the loop takes no deadlines for it.
+        handshake, goodbye = (HANDSHAKE_SECONDS, GOODBYE_SECONDS) if self._tls is not None else (None, None)
+        self.servers = [
+            await loop.create_server(
+                self._new_protocol,
+                sock=sock,
+                ssl=self._tls,
+                backlog=self.config.backlog,
+                ssl_handshake_timeout=handshake,
+                ssl_shutdown_timeout=goodbye,
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        protocol: type[BoundedHttpProtocol] = self.config.http_protocol_class  # type: ignore[assignment]  # ours
+        return protocol(self.config, self.server_state, self.lifespan.state)
 
     @override
     @contextlib.contextmanager
@@ -57,8 +108,10 @@ class Server(uvicorn.Server):
         yield
 
 
-def create_server(app: ASGIApp, protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol) -> Server:
-    """A server for `app`; give it its socket in ``serve(sockets=[…])``."""
+def create_server(
+    app: ASGIApp, protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol, tls: ssl.SSLContext | None = None
+) -> Server:
+    """A server for `app`, with HTTPS where `tls` is given; give it its socket in ``serve(sockets=[…])``."""
     return Server(
         uvicorn.Config(
             app,
@@ -72,7 +125,8 @@ def create_server(app: ASGIApp, protocol: type[BoundedHttpProtocol] = BoundedHtt
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
+        ),
+        tls,
     )
 
 
@@ -104,7 +158,7 @@ async def serve(settings: Settings, started: Callable[[str, int], None] = lambda
 
     Raises:
         PolicyError: The policy is missing or bad.
-        ValueError: The key ring is bad.
+        ValueError: The key ring, or the certificate with its key, is bad.
         OSError: The address, or a file that a setting names, cannot be had.
 
     """

@@ -8,67 +8,21 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from app import setting_forms as forms
+
 PREFIX = "BROKER_"
 DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
 KUBERNETES_TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/*", re.IGNORECASE)
-
-
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP)|_PORT$")
 _MOUNT = r"^/?[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*/?$"
 
 
 class SettingsError(ValueError):
     """The environment is wrong; the text names each variable and what was expected, never a value."""
-
-
-def _is_base_url(text: str, *, plain_http_anywhere: bool) -> bool:
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return False
-    bare = _BASE_URL.fullmatch(text) is not None  # urlsplit overlooks an empty query, and blanks in a host
-    secure = parts.scheme == "https" or (parts.scheme == "http" and (plain_http_anywhere or host in _LOOPBACK))
-    return bool(host) and bare and secure and port != 0
-
-
-def _ims_base_urls(text: str) -> str:
-    urls = [url.strip() for url in text.split(",")]
-    if not all(_is_base_url(url, plain_http_anywhere=False) for url in urls):
-        raise ValueError("must be base URLs separated by commas: https, or http for loopback only")
-    return ",".join(url.rstrip("/") for url in urls)
-
-
-def _vault_addr(text: str) -> str:
-    if not _is_base_url(text, plain_http_anywhere=True):
-        raise ValueError("must be a base URL such as https://vault.example.com:8200")
-    return text.rstrip("/")
-
-
-def _redis_url(secret: SecretStr) -> SecretStr:
-    if secret.get_secret_value().startswith(("redis+sentinel://", "redis+cluster://")):
-        raise ValueError("this release supports redis:// and rediss:// only")
-    if secret.get_secret_value() and not secret.get_secret_value().startswith(("redis://", "rediss://")):
-        raise ValueError("must begin with redis:// or rediss://, or be empty")
-    return secret
-
-
-def _stripped(secret: SecretStr | None) -> SecretStr | None:
-    """What was put into a Kubernetes Secret with `echo` ends with a newline that nobody meant."""
-    return None if secret is None else SecretStr(secret.get_secret_value().strip())
-
-
-def _public_url(text: str | None) -> str | None:
-    if text and not _is_base_url(text, plain_http_anywhere=True):
-        raise ValueError("must be a base URL such as https://broker.example.com")
-    return text.rstrip("/") if text else None
 
 
 class Settings(BaseModel):
@@ -81,17 +35,21 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` in a container.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    public_url: Annotated[str | None, AfterValidator(_public_url)] = Field(
+    public_url: Annotated[str | None, AfterValidator(forms.public_url)] = Field(
         None,
-        description="The broker's URL as callers see it, for `/.well-known`; default: http and the request's `Host`.",
+        description="The broker's URL as callers see it, for `/.well-known`; default: as each request names it.",
     )
+    tls_cert_file: Path | None = Field(
+        None, description="Certificate chain (PEM): the broker then serves HTTPS. Read anew when it changes."
+    )
+    tls_key_file: Path | None = Field(None, description="Private key (PEM, not encrypted) of that certificate.")
     policy_file: Path = Field(description="The policy (YAML). Required.")
 
     credential_store: Literal["vault", "directory"] = Field(
         "vault", description="Where credentials live: `vault` or `directory`."
     )
     credential_dir: Path | None = Field(None, description="Directory of credentials, for `directory`.")
-    vault_addr: Annotated[str, AfterValidator(_vault_addr)] | None = Field(
+    vault_addr: Annotated[str, AfterValidator(forms.vault_addr)] | None = Field(
         None, description="Vault's address, for `vault`."
     )
     vault_auth: Literal["token", "approle", "kubernetes"] = Field(
@@ -100,14 +58,15 @@ class Settings(BaseModel):
     vault_auth_mount: str | None = Field(
         None, pattern=_MOUNT, description="Mount of that auth method; default: its name."
     )
-    vault_token: Annotated[SecretStr | None, AfterValidator(_stripped)] = Field(
+    vault_token: Annotated[SecretStr | None, AfterValidator(forms.stripped)] = Field(
         None, description="A Vault token, for `token`."
     )
     vault_token_file: Path | None = Field(None, description="A file with a Vault token, read at each login.")
     vault_role_id: str | None = Field(None, description="Role id, for `approle`.")
-    vault_secret_id: Annotated[SecretStr | None, AfterValidator(_stripped)] = Field(
+    vault_secret_id: Annotated[SecretStr | None, AfterValidator(forms.stripped)] = Field(
         None, description="Secret id, for `approle`."
     )
+    vault_secret_id_file: Path | None = Field(None, description="A file with a secret id, read at each login.")
     vault_role: str | None = Field(None, description="Role, for `kubernetes`.")
     vault_kubernetes_token_file: Path = Field(
         KUBERNETES_TOKEN_FILE, description="Service-account token, for `kubernetes`; read at each login."
@@ -118,8 +77,15 @@ class Settings(BaseModel):
     vault_cacert: Path | None = Field(None, description="CA bundle for Vault; default: the system's.")
     vault_namespace: str | None = Field(None, pattern=_MOUNT, description="Vault Enterprise namespace.")
 
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = Field(
+    redis_url: Annotated[SecretStr, AfterValidator(forms.redis_url)] = Field(
         SecretStr(""), description="`redis://` or `rediss://`; empty: memory only."
+    )
+    redis_username: str | None = Field(None, description="User of Redis, instead of one in the URL.")
+    redis_password: Annotated[SecretStr | None, AfterValidator(forms.unbroken)] = Field(
+        None, description="Password of Redis, instead of one in the URL."
+    )
+    redis_password_file: Path | None = Field(
+        None, description="A file with the password of Redis, read for each new connection."
     )
     redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
     redis_prefix: str = Field(
@@ -129,7 +95,7 @@ class Settings(BaseModel):
     )
     cache_keys_file: Path | None = Field(None, description="Key ring for cached tokens; needed with Redis.")
 
-    ims_base_urls: Annotated[str, AfterValidator(_ims_base_urls)] = Field(
+    ims_base_urls: Annotated[str, AfterValidator(forms.base_urls)] = Field(
         DEFAULT_IMS_BASE_URL, description="Allow-list of IMS hosts, separated by commas."
     )
     ims_cacert: Path | None = Field(None, description="CA bundle for IMS; default: the system's.")
@@ -152,30 +118,65 @@ class Settings(BaseModel):
         return self
 
     def _disagreements(self) -> tuple[tuple[bool, str], ...]:
-        vault, auth, redis_url = self.credential_store == "vault", self.vault_auth, self.redis_url.get_secret_value()
+        return (*self._of_tls(), *self._of_the_store(), *self._of_redis())
+
+    def _of_tls(self) -> tuple[tuple[bool, str], ...]:
+        cert, key = self.tls_cert_file is not None, self.tls_key_file is not None
         return (
-            (not vault and self.credential_dir is None, "CREDENTIAL_DIR is required with the directory store"),
-            (vault and self.vault_addr is None, "VAULT_ADDR is required with the vault store"),
+            (cert and not key, "TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
+            (key and not cert, "TLS_CERT_FILE is required with BROKER_TLS_KEY_FILE"),
+        )
+
+    def _of_the_store(self) -> tuple[tuple[bool, str], ...]:
+        if self.credential_store == "directory":
+            return ((self.credential_dir is None, "CREDENTIAL_DIR is required with the directory store"),)
+        token, token_file = self.vault_token, self.vault_token_file
+        secret_id, secret_id_file = self.vault_secret_id, self.vault_secret_id_file
+        approle = bool(self.vault_role_id and (secret_id or secret_id_file))
+        auth = self.vault_auth
+        return (
+            (self.vault_addr is None, "VAULT_ADDR is required with the vault store"),
             (
-                vault and auth == "token" and not (self.vault_token or self.vault_token_file),
+                auth == "token" and not (token or token_file),
                 "VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token",
             ),
             (
-                vault and auth == "approle" and not (self.vault_role_id and self.vault_secret_id),
-                "VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID are required for auth approle",
+                auth == "approle" and not approle,
+                "VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID (or _FILE) are required for auth approle",
             ),
-            (vault and auth == "kubernetes" and not self.vault_role, "VAULT_ROLE is required for auth kubernetes"),
+            (auth == "kubernetes" and not self.vault_role, "VAULT_ROLE is required for auth kubernetes"),
             (
-                vault and auth == "token" and bool(self.vault_token and self.vault_token_file),
+                auth == "token" and bool(token and token_file),
                 "VAULT_TOKEN and BROKER_VAULT_TOKEN_FILE are both set; give one",
             ),
             (
-                self.redis_cacert is not None and not redis_url.startswith("rediss://"),
+                auth == "approle" and bool(secret_id and secret_id_file),
+                "VAULT_SECRET_ID and BROKER_VAULT_SECRET_ID_FILE are both set; give one",
+            ),
+        )
+
+    def _of_redis(self) -> tuple[tuple[bool, str], ...]:
+        url = self.redis_url.get_secret_value()
+        user, password, file = self.redis_username, self.redis_password, self.redis_password_file
+        named = bool(user or password or file)
+        return (
+            (
+                self.redis_cacert is not None and not url.startswith("rediss://"),
                 "REDIS_CACERT is for rediss:// alone; change BROKER_REDIS_URL or leave it out",
             ),
             (
-                bool(redis_url) and self.cache_keys_file is None,
+                bool(url) and self.cache_keys_file is None,
                 "CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`",
+            ),
+            (named and not url, "REDIS_URL is required with BROKER_REDIS_USERNAME, _PASSWORD and _PASSWORD_FILE"),
+            (
+                named and "@" in url,
+                "REDIS_URL names a user or password already; leave out BROKER_REDIS_USERNAME and _PASSWORD(_FILE)",
+            ),
+            (bool(password and file), "REDIS_PASSWORD and BROKER_REDIS_PASSWORD_FILE are both set; give one"),
+            (
+                bool(user) and not (password or file),
+                "REDIS_USERNAME needs BROKER_REDIS_PASSWORD or BROKER_REDIS_PASSWORD_FILE",
             ),
         )
 

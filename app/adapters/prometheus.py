@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 
 from app.domain import events
 from app.domain.names import CredentialRef
@@ -36,6 +37,7 @@ class _Metrics:
     dependency_call_duration: Histogram
     policy_loaded: Gauge
     policy_refusals: Counter
+    tls_refusals: Counter
     purges: Counter
     certificates_expiring: Gauge
     refresh_failures: Counter
@@ -54,6 +56,22 @@ class _Tally:
         self.count = 0
 
 
+class _OwnCertificate:
+    """The end of the broker's own certificate; without one no sample, for 0 would look like one that has ended."""
+
+    def __init__(self) -> None:
+        self._not_after: float | None = None
+
+    def set(self, not_after: float) -> None:
+        """Note the end, in Unix time."""
+        self._not_after = not_after
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The metric, for the registry."""
+        told = "When the certificate of the broker's own HTTPS ends."
+        yield GaugeMetricFamily(f"{_PREFIX}_tls_not_after_timestamp_seconds", told, value=self._not_after)
+
+
 class PrometheusSink:
     """Counts events, and renders the counts on request.
 
@@ -68,6 +86,8 @@ class PrometheusSink:
         self._registry = registry
         self._clock = clock
         self._metrics = _metrics(registry)
+        self._own_certificate = _OwnCertificate()
+        registry.register(self._own_certificate)
         self._metrics.build_info.labels(version).set(1)
         self._tallies: dict[events.Decision, _Tally] = {}
         self._certificates: OrderedDict[CredentialRef, float] = OrderedDict()
@@ -81,6 +101,8 @@ class PrometheusSink:
             events.DependencyCalled: self._call,
             events.PolicyLoaded: lambda e: self._metrics.policy_loaded.set(e.at),
             events.PolicyRefused: lambda _: self._metrics.policy_refusals.inc(),
+            events.ServerCertificateLoaded: lambda e: self._own_certificate.set(e.not_after),
+            events.ServerCertificateRefused: lambda _: self._metrics.tls_refusals.inc(),
             events.CredentialPurged: lambda e: self._metrics.purges.labels(e.origin).inc(),
             events.CertificateSeen: self._certificate,
             events.RefreshFailed: lambda e: self._metrics.refresh_failures.labels(e.code).inc(),
@@ -193,6 +215,7 @@ def _metrics(registry: CollectorRegistry) -> _Metrics:
         ),
         policy_loaded=gauge("policy_loaded_timestamp_seconds", "When the policy in force was loaded."),
         policy_refusals=counter("policy_refusals", "Policy files refused; the last good one stayed in force."),
+        tls_refusals=counter("tls_refusals", "Renewals of the own certificate refused; the last good one stayed."),
         purges=counter("purges", "Purges, by whether this replica was asked or another.", "origin"),
         certificates_expiring=gauge("certificates_expiring", "Certificates that expire soon, or have.", "within"),
         refresh_failures=counter("refresh_failures", "Refreshes that failed behind a token still good.", "code"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ class Services:
         render_metrics: The metrics in Prometheus' text format.
         readiness: Set while this replica takes requests.
         public_url: The broker's URL as callers see it, or None.
+        tls: What HTTPS is served with, or None for plain HTTP.
 
     """
 
@@ -66,6 +68,7 @@ class Services:
     render_metrics: Callable[[], bytes]
     readiness: Readiness
     public_url: str | None = None
+    tls: ssl.SSLContext | None = None
 
 
 def create_api(services: Services) -> tuple[FastAPI, WarmLane]:

@@ -10,14 +10,10 @@ from typing import Annotated
 
 import typer
 
+from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.new_file import write_new_file
 
 app = typer.Typer(name="keys", help="Keys that seal the cached tokens in Redis.", rich_markup_mode=None)
-
-
-@app.callback()
-def _keys() -> None:
-    """Keep ``create`` a subcommand while it is the only one."""
 
 
 @app.command("create")
@@ -41,3 +37,32 @@ def create(
         typer.echo(json.dumps({"file": str(file), "id": key_id, "created": created}))
     else:
         typer.echo(f"Wrote {file} with one new key. Set BROKER_CACHE_KEYS_FILE to it, the same file for all replicas.")
+
+
+@app.command("check")
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", envvar="BROKER_CACHE_KEYS_FILE", help="The key ring.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+) -> None:
+    """Validate a key ring exactly as the broker does, without showing a key. Exit code 0: valid; 1: not; 2: no file."""
+    from app.adapters.redis.key_ring import KeyRingError, load_key_ring
+
+    if file is None:
+        raise CommandError(
+            "No key ring: give FILE, or set BROKER_CACHE_KEYS_FILE. Try 'ims-token-broker keys check --help'.", USAGE
+        )
+    try:
+        ring = load_key_ring(file)
+    except KeyRingError as error:
+        if as_json:
+            typer.echo(json.dumps({"valid": False, "place": error.place, "expected": error.expected}))
+            raise typer.Exit(FAILED) from None
+        raise CommandError(f"{file}: {error}.") from None
+    if as_json:
+        typer.echo(json.dumps({"valid": True, "keys": ring.ids, "sealing": ring.sealing_id}))
+    else:
+        count = f"{len(ring.ids)} key{'' if len(ring.ids) == 1 else 's'}"
+        typer.echo(f"{file}: valid: {count}, {ring.sealing_id} seals")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.failure import FAILED, CommandError
+from app.cli.failure import FAILED, USAGE, CommandError
 
 app = typer.Typer(name="policy", help="The policy file: who may have which token.", rich_markup_mode=None)
 
@@ -20,13 +20,20 @@ def _policy() -> None:
 
 @app.command("check")
 def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy (YAML).", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", envvar="BROKER_POLICY_FILE", help="The policy (YAML).", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
 ) -> None:
-    """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not."""
+    """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: no file was named."""
     from app.adapters.policy_file import read_policy
     from app.domain.errors import PolicyError
 
+    if file is None:
+        raise CommandError(
+            "No policy: give FILE, or set BROKER_POLICY_FILE. Try 'ims-token-broker policy check --help'.", USAGE
+        )
     try:
         policy = read_policy(file)
     except PolicyError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import caller, cert, dev, keys, policy, sandbox, serve, token
+from app.cli import caller, cert, dev, health, keys, policy, sandbox, serve, token
 from app.cli.failure import USAGE, Program
 
 HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
@@ -42,6 +42,7 @@ def _root(
 
 
 app.command("serve")(serve.serve)
+app.command("health")(health.health)
 app.command("dev")(dev.dev)
 app.command("sandbox")(sandbox.sandbox)
 for group in (token.app, caller.app, policy.app, keys.app, cert.app):

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import typer
 from app.cli.failure import USAGE, CommandError
 
 if TYPE_CHECKING:
+    from app.adapters.server_certificate import ServerCertificateError
     from app.settings import Settings
 
 
@@ -42,30 +44,32 @@ def serve() -> None:
     configure_logging(settings.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main.serve(settings, _say_started))
+            runner.run(main.serve(settings, partial(_say_started, scheme_of(settings))))
     except (OSError, ValueError) as error:
         raise start_error(settings, error) from None
 
 
-def _say_started(host: str, port: int) -> None:
-    typer.echo(f"listening on {url_of(host, port)}", err=True)
+def _say_started(scheme: str, host: str, port: int) -> None:
+    typer.echo(f"listening on {url_of(host, port, scheme)}", err=True)
 
 
-def url_of(host: str, port: int) -> str:
+def scheme_of(settings: Settings) -> str:
+    """``https`` where the broker has a certificate, else ``http``."""
+    return "http" if settings.tls_cert_file is None else "https"
+
+
+def url_of(host: str, port: int, scheme: str = "http") -> str:
     """The URL of an address."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def check_settings(settings: Settings) -> None:
     """Find early what would otherwise fail late, or without its variable's name.
 
     Raises:
-        CommandError: A CA bundle, the credential directory, the Redis URL or the key ring cannot be used.
+        CommandError: A CA bundle, the certificate, the credential directory, or what Redis needs cannot be used.
 
     """
-    from app.adapters.redis.client import parse_address
-    from app.adapters.redis.key_ring import KeyRingError, load_key_ring
-
     for name in ("vault_cacert", "redis_cacert", "ims_cacert"):
         file: Path | None = getattr(settings, name)
         try:
@@ -75,12 +79,40 @@ def check_settings(settings: Settings) -> None:
             raise CommandError(f"{_variable(name)}: cannot be read as a CA bundle (PEM).", USAGE) from None
     if settings.credential_dir is not None and not settings.credential_dir.is_dir():
         raise CommandError(f"{_variable('credential_dir')}: is not a directory that can be read.", USAGE)
+    _check_certificate(settings)
+    _check_redis(settings)
+
+
+def _check_certificate(settings: Settings) -> None:
+    from app.adapters.server_certificate import ServerCertificateError, check_server_certificate
+
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return
+    try:
+        check_server_certificate(settings.tls_cert_file, settings.tls_key_file)
+    except ServerCertificateError as error:
+        raise _certificate_error(error) from None
+
+
+def _certificate_error(error: ServerCertificateError) -> CommandError:
+    return CommandError(f"{_variable(f'tls_{error.part}_file')}: {error.expected}.", USAGE)
+
+
+def _check_redis(settings: Settings) -> None:
+    from app.adapters.redis.address import parse_address
+    from app.adapters.redis.key_ring import KeyRingError, load_key_ring
+    from app.adapters.redis.login import PasswordFileError, read_password
+
     redis_url = settings.redis_url.get_secret_value()
     if not redis_url or settings.cache_keys_file is None:
         return
     try:
         parse_address(redis_url)
         load_key_ring(settings.cache_keys_file)
+        if settings.redis_password_file is not None:
+            read_password(settings.redis_password_file)
+    except PasswordFileError as error:
+        raise CommandError(f"{_variable('redis_password_file')}: {error}.", USAGE) from None
     except KeyRingError as error:
         raise CommandError(f"{_variable('cache_keys_file')}: {error}.", USAGE) from None
     except ValueError as error:
@@ -89,11 +121,14 @@ def check_settings(settings: Settings) -> None:
 
 def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
     """What went wrong at the start as one sentence that names the variable; `error` itself where that is unknown."""
+    from app.adapters.server_certificate import ServerCertificateError
     from app.domain.errors import PolicyError
 
     match error:
         case PolicyError():
             sentence = f"{_variable('policy_file')}: {error}."
+        case ServerCertificateError():
+            return _certificate_error(error)
         case socket.gaierror() | UnicodeError():
             sentence = f"{_variable('host')}: must be an address of this machine."
         case OSError(filename=str(filename)):

@@ -151,6 +151,22 @@ class PolicyRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerCertificateLoaded:
+    """The broker's own certificate came into force at `at`; it ends at `not_after` (both Unix time in seconds)."""
+
+    at: float
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCertificateRefused:
+    """A renewal of the broker's own certificate was refused; the last good one stays. `reason` has no part of it."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialPurged:
     """The epoch of a credential rose: no token minted before will be served.
 
@@ -223,6 +239,8 @@ Event = (
     | DependencyCalled
     | PolicyLoaded
     | PolicyRefused
+    | ServerCertificateLoaded
+    | ServerCertificateRefused
     | CredentialPurged
     | PurgesUntold
     | CertificateSeen

@@ -69,6 +69,24 @@ class TestLogin:
                 assert (await broker.store.fetch(ref)).ref == ref
             assert broker.events.calls("login") == ["ok"]
 
+    async def test_approle_by_a_file(
+        self, vault_server: VaultServer, ref: CredentialRef, role: str, tmp_path: Path
+    ) -> None:
+        """The secret id's file is read at each login: a new one, put there before the old one's end, is used next."""
+        role_id, first = vault_server.approle(role, vault_server.reader_policy())
+        file = tmp_path / "secret_id"
+        file.write_text(f"{first}\n")
+        config = VaultConfig(addr=vault_server.addr, auth="approle", role_id=role_id, secret_id_file=file)
+        async with broker_with(config) as broker:
+            assert (await broker.store.fetch(ref)).ref == ref
+            second = vault_server.write(f"auth/approle/role/{role}/secret-id")["data"]["secret_id"]
+            vault_server.write(f"auth/approle/role/{role}/secret-id/destroy", secret_id=first)
+            file.write_text(f"{second}\n")
+            for accessor in vault_server.tokens_of(role):
+                vault_server.revoke_accessor(accessor)
+            assert (await broker.store.fetch(ref)).ref == ref
+            assert broker.events.calls("login") == ["ok", "ok"]
+
     async def test_refused(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
         """A login that Vault refuses names the settings to check, and not their values."""
         role_id, _ = vault_server.approle(role, vault_server.reader_policy())

@@ -84,6 +84,8 @@ async def test_refused(tmp_path: Path, content: str | None, told: str) -> None:
     [
         ({"auth": "kubernetes"}, "role"),
         ({"auth": "approle", "role_id": "x"}, "secret_id"),
+        ({"auth": "approle", "secret_id_file": Path("x")}, "role_id"),
+        ({"auth": "approle", "role_id": "x", "secret_id": "canary", "secret_id_file": Path("x")}, "secret_id_file"),
         ({"auth": "token"}, "token_file"),
         ({"auth": "token", "token": "canary", "token_file": Path("x")}, "token_file"),
         ({"token": "canary", "addr": "http://u:canary@h"}, "addr"),

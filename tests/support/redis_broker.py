@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.adapters.redis import KeyRing, RedisClient, RedisLease, RedisTokenCache
+from app.adapters.redis import KeyRing, RedisClient, RedisLease, RedisLogin, RedisTokenCache
 from app.domain.events import CacheRecordRefused
 from tests.support.cached_tokens import key_ring
 from tests.support.recorded_events import RecordedEvents
@@ -19,14 +19,20 @@ class RedisReplica:
         ring: Its key ring.
         cacert: Its CA file.
         lease_milliseconds: Life of its leases.
+        login: Who logs in, where the URL does not say it.
 
     """
 
     def __init__(
-        self, url: str, ring: KeyRing | None = None, cacert: str | None = None, lease_milliseconds: int = 5000
+        self,
+        url: str,
+        ring: KeyRing | None = None,
+        cacert: str | None = None,
+        lease_milliseconds: int = 5000,
+        login: RedisLogin | None = None,
     ) -> None:
         self.events = RecordedEvents()
-        self.client = RedisClient(url, self.events, cacert)
+        self.client = RedisClient(url, self.events, cacert, login)
         self.cache = RedisTokenCache(self.client, ring or key_ring("k1"), self.events)
         self.lease = RedisLease(self.client, milliseconds=lease_milliseconds)
 

@@ -18,6 +18,11 @@ VAULT = {"POLICY_FILE": "/policy.yaml", "VAULT_ADDR": "https://vault.example:820
 APPROLE = {**VAULT, "VAULT_TOKEN": "", "VAULT_AUTH": "approle", "VAULT_ROLE_ID": "role", "VAULT_SECRET_ID": MARK}
 KUBERNETES = {**VAULT, "VAULT_TOKEN": "", "VAULT_AUTH": "kubernetes", "VAULT_ROLE": "role"}
 REDIS = {**DIRECTORY, "REDIS_URL": f"rediss://:{MARK}@redis:6379/0", "CACHE_KEYS_FILE": "/keys.json"}
+APPROLE_NEEDS = "BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID (or _FILE) are required for auth approle"
+URL_NAMES = "BROKER_REDIS_URL names a user or password already; leave out BROKER_REDIS_USERNAME and _PASSWORD(_FILE)"
+TLS = {**DIRECTORY, "TLS_CERT_FILE": "/tls.crt", "TLS_KEY_FILE": "/tls.key"}
+BARE_REDIS = {**REDIS, "REDIS_URL": "redis://redis"}
+LOGIN = {**BARE_REDIS, "REDIS_USERNAME": "broker", "REDIS_PASSWORD": MARK}
 
 
 def read(base: dict[str, str], **changes: str) -> Settings:
@@ -152,11 +157,16 @@ def test_a_policy_is_required() -> None:
     (DIRECTORY, "CREDENTIAL_DIR", "BROKER_CREDENTIAL_DIR is required with the directory store"),
     (VAULT, "VAULT_ADDR", "BROKER_VAULT_ADDR is required with the vault store"),
     (VAULT, "VAULT_TOKEN", "BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token"),
-    (APPROLE, "VAULT_ROLE_ID", "BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID are required for auth approle"),
-    (APPROLE, "VAULT_SECRET_ID", "BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID are required for auth approle"),
+    (APPROLE, "VAULT_ROLE_ID", APPROLE_NEEDS),
+    (APPROLE, "VAULT_SECRET_ID", APPROLE_NEEDS),
     (KUBERNETES, "VAULT_ROLE", "BROKER_VAULT_ROLE is required for auth kubernetes"),
     (REDIS, "CACHE_KEYS_FILE",
      "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`"),
+    (TLS, "TLS_KEY_FILE", "BROKER_TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
+    (TLS, "TLS_CERT_FILE", "BROKER_TLS_CERT_FILE is required with BROKER_TLS_KEY_FILE"),
+    (LOGIN, "REDIS_PASSWORD", "BROKER_REDIS_USERNAME needs BROKER_REDIS_PASSWORD or BROKER_REDIS_PASSWORD_FILE"),
+    (LOGIN, "REDIS_URL",
+     "BROKER_REDIS_URL is required with BROKER_REDIS_USERNAME, _PASSWORD and _PASSWORD_FILE"),
 ])  # fmt: skip
 def test_what_belongs_together_is_required_together(base: dict[str, str], missing: str, text: str) -> None:
     """A store, a way to log in, and Redis each need their own variables, and only those."""
@@ -166,6 +176,12 @@ def test_what_belongs_together_is_required_together(base: dict[str, str], missin
 
 @pytest.mark.parametrize(("base", "more", "text"), [
     (VAULT, {"VAULT_TOKEN_FILE": "/t"}, "BROKER_VAULT_TOKEN and BROKER_VAULT_TOKEN_FILE are both set; give one"),
+    (APPROLE, {"VAULT_SECRET_ID_FILE": "/s"},
+     "BROKER_VAULT_SECRET_ID and BROKER_VAULT_SECRET_ID_FILE are both set; give one"),
+    (LOGIN, {"REDIS_PASSWORD_FILE": "/p"},
+     "BROKER_REDIS_PASSWORD and BROKER_REDIS_PASSWORD_FILE are both set; give one"),
+    *((REDIS, more, URL_NAMES) for more in ({"REDIS_PASSWORD": MARK}, {"REDIS_PASSWORD_FILE": "/p"},
+                                       {"REDIS_USERNAME": "u", "REDIS_PASSWORD": MARK})),
     (REDIS, {"REDIS_CACERT": "/ca", "REDIS_URL": "redis://h"},
      "BROKER_REDIS_CACERT is for rediss:// alone; change BROKER_REDIS_URL or leave it out"),
     (DIRECTORY, {"REDIS_CACERT": "/ca", "REDIS_URL": "redis://h"},
@@ -178,9 +194,10 @@ def test_what_contradicts_is_refused(base: dict[str, str], more: dict[str, str],
 
 
 def test_a_final_newline_is_no_part_of_a_secret() -> None:
-    """A token or secret id that was put into a Kubernetes Secret with `echo` works."""
+    """A token or secret id that was put into a Kubernetes Secret with `echo` works, and so does a password."""
     assert read(VAULT, VAULT_TOKEN="hvs.x\n").vault_token == SecretStr("hvs.x")
     assert read(APPROLE, VAULT_SECRET_ID=" s\n").vault_secret_id == SecretStr("s")
+    assert read(LOGIN, REDIS_PASSWORD=" p \r\n").redis_password == SecretStr(" p ")
 
 
 def test_what_is_not_used_is_not_required() -> None:
@@ -188,6 +205,9 @@ def test_what_is_not_used_is_not_required() -> None:
     assert read(DIRECTORY, VAULT_AUTH="approle").vault_addr is None
     assert read(VAULT, VAULT_TOKEN="", VAULT_TOKEN_FILE="/token").vault_token is None
     assert read(DIRECTORY, REDIS_URL="").cache_keys_file is None
+    assert read(APPROLE, VAULT_SECRET_ID="", VAULT_SECRET_ID_FILE="/s").vault_secret_id is None
+    assert read(LOGIN, REDIS_PASSWORD="", REDIS_PASSWORD_FILE="/p").redis_password is None
+    assert read(BARE_REDIS, REDIS_PASSWORD="p").redis_username is None
 
 
 @pytest.mark.parametrize(("value", "urls"), [
@@ -233,7 +253,8 @@ def test_the_environment_is_read_where_no_mapping_is_given(monkeypatch: pytest.M
 
 def test_settings_never_show_a_secret_and_never_change() -> None:
     """Neither repr nor text of the settings has a secret, and nobody can change them after the start."""
-    settings = read({**REDIS, **APPROLE, "CREDENTIAL_STORE": "vault"}, VAULT_TOKEN=f"hvs.{MARK}")
+    settings = read({**LOGIN, **APPROLE, "CREDENTIAL_STORE": "vault"}, VAULT_TOKEN=f"hvs.{MARK}")
+    assert settings.redis_password is not None
     assert settings.vault_secret_id is not None
     for shown in (repr(settings), str(settings), f"{settings}", settings.model_dump_json()):
         assert MARK not in shown

@@ -16,6 +16,8 @@ from app.domain.events import (
     PolicyRefused,
     PurgesUntold,
     RefreshFailed,
+    ServerCertificateLoaded,
+    ServerCertificateRefused,
     TaskFailed,
 )
 from app.domain.names import CredentialRef, TokenKey
@@ -24,6 +26,21 @@ LOGGER: Final = "ims_token_broker"
 
 _ITS_ANSWER = frozenset({"ok", "credential_not_found", "credential_misconfigured"})
 """Outcomes of a dependency that does its work, whatever is thought of it."""
+
+
+_TOLD: Final[dict[type[Event], tuple[int, str]]] = {
+    PolicyRefused: (logging.ERROR, "policy refused; the last good one stays in force"),
+    PolicyLoaded: (logging.INFO, "policy in force"),
+    ServerCertificateRefused: (logging.ERROR, "renewed certificate refused; the last good one stays in force"),
+    ServerCertificateLoaded: (logging.INFO, "certificate in force"),
+    TaskFailed: (logging.ERROR, "background task failed and is restarted"),
+    PurgesUntold: (logging.ERROR, "purges were not told to the other replicas before the end; purge again"),
+    MintFailed: (logging.WARNING, "no token could be minted"),
+    RefreshFailed: (logging.WARNING, "refresh failed; the token that is still good goes on being served"),
+    CacheRecordRefused: (logging.WARNING, "record in the shared cache refused"),
+    CredentialPurged: (logging.INFO, "credential purged"),
+}
+"""Level and message of each event that is told as it comes."""
 
 
 class LogSink:
@@ -53,27 +70,9 @@ class LogSink:
 
 def _told_as(event: Event) -> tuple[int, str]:
     """Level and message; level 0 for what the audit log or the metrics tell better."""
-    match event:
-        case PolicyRefused():
-            return logging.ERROR, "policy refused; the last good one stays in force"
-        case PolicyLoaded():
-            return logging.INFO, "policy in force"
-        case TaskFailed():
-            return logging.ERROR, "background task failed and is restarted"
-        case PurgesUntold():
-            return logging.ERROR, "purges were not told to the other replicas before the end; purge again"
-        case MintFailed():
-            return logging.WARNING, "no token could be minted"
-        case RefreshFailed():
-            return logging.WARNING, "refresh failed; the token that is still good goes on being served"
-        case CacheRecordRefused():
-            return logging.WARNING, "record in the shared cache refused"
-        case CredentialPurged():
-            return logging.INFO, "credential purged"
-        case ExchangeFinished(outcome=outcome):
-            return logging.DEBUG if outcome == "issued" else logging.WARNING, "exchange finished"
-        case _:
-            return 0, ""
+    if isinstance(event, ExchangeFinished):
+        return logging.DEBUG if event.outcome == "issued" else logging.WARNING, "exchange finished"
+    return _TOLD.get(type(event), (0, ""))
 
 
 def _fields(event: Event) -> dict[str, object]:

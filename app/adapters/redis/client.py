@@ -10,16 +10,16 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
+from app.adapters.redis.address import Address, parse_address
 from app.adapters.redis.failures import FAILURES, SKIPPED, Breaker, Failure, failure_of
+from app.adapters.redis.login import Credentials, RedisLogin
 from app.adapters.redis.patience import patience
 from app.adapters.redis.scripts import Script
 from app.domain.errors import CacheUnavailableError
@@ -38,46 +38,6 @@ _HEALTH_CHECK_SECONDS = 15
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where Redis is and as whom to log in; the password is never in a repr."""
-
-    host: str
-    port: int = 6379
-    database: int = 0
-    tls: bool = False
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-
-def parse_address(url: str) -> Address:
-    """Parse ``redis://`` or ``rediss://[user:password@]host[:port][/database]``.
-
-    Raises:
-        ValueError: It is anything else. The text is constant: a URL may hold a password.
-
-    """
-    scheme = url.partition("://")[0].lower()
-    if scheme in {"redis+sentinel", "redis+cluster"}:
-        raise ValueError(
-            "This release supports redis:// and rediss://; redis+sentinel:// and redis+cluster:// come next."
-        )
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        database = int(parts.path.strip("/") or "0")
-    except ValueError:
-        raise ValueError("The Redis URL has a malformed host, port or database.") from None
-    if scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise ValueError("The Redis URL must be redis://host:port/database, or rediss:// for TLS.")
-    # Options in the query could switch certificate checks off, so none are taken.
-    if parts.query or parts.fragment or database < 0:
-        raise ValueError("The Redis URL must end after the database number: options are not taken from it.")
-    user = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else None
-    return Address(parts.hostname, 6379 if port is None else port, database, scheme == "rediss", user, password)
-
-
 class RedisClient:
     """Calls Redis with deadlines, a breaker and one event per call. To be made inside the running event loop.
 
@@ -85,11 +45,12 @@ class RedisClient:
         url: As `parse_address` takes it.
         sink: Told of every call.
         cacert: File with the CA certificates to trust instead of the system's; for ``rediss://`` alone.
+        login: Who logs in, where the URL does not say it.
         timeout: Seconds for one call.
         max_connections: Size of the pool; further calls wait for a connection.
 
     Raises:
-        ValueError: The URL or the CA file cannot be used.
+        ValueError: The URL or the CA file cannot be used, or both the URL and `login` name a user or password.
 
     """
 
@@ -98,15 +59,17 @@ class RedisClient:
         url: str,
         sink: EventSink,
         cacert: str | None = None,
+        login: RedisLogin | None = None,
         *,
         timeout: float = CALL_TIMEOUT,
         max_connections: int = 50,
     ) -> None:
         address = parse_address(url)
+        self._credentials = Credentials(_login(address, login))
         connection = _connection_class(address, cacert)
         # Calls have the one deadline of `call`: redis-py's own would run on while the loop is busy.
-        self._redis = _redis(address, connection, None, None, max_connections)
-        self._listener = _redis(address, connection, timeout, LISTEN_SECONDS + _LISTEN_MARGIN, 4)
+        self._redis = _redis(address, connection, self._credentials, None, None, max_connections)
+        self._listener = _redis(address, connection, self._credentials, timeout, LISTEN_SECONDS + _LISTEN_MARGIN, 4)
         self._timeout = timeout
         self._sink = sink
         self._breaker = Breaker(time.monotonic)
@@ -163,6 +126,7 @@ class RedisClient:
         """Close all connections."""
         await self._redis.aclose()
         await self._listener.aclose()
+        self._credentials.close()
 
     async def _failed(self, operation: str, failure: Failure, seconds: float) -> CacheUnavailableError:
         if failure.unreachable:
@@ -195,8 +159,21 @@ def _heeding_cancellation() -> Iterator[None]:
             raise asyncio.CancelledError
 
 
+def _login(address: Address, login: RedisLogin | None) -> RedisLogin:
+    if login is None or not login:
+        return RedisLogin(address.user, address.password)
+    if address.user or address.password:
+        raise ValueError("The Redis URL names a user or password, and so do the other settings; give one.")
+    return login
+
+
 def _redis(
-    address: Address, connection: type[Connection], connect: float | None, answer: float | None, size: int
+    address: Address,
+    connection: type[Connection],
+    credentials: Credentials,
+    connect: float | None,
+    answer: float | None,
+    size: int,
 ) -> Redis:
     pool = BlockingConnectionPool(
         max_connections=size,
@@ -205,8 +182,7 @@ def _redis(
         host=address.host,
         port=address.port,
         db=address.database,
-        username=address.user,
-        password=address.password,
+        credential_provider=credentials if credentials.are_needed else None,
         socket_connect_timeout=connect,
         socket_timeout=answer,
         socket_keepalive=True,

@@ -38,7 +38,7 @@ _BY_TYPE: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
             exceptions.AuthorizationError,
             exceptions.AuthenticationWrongNumberOfArgsError,
         ),
-        Failure("unauthenticated", "Redis refuses the broker's user name or password."),
+        Failure("unauthenticated", "Redis refuses the broker's user name or password, or its file cannot be read."),
     ),
     (
         (exceptions.NoPermissionError,),

@@ -11,7 +11,7 @@ VaultAuth = Literal["token", "approle", "kubernetes"]
 
 _NEEDS: dict[VaultAuth, tuple[str, ...]] = {
     "token": (),
-    "approle": ("role_id", "secret_id"),
+    "approle": ("role_id",),
     "kubernetes": ("role",),
 }
 
@@ -27,6 +27,7 @@ class VaultConfig:
         token_file: A file with the token, read anew at each login; one of the two.
         role_id: For `auth` ``approle``.
         secret_id: For `auth` ``approle``.
+        secret_id_file: A file with the secret id, read anew at each login; one of the two.
         role: For `auth` ``kubernetes``.
         kubernetes_token_file: A file with the pod's JWT, read anew at each login.
         auth_mount: Where the auth method is mounted; None for Vault's default, the method's name.
@@ -45,6 +46,7 @@ class VaultConfig:
     token_file: Path | None = None
     role_id: str | None = field(default=None, repr=False)
     secret_id: str | None = field(default=None, repr=False)
+    secret_id_file: Path | None = None
     role: str | None = None
     kubernetes_token_file: Path | None = None
     auth_mount: str | None = None
@@ -61,6 +63,8 @@ class VaultConfig:
             raise ValueError(f"auth {self.auth} needs {' and '.join(missing)}")
         if self.auth == "token" and (not self.token) == (self.token_file is None):
             raise ValueError("auth token needs either token or token_file")
+        if self.auth == "approle" and (not self.secret_id) == (self.secret_id_file is None):
+            raise ValueError("auth approle needs either secret_id or secret_id_file")
 
     @property
     def mount(self) -> str:

@@ -17,7 +17,7 @@ _MAX_TOKEN_BYTES = 64 * 1024
 
 _WHAT_TO_CHECK: dict[VaultAuth, str] = {
     "token": "check BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE.",
-    "approle": "check BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID.",
+    "approle": "check BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID or BROKER_VAULT_SECRET_ID_FILE.",
     "kubernetes": "check BROKER_VAULT_ROLE and the role's bound service account.",
 }
 
@@ -67,7 +67,8 @@ def log_in(config: VaultConfig, clock: Callable[[], float]) -> Access:
     entry = connect(config)
     try:
         if config.auth == "approle":
-            answer = AppRole(entry).login(config.role_id, config.secret_id, use_token=False, mount_point=config.mount)
+            secret_id = config.secret_id or _read_token(config.secret_id_file)
+            answer = AppRole(entry).login(config.role_id, secret_id, use_token=False, mount_point=config.mount)
         else:
             jwt = _read_token(config.kubernetes_token_file)
             answer = Kubernetes(entry).login(config.role or "", jwt, use_token=False, mount_point=config.mount)

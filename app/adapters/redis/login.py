@@ -1,0 +1,100 @@
+"""Who logs in to Redis. A password in a file is read for each new connection, so that it can be changed at any time.
+
+Connections that stand keep the login they have, as Redis does: a new password needs no restart and drops nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from redis.credentials import CredentialProvider
+from redis.exceptions import AuthenticationError
+from typing_extensions import override
+
+MAX_PASSWORD_BYTES = 4096
+
+
+class PasswordFileError(ValueError):
+    """A password file cannot be used; the text never has a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisLogin:
+    """A user and a password. Without any of them it is false, and nobody logs in.
+
+    Args:
+        user: The user; None for Redis' default user.
+        password: The password.
+        password_file: A file with the password, instead; a newline at its end is no part of it.
+
+    """
+
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    password_file: Path | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.user or self.password or self.password_file)
+
+
+def read_password(file: Path) -> str:
+    """The password in `file`, as it is now.
+
+    Raises:
+        PasswordFileError: It cannot be read, is empty, too long, or no text in UTF-8.
+
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_PASSWORD_BYTES + 1)
+    except OSError as error:
+        raise PasswordFileError(f"cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
+    try:
+        password = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        password = ""
+    if not password or len(content) > MAX_PASSWORD_BYTES:
+        raise PasswordFileError(f"must hold a password: 1 to {MAX_PASSWORD_BYTES} bytes of text")
+    return password
+
+
+class Credentials(CredentialProvider):
+    """What redis-py asks for the login of each new connection.
+
+    Args:
+        login: Who logs in.
+
+    """
+
+    def __init__(self, login: RedisLogin) -> None:
+        self._login = login
+        # A thread of its own: a volume that hangs must neither stop the loop nor use up its few threads.
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis-password")
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether anybody logs in at all."""
+        return bool(self._login)
+
+    @override
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        file = self._login.password_file
+        try:
+            password = self._login.password or "" if file is None else read_password(file)
+        except PasswordFileError:
+            # As where Redis refuses the password: the operator has the same place to look at.
+            raise AuthenticationError("the password file cannot be used") from None
+        return (password,) if self._login.user is None else (self._login.user, password)
+
+    @override
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        if self._login.password_file is None:
+            return self.get_credentials()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self.get_credentials)
+
+    def close(self) -> None:
+        """Let the reading thread go; a read that hangs is not waited for."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

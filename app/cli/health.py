@@ -1,0 +1,122 @@
+"""``health``: is the broker of this container alive? For HEALTHCHECK and exec probes, which ask every few seconds.
+
+So it imports nothing that is slow: no settings, no HTTP client. What it needs of the environment Typer reads for it.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from app.cli.failure import CommandError
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what to ask where the broker listens everywhere
+_LONGEST_LINE = 1024
+
+
+def health(
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The broker's base URL. Default: where the BROKER_ variables say it listens."),
+    ] = None,
+    ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=60, help="How long it may take in all.")
+    ] = 3.0,
+    host: Annotated[str, typer.Option(envvar="BROKER_HOST", hidden=True, help="As `serve` has it.")] = "127.0.0.1",
+    port: Annotated[str, typer.Option(envvar="BROKER_PORT", hidden=True, help="As `serve` has it.")] = "8080",
+    tls_cert_file: Annotated[
+        str | None, typer.Option(envvar="BROKER_TLS_CERT_FILE", hidden=True, help="As `serve` has it.")
+    ] = None,
+) -> None:
+    """Ask a running broker whether it lives. Exit code 0: yes; 1: no, or no answer.
+
+    The certificate of a broker on this machine is not verified: it names the service, not the loopback address, and
+    nothing secret is sent. Any other host's is, with the system's CAs.
+    """
+    base = url.rstrip("/") if url else _own_url(host, port, is_https=bool(tls_cert_file))
+    path = "/readyz" if ready else "/livez"
+    # An address that the broker's own variables name is this machine's, whatever it is.
+    status = _status(base, path, timeout, is_verified=url is not None)
+    if status != 200:
+        raise CommandError(f"{base}{path} answers {status}.")
+    typer.echo(f"{base}{path} answers 200")
+
+
+def _own_url(host: str, port: str, *, is_https: bool) -> str:
+    address = _ANYWHERE.get(host, host)
+    if port == "0":
+        raise CommandError("BROKER_PORT is 0, a free port: give --url URL.")
+    return f"{'https' if is_https else 'http'}://{f'[{address}]' if ':' in address else address}:{port}"
+
+
+def _status(base: str, path: str, timeout: float, *, is_verified: bool) -> int:
+    host, port, is_https = _address(base)
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
+    tls = _tls(is_verified=is_verified and not _is_loopback(host)) if is_https else None
+    try:
+        line = _first_line((host, port), request, time.monotonic() + timeout, tls)
+    except TimeoutError:
+        raise CommandError(f"{base} does not answer within {timeout:g} s.") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "the address is malformed"
+        raise CommandError(f"{base} cannot be reached: {reason.lower()}.") from None
+    words = line.split(b" ", 2)
+    if not words[0].startswith(b"HTTP/1.") or len(words) < 2 or not words[1].isdigit():
+        raise CommandError(f"{base} does not answer in HTTP.")
+    return int(words[1])
+
+
+def _address(base: str) -> tuple[str, int, bool]:
+    try:
+        parts = urlsplit(base)
+        host, port, is_https = parts.hostname, parts.port, parts.scheme == "https"
+    except ValueError:
+        host = None
+    else:
+        if parts.scheme in {"http", "https"} and host and base.endswith(parts.netloc) and "@" not in parts.netloc:
+            return host, port or (443 if is_https else 80), is_https
+    raise CommandError("The broker's URL must be a base URL such as http://127.0.0.1:8080; give --url URL.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tls(*, is_verified: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not is_verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _first_line(address: tuple[str, int], request: bytes, end: float, tls: ssl.SSLContext | None) -> bytes:
+    """Send a request and read the first line of its answer; every step has what is left of the time."""
+    plain = socket.create_connection(address, _left(end))
+    with plain, tls.wrap_socket(plain, server_hostname=address[0]) if tls else plain as sock:
+        sock.settimeout(_left(end))
+        sock.sendall(request)
+        answer = b""
+        while b"\r\n" not in answer and len(answer) < _LONGEST_LINE:
+            sock.settimeout(_left(end))
+            if not (piece := sock.recv(_LONGEST_LINE)):
+                break
+            answer += piece
+    return answer.partition(b"\r\n")[0]
+
+
+def _left(end: float) -> float:
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

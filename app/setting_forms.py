@@ -1,0 +1,63 @@
+"""The forms that the value of a setting may have. Each raises ValueError with what was expected, never the value."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/*", re.IGNORECASE)
+
+
+def _is_base_url(text: str, *, plain_http_anywhere: bool) -> bool:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    bare = _BASE_URL.fullmatch(text) is not None  # urlsplit overlooks an empty query, and blanks in a host
+    secure = parts.scheme == "https" or (parts.scheme == "http" and (plain_http_anywhere or host in _LOOPBACK))
+    return bool(host) and bare and secure and port != 0
+
+
+def base_urls(text: str) -> str:
+    """Base URLs separated by commas, without blanks and final slashes."""
+    urls = [url.strip() for url in text.split(",")]
+    if not all(_is_base_url(url, plain_http_anywhere=False) for url in urls):
+        raise ValueError("must be base URLs separated by commas: https, or http for loopback only")
+    return ",".join(url.rstrip("/") for url in urls)
+
+
+def vault_addr(text: str) -> str:
+    """A base URL, without a final slash."""
+    if not _is_base_url(text, plain_http_anywhere=True):
+        raise ValueError("must be a base URL such as https://vault.example.com:8200")
+    return text.rstrip("/")
+
+
+def redis_url(secret: SecretStr) -> SecretStr:
+    """Empty, or a URL of a scheme that is supported."""
+    if secret.get_secret_value().startswith(("redis+sentinel://", "redis+cluster://")):
+        raise ValueError("this release supports redis:// and rediss:// only")
+    if secret.get_secret_value() and not secret.get_secret_value().startswith(("redis://", "rediss://")):
+        raise ValueError("must begin with redis:// or rediss://, or be empty")
+    return secret
+
+
+def stripped(secret: SecretStr | None) -> SecretStr | None:
+    """What was put into a Kubernetes Secret with `echo` ends with a newline that nobody meant."""
+    return None if secret is None else SecretStr(secret.get_secret_value().strip())
+
+
+def unbroken(secret: SecretStr | None) -> SecretStr | None:
+    """As `stripped`, but blanks may be part of a password."""
+    return None if secret is None else SecretStr(secret.get_secret_value().rstrip("\r\n"))
+
+
+def public_url(text: str | None) -> str | None:
+    """A base URL, without a final slash, or None."""
+    if text and not _is_base_url(text, plain_http_anywhere=True):
+        raise ValueError("must be a base URL such as https://broker.example.com")
+    return text.rstrip("/") if text else None
