@@ -118,7 +118,7 @@ def torn(tmp_path: Path) -> tuple[AuditLog, Path]:
     held = b"\0" * 4
     asyncio.run(until(lambda: any(fcntl.ioctl(reader, termios.FIONREAD, held))))
     os.close(reader)
-    asyncio.run(until(lambda: log.dropped == 2000))
+    asyncio.run(until(lambda: 0 < log.dropped <= 2000))
     return log, pipe
 
 
@@ -307,6 +307,6 @@ def test_a_stuck_descriptor_does_not_hold_up_the_end(full_pipe: Path) -> None:
 
 def test_lines_that_are_stuck_at_the_end_are_counted(full_pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is not written at the end is counted as lost: the lines in the stuck write, and those behind them."""
-    monkeypatch.setattr("app.adapters.audit_log.FLUSH_SECONDS", 0.3)
+    monkeypatch.setattr("app.adapters.audit_log.log.FLUSH_SECONDS", 0.3)
     with writing(full_pipe, *map(request, range(7000)), loses=7000):
         pass

@@ -1,0 +1,61 @@
+"""Reads audit logs line by line, however long: files, compressed or not, and standard input."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+STANDARD_INPUT = "-"
+_GZIP = b"\x1f\x8b"
+_STEP = 1 << 20
+_RATIO = 8
+"""How much gzip makes of an audit log, about: for the progress bar."""
+
+
+class AuditFileError(Exception):
+    """A file cannot be read; the text is one sentence that names it."""
+
+
+def lines_of(name: str, max_line: int, told: Callable[[int], None]) -> Iterator[bytes]:
+    """The lines of a file, with their newlines; what is longer than `max_line` bytes comes in pieces.
+
+    Args:
+        name: Its path, or `STANDARD_INPUT`.
+        max_line: Bytes.
+        told: Is told how many bytes more of the file were read, each some thousand lines.
+
+    Raises:
+        AuditFileError: It cannot be opened, read or decompressed.
+
+    """
+    try:
+        raw = sys.stdin.buffer if name == STANDARD_INPUT else Path(name).open("rb")  # noqa: SIM115  # stdin is not ours to close
+        file = cast("BinaryIO", raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw))
+        packed = cast("io.BufferedReader", file).peek(2)[:2] == _GZIP
+        plain = gzip.GzipFile(fileobj=file) if packed else file
+        size = counted = 0
+        while line := plain.readline(max_line):
+            size += len(line)
+            if size - counted > _STEP:
+                told((size - counted) // (_RATIO if packed else 1))
+                counted = size
+            yield line
+        if name != STANDARD_INPUT:
+            file.close()
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise AuditFileError(f"{name} is compressed and damaged, or was cut short.") from None
+    except OSError as error:
+        raise AuditFileError(f"{name} cannot be read: {(error.strerror or 'input error').lower()}.") from None
+
+
+def size_of(names: list[str]) -> int | None:
+    """Bytes of all files together; None where one has no size, as standard input."""
+    try:
+        return None if STANDARD_INPUT in names else sum(Path(name).stat().st_size for name in names)
+    except OSError:
+        return None

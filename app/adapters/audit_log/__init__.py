@@ -1,0 +1,5 @@
+"""The audit log: one JSON line per decision, written behind the request path, on request as a hash chain."""
+
+from app.adapters.audit_log.log import FLUSH_SECONDS, MAX_WAITING, AuditLog
+
+__all__ = ["FLUSH_SECONDS", "MAX_WAITING", "AuditLog"]

@@ -1,0 +1,77 @@
+"""What a line of the audit log says; `docs/audit.md` is its description, and a test holds one to the other."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from app.domain.audit_chain import OPENING
+from app.domain.events import CredentialPurged, Decision, PolicyLoaded, PolicyRefused, RequestDecided
+
+_MAX_REMEMBERED = 10_000
+_TOKEN_DIGITS = 16
+
+Audited = RequestDecided | CredentialPurged | PolicyLoaded | PolicyRefused
+
+
+class Lines:
+    """Makes lines. The part of a line that is the same for all requests decided alike is made once."""
+
+    def __init__(self) -> None:
+        self._constant: dict[Decision, str] = {}
+        self._second = -1
+        self._second_text = ""
+
+    def line(self, event: Audited) -> str:
+        """One JSON object, without the newline."""
+        start = self._start(event.at)
+        match event:
+            case RequestDecided(request_id=request_id, decision=decision):
+                constant = self._constant.get(decision) or self._remember(decision)
+                return f'{start},"event":"request","request_id":{json.dumps(request_id)},{constant}'
+            case CredentialPurged(ref=ref, epoch=epoch, origin=origin):
+                purge = {"event": "purge", "org": ref.org, "credential": ref.name, "epoch": epoch, "origin": origin}
+                return f"{start},{_members(purge)}"
+            case PolicyLoaded(version=version):
+                return f"{start},{_members({'event': 'policy_loaded', 'version': version})}"
+            case PolicyRefused(reason=reason):
+                return f"{start},{_members({'event': 'policy_refused', 'reason': reason})}"
+
+    def about_the_log(self, at: float, event: str, **values: object) -> str:
+        """A line about the log itself, at Unix time `at`."""
+        return f"{self._start(at)},{_members({'event': event, **values})}"
+
+    def _start(self, at: float) -> str:
+        return f'{OPENING}"time":"{self._time(at)}"'
+
+    def _remember(self, decision: Decision) -> str:
+        if len(self._constant) >= _MAX_REMEMBERED:
+            self._constant.clear()
+        token = decision.token_sha256
+        constant = self._constant[decision] = _members(
+            {
+                "caller": decision.caller,
+                "org": decision.org,
+                "credential": decision.credential,
+                "scope": decision.scope,
+                "generation": decision.generation,
+                "token_sha256": None if token is None else token[:_TOKEN_DIGITS],
+                "endpoint": decision.endpoint,
+                "action": decision.action,
+                "outcome": decision.outcome,
+                "tier": decision.tier,
+            }
+        )
+        return constant
+
+    def _time(self, at: float) -> str:
+        """RFC 3339, UTC, in milliseconds."""
+        second, millisecond = divmod(int(at * 1000), 1000)
+        if second != self._second:
+            self._second, self._second_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{millisecond:03d}Z"
+
+
+def _members(values: dict[str, object]) -> str:
+    """A JSON object without its opening brace."""
+    return json.dumps(values, separators=(",", ":"))[1:]

@@ -1,0 +1,104 @@
+"""Where the lines go: whole lines, appended to a file that may be rotated, or to standard output."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+_PAUSE = 0.05
+_STDOUT = 1
+_TAIL = 1 << 20
+"""Bytes at the end of a file in which its last line is looked for."""
+
+
+class Output:
+    """A file that is appended to, or standard output. Used by one thread."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._descriptor = _STDOUT
+        self._torn = False
+        self._written = 0
+
+    def open(self) -> None:
+        """Open the file. Raises `OSError` where it cannot."""
+        if self._path is not None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o640)
+            self._torn = self._ends_torn(self._path)
+
+    def _ends_torn(self, path: Path) -> bool:
+        """Whether the file ends within a line: a full disk, or the end of an earlier process, cut it short."""
+        there = os.fstat(self._descriptor)
+        if not stat.S_ISREG(there.st_mode) or there.st_size == 0:
+            return False
+        try:
+            with path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read(1) != b"\n"
+        except OSError:  # may be written but not read
+            return False
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._path is not None and self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def write(self, lines: list[bytes]) -> int:
+        """Append whole lines; the number of those that were written whole. The others are lost."""
+        before = self._torn
+        self._written = 0
+        # After a line that was cut short, the next one must not be glued to its stump.
+        data = b""
+        try:
+            self._reopen_if_rotated()
+            before = self._torn
+            data = b"\n" * before + b"\n".join(lines) + b"\n"
+            self._write_all(data)
+        except OSError:
+            # A line that lacks nothing but its newline is whole; the newline comes with the next write.
+            return data.count(b"\n", before, self._written + 1) if self._written > before else 0
+        self._torn = False
+        return len(lines)
+
+    def last_line(self) -> bytes | None:
+        """The last whole line of the file; None where there is none, or it cannot be read."""
+        if self._path is None or not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            return None
+        try:
+            with self._path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _TAIL))
+                tail = file.read(_TAIL)
+        except OSError:
+            return None
+        whole = tail[: tail.rfind(b"\n") + 1].splitlines()
+        return whole[-1] if whole else None
+
+    def _reopen_if_rotated(self) -> None:
+        if self._path is None:
+            return
+        try:
+            there = self._path.stat()
+            ours = os.fstat(self._descriptor)
+            if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                return
+        except OSError:  # moved away, or never opened again after a failure
+            pass
+        self.close()
+        self.open()
+
+    def _write_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                written = os.write(self._descriptor, view)
+            except BlockingIOError:  # somebody made our standard output non-blocking
+                time.sleep(_PAUSE)
+                continue
+            view = view[written:]
+            self._written += written
+            self._torn = bool(view) and data[self._written - 1 : self._written] != b"\n"

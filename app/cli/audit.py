@@ -1,0 +1,182 @@
+"""``audit``: prove an audit log, and ask it who received a token. Both read as a stream, whatever the length."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.failure import FAILED, USAGE, CommandError
+
+if TYPE_CHECKING:
+    from app.service.audit_lines import AuditLine
+    from app.service.audit_trace import Trace
+    from app.service.audit_verify import AuditVerifier
+
+app = typer.Typer(name="audit", help="The audit log: prove it, and trace a token in it.", rich_markup_mode=None)
+
+_Files = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE…", help="Logs, oldest first; gzip too; - is standard input.", show_default=False),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Answer as JSON lines.")]
+
+MAX_TOLD = 1000
+"""Findings that are printed; further ones are counted."""
+
+MAX_TOKEN = 1 << 16
+_LONG = 50_000_000
+"""Bytes from which progress is shown."""
+
+
+@app.command("verify")
+def verify(
+    files: _Files,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHAIN:SEQ:SHA256", help="A head kept elsewhere: that line must be there. Repeatable."),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Earlier files are left out: chains may begin late.")
+    ] = False,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Let lines pass that are in no chain.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Find removed, changed, inserted and reordered lines of a log with BROKER_AUDIT_CHAIN. Exit code 0: none; 1: some.
+
+    What it cannot see: lines cut off at the very end of a chain, or a change of its last line, unless --expect names
+    it; and a chain that was made anew by who may write the file. Keep the heads that it prints elsewhere.
+    """
+    from app.domain.audit_chain import Head
+    from app.service.audit_verify import AuditVerifier
+
+    try:
+        verifier = AuditVerifier([Head.parse(text) for text in expect or ()], partial=partial, mixed=mixed)
+    except ValueError as error:
+        raise CommandError(f"--expect {error}.", USAGE) from None
+    faults = told = 0
+    with _lines_of(files) as lines:
+        for finding in verifier.findings(lines):
+            faults += finding.is_fault
+            told += 1
+            if told <= MAX_TOLD:
+                _say(as_json, finding.sentence, kind="fault" if finding.is_fault else "note")
+    for head in verifier.missing_chains():
+        faults += 1
+        _say(as_json, f"Chain {head.chain}, of which line {head.seq} was expected, is not there at all.", kind="fault")
+    if told > MAX_TOLD:
+        _say(as_json, f"{told - MAX_TOLD} more findings are left out.", kind="note")
+    _tell_chains(verifier, as_json)
+    if not verifier.chains():
+        raise CommandError("No line of a chain was found: was BROKER_AUDIT_CHAIN on?")
+    if faults:
+        raise CommandError(f"{faults} fault{'' if faults == 1 else 's'} found; the log is not as it was written.")
+
+
+@app.command("trace")
+def trace_token(
+    files: _Files,
+    token_sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The token's SHA-256, or at least its first 16 digits.")
+    ] = None,
+    token_stdin: Annotated[
+        bool, typer.Option("--token-stdin", help="Read the token itself from standard input, and hash it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+) -> None:
+    """List every caller that received a token. Exit code 0: some did; 1: none in these files."""
+    from app.service.audit_trace import token_prefix, trace
+
+    if (token_sha256 is None) is not token_stdin:
+        raise CommandError("Give either --token-sha256 HEX or --token-stdin.", USAGE)
+    if token_stdin and "-" in files:
+        raise CommandError("Standard input cannot be both the token and a file.", USAGE)
+    try:
+        prefix = token_prefix(_sha256_of_standard_input() if token_sha256 is None else token_sha256)
+    except ValueError as error:
+        raise CommandError(f"--token-sha256 {error}.", USAGE) from None
+    with _lines_of(files) as lines:
+        found = trace(prefix, lines)
+    if as_json:
+        typer.echo(json.dumps({"token_sha256": prefix, **asdict(found)}))
+    else:
+        _print_table(found)
+    if not found.receivers:
+        if as_json:
+            raise typer.Exit(FAILED)
+        looked = (
+            f"in {found.lines} audit lines from {found.since} to {found.until}" if found.lines else "in no audit line"
+        )
+        raise CommandError(f"Nobody received that token: looked {looked}.")
+
+
+def _sha256_of_standard_input() -> str:
+    import hashlib
+
+    token = sys.stdin.buffer.read(MAX_TOKEN + 1).strip()
+    if not token or len(token) > MAX_TOKEN:
+        raise CommandError("Standard input must hold the token, and nothing else.", USAGE)
+    return hashlib.sha256(token).hexdigest()
+
+
+@contextmanager
+def _lines_of(files: list[str]) -> Iterator[Iterator[AuditLine]]:
+    """The lines of all files, one after another; a file that cannot be read ends the command with one sentence."""
+    from app.adapters.audit_files import AuditFileError, lines_of, size_of
+    from app.service.audit_lines import MAX_LINE, unwrapped
+
+    try:
+        with _progress(size_of(files)) as told:
+            yield (line for name in files for line in unwrapped(name, lines_of(name, MAX_LINE, told)))
+    except AuditFileError as error:
+        raise CommandError(str(error), USAGE) from None
+
+
+@contextmanager
+def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, for long input and on a terminal only."""
+    if not sys.stderr.isatty() or (total is not None and total < _LONG):
+        yield lambda _read: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    with Progress(
+        BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda read: bar.advance(task, read)
+
+
+def _say(as_json: bool, sentence: str, *, kind: str) -> None:
+    typer.echo(json.dumps({kind: sentence}) if as_json else sentence)
+
+
+def _tell_chains(verifier: AuditVerifier, as_json: bool) -> None:
+    for chain in verifier.chains():
+        if as_json:
+            typer.echo(json.dumps({"chain": {**asdict(chain), "head": str(chain.head)}}))
+            continue
+        end = "ended" if chain.ended else "open: it runs, was killed, or its end was cut off"
+        lost = f"; {chain.lost} lines lost, as the log says" if chain.lost else ""
+        typer.echo(f"{chain.head}  lines {chain.first} to {chain.head.seq}, {end}{lost}")
+    if verifier.other_lines:
+        _say(as_json, f"{verifier.other_lines} lines are in no chain, and not protected.", kind="note")
+
+
+def _print_table(found: Trace) -> None:
+    for receiver in found.receivers:
+        ids = ", ".join(receiver.request_ids)
+        more = receiver.count - len(receiver.request_ids)
+        typer.echo(f"{receiver.caller}  {receiver.org}  {receiver.credential}  {receiver.endpoint}  {receiver.tier}")
+        typer.echo(f"    {receiver.count} times, {receiver.first} to {receiver.last}")
+        typer.echo(f"    requests: {ids}{f' and {more} more' if more else ''}")
+    if found.left_out:
+        typer.echo(f"{found.left_out} further answers, to more callers than are listed, are left out.")
+    if found.receivers:
+        typer.echo(f"Looked in {found.lines} audit lines from {found.since} to {found.until}.")

@@ -1,0 +1,136 @@
+"""Verifies audit logs: each chain is followed by its id, however the lines of several are interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from app.domain.audit_chain import LINES_LOST, OPENING, STARTED, Head, Link, link_of
+from app.service.audit_follow import ChainFollower, Finding, Seen
+from app.service.audit_lines import AuditLine
+
+_CHAINED = f'{OPENING}"chain":"'.encode()
+
+
+@dataclass(slots=True)
+class ChainSummary:
+    """What is known of a chain in the end.
+
+    Args:
+        head: Its last line; worth keeping elsewhere.
+        first: Number of its first line that was read.
+        lines: How many fit.
+        ended: Whether its process ended cleanly; else it runs, was killed, or the end was cut off.
+        lost: Lines that the log says it could not write.
+
+    """
+
+    head: Head
+    first: int
+    lines: int
+    ended: bool
+    lost: int
+
+
+class AuditVerifier:
+    """Reads lines in order; `findings` says what is wrong while it reads, `chains` what there was.
+
+    Args:
+        expected: Heads that were kept elsewhere: those lines must be there.
+        partial: Accept that chains begin in the middle, since earlier files were left out.
+        mixed: Let lines pass that are in no chain: of other programs, or from before the chain was turned on.
+
+    """
+
+    def __init__(self, expected: Sequence[Head] = (), *, partial: bool = False, mixed: bool = False) -> None:
+        self._expected = list(expected)
+        self._partial = partial
+        self._mixed = mixed
+        self._chains: dict[str, ChainFollower] = {}
+        self._lost: dict[str, int] = {}
+        self._stump: AuditLine | None = None
+        self.other_lines = 0
+
+    def findings(self, lines: Iterable[AuditLine]) -> Iterator[Finding]:
+        """Whatever is found, in the order in which it becomes known."""
+        for line in lines:
+            record = line.record()
+            link = None if record is None else link_of(record, line.text)
+            if link is None or record is None:
+                yield from self._unchained(line, readable=record is not None)
+                continue
+            yield from self._after_stump(link)
+            if link.event == LINES_LOST and isinstance(count := record.get("count"), int):
+                self._lost[link.chain] = self._lost.get(link.chain, 0) + count
+            yield from self._chained(Seen(link, line.place))
+        yield from self._end()
+
+    def chains(self) -> list[ChainSummary]:
+        """All chains, in the order in which they began."""
+        return [
+            ChainSummary(chain.head, chain.first.link.seq, chain.lines, chain.ended, self._lost.get(name, 0))
+            for name, chain in self._chains.items()
+        ]
+
+    def _chained(self, seen: Seen) -> list[Finding]:
+        chain = self._chains.get(seen.link.chain)
+        if chain is not None:
+            return chain.follow(seen)
+        expected = [head for head in self._expected if head.chain == seen.link.chain]
+        chain = self._chains[seen.link.chain] = ChainFollower(seen, expected)
+        found = [chain.begins_badly(partial=self._partial), self._tied(seen)]
+        return [finding for finding in found if finding is not None]
+
+    def _tied(self, start: Seen) -> Finding | None:
+        """Whether what the start of a process found in its file is there."""
+        follows, place = start.link.follows, start.place
+        if follows is None:
+            return None
+        before = self._chains.get(follows.chain)
+        if before is None:
+            sentence = f"{place}: the process found line {follows.seq} of chain {follows.chain}, which is not here"
+            why = "in files that were not given" if self._partial else "removed, or in an earlier file (see --partial)"
+            return Finding(place, f"{sentence}: {why}.", is_fault=not self._partial)
+        newest = before.newest
+        if newest.link.seq < follows.seq:
+            sentence = f"lines {newest.link.seq + 1} to {follows.seq} of chain {follows.chain} were removed"
+            return Finding(place, f"Between {newest.place} and {place}: {sentence}.", newest.place)
+        if newest.link.seq == follows.seq and newest.link.sha256 != follows.sha256:
+            return Finding(newest.place, f"{newest.place} was changed: {place} carries the hash of another text.")
+        return None
+
+    def _unchained(self, line: AuditLine, *, readable: bool) -> Iterator[Finding]:
+        yield from self._after_stump(None)
+        if not readable and (line.text.startswith(_CHAINED) or _CHAINED.startswith(line.text)) and line.text:
+            self._stump = line
+        else:
+            self.other_lines += 1
+            if not self._mixed:
+                yield Finding(
+                    line.place,
+                    f"{line.place} is in no chain: it was changed or inserted, or is no audit line (see --mixed).",
+                )
+
+    def _after_stump(self, link: Link | None) -> Iterator[Finding]:
+        """A line was cut short. If the log says next that lines were lost, or that it started, nobody else did that."""
+        stump, self._stump = self._stump, None
+        if stump is None:
+            return
+        if link is not None and link.event in {LINES_LOST, STARTED}:
+            why = "the log could not be written then" if link.event == LINES_LOST else "its process was stopped then"
+            yield Finding(stump.place, f"{stump.place} is torn: {why}.", is_fault=False)
+        else:
+            yield Finding(stump.place, f"{stump.place} was cut short, or damaged, after it was written.")
+
+    def _end(self) -> Iterator[Finding]:
+        if self._stump is not None and not self._stump.whole:
+            place = self._stump.place
+            yield Finding(place, f"{place} ends within the line: it is being written, or torn.", is_fault=False)
+            self._stump = None
+        yield from self._after_stump(None)
+        for chain in self._chains.values():
+            yield from chain.finish()
+
+    def missing_chains(self) -> list[Head]:
+        """Heads that were expected of chains that are not there at all."""
+        return [head for head in self._expected if head.chain not in self._chains]
