@@ -7,8 +7,9 @@ import io
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 STANDARD_INPUT = "-"
 _GZIP = b"\x1f\x8b"
@@ -34,23 +35,31 @@ def lines_of(name: str, max_line: int, told: Callable[[int], None]) -> Iterator[
 
     """
     try:
-        raw = sys.stdin.buffer if name == STANDARD_INPUT else Path(name).open("rb")  # noqa: SIM115  # stdin is not ours to close
-        file = cast("BinaryIO", raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw))
-        packed = cast("io.BufferedReader", file).peek(2)[:2] == _GZIP
-        plain = gzip.GzipFile(fileobj=file) if packed else file
-        size = counted = 0
-        while line := plain.readline(max_line):
-            size += len(line)
-            if size - counted > _STEP:
-                told((size - counted) // (_RATIO if packed else 1))
-                counted = size
-            yield line
-        if name != STANDARD_INPUT:
-            file.close()
+        with _opened(name) as file:
+            packed = file.peek(2)[:2] == _GZIP
+            plain = gzip.GzipFile(fileobj=file) if packed else file
+            size = counted = 0
+            while line := plain.readline(max_line):
+                size += len(line)
+                if size - counted > _STEP:
+                    told((size - counted) // (_RATIO if packed else 1))
+                    counted = size
+                yield line
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise AuditFileError(f"{name} is compressed and damaged, or was cut short.") from None
     except OSError as error:
         raise AuditFileError(f"{name} cannot be read: {(error.strerror or 'input error').lower()}.") from None
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[io.BufferedReader]:
+    """A file, closed with the context; standard input is not ours to close."""
+    if name == STANDARD_INPUT:
+        raw = sys.stdin.buffer
+        yield raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
+    else:
+        with Path(name).open("rb") as file:
+            yield file
 
 
 def size_of(names: list[str]) -> int | None:

@@ -80,14 +80,21 @@ class ChainFollower:
         """The line that came last, unless it is known not to belong there."""
         return self._last if self._suspect is None or self._told else self._suspect
 
-    def begins_badly(self, *, partial: bool) -> Finding | None:
-        """What is wrong with the first line as a beginning; `partial`: earlier files were left out on purpose."""
+    def begins_badly(self, before: Place | None, *, partial: bool) -> Finding | None:
+        """What is wrong with the first line as a beginning.
+
+        Args:
+            before: The line before it in the input, of whatever kind.
+            partial: Earlier files were left out on purpose.
+
+        """
         link, place = self.first.link, self.first.place
         if link.seq > 1:
             missing = _numbers(1, link.seq - 1)
             sentence = f"{place}: chain {link.chain} begins here with its line {link.seq}; {missing} not seen"
             why = "in files that were not given" if partial else "removed, or in an earlier file (see --partial)"
-            return Finding(place, f"{sentence}: {why}.", is_fault=not partial)
+            changed = "" if before is None else f", or changed: look at {before}, too"
+            return Finding(place, f"{sentence}: {why}{changed}.", before, is_fault=not partial)
         if link.event != STARTED:
             return Finding(place, f"{place} was changed: the first line of a chain says {STARTED}.")
         return None
@@ -105,6 +112,7 @@ class ChainFollower:
             if self._told:
                 self._suspect = now
             else:
+                self._accept(suspect)
                 self._resume(now)
         elif now.link.seq == self._last.link.seq + 2 and not self._told:
             found = [_fault(suspect, "was changed, or put in the place of another line")]

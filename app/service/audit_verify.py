@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.domain.audit_chain import LINES_LOST, OPENING, STARTED, Head, Link, link_of
 from app.service.audit_follow import ChainFollower, Finding, Seen
-from app.service.audit_lines import AuditLine
+from app.service.audit_lines import AuditLine, Place
 
 _CHAINED = f'{OPENING}"chain":"'.encode()
 
@@ -53,16 +53,19 @@ class AuditVerifier:
 
     def findings(self, lines: Iterable[AuditLine]) -> Iterator[Finding]:
         """Whatever is found, in the order in which it becomes known."""
+        before: Place | None = None
         for line in lines:
             record = line.record()
             link = None if record is None else link_of(record, line.text)
             if link is None or record is None:
                 yield from self._unchained(line, readable=record is not None)
+                before = line.place
                 continue
             yield from self._after_stump(link)
             if link.event == LINES_LOST and isinstance(count := record.get("count"), int):
                 self._lost[link.chain] = self._lost.get(link.chain, 0) + count
-            yield from self._chained(Seen(link, line.place))
+            yield from self._chained(Seen(link, line.place), before)
+            before = line.place
         yield from self._end()
 
     def chains(self) -> list[ChainSummary]:
@@ -72,13 +75,13 @@ class AuditVerifier:
             for name, chain in self._chains.items()
         ]
 
-    def _chained(self, seen: Seen) -> list[Finding]:
+    def _chained(self, seen: Seen, before: Place | None) -> list[Finding]:
         chain = self._chains.get(seen.link.chain)
         if chain is not None:
             return chain.follow(seen)
         expected = [head for head in self._expected if head.chain == seen.link.chain]
         chain = self._chains[seen.link.chain] = ChainFollower(seen, expected)
-        found = [chain.begins_badly(partial=self._partial), self._tied(seen)]
+        found = [chain.begins_badly(before, partial=self._partial), self._tied(seen)]
         return [finding for finding in found if finding is not None]
 
     def _tied(self, start: Seen) -> Finding | None:

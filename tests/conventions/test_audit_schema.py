@@ -1,0 +1,131 @@
+"""`docs/audit.md`, `docs/audit.schema.json` and the code say the same of the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from app.adapters.audit_log import AuditLog
+from app.api.problems import PROBLEMS
+from app.domain import events
+from app.domain.errors import BrokerError
+from app.domain.policy import Action
+from tests.factories import ORG, REF
+from tests.support.api_in_memory import ApiInMemory
+from tests.support.audit_schema import SCHEMA, kinds, misfits
+from tests.support.waiting import until
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+CHAIN = {"chain", "seq", "prev"}
+
+
+def written(path: Path, *told: events.Event, chained: bool = False) -> list[dict[str, object]]:
+    """What the real log makes of events."""
+    log = AuditLog(path, chained=chained)
+    for event in told:
+        log.emit(event)
+    log.start()
+    asyncio.run(log.aclose())
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def every_decision() -> Iterator[events.Decision]:
+    """Decisions with each outcome and each tier."""
+    for code in {events.VENDED, events.DONE, BrokerError.code, *(error.code for error in PROBLEMS)}:
+        yield events.Decision("/token", "vend", code)
+    for tier in get_args(events.Tier):
+        yield events.Decision("/token", "vend", "vended", "me", ORG, "default", "openid", "3", "0" * 64, tier)
+
+
+EVERYTHING: list[events.Event] = [
+    *(events.RequestDecided(1.5, "id-1", decision) for decision in every_decision()),
+    events.CredentialPurged(1.5, REF, 4, "local"),
+    events.CredentialPurged(1.5, REF, 4, "remote"),
+    events.PolicyLoaded(1.5, "0123456789ab"),
+    events.PolicyRefused(1.5, "callers: must be a list"),
+]
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_what_is_written_is_as_the_schema_says(tmp_path: Path, chained: bool) -> None:
+    """Every kind of line, with each outcome and tier, chained or not, is valid by the closed schema."""
+    records = written(tmp_path / "audit.log", *EVERYTHING, chained=chained)
+    assert misfits(records) == []
+    unchained = {"request", "purge", "policy_loaded", "policy_refused"}
+    assert {record["event"] for record in records} == {
+        *unchained,
+        *({"chain_started", "chain_ended"} if chained else ()),
+    }
+    assert set(kinds()) == {*unchained, "chain_started", "chain_ended", "lines_lost"}
+
+
+def test_lost_lines_are_as_the_schema_says(tmp_path: Path) -> None:
+    """A line that tells of lost ones is valid, too."""
+    path = tmp_path / "logs" / "audit.log"
+    path.parent.mkdir()
+    log = AuditLog(path, chained=True)
+    log.start()
+    asyncio.run(until(lambda: path.exists() and path.stat().st_size > 0))
+    path.unlink()
+    path.parent.rmdir()
+    log.emit(events.PolicyLoaded(1.5, "lost"))
+    asyncio.run(until(lambda: log.dropped == 1))
+    path.parent.mkdir()
+    asyncio.run(log.aclose())
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [record["event"] for record in records] == ["lines_lost", "chain_ended"]
+    assert misfits(records) == []
+
+
+async def test_every_endpoint_writes_as_the_schema_says(tmp_path: Path) -> None:
+    """Whatever is asked of every endpoint, well or badly, by those who may and those who may not, is valid."""
+    api = ApiInMemory()
+    paths = (await api.ask("GET", "/openapi.json")).json["paths"]
+    for caller in ("journey", "operator", "exporter", None):
+        for method in ("GET", "POST", "DELETE"):
+            for path in (*paths, "/nowhere"):
+                for query in ("", f"?org={ORG}", "?org=%00", f"?org={ORG}&scope=openid"):
+                    await api.ask(method, f"{path}{query}", caller=caller, body=b'{"token_sha256":"00"}')
+    told = [event for event in api.sink.events if isinstance(event, events.RequestDecided)]
+    records = await asyncio.to_thread(written, tmp_path / "audit.log", *told)
+    assert misfits(records) == []
+    assert {"vended", "done", "forbidden", "unauthenticated", "invalid_request"} <= {r["outcome"] for r in records}
+    endpoints = {str(record["endpoint"]) for record in records}
+    assert endpoints | {"*"} == set(kinds()["request"]["properties"]["endpoint"]["enum"])
+
+
+def test_the_schema_is_closed() -> None:
+    """No kind of event takes an unknown field, and each names its fields as required, but the chain's."""
+    for event, kind in kinds().items():
+        assert kind["additionalProperties"] is False, event
+        assert set(kind["properties"]) - set(kind["required"]) <= CHAIN, event
+        record = dict.fromkeys(kind["properties"])
+        assert misfits([{**record, "event": event, "unheard_of": 1}])
+
+
+def test_the_schema_lists_what_the_code_has() -> None:
+    """Fields, actions and outcomes of the schema are exactly those of the code."""
+    request = kinds()["request"]["properties"]
+    assert {field.name for field in fields(events.Decision)} <= set(request)
+    assert set(request["action"]["enum"]) == {*Action, None}
+    assert set(request["tier"]["enum"]) == {*get_args(events.Tier), None}
+    codes = {error.code for error in PROBLEMS}
+    assert codes <= set(request["outcome"]["enum"])
+
+
+def test_the_document_lists_what_the_schema_has() -> None:
+    """The document's table has a row for every field, and names every event, of the schema and no other."""
+    table = DOCUMENT.partition("## Fields")[2].partition("## Events")[0]
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", table, re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"\w+", row)}
+    assert documented == {name for kind in kinds().values() for name in kind["properties"]}
+    listed = DOCUMENT.partition("## Events")[2].partition("## The hash chain")[0]
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", listed, re.MULTILINE)))) == set(kinds())
+    assert SCHEMA["$defs"]["audit"]["const"] == 1

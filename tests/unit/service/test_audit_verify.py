@@ -1,0 +1,237 @@
+"""Verification of chained logs: whatever is done to a line is found and named; what the log did itself is no fault."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.domain.audit_chain import Head, line_sha256
+from tests.support.chained_log import FILE, ChainedLog, faults, log_line, names, verified
+
+A, B = "a" * 16, "b" * 16
+LENGTH = 8
+LOG = ChainedLog(A).lines(LENGTH)
+anywhere = st.integers(1, LENGTH)
+
+
+def interleaved(order: list[bool]) -> list[bytes]:
+    """The lines of two chains in some order; each begins with its start."""
+    chains = {True: ChainedLog(A), False: ChainedLog(B)}
+    lines = []
+    for which in order:
+        chain = chains[which]
+        lines.append(chain.write(version="v") if chain.head.seq else chain.start())
+    return lines
+
+
+def test_an_untouched_log_is_sound() -> None:
+    """Nothing is found in a log as it was written, and its head is the last line's hash."""
+    found, verifier = verified(LOG)
+    [chain] = verifier.chains()
+    assert found == []
+    assert (chain.head, chain.lines, chain.ended) == (Head(A, LENGTH, line_sha256(LOG[-1])), LENGTH, False)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_interleaved_chains_are_sound(order: list[bool]) -> None:
+    """The lines of several chains may come in any order that keeps each chain's own."""
+    assert faults(interleaved(order)) == []
+
+
+@given(st.integers(1, LENGTH - 1))
+def test_a_removed_line_is_found(number: int) -> None:
+    """Any one line that is removed, but the last, is named by the gap it leaves."""
+    found = faults([*LOG[: number - 1], *LOG[number:]])
+    assert len(found) == 1
+    last_before, first_after = number - 1, number
+    assert names(found, first_after)
+    assert number == 1 or names(found, last_before)
+
+
+@given(st.integers(1, LENGTH - 1), st.data())
+def test_a_removed_line_is_found_among_others(number: int, data: st.DataObject) -> None:
+    """A line that is removed is found among the lines of another chain, whose lines stay blameless."""
+    order = data.draw(st.lists(st.booleans(), min_size=6, max_size=40))
+    lines = interleaved(order)
+    mine = [place for place, line in enumerate(lines) if f'"{A}"'.encode() in line]
+    if len(mine) > number:
+        del lines[mine[number - 1]]
+        found = faults(lines)
+        assert len(found) == 1
+        assert A in found[0].sentence
+
+
+@settings(max_examples=600)
+@given(st.integers(1, LENGTH - 1), st.data())
+def test_a_changed_byte_is_found(number: int, data: st.DataObject) -> None:
+    """Any byte of any line but the last, changed to any other, is found, and the line or its gap is named."""
+    line = bytearray(LOG[number - 1])
+    at = data.draw(st.integers(0, len(line) - 1))
+    line[at] = data.draw(st.integers(0, 255).filter(lambda byte: byte not in {line[at], ord("\n")}))
+    found = faults([*LOG[: number - 1], bytes(line), *LOG[number:]])
+    assert names(found, number), [one.sentence for one in found]
+
+
+@given(st.integers(0, len(LOG[-1]) - 1), st.integers(0, 255).filter(lambda byte: byte != ord("\n")))
+def test_a_changed_last_line_is_found_by_its_head(at: int, byte: int) -> None:
+    """A byte of the last line is found by a head that was kept elsewhere."""
+    line = bytearray(LOG[-1])
+    was, line[at] = line[at], byte
+    head = Head(A, LENGTH, line_sha256(LOG[-1]))
+    assert bool(faults([*LOG[:-1], bytes(line)], head)) is (was != byte)
+
+
+@given(st.integers(0, LENGTH), st.binary(max_size=40).filter(lambda text: b"\n" not in text))
+def test_a_foreign_line_is_found(before: int, text: bytes) -> None:
+    """Any text that is put in at any place is found there, and nothing else is."""
+    found = faults([*LOG[:before], b"x" + text, *LOG[before:]])
+    assert [one.place.number for one in found] == [before + 1]
+
+
+@given(anywhere, anywhere)
+def test_a_copied_line_is_found(number: int, before: int) -> None:
+    """A line of the log put in at any other place is found: one of the two, which nobody can tell apart, or both."""
+    lines = [*LOG[:before], LOG[number - 1], *LOG[before:]]
+    twins = {place for place, line in enumerate(lines, 1) if line == LOG[number - 1]}
+    assert set() < {one.place.number for one in faults(lines)} <= twins
+
+
+@given(st.integers(1, LENGTH - 2), st.integers(1, 3))
+def test_a_forged_line_is_found(before: int, count: int) -> None:
+    """Lines that continue the chain at their place, hash and number included, are named where the true ones go on."""
+    forger = ChainedLog(A)
+    forger.head = Head(A, before, line_sha256(LOG[before - 1]))
+    forged = [forger.write(version="forged") for _ in range(count)]
+    found = faults([*LOG[:before], *forged, *LOG[before:]])
+    assert {one.place.number for one in found} == set(range(before + 1, before + count + 1))
+
+
+@given(anywhere, anywhere)
+def test_swapped_lines_are_found(one: int, other: int) -> None:
+    """Two lines that changed places are found, and one of them is named."""
+    lines = list(LOG)
+    lines[one - 1], lines[other - 1] = lines[other - 1], lines[one - 1]
+    found = faults(lines)
+    assert bool(found) is (one != other)
+    assert one == other or names(found, one) or names(found, other)
+
+
+@given(st.integers(1, LENGTH - 1), st.data())
+def test_a_shortened_line_is_found(number: int, data: st.DataObject) -> None:
+    """A line that is cut short in the middle of the log is found as such, however torn it looks."""
+    keep = data.draw(st.integers(0, len(LOG[number - 1]) - 1))
+    assert names(faults([*LOG[: number - 1], LOG[number - 1][:keep], *LOG[number:]]), number)
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_cut_at_the_end_is_found_by_a_head(cut: int) -> None:
+    """A cut at the very end is not seen by itself, but by a head that was kept elsewhere."""
+    head = Head(A, LENGTH, line_sha256(LOG[-1]))
+    assert faults(LOG[:-cut]) == []
+    [found] = faults(LOG[:-cut], head)
+    assert f"ends with line {LENGTH - cut}" in found.sentence
+
+
+def test_a_head_in_the_middle_is_met() -> None:
+    """A head that was kept earlier is still there when the log has grown; a false one is not."""
+    assert faults(LOG, Head(A, 3, line_sha256(LOG[2]))) == []
+    [found] = faults(LOG, Head(A, 3, line_sha256(LOG[3])))
+    assert found.place.number == 3
+
+
+def test_a_head_of_no_chain_is_missed() -> None:
+    """A head of a chain that is not there at all is told."""
+    head = Head(B, 3, line_sha256(b""))
+    assert verified(LOG, head)[1].missing_chains() == [head]
+
+
+def test_a_rewritten_chain_is_found_by_a_head_alone() -> None:
+    """Who makes the chain anew is found by a head that was kept elsewhere, and by nothing else."""
+    forger = ChainedLog(A)
+    rewritten = [forger.start(), *(forger.write(version="forged") for _ in range(LENGTH - 1))]
+    assert faults(rewritten) == []
+    assert faults(rewritten, Head(A, LENGTH, line_sha256(LOG[-1])))
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+def test_a_restart_holds_the_end_before_it(cut: int) -> None:
+    """Lines that were cut off before a restart are found by what the restart found in the file."""
+    first, second = ChainedLog(A), ChainedLog(B)
+    lines = first.lines(6)
+    after = [second.start(first.head), second.write(version="v")]
+    assert faults([*lines, *after]) == []
+    [found] = faults([*lines[:-cut], *after])
+    assert names([found], 6 - cut)
+
+
+def test_a_restart_holds_the_last_line_before_it() -> None:
+    """The last line before a restart cannot be changed, either."""
+    first, second = ChainedLog(A), ChainedLog(B)
+    lines = [*first.lines(3), second.start(first.head)]
+    lines[2] = lines[2].replace(b"v3", b"v4")
+    [found] = faults(lines)
+    assert found.place.number == 3
+
+
+def test_a_whole_run_that_is_gone_is_found() -> None:
+    """A run that was removed whole is missed by the one that followed it."""
+    first, second, third = ChainedLog(A), ChainedLog(B), ChainedLog("c" * 16)
+    one = first.lines(3)
+    two = [second.start(first.head), second.write(version="v")]
+    three = [third.start(second.head)]
+    assert faults([*one, *two, *three]) == []
+    assert B in faults([*one, *three])[0].sentence
+
+
+def test_files_that_were_left_out_are_forgiven_on_demand() -> None:
+    """A chain that begins late is a fault, but not where earlier files were left out on purpose."""
+    assert faults(LOG[3:])[0].place.number == 1
+    assert faults(LOG[3:], partial=True) == []
+
+
+def test_a_torn_line_is_no_fault_where_the_log_says_so() -> None:
+    """A stump is torn, not tampered with, if the same chain says next that lines were lost."""
+    log = ChainedLog(A)
+    whole = log.lines(3)
+    [stump] = log.head.seal([log_line("policy_loaded", version="v")])
+    lines = [*whole, stump[:60], log.write("lines_lost", count=2)]
+    found, verifier = verified(lines)
+    assert [(one.place.number, one.is_fault) for one in found] == [(4, False)]
+    assert "torn" in found[0].sentence
+    assert verifier.chains()[0].lost == 2
+
+
+def test_a_line_torn_by_a_kill_is_no_fault() -> None:
+    """A stump is torn, not tampered with, if a start follows that ties itself to the line before."""
+    first, second = ChainedLog(A), ChainedLog(B)
+    lines = [*first.lines(3), b'{"audit":1,"chain":"aaaa', second.start(first.head)]
+    assert faults(lines) == []
+    assert faults([*lines[:2], *lines[3:]]), "the line before the stump is still held"
+
+
+def test_other_lines_pass_on_demand() -> None:
+    """Lines in no chain pass where they are asked to, and are counted; a removed line is still found."""
+    mixed = [b"hello", *LOG[:4], b'{"level":"info"}', log_line("purge").encode(), *LOG[4:]]
+    found, verifier = verified(mixed, mixed=True)
+    assert (found, verifier.other_lines) == ([], 3)
+    assert faults(mixed[:3] + mixed[4:], mixed=True)
+
+
+def test_what_container_runtimes_make_of_it_is_read() -> None:
+    """Lines in the forms of CRI, parts included, and of Docker verify like plain ones; standard error is left out."""
+    cri = [b"2030-03-17T17:46:40.250000000Z stdout F " + line for line in LOG]
+    start, middle = cri[2][:90], b"2030-03-17T17:46:40.250000000Z stdout F " + cri[2][90:]
+    parts = [start.replace(b" F ", b" P "), b"2030-03-17T17:46:40.250000000Z stderr F listening", middle]
+    docker = [
+        json.dumps({"log": line.decode() + "\n", "stream": "stdout", "time": "2030-03-17T17:46:40Z"}).encode()
+        for line in LOG
+    ]
+    for lines in (cri, [*cri[:2], *parts, *cri[3:]], docker):
+        found, verifier = verified(lines)
+        assert found == []
+        assert verifier.chains()[0].head == Head(A, LENGTH, line_sha256(LOG[-1]))
+    assert names(faults([*docker[:3], *docker[4:]]), 4)
+    assert FILE in faults([*cri[:3], *cri[4:]])[0].sentence
