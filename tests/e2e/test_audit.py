@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from tests.support.audit_schema import misfits
+from tests.support.children import wait_until
 from tests.support.fleet import CALLER, Fleet
 from tests.support.processes import Finished, run_cli
 
@@ -34,13 +35,11 @@ async def test_a_log_outlives_kill_and_rotation(own_fleet: Fleet, tmp_path: Path
     replica.process.said('"outcome":"vended"', replica.audit)
     old = replica.audit.rename(tmp_path / "audit.1")
     assert (await replica.token(tenant.org)).status == 200
-    await asyncio.to_thread(_until_there, replica.audit)
+    await asyncio.to_thread(wait_until, replica.audit.exists, "the file is not made anew")
     replica.process.said('"outcome":"vended"', replica.audit)
     replica.process.kill()
-    replica.process.launch()
-    replica.process.said('"chain_started"', replica.audit)
-    replica.listen()
-    assert (await replica.purge(tenant.org)).status == 204
+    [restarted] = own_fleet.start(AUDIT_CHAIN="true", AUDIT_FILE=str(replica.audit))
+    assert (await restarted.purge(tenant.org)).status == 204
     await ended(own_fleet)
 
     sound = await audit("verify", old, replica.audit)
@@ -86,9 +85,3 @@ async def test_collected_replicas_verify_and_lead_to_who_received_a_token(own_fl
     assert {i for r in receivers for i in r["request_ids"]} == {reply.header("x-request-id") for reply in replies}
     collected.write_bytes(b"".join(stream[:4] + stream[5:]))
     assert (await audit("verify", collected)).code == 1
-
-
-def _until_there(path: Path) -> None:
-    from tests.support.children import wait_until
-
-    wait_until(path.exists, f"{path} is not made anew")

@@ -29,7 +29,7 @@ _SHORTEST = 16
 
 @pytest.fixture
 def marked_fleet(vault_server: VaultServer, tmp_path: Path, issuer: LocalIssuer) -> Iterator[Fleet]:
-    """Two replicas that tell all they ever tell: DEBUG, audit on standard output for the second one."""
+    """Two replicas that tell all they ever tell: DEBUG, audit on standard output and chained for the second one."""
     with (
         redis_backend() as redis,
         sandbox_backend(tmp_path) as sandbox,
@@ -38,7 +38,7 @@ def marked_fleet(vault_server: VaultServer, tmp_path: Path, issuer: LocalIssuer)
         trusted = {"issuer": issuer.name, "audience": AUDIENCE, "jwks_url": issuer.url}
         fleet.policy.issuer(trusted, "export", SUBJECT, {"orgs": ["*"]})
         fleet.start(1, LOG_LEVEL="DEBUG")
-        fleet.start(1, LOG_LEVEL="DEBUG", AUDIT_FILE="")
+        fleet.start(1, LOG_LEVEL="DEBUG", AUDIT_FILE="", AUDIT_CHAIN="true")
         yield fleet
 
 
