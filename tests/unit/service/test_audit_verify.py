@@ -212,6 +212,13 @@ def test_a_line_torn_by_a_kill_is_no_fault() -> None:
     assert faults([*lines[:2], *lines[3:]]), "the line before the stump is still held"
 
 
+@given(anywhere, st.integers(1, 60))
+def test_what_only_looks_torn_is_found(before: int, keep: int) -> None:
+    """A stump that is put in is a fault: the log does not say next that it lost lines, or that it started."""
+    [found] = faults([*LOG[:before], LOG[before - 1][:keep], *LOG[before:]])
+    assert found.place.number == before + 1
+
+
 def test_other_lines_pass_on_demand() -> None:
     """Lines in no chain pass where they are asked to, and are counted; a removed line is still found."""
     mixed = [b"hello", *LOG[:4], b'{"level":"info"}', log_line("purge").encode(), *LOG[4:]]
