@@ -1,0 +1,45 @@
+"""The API server of the tests is a real one: what the other tests of this folder build on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jwt
+import pytest
+import yaml
+
+from tests.support.kube_api import ISSUER, KubeApi, KubeApiError
+
+
+def test_tokens(kube_api: KubeApi) -> None:
+    """A requested token verifies with the published keys, and carries its audience and the claims of Kubernetes."""
+    kube_api.create_service_account("harness", "app")
+    token = kube_api.token_request("harness", "app", "somebody", 700)
+
+    keys = jwt.PyJWKSet.from_json(kube_api.jwks().decode())
+    key = keys[str(jwt.get_unverified_header(token)["kid"])]
+    claims = jwt.decode(token, key, algorithms=["RS256"], audience="somebody", issuer=ISSUER)
+
+    assert claims["sub"] == "system:serviceaccount:harness:app"
+    assert claims["kubernetes.io"]["namespace"] == "harness"
+    assert claims["exp"] - claims["iat"] == 700
+
+
+def test_the_keys_are_not_for_everybody(kube_api: KubeApi) -> None:
+    """Nobody reads the keys without a credential."""
+    assert kube_api.request("GET", "/openid/v1/jwks", anonymous=True).status == 403
+
+
+def test_pod_security(kube_api: KubeApi) -> None:
+    """A namespace that enforces the restricted profile refuses a pod that does not follow it."""
+    kube_api.restricted_namespace("harness-restricted")
+    with pytest.raises(KubeApiError, match="restricted") as refused:
+        kube_api.create_pod("harness-restricted", "root", "default")
+    assert refused.value.status == 403
+
+
+def test_kubeconfig(kube_api: KubeApi, tmp_path: Path) -> None:
+    """A kubeconfig file names the server, its CA and a token."""
+    written = yaml.safe_load(kube_api.kubeconfig(tmp_path / "config").read_text())
+    assert written["clusters"][0]["cluster"]["server"] == kube_api.url
+    assert written["users"][0]["user"]["token"] == kube_api.admin_token
