@@ -28,13 +28,16 @@ class JwtIdentity:
     Args:
         issuer: The ``iss`` claim, one of the policy's issuers.
         subject: The ``sub`` claim.
-        expires_at: The ``exp`` claim: Unix time in seconds after which this proves nothing.
+        expires_at: Unix time in seconds after which this proves nothing: the ``exp`` claim, or earlier where the
+            issuer is to be asked again whether the token still holds.
+        namespace: The Kubernetes namespace of a service account, where the token proves one.
 
     """
 
     issuer: str
     subject: str
     expires_at: float
+    namespace: str | None = None
 
 
 Identity = ApiKeyIdentity | JwtIdentity
@@ -60,6 +63,10 @@ class Issuer:
         jwks_file: A file with its keys, or None. Exactly one of the two is given.
         jwks_ca_file: CA bundle for `jwks_url`, or None for the system's.
         jwks_token_file: File with a Bearer token for reading `jwks_url`, or None.
+        token_review_url: Where a Kubernetes API server is asked whether a verified token still holds (https; plain
+            http for loopback only), or None: nobody is asked.
+        token_review_ca_file: CA bundle for `token_review_url`, or None for the system's.
+        token_review_token_file: File with a Bearer token for `token_review_url`, or None.
 
     """
 
@@ -69,3 +76,6 @@ class Issuer:
     jwks_file: str | None = None
     jwks_ca_file: str | None = None
     jwks_token_file: str | None = None
+    token_review_url: str | None = None
+    token_review_ca_file: str | None = None
+    token_review_token_file: str | None = None

@@ -15,7 +15,7 @@ BrokerError                           code, retryable
 └── DependencyError                   nobody's fault here; worth a retry
     ├── CredentialStoreError          Vault unreachable, sealed or refusing us
     ├── ImsUnavailableError           IMS unreachable, throttling or failing
-    ├── IdentityUnavailableError      the keys of a caller's issuer cannot be had
+    ├── IdentityUnavailableError      the keys of a caller's issuer, or its review of a token, cannot be had
     ├── OverloadedError               a bound of our own was reached
     └── CacheUnavailableError         Redis unreachable; never reaches a caller
 """
@@ -209,7 +209,7 @@ class ImsUnavailableError(DependencyError):
 
 
 class IdentityUnavailableError(DependencyError):
-    """The caller's issuer is configured but its keys cannot be had, so nobody of it can be verified."""
+    """The caller's issuer is configured but its keys, or its review of a token, cannot be had: nobody can tell."""
 
     code = "identity_unavailable"
 

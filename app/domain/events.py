@@ -121,14 +121,14 @@ class DependencyCalled:
     """An outside system was called.
 
     Args:
-        dependency: ``redis``, ``vault``, ``ims`` or ``jwks``.
+        dependency: ``redis``, ``vault``, ``ims``, ``jwks`` or ``token_review``.
         operation: What was asked of it, such as ``read``; a constant of the code.
         outcome: ``ok``, ``cancelled``, or the error's code; of Redis the kind of failure, such as ``timeout``.
         seconds: How long it took.
 
     """
 
-    dependency: Literal["redis", "vault", "ims", "jwks"]
+    dependency: Literal["redis", "vault", "ims", "jwks", "token_review"]
     operation: str
     outcome: str
     seconds: float

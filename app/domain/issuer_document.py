@@ -15,7 +15,19 @@ MAX_ISSUERS = 100
 
 _MAX_NAME = 256
 _MAX_PATH = 4096
-_FIELDS = frozenset({"issuer", "audience", "jwks_url", "jwks_file", "jwks_ca_file", "jwks_token_file"})
+_REVIEW_FILES = ("token_review_ca_file", "token_review_token_file")
+_FIELDS = frozenset(
+    {
+        "issuer",
+        "audience",
+        "jwks_url",
+        "jwks_file",
+        "jwks_ca_file",
+        "jwks_token_file",
+        "token_review_url",
+        *_REVIEW_FILES,
+    }
+)
 # No backslash, which some URL parsers read as a slash.
 _URL_CHARACTERS = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,2048}")
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|[0-9A-Fa-f:.]+")
@@ -47,13 +59,18 @@ def _issuer(value: object, place: str) -> Issuer:
         raise PolicyError(place, "must have either jwks_url or jwks_file")
     if "jwks_url" not in fields and ("jwks_ca_file" in fields or "jwks_token_file" in fields):
         raise PolicyError(place, "must have jwks_ca_file and jwks_token_file only beside jwks_url")
+    if "token_review_url" not in fields and any(name in fields for name in _REVIEW_FILES):
+        raise PolicyError(place, f"must have {' and '.join(_REVIEW_FILES)} only beside token_review_url")
     return Issuer(
         issuer=text_of(fields["issuer"], f"{place}.issuer", _MAX_NAME),
         audience=text_of(fields["audience"], f"{place}.audience", _MAX_NAME),
-        jwks_url=_jwks_url(fields["jwks_url"], f"{place}.jwks_url") if "jwks_url" in fields else None,
+        jwks_url=_url(fields, "jwks_url", place),
         jwks_file=_path(fields, "jwks_file", place),
         jwks_ca_file=_path(fields, "jwks_ca_file", place),
         jwks_token_file=_path(fields, "jwks_token_file", place),
+        token_review_url=_url(fields, "token_review_url", place),
+        token_review_ca_file=_path(fields, "token_review_ca_file", place),
+        token_review_token_file=_path(fields, "token_review_token_file", place),
     )
 
 
@@ -61,10 +78,14 @@ def _path(fields: Mapping, name: str, place: str) -> str | None:
     return text_of(fields[name], f"{place}.{name}", _MAX_PATH) if name in fields else None
 
 
-def _jwks_url(value: object, place: str) -> str:
+def _url(fields: Mapping, name: str, place: str) -> str | None:
+    if name not in fields:
+        return None
+    value = fields[name]
     if not isinstance(value, str) or not _is_trustworthy_url(value):
         raise PolicyError(
-            place, "must be an https URL without user or fragment; plain http only for localhost or a loopback address"
+            f"{place}.{name}",
+            "must be an https URL without user or fragment; plain http only for localhost or a loopback address",
         )
     return value
 

@@ -60,6 +60,7 @@ class Caller:
         api_key_digests: SHA-256 of each of its API keys.
         subjects: (issuer, subject) pairs of JWTs that are this caller.
         rate_limit: Its own limit, or None.
+        namespaces: (issuer, Kubernetes namespace) pairs: all service accounts of these namespaces are this caller.
 
     """
 
@@ -68,6 +69,7 @@ class Caller:
     api_key_digests: frozenset[bytes] = field(default=frozenset(), repr=False)
     subjects: frozenset[tuple[str, str]] = frozenset()
     rate_limit: RateLimit | None = None
+    namespaces: frozenset[tuple[str, str]] = frozenset()
     _by_org: Mapping[OrgId | None, tuple[Rule, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +119,7 @@ class Policy:
     """A whole, validated policy.
 
     Args:
-        callers: All callers; names, API keys and subjects are unique (the parser saw to it).
+        callers: All callers; names, API keys, subjects and namespaces are unique (the parser saw to it).
         issuers: All trusted issuers of JWTs.
         version: Hex SHA-256 of the file, cut to 12.
 
@@ -130,9 +132,10 @@ class Policy:
         # Looked up by the digest's beginning, then compared whole in constant time.
         self._by_digest = {digest[:8]: (digest, caller) for caller in self.callers for digest in caller.api_key_digests}
         self._by_subject = {subject: caller for caller in self.callers for subject in caller.subjects}
+        self._by_namespace = {space: caller for caller in self.callers for space in caller.namespaces}
 
     def caller(self, identity: Identity) -> Caller:
-        """The caller that `identity` is.
+        """The caller that `identity` is. A caller that names the subject goes before one that names its namespace.
 
         Raises:
             UnauthenticatedError: An API key that no caller has.
@@ -145,11 +148,13 @@ class Policy:
                 if caller is None or not hmac.compare_digest(known, digest):
                     raise UnauthenticatedError
                 return caller
-            case JwtIdentity(issuer, subject):
-                by_subject = self._by_subject.get((issuer, subject))
-                if by_subject is None:
+            case JwtIdentity(issuer, subject, _, namespace):
+                known_as = self._by_subject.get((issuer, subject))
+                if known_as is None and namespace is not None:
+                    known_as = self._by_namespace.get((issuer, namespace))
+                if known_as is None:
                     raise ForbiddenError
-                return by_subject
+                return known_as
 
 
 def authorise(

@@ -28,9 +28,10 @@ MAX_SUBJECT_LENGTH = 512
 
 _TOP = frozenset({"version", "issuers", "callers"})
 _CALLER = frozenset({"name", "match", "rate_limit", "allow"})
-_MATCH = frozenset({"api_key_sha256", "issuer", "subject"})
+_MATCH = frozenset({"api_key_sha256", "issuer", "subject", "namespace"})
 _RULE = frozenset({"orgs", "credentials", "scopes", "actions"})
 
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 label, as Kubernetes has it
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RATE = re.compile(r"([1-9][0-9]{0,6})/([smh])")
@@ -68,6 +69,7 @@ class _Callers:
         self._names: set[str] = set()
         self._digests: set[bytes] = set()
         self._subjects: set[tuple[str, str]] = set()
+        self._namespaces: set[tuple[str, str]] = set()
 
     def parse(self, value: object) -> Iterator[Caller]:
         for place, item in items_of(value, "callers"):
@@ -83,14 +85,17 @@ class _Callers:
         self._names.add(name)
         match = mapping_of(fields["match"], f"{place}.match", _MATCH)
         digests = self._digests_of(match, f"{place}.match.api_key_sha256")
-        subjects = self._subjects_of(match, f"{place}.match")
-        if not digests and not subjects:
-            raise PolicyError(f"{place}.match", "must have api_key_sha256, or issuer and subject, or all three")
+        subjects, namespaces = self._jwts_of(match, f"{place}.match")
+        if not digests and not subjects and not namespaces:
+            raise PolicyError(
+                f"{place}.match", "must have api_key_sha256, or issuer and subject, or issuer and namespace"
+            )
         return Caller(
             name=name,
             rules=tuple(_rule(item, at) for at, item in items_of(fields["allow"], f"{place}.allow")),
             api_key_digests=digests,
             subjects=subjects,
+            namespaces=namespaces,
             rate_limit=_rate_limit(fields["rate_limit"], f"{place}.rate_limit") if "rate_limit" in fields else None,
         )
 
@@ -108,19 +113,33 @@ class _Callers:
             digests.add(digest)
         return frozenset(digests)
 
-    def _subjects_of(self, match: Mapping, place: str) -> frozenset[tuple[str, str]]:
-        if "issuer" not in match and "subject" not in match:
-            return frozenset()
-        if "issuer" not in match or "subject" not in match:
-            raise PolicyError(place, "must have issuer and subject together")
+    def _jwts_of(self, match: Mapping, place: str) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
+        """The subjects and the namespaces of a match; one of the two, where it names an issuer."""
+        if "issuer" not in match and "subject" not in match and "namespace" not in match:
+            return frozenset(), frozenset()
+        if "issuer" not in match or ("subject" in match) == ("namespace" in match):
+            raise PolicyError(place, "must have issuer together with either subject or namespace")
         issuer = match["issuer"]
         if not isinstance(issuer, str) or issuer not in self._issuers:
             raise PolicyError(f"{place}.issuer", "must be one of the policy's issuers")
+        if "namespace" in match:
+            space = (issuer, _namespace(match["namespace"], f"{place}.namespace"))
+            return frozenset(), _claimed(space, self._namespaces, f"{place}.namespace")
         subject = (issuer, text_of(match["subject"], f"{place}.subject", MAX_SUBJECT_LENGTH))
-        if subject in self._subjects:
-            raise PolicyError(f"{place}.subject", "is the subject of an earlier caller of the same issuer")
-        self._subjects.add(subject)
-        return frozenset({subject})
+        return _claimed(subject, self._subjects, f"{place}.subject"), frozenset()
+
+
+def _claimed(pair: tuple[str, str], earlier: set[tuple[str, str]], place: str) -> frozenset[tuple[str, str]]:
+    if pair in earlier:
+        raise PolicyError(place, "is that of an earlier caller of the same issuer")
+    earlier.add(pair)
+    return frozenset({pair})
+
+
+def _namespace(value: object, place: str) -> str:
+    if not isinstance(value, str) or _NAMESPACE.fullmatch(value) is None:
+        raise PolicyError(place, "must be the exact name of one Kubernetes namespace; no pattern")
+    return value
 
 
 def _rate_limit(value: object, place: str) -> RateLimit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from app.domain.caller import Issuer, JwtIdentity
@@ -14,6 +15,7 @@ MAX_LIFETIME = 24 * 3600
 """Seconds. A token that lives longer is a password; issuers of such are misconfigured."""
 
 _MAX_SUBJECT_LENGTH = 512
+_SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):[a-z0-9.-]{1,253}")
 _MAX_TIME = 2**40
 
 
@@ -31,7 +33,16 @@ def identity_of(claims: Mapping[str, object], issuer: Issuer, now: float) -> Jwt
         raise UnauthenticatedError
     if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise UnauthenticatedError
-    return JwtIdentity(issuer.issuer, subject, float(_expiry(claims, now)))
+    return JwtIdentity(issuer.issuer, subject, float(_expiry(claims, now)), _namespace(claims, subject))
+
+
+def _namespace(claims: Mapping[str, object], subject: str) -> str | None:
+    """The namespace of a Kubernetes service account; None where subject and claim do not both say the same one."""
+    account = _SERVICE_ACCOUNT.fullmatch(subject)
+    private = claims.get("kubernetes.io")
+    if account is None or not isinstance(private, dict) or private.get("namespace") != account[1]:
+        return None
+    return account[1]
 
 
 def _is_for(audience: object, ours: str) -> bool:

@@ -41,6 +41,7 @@ class Pace:
         chance: Draws from [0, 1).
         fetch_deadline: Seconds for one fetch.
         patience: Seconds for which a request waits for a fetch.
+        review_deadline: Seconds for one TokenReview from beginning to end.
 
     """
 
@@ -49,6 +50,7 @@ class Pace:
     chance: Callable[[], float] = random.random
     fetch_deadline: float = FETCH_DEADLINE
     patience: float = 3.0
+    review_deadline: float = 3.0
 
 
 class IssuerKeys:

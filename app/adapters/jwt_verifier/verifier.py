@@ -10,6 +10,7 @@ from app.adapters.jwt_verifier.claims import identity_of
 from app.adapters.jwt_verifier.compact import UnverifiedJwt, parse_jwt
 from app.adapters.jwt_verifier.issuer_keys import IssuerKeys, Pace
 from app.adapters.jwt_verifier.source import KeySource
+from app.adapters.jwt_verifier.token_review import TokenReview
 from app.domain.caller import Issuer, JwtIdentity
 from app.domain.errors import UnauthenticatedError
 from app.ports import Clock, EventSink
@@ -19,6 +20,7 @@ from app.ports import Clock, EventSink
 class _Trusted:
     issuer: Issuer
     keys: IssuerKeys
+    review: TokenReview | None
 
 
 class JwtCallerVerifier:
@@ -43,9 +45,14 @@ class JwtCallerVerifier:
     def trust(self, issuers: tuple[Issuer, ...]) -> None:
         """As `CallerVerifier.trust`. Where an issuer's keys are read as before, the set at hand is kept."""
         known = {_origin(trusted.issuer): trusted.keys for trusted in self._trusted.values()}
-        self._trusted = {issuer.issuer: _Trusted(issuer, self._keys_of(issuer, known)) for issuer in issuers}
-        for keys in known.values():
-            self._stop(keys)
+        reviews = {trusted.issuer: trusted.review for trusted in self._trusted.values()}
+        self._trusted = {
+            issuer.issuer: _Trusted(issuer, self._keys_of(issuer, known), self._review_of(issuer, reviews))
+            for issuer in issuers
+        }
+        for ending in (*known.values(), *reviews.values()):
+            if ending is not None:
+                self._stop(ending)
 
     async def verify(self, unverified_jwt: bytes) -> JwtIdentity:
         """As `CallerVerifier.verify`.
@@ -60,7 +67,10 @@ class JwtCallerVerifier:
         identity = identity_of(jwt.claims, trusted.issuer, self._clock())
         if not await _is_signed(jwt, trusted.keys):
             raise UnauthenticatedError
-        # The policy may have changed while keys were waited for.
+        if trusted.review is not None:
+            seconds = await trusted.review.confirm(unverified_jwt, identity.subject)
+            identity = replace(identity, expires_at=min(identity.expires_at, self._clock() + seconds))
+        # The policy may have changed while keys or a review were waited for.
         now_trusted = self._trusted.get(identity.issuer)
         if now_trusted is None or now_trusted.issuer != trusted.issuer:
             raise UnauthenticatedError
@@ -80,15 +90,22 @@ class JwtCallerVerifier:
         keys.start()
         return keys
 
-    def _stop(self, keys: IssuerKeys) -> None:
-        for task in keys.stop():
+    def _review_of(self, issuer: Issuer, known: dict[Issuer, TokenReview | None]) -> TokenReview | None:
+        if issuer in known:
+            return known.pop(issuer)
+        if issuer.token_review_url is None:
+            return None
+        return TokenReview(issuer, self._executor, self._sink, self._pace)
+
+    def _stop(self, ending: IssuerKeys | TokenReview) -> None:
+        for task in ending.stop():
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
 
 def _origin(issuer: Issuer) -> Issuer:
-    """What decides which keys are read: all but the audience."""
-    return replace(issuer, audience="")
+    """What decides which keys are read: not the audience, nor who reviews tokens."""
+    return replace(issuer, audience="", token_review_url=None, token_review_ca_file=None, token_review_token_file=None)
 
 
 async def _is_signed(jwt: UnverifiedJwt, keys: IssuerKeys) -> bool:

@@ -63,6 +63,32 @@ async def refuses(verifier: JwtCallerVerifier, token: str | bytes) -> None:
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
+MARKETING = {"namespace": "marketing", "serviceaccount": {"name": "export"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "namespace"),
+    [
+        ({"kubernetes.io": MARKETING}, "marketing"),
+        ({}, None),
+        ({"kubernetes.io": "marketing"}, None),
+        ({"kubernetes.io": {"namespace": ["marketing"]}}, None),
+        ({"kubernetes.io": {"namespace": "marketing-x"}}, None),
+        ({"kubernetes.io": MARKETING, "sub": "system:serviceaccount:marketing-x:export"}, None),
+        ({"kubernetes.io": MARKETING, "sub": "system:serviceaccount:marketing:export:x"}, None),
+        ({"kubernetes.io": MARKETING, "sub": "system:serviceaccount:marketing:"}, None),
+        ({"kubernetes.io": MARKETING, "sub": "xsystem:serviceaccount:marketing:export"}, None),
+        ({"kubernetes.io": MARKETING, "sub": "marketing"}, None),
+    ],
+)
+async def test_a_namespace_is_proved_by_claim_and_subject(
+    verifier: JwtCallerVerifier, issuer: LocalIssuer, changes: dict[str, Any], namespace: str | None
+) -> None:
+    """A token proves a namespace only where the claim of Kubernetes and a service account's subject both name it."""
+    identity = await verifier.verify(issuer.token(NOW, **changes).encode())
+    assert identity.namespace == namespace
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_each_algorithm_of_the_list_is_verified(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, kind: Kind

@@ -20,6 +20,10 @@ DEFECTS: list[tuple[str, object, str]] = [
     ("issuers.0.jwks_file", "/run/jwks.json", "issuers[0]"),
     ("issuers.0.jwks_url", ABSENT, "issuers[0]"),
     ("issuers.0.jwks_ca_file", "", "issuers[0].jwks_ca_file"),
+    ("issuers.0.token_review_ca_file", "/ca", "issuers[0]"),
+    ("issuers.0.token_review_token_file", "/token", "issuers[0]"),
+    ("issuers.0.token_review_url", "http://10.0.0.1/", "issuers[0].token_review_url"),
+    ("issuers.0.token_review_url", None, "issuers[0].token_review_url"),
     ("issuers.0.jwks_token_file", "a\x00b", "issuers[0].jwks_token_file"),
 ]
 
@@ -40,6 +44,15 @@ def test_the_number_of_issuers_is_bounded() -> None:
     """Each issuer costs a task and a connection."""
     many = [{"issuer": f"i{number}", "audience": "x", "jwks_file": "/x"} for number in range(MAX_ISSUERS + 1)]
     assert place_of({**GOOD, "issuers": many}) == "issuers"
+
+
+def test_a_token_review_is_read_with_its_files() -> None:
+    """An issuer may name where its tokens are reviewed, with a CA and a token of its own, beside a file with keys."""
+    review = {"token_review_url": "https://k/r", "token_review_ca_file": "/ca", "token_review_token_file": "/token"}
+    document = changed("issuers.0", {"issuer": CLUSTER, "audience": "a", "jwks_file": "/x", **review})
+    [issuer] = parse_policy(document, "v").issuers
+    assert (issuer.token_review_url, issuer.token_review_ca_file) == ("https://k/r", "/ca")
+    assert issuer.token_review_token_file == "/token"
 
 
 def test_files_for_a_url_need_the_url() -> None:

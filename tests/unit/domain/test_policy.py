@@ -132,6 +132,18 @@ def test_a_proven_subject_that_nobody_is_is_forbidden() -> None:
             policy.caller(JwtIdentity(issuer, subject, 0.0))
 
 
+def test_a_namespace_is_all_its_service_accounts() -> None:
+    """Who proves a namespace is the caller that names it, unless another caller names the very subject."""
+    whole = Caller(name="whole", rules=(), namespaces=frozenset({("issuer", "marketing")}))
+    one = Caller(name="one", rules=(), subjects=frozenset({("issuer", "special")}))
+    policy = Policy([whole, one])
+    assert policy.caller(JwtIdentity("issuer", "any", 0.0, "marketing")) is whole
+    assert policy.caller(JwtIdentity("issuer", "special", 0.0, "marketing")) is one
+    for issuer, namespace in (("issuer", "marketing-x"), ("other", "marketing"), ("issuer", None)):
+        with pytest.raises(ForbiddenError):
+            policy.caller(JwtIdentity(issuer, "any", 0.0, namespace))
+
+
 def test_a_caller_is_shown_without_its_key_digests() -> None:
     """A repr in a log cannot be used to look a key up."""
     digest = hashlib.sha256(b"one").digest()

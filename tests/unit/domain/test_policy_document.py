@@ -37,6 +37,21 @@ def test_defaults_are_the_documented_ones() -> None:
     assert rule == Rule(None, frozenset({DEFAULT_CREDENTIAL}), None, frozenset({Action.VEND, Action.REPORT}))
 
 
+def test_a_caller_may_be_a_namespace() -> None:
+    """A match may name a Kubernetes namespace instead of a subject, beside API keys."""
+    whole = {"api_key_sha256": [OTHER_HASH], "issuer": CLUSTER, "namespace": "marketing"}
+    caller = parse_policy(changed("callers.1.match", whole), "v").callers[1]
+    assert (caller.namespaces, caller.subjects) == (frozenset({(CLUSTER, "marketing")}), frozenset())
+    assert len(caller.api_key_digests) == 1
+
+
+def test_a_namespace_is_one_callers() -> None:
+    """Two callers for one namespace of one issuer would leave open whose rules count."""
+    document = changed("callers.1.match", {"issuer": CLUSTER, "namespace": "marketing"})
+    document["callers"].append({**document["callers"][1], "name": "again"})
+    assert place_of(document) == "callers[2].match.namespace"
+
+
 def test_a_caller_may_have_keys_and_a_subject() -> None:
     """A service that moves from API keys to JWTs is one caller meanwhile."""
     both = {"api_key_sha256": [OTHER_HASH, "ef" * 32], "issuer": CLUSTER, "subject": "s"}
@@ -98,6 +113,13 @@ DEFECTS: list[tuple[str, object, str]] = [
     ("callers.1.match.issuer", ABSENT, "callers[1].match"),
     ("callers.1.match.issuer", "https://other.test", "callers[1].match.issuer"),
     ("callers.1.match.issuer", ["x"], "callers[1].match.issuer"),
+    ("callers.1.match.namespace", "marketing", "callers[1].match"),
+    ("callers.1.match", {"namespace": "marketing"}, "callers[1].match"),
+    ("callers.1.match", {"issuer": "https://other.test", "namespace": "marketing"}, "callers[1].match.issuer"),
+    *(
+        ("callers.1.match", {"issuer": CLUSTER, "namespace": bad}, "callers[1].match.namespace")
+        for bad in ("", "*", "marketing*", "Marketing", "a.b", "-a", "a-", "a:b", "x" * 64, "a\n", 1, None, ["a"])
+    ),
     *(("callers.1.match.subject", bad, "callers[1].match.subject") for bad in ("", "x" * 513, "a\n", 1, None, ["x"])),
     *(
         ("callers.0.rate_limit", bad, "callers[0].rate_limit")

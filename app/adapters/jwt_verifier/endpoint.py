@@ -1,0 +1,143 @@
+"""One pinned URL of an issuer, asked with the CA and the token of files that Kubernetes rotates."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+import stat
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import httpx2
+
+_MAX_TOKEN_BYTES = 16 * 1024
+_TOKEN = re.compile(rb"[\x21-\x7e]+")
+_SECONDS = 5.0
+_TIMEOUT = httpx2.Timeout(_SECONDS, connect=2.0)
+_LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=0)
+
+_T = TypeVar("_T")
+
+
+class EndpointError(Exception):
+    """The endpoint gave no answer that could be used.
+
+    Args:
+        reason: Why, in constant words that hold nothing of what was read.
+
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an issuer answers. Nothing that a token says has a say in it, and no redirect is followed.
+
+    Args:
+        name: What to call it in complaints.
+        fields: Beginning of the names of the policy's fields for its files, such as ``jwks``.
+        url: The URL; https, or http for loopback.
+        ca_file: CA bundle, or None for the system's.
+        token_file: File with a Bearer token, or None.
+        largest: Bytes of an answer's body at most.
+
+    """
+
+    name: str
+    fields: str
+    url: str
+    ca_file: str | None
+    token_file: str | None
+    largest: int
+
+    async def ask(
+        self, executor: Executor, method: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> tuple[int, bytes]:
+        """HTTP status and body of the answer to one request. The deadline is the caller's.
+
+        Args:
+            executor: Runs what blocks: files and certificates.
+            method: HTTP method.
+            headers: Request headers, beside the token.
+            body: Request body.
+
+        Raises:
+            EndpointError: A file cannot be used, or there is no sane answer.
+
+        """
+        # Made anew each time: the CA and the token are files that Kubernetes rotates.
+        context, bearer = await _in_thread(executor, lambda: (self._tls(), self._bearer()))
+        sent = {**headers, **bearer, "Accept-Encoding": "identity"}
+        try:
+            async with (
+                httpx2.AsyncClient(
+                    verify=context, trust_env=False, follow_redirects=False, timeout=_TIMEOUT, limits=_LIMITS
+                ) as client,
+                client.stream(method, self.url, headers=sent, content=body) as response,
+            ):
+                return response.status_code, await self._body(response)
+        except httpx2.TimeoutException:
+            raise EndpointError(f"{self.name} does not answer in time") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError):
+            raise EndpointError(f"{self.name} cannot be reached") from None
+
+    def _bearer(self) -> dict[str, str]:
+        if self.token_file is None:
+            return {}
+        what = f"{self.fields}_token_file"
+        token = read_file(Path(self.token_file), _MAX_TOKEN_BYTES, what).strip()
+        if _TOKEN.fullmatch(token) is None:
+            raise EndpointError(f"{what} does not hold one token")
+        return {"Authorization": f"Bearer {token.decode()}"}
+
+    def _tls(self) -> ssl.SSLContext:
+        if self.url.lower().startswith("http:"):
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Not used; it trusts nobody, and costs nothing to make.
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ValueError):
+            raise EndpointError(f"{self.fields}_ca_file cannot be read") from None
+
+    async def _body(self, response: httpx2.Response) -> bytes:
+        # It was asked not to compress; a small bomb unpacks to a large one.
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise EndpointError(f"{self.name} answers compressed")
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > self.largest:
+                raise EndpointError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
+        return bytes(body)
+
+
+def read_file(path: Path, limit: int, what: str) -> bytes:
+    """Read a regular file of at most `limit` bytes; blocks.
+
+    Raises:
+        EndpointError: It cannot be read, or is something else; `what` names it.
+
+    """
+    try:
+        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise EndpointError(f"{what} is not a regular file")
+            content = file.read(limit + 1)
+    except (OSError, ValueError):
+        raise EndpointError(f"{what} cannot be read") from None
+    if len(content) > limit:
+        raise EndpointError(f"{what} is larger than {limit // 1024} KiB")
+    return content
+
+
+async def _in_thread(executor: Executor, work: Callable[[], _T]) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(executor, work)

@@ -1,0 +1,257 @@
+"""TokenReview against an API server that lies, fails and hangs: a yes is short-lived, anything unclear is no token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
+from app.adapters.jwt_verifier.token_review import MAX_FLIGHTS, NEGATIVE_SECONDS, PAUSE_SECONDS, POSITIVE_SECONDS
+from app.domain.caller import Issuer, JwtIdentity
+from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
+from app.domain.events import DependencyCalled
+from tests.support.fetches import Fetches
+from tests.support.http_stand_in import Reply, Seen, StandIn, stand_in
+from tests.support.issuer import AUDIENCE, SUBJECT, LocalIssuer, local_issuer
+from tests.support.manual_time import ManualTime
+
+NOW = 1_900_000_000.0
+YES = {"authenticated": True, "user": {"username": SUBJECT}, "audiences": [AUDIENCE]}
+
+
+def review(**changes: object) -> Reply:
+    """A TokenReview that says yes, with changes to its status; ... takes a field away."""
+    status = {name: value for name, value in {**YES, **changes}.items() if value is not ...}
+    return Reply(201, {"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status})
+
+
+@dataclass
+class ApiServer:
+    """Answers reviews as it is told."""
+
+    reply: Reply = field(default_factory=review)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, seen: Seen) -> Reply:
+        """Answer, once the gate is open."""
+        self.gate.wait(10)
+        return self.reply
+
+
+@dataclass
+class Rig:
+    """A verifier with a review, its API server, its clock and its events."""
+
+    verifier: JwtCallerVerifier
+    issuer: LocalIssuer
+    api: ApiServer
+    server: StandIn
+    time: ManualTime
+    events: Fetches
+    trusted: Issuer
+
+    async def verify(self, token: str | None = None) -> JwtIdentity:
+        """Verify a token; default: a good one, always the same."""
+        return await self.verifier.verify((token or self.issuer.token(NOW)).encode())
+
+    @property
+    def outcomes(self) -> list[str]:
+        """The outcomes of the reviews so far."""
+        calls = [event for event in self.events.events if isinstance(event, DependencyCalled)]
+        return [call.outcome for call in calls if call.dependency == "token_review"]
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[LocalIssuer]:
+    """An issuer."""
+    with local_issuer() as made:
+        yield made
+
+
+@pytest.fixture
+async def rig(issuer: LocalIssuer, tmp_path: Path) -> AsyncIterator[Rig]:
+    """A verifier that has the issuer's keys."""
+    (tmp_path / "jwks.json").write_bytes(issuer.body())
+    (tmp_path / "token").write_text("reviewer-1\n")
+    time, events, api = ManualTime(), Fetches(), ApiServer()
+    api.gate.set()
+    verifier = JwtCallerVerifier(lambda: NOW, events, Pace(time.now, time.sleep, review_deadline=0.5))
+    with stand_in(api) as server:
+        trusted = Issuer(
+            issuer.name,
+            AUDIENCE,
+            jwks_file=str(tmp_path / "jwks.json"),
+            token_review_url=server.url,
+            token_review_token_file=str(tmp_path / "token"),
+        )
+        verifier.trust((trusted,))
+        await events.reach(1)
+        yield Rig(verifier, issuer, api, server, time, events, trusted)
+        api.gate.set()
+        await verifier.aclose()
+
+
+async def test_what_is_asked(rig: Rig, tmp_path: Path) -> None:
+    """The API server is asked for our audience, with the token file's present content."""
+    token = rig.issuer.token(NOW)
+    await rig.verify(token)
+    (tmp_path / "token").write_text("reviewer-2")
+    rig.time.advance(POSITIVE_SECONDS)
+    await rig.verify(token)
+
+    assert json.loads(rig.server.seen[0].body) == {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "spec": {"token": token, "audiences": [AUDIENCE]},
+    }
+    assert [seen.headers["authorization"] for seen in rig.server.seen] == ["Bearer reviewer-1", "Bearer reviewer-2"]
+
+
+async def test_nobody_is_asked_for_what_is_refused_offline(rig: Rig) -> None:
+    """A token that is expired, for somebody else, or forged costs no call."""
+    good = rig.issuer.token(NOW)
+    for bad in (rig.issuer.token(NOW, aud="x"), rig.issuer.token(NOW - 9000), good[:-8] + "AAAAAAAA"):
+        with pytest.raises(UnauthenticatedError):
+            await rig.verify(bad)
+    assert rig.server.seen == []
+
+
+async def test_a_yes_is_believed_for_less_than_a_minute(rig: Rig) -> None:
+    """A yes is cached, the identity says until when it holds, and then the API server is asked anew."""
+    assert (await rig.verify()).expires_at == NOW + POSITIVE_SECONDS
+    rig.time.advance(POSITIVE_SECONDS - 1)
+    assert (await rig.verify()).expires_at == NOW + 1
+    assert len(rig.server.seen) == 1
+    rig.api.reply = review(authenticated=False)
+    rig.time.advance(1)
+    with pytest.raises(UnauthenticatedError):
+        await rig.verify()
+    assert POSITIVE_SECONDS <= 50
+
+
+async def test_the_tokens_own_end_comes_first(rig: Rig) -> None:
+    """A yes does not outlive the token."""
+    assert (await rig.verify(rig.issuer.token(NOW, exp=int(NOW) + 20))).expires_at == NOW + 20
+
+
+async def test_a_no_is_believed_briefly(rig: Rig) -> None:
+    """A refused token is not asked about per request, and is asked about again some seconds later."""
+    rig.api.reply = review(authenticated=False)
+    for _ in range(3):
+        with pytest.raises(UnauthenticatedError):
+            await rig.verify()
+    assert len(rig.server.seen) == 1
+    rig.api.reply = review()
+    rig.time.advance(NEGATIVE_SECONDS)
+    assert (await rig.verify()).subject == SUBJECT
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"authenticated": False},
+        {"authenticated": "true"},
+        {"authenticated": 1},
+        {"authenticated": ...},
+        {"audiences": ["https://kubernetes.default.svc.cluster.local"]},
+        {"audiences": []},
+        {"audiences": ...},
+        {"audiences": AUDIENCE},
+        {"user": {"username": SUBJECT + "x"}},
+        {"user": {}},
+        {"user": ...},
+        {"user": SUBJECT},
+    ],
+    ids=str,
+)
+async def test_anything_but_a_whole_yes_is_a_no(rig: Rig, changes: dict[str, object]) -> None:
+    """A review that does not name our audience, or names another user, is no proof."""
+    rig.api.reply = review(**changes)
+    with pytest.raises(UnauthenticatedError):
+        await rig.verify()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(401),
+        Reply(403, {"kind": "Status"}),
+        Reply(404),
+        Reply(429),
+        Reply(500),
+        Reply(302, b"", {"Location": "http://127.0.0.1:1/"}),
+        Reply(201, b"<html>"),
+        Reply(201, b"[]"),
+        Reply(201, {"kind": "Status", "status": YES}),
+        Reply(201, {"kind": "TokenReview"}),
+        Reply(201, {"kind": "TokenReview", "status": YES, "x": "x" * 70_000}),
+        Reply(201, {"kind": "TokenReview", "status": YES}, {"Content-Encoding": "gzip"}),
+    ],
+    ids=lambda reply: str(reply)[:60],
+)
+async def test_no_answer_is_no_proof(rig: Rig, reply: Reply) -> None:
+    """Where the API server does not say yes or no, nobody can tell; that is told, and not remembered as a no."""
+    rig.api.reply = reply
+    with pytest.raises(IdentityUnavailableError) as told:
+        await rig.verify()
+    assert told.value.retry_after > 0
+    rig.api.reply = review()
+    rig.time.advance(PAUSE_SECONDS)
+    assert (await rig.verify()).subject == SUBJECT
+    assert rig.outcomes == ["identity_unavailable", "ok"]
+
+
+async def test_a_server_in_trouble_is_left_alone(rig: Rig) -> None:
+    """After a failure nobody asks for a second, while a cached yes lives to its end."""
+    cached, other = rig.issuer.token(NOW), rig.issuer.token(NOW, jti="other")
+    await rig.verify(cached)
+    rig.api.reply = Reply(500)
+    for _ in range(3):
+        with pytest.raises(IdentityUnavailableError):
+            await rig.verify(other)
+    assert len(rig.server.seen) == 2
+    rig.time.advance(POSITIVE_SECONDS - 1)
+    assert (await rig.verify(cached)).subject == SUBJECT
+
+
+async def test_a_server_that_hangs_costs_one_deadline(rig: Rig) -> None:
+    """A review that does not come in time fails for all who wait for it, with one call."""
+    rig.api.gate.clear()
+    found = await asyncio.gather(*(rig.verify() for _ in range(50)), return_exceptions=True)
+    assert {type(error) for error in found} == {IdentityUnavailableError}
+    assert rig.outcomes == ["identity_unavailable"]
+
+
+async def test_one_token_is_reviewed_once_at_a_time(rig: Rig) -> None:
+    """Requests that show one token at once cost one review, and one that goes away does not take it from the others."""
+    rig.api.gate.clear()
+    impatient, *others = (asyncio.create_task(rig.verify()) for _ in range(20))
+    await asyncio.sleep(0.05)
+    impatient.cancel()
+    rig.api.gate.set()
+    assert {identity.subject for identity in await asyncio.gather(*others)} == {SUBJECT}
+    assert len(rig.server.seen) == 1
+
+
+async def test_reviews_are_bounded(rig: Rig) -> None:
+    """More tokens than the bound at once are told to come again."""
+    rig.api.gate.clear()
+    tokens = [rig.issuer.token(NOW, jti=str(number)) for number in range(MAX_FLIGHTS + 1)]
+    waiting = [asyncio.create_task(rig.verify(token)) for token in tokens[:-1]]
+    await asyncio.sleep(0.05)
+    with pytest.raises(IdentityUnavailableError):
+        await asyncio.wait_for(rig.verify(tokens[-1]), 0.2)
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_policy_that_takes_the_review_away_is_obeyed(rig: Rig) -> None:
+    """Without its URL an issuer's tokens are not reviewed; the keys at hand are kept."""
+    rig.verifier.trust((Issuer(rig.issuer.name, AUDIENCE, jwks_file=rig.trusted.jwks_file),))
+    assert (await rig.verify()).expires_at == NOW + 600
+    assert rig.server.seen == []
