@@ -61,9 +61,17 @@ class PolicyDocument:
 
     def issuer(self, issuer: Mapping[str, object], name: str, subject: str, *rules: Mapping[str, object]) -> None:
         """Trust an issuer, and let one of its subjects be a caller."""
+        self.trust(issuer)
+        self.matched(name, {"issuer": issuer["issuer"], "subject": subject}, *rules)
+
+    def trust(self, issuer: Mapping[str, object]) -> None:
+        """Trust an issuer."""
         self._issuers.append(issuer)
-        match = {"issuer": issuer["issuer"], "subject": subject}
-        self._callers[name] = {"name": name, "match": match, "allow": list(rules)}
+        self.write()
+
+    def matched(self, name: str, match: Mapping[str, object], *rules: Mapping[str, object], **fields: object) -> None:
+        """Add or replace a caller that is known by this match."""
+        self._callers[name] = {"name": name, "match": match, "allow": list(rules), **fields}
         self.write()
 
     def remove(self, name: str) -> None:

@@ -129,14 +129,18 @@ class VaultServer:
 
     def tokens_of(self, role: str) -> list[str]:
         """Accessors of the living tokens of an AppRole."""
+        return [accessor for accessor, meta in self.living_tokens("role_name") if meta["role_name"] == role]
+
+    def living_tokens(self, told: str) -> list[tuple[str, dict[str, str]]]:
+        """Accessor and metadata of the living tokens whose metadata tell `told`."""
         found = []
         for accessor in self._root.list("auth/token/accessors")["data"]["keys"]:  # type: ignore[index]  # JSON
             try:
                 data = self.write("auth/token/lookup-accessor", accessor=accessor)["data"]
             except VaultError:
                 continue  # It expired between the listing and the look.
-            if (data.get("meta") or {}).get("role_name") == role:
-                found.append(str(accessor))
+            if told in (meta := data.get("meta") or {}):
+                found.append((str(accessor), dict(meta)))
         return found
 
     def revoke_accessor(self, accessor: str) -> None:

@@ -1,0 +1,164 @@
+"""The keys of a real API server: who may read them, and what a rotation does to tokens that are out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
+from app.adapters.jwt_verifier.issuer_keys import DEMAND_INTERVAL, MAX_AGE, REFRESH_INTERVAL
+from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
+from app.domain.policy import Policy
+from app.domain.policy_document import parse_policy
+from tests.support.fenced import fenced
+from tests.support.fetches import Fetches
+from tests.support.kube_api import KubeApi
+from tests.support.kube_fleet import BrokerPod, caller_token
+from tests.support.manual_time import ManualTime
+
+_BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+_DEFAULT = f"{_BINDINGS}/system:service-account-issuer-discovery"
+_OURS = f"{_BINDINGS}/ims-token-broker-jwks"
+_LONGEST_INTERVAL = REFRESH_INTERVAL * 1.1
+
+
+class Rig:
+    """A verifier in the broker's pod, on a clock that the test moves; its tokens are judged by the real time."""
+
+    def __init__(self, api: KubeApi, folder: Path) -> None:
+        self.pod = BrokerPod(api, folder)
+        self.time, self.fetches = ManualTime(), Fetches()
+        pace = Pace(self.time.now, self.time.sleep, chance=lambda: 1.0)
+        self.verifier = JwtCallerVerifier(time.time, self.fetches, pace)
+        self._policy: Policy = parse_policy(
+            {
+                "version": 1,
+                "issuers": [self.pod.issuer()],
+                "callers": [
+                    {
+                        "name": "a",
+                        "match": {"issuer": api.issuer, "namespace": "a"},
+                        "allow": [{"orgs": ["*"]}],
+                    }
+                ],
+            },
+            "v",
+        )
+
+    async def start(self) -> None:
+        """Trust the cluster, and wait for its keys."""
+        self.verifier.trust(self._policy.issuers)
+        await self.fetches.reach(1)
+
+    async def outcome_of_next_fetch(self, after: float = _LONGEST_INTERVAL) -> str:
+        """Let time pass, and see how the fetch that it brings ends."""
+        count = len(self.fetches.outcomes)
+        await self.time.asleep()
+        self.time.advance(after)
+        await self.fetches.reach(count + 1)
+        return self.fetches.outcomes[-1]
+
+    async def verdict(self, token: str) -> str:
+        """``good``, ``refused`` or ``unknown``."""
+        try:
+            await self.verifier.verify(token.encode())
+        except UnauthenticatedError:
+            return "refused"
+        except IdentityUnavailableError:
+            return "unknown"
+        return "good"
+
+
+@pytest.fixture
+async def rig(other_cluster: KubeApi, tmp_path: Path) -> AsyncIterator[Rig]:
+    """A verifier that has the cluster's keys."""
+    other_cluster.settle()
+    made = Rig(other_cluster, tmp_path)
+    await made.start()
+    yield made
+    await made.verifier.aclose()
+
+
+async def test_by_default_every_service_account_reads_the_keys(rig: Rig) -> None:
+    """Without any RBAC of ours the broker's token opens the keys, for the default binding names all accounts."""
+    binding = rig.pod.api.get(_DEFAULT)
+    assert [(subject["kind"], subject["name"]) for subject in binding["subjects"]] == [
+        ("Group", "system:serviceaccounts")
+    ]
+    assert rig.fetches.outcomes == ["ok"]
+
+
+async def test_the_documented_rbac_is_the_least(rig: Rig) -> None:
+    """Without the default binding the keys cannot be read and the last good set goes on; our binding alone mends it."""
+    token = caller_token(rig.pod.api, "keys", "app")
+    binding = rig.pod.api.get(_DEFAULT)
+    rig.pod.api.delete(_DEFAULT)
+    assert await rig.outcome_of_next_fetch() == "identity_unavailable"
+    assert await rig.verdict(token) == "good"
+    rig.pod.api.apply_yaml(fenced("callers.md", "rbac-jwks"))
+    assert await rig.outcome_of_next_fetch() == "ok"
+    rig.pod.api.delete(_OURS)
+    assert await rig.outcome_of_next_fetch() == "identity_unavailable"
+    rig.time.advance(MAX_AGE + 1)
+    assert await rig.verdict(token) == "unknown"
+    binding["metadata"].pop("resourceVersion")
+    rig.pod.api.create(_BINDINGS, binding)
+
+
+async def test_the_token_file_is_read_for_each_fetch(rig: Rig) -> None:
+    """The kubelet may replace the token at any time; one that the API server does not take costs no key at hand."""
+    token = caller_token(rig.pod.api, "keys", "app")
+    rig.pod.token_file.write_text("stale")
+    assert await rig.outcome_of_next_fetch() == "identity_unavailable"
+    assert await rig.verdict(token) == "good"
+    rig.pod.renew()
+    assert await rig.outcome_of_next_fetch() == "ok"
+
+
+async def test_a_token_for_callers_does_not_open_the_keys(rig: Rig) -> None:
+    """The API server takes no token for the broker's audience, so a caller's token is no way to its API."""
+    caller = caller_token(rig.pod.api, "keys", "app")
+    assert rig.pod.api.request("GET", "/openid/v1/jwks", token=caller).status == 401
+
+
+async def test_a_rotation_costs_no_request(rig: Rig) -> None:
+    """While old and new key are published, the first token of the new one makes the keys be read; both are good."""
+    old = caller_token(rig.pod.api, "keys", "app")
+    rig.pod.api.restart("second", ["first", "second"])
+    new = caller_token(rig.pod.api, "keys", "app")
+    assert [await rig.verdict(token) for token in (old, new, old)] == ["good"] * 3
+    assert rig.fetches.outcomes == ["ok", "ok"]
+
+
+async def test_a_key_that_is_gone_is_refused_after_the_next_read(rig: Rig) -> None:
+    """A key that is published no more verifies until the keys are read anew, 330 s at most, and never after."""
+    old = caller_token(rig.pod.api, "keys", "app")
+    rig.pod.api.restart("second")
+    rig.pod.renew()
+    assert await rig.verdict(old) == "good"
+    assert await rig.outcome_of_next_fetch(after=330.0) == "ok"
+    assert await rig.verdict(old) == "refused"
+    assert await rig.verdict(caller_token(rig.pod.api, "keys", "app")) == "good"
+    assert _LONGEST_INTERVAL <= 330.0
+
+
+async def test_a_new_key_makes_the_gone_one_known(rig: Rig) -> None:
+    """A token of the new key alone brings the new set, and with it the refusal of the old key, at once."""
+    old = caller_token(rig.pod.api, "keys", "app")
+    rig.pod.api.restart("second")
+    rig.pod.renew()
+    new = caller_token(rig.pod.api, "keys", "app")
+    assert [await rig.verdict(token) for token in (old, new, old)] == ["good", "good", "refused"]
+
+
+async def test_an_api_server_that_is_away_costs_only_new_keys(rig: Rig, kube_api: KubeApi) -> None:
+    """Without the API server the known keys go on, and of an unknown one nobody can tell."""
+    known, unknown = caller_token(rig.pod.api, "keys", "app"), caller_token(kube_api, "keys", "app")
+    rig.pod.api.stop_server()
+    assert [await rig.verdict(token) for token in (known, unknown)] == ["good", "unknown"]
+    rig.pod.api.restart("first")
+    rig.time.advance(DEMAND_INTERVAL)
+    assert [await rig.verdict(token) for token in (known, unknown)] == ["good", "refused"]
