@@ -18,21 +18,23 @@ from app.adapters.directory import DirectoryCredentialStore
 from app.adapters.event_stream import EventStream
 from app.adapters.ims import HttpTokenExchanger, ims_client
 from app.adapters.jose_signer import JoseAssertionSigner
-from app.adapters.json_logs import LogSink
+from app.adapters.json_logs import LogSink, lines_lost
 from app.adapters.jwt_verifier import JwtCallerVerifier
 from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
 from app.adapters.policy_file import PolicyFile
-from app.adapters.prometheus import PrometheusSink
+from app.adapters.prometheus import PrometheusSink, Watched
 from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisTokenCache, load_key_ring
 from app.adapters.server_certificate import ServerCertificate
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
 from app.api.app import Services
 from app.api.health import Readiness
 from app.ports import AssertionSigner, Clock, CredentialStore, EventSink, Lease, TokenCache
+from app.service.backoff import RefreshBackoff
 from app.service.epochs import Epochs
 from app.service.fleet import Fleet
 from app.service.memory import TokenMemory
 from app.service.mint import Minter
+from app.service.overdue import unrefreshed
 from app.service.purges import Purges
 from app.service.reload import PolicyInForce
 from app.service.status import StatusReader
@@ -65,8 +67,12 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(audit.aclose)
         audit.start()
         metrics = PrometheusSink(CollectorRegistry(), clock, __version__)
-        metrics.watch_tokens(lambda: memory.states(clock()))
-        metrics.watch_audit(lambda: audit.dropped)
+        backoff = RefreshBackoff()
+        watched = metrics.watched
+        watched.tokens = lambda: memory.states(clock())
+        watched.unrefreshed = lambda: unrefreshed(memory, backoff, clock())
+        watched.audit_lines_lost = lambda: audit.dropped
+        watched.log_lines_lost = lines_lost
         for listener in (metrics, audit, LogSink()):
             sink.add(listener)
 
@@ -77,8 +83,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         policy = PolicyInForce(source, verifier, sink, clock)
         await policy.load()
 
-        store, transit_signer = _credentials(settings, stack, sink)
-        cache, lease = await _cache(settings, stack, sink, clock)
+        store, transit_signer = _credentials(settings, stack, sink, watched)
+        cache, lease = await _cache(settings, stack, sink, clock, watched)
         key_signer = JoseAssertionSigner()
         stack.callback(key_signer.close)
         exchanger = HttpTokenExchanger(_ims_client(settings, stack), clock, sink)
@@ -89,7 +95,9 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         fleet = Fleet(cache, lease, minter, epochs, sink, clock)
         purges = Purges(memory, cache, epochs, sink, clock)
         stack.push_async_callback(purges.aclose)
-        vendor = TokenVendor(memory, fleet, purges, epochs, sink, clock)
+        vendor = TokenVendor(memory, fleet, purges, epochs, sink, clock, backoff)
+        watched.flights = lambda: vendor.flights
+        watched.requests_waiting = lambda: vendor.requests_waiting
         stack.push_async_callback(vendor.aclose, LANDING_SECONDS)
 
         tasks = Supervisor(sink)
@@ -126,7 +134,7 @@ async def _tls(
 
 
 def _credentials(
-    settings: Settings, stack: AsyncExitStack, sink: EventSink
+    settings: Settings, stack: AsyncExitStack, sink: EventSink, watched: Watched
 ) -> tuple[CredentialStore, AssertionSigner | None]:
     """Where credentials come from, and who signs with keys that stay there."""
     allowed = settings.allowed_ims_base_urls
@@ -138,6 +146,7 @@ def _credentials(
     session = VaultSession(_vault_config(settings), sink)
     stack.push_async_callback(session.aclose)
     session.start()
+    watched.vault_token_remaining = session.remaining
     store = VaultCredentialStore(session, settings.vault_mount, settings.vault_prefix, allowed)
     return store, VaultTransitSigner(session, settings.vault_transit_mount)
 
@@ -161,7 +170,9 @@ def _vault_config(settings: Settings) -> VaultConfig:
     )
 
 
-async def _cache(settings: Settings, stack: AsyncExitStack, sink: EventSink, clock: Clock) -> tuple[TokenCache, Lease]:
+async def _cache(
+    settings: Settings, stack: AsyncExitStack, sink: EventSink, clock: Clock, watched: Watched
+) -> tuple[TokenCache, Lease]:
     url = settings.redis_url.get_secret_value()
     if not url:
         return MemoryTokenCache(clock), MemoryLease(time.monotonic)
@@ -176,6 +187,7 @@ async def _cache(settings: Settings, stack: AsyncExitStack, sink: EventSink, clo
     )
     client = RedisClient(url, sink, cacert, login)
     stack.push_async_callback(client.aclose)
+    watched.redis_breaker_open = lambda: client.spared
     prefix = settings.redis_prefix
     return RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix)
 

@@ -19,6 +19,9 @@ VENDED = "vended"
 DONE = "done"
 """Outcome of a request that was granted and has no token to answer."""
 
+_ITS_ANSWER = frozenset({"ok", "credential_not_found", "credential_misconfigured", "credential_rejected"})
+"""Outcomes of a dependency that does its work, whatever is thought of its answer."""
+
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Decision:
@@ -133,6 +136,18 @@ class DependencyCalled:
     outcome: str
     seconds: float
 
+    @property
+    def works(self) -> bool | None:
+        """Whether the dependency does its work; None where this call cannot tell, because it was broken off here."""
+        return None if self.outcome == "cancelled" else self.outcome in _ITS_ANSWER
+
+
+@dataclass(frozen=True, slots=True)
+class ClockCompared:
+    """IMS told its time. `ahead` is by how many seconds this clock is ahead of it; negative where behind."""
+
+    ahead: float
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoaded:
@@ -237,6 +252,7 @@ Event = (
     | CacheLookedUp
     | CacheRecordRefused
     | DependencyCalled
+    | ClockCompared
     | PolicyLoaded
     | PolicyRefused
     | ServerCertificateLoaded

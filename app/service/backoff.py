@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ MAX_REMEMBERED = 10_000
 """Tokens whose failures are remembered at once; beyond it the one that was least recently asked for is forgotten."""
 
 
+@dataclass(slots=True)
+class _Wait:
+    until: float
+    seconds: float
+    failed_at: float
+
+
 class RefreshBackoff:
     """Exponential from 1 s to 5 min with jitter, per token; IMS' own wish is obeyed where it is longer.
 
@@ -30,24 +38,29 @@ class RefreshBackoff:
 
     def __init__(self, draw: Callable[[float, float], float] = random.uniform) -> None:
         self._draw = draw
-        self._waits = LRUCache[TokenKey, tuple[float, float]](MAX_REMEMBERED)
+        self._waits = LRUCache[TokenKey, _Wait](MAX_REMEMBERED)
 
     def allows(self, key: TokenKey, now: float) -> bool:
         """Whether a refresh of `key` may be tried at `now` (Unix time in seconds)."""
-        until = self._waits.get(key, (0.0, 0.0))[0]
+        wait = self._waits.get(key)
         # A clock that was set back must not prolong the wait.
-        return not now < until <= now + MAX_HOLD
+        return wait is None or not now < wait.until <= now + MAX_HOLD
 
     def failed(self, key: TokenKey, error: Exception | None, now: float) -> None:
         """A refresh of `key` failed at `now`, or brought nothing better (no `error`)."""
-        _, last = self._waits.get(key, (0.0, FIRST_SECONDS / 2))
-        wait = min(LONGEST_SECONDS, last * 2)
+        before = self._waits.get(key)
+        seconds = FIRST_SECONDS if before is None else min(LONGEST_SECONDS, before.seconds * 2)
         asked = error.retry_after if isinstance(error, DependencyError) else 0.0
-        self._waits[key] = (now + max(asked, wait * self._draw(0.5, 1.0)), wait)
+        until = now + max(asked, seconds * self._draw(0.5, 1.0))
+        self._waits[key] = _Wait(until, seconds, now if error is not None else -math.inf)
 
     def succeeded(self, key: TokenKey) -> None:
         """A refresh of `key` succeeded: nothing is remembered."""
         self._waits.pop(key, None)
+
+    def failures(self) -> tuple[tuple[TokenKey, float], ...]:
+        """Tokens whose last refresh failed, and when: Unix time in seconds. Does not count as asking for them."""
+        return tuple((key, wait.failed_at) for key, wait in self._waits.items() if wait.failed_at > -math.inf)
 
 
 @dataclass(slots=True)

@@ -38,6 +38,11 @@ class Flights(Generic[Key, Result]):
     def __len__(self) -> int:
         return len(self._running)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a flight."""
+        return sum(self._waiting.values())
+
     def __contains__(self, key: Key) -> bool:
         task = self._running.get(key)
         return task is not None and not task.done()

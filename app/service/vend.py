@@ -137,6 +137,16 @@ class TokenVendor:
         """The code of the error that the last minting for `ref` ended with here, or None where it succeeded."""
         return self._last_errors.get(ref)
 
+    @property
+    def flights(self) -> int:
+        """How many tokens are being looked for or minted now."""
+        return len(self._flights)
+
+    @property
+    def requests_waiting(self) -> int:
+        """How many requests wait for one of them."""
+        return self._flights.waiting
+
     async def aclose(self, grace: float) -> None:
         """Let running flights land for `grace` seconds."""
         await self._flights.aclose(grace)

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from app.adapters.ims import HttpTokenExchanger
 from app.adapters.jose_signer import JoseAssertionSigner
 from app.domain.assertion import assertion_claims
 from app.domain.credential import JwtCredential
 from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError, ImsUnavailableError
+from app.domain.events import ClockCompared
 from app.domain.grant import Grant, client_credentials_grant, jwt_grant
 from app.domain.names import Scope
 from app.sandbox.faults import Fault, FaultKind
@@ -278,3 +280,14 @@ async def test_a_late_answer_is_still_an_answer(ims: RunningSandbox, broker: Exc
     ims.sandbox.state.faults.add(Fault(kind=FaultKind.LATENCY, seconds=0.2))
     await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
     assert broker.sink.exchanges[0].seconds > 0.2
+
+
+async def test_every_answer_tells_how_wrong_the_clock_is(ims: RunningSandbox, broker: Exchanging) -> None:
+    """Also an answer that is nonsense has the time of IMS; a clock that is 45 s ahead is found to be so."""
+    ims.sandbox.state.clients.put(oauth_client())
+    ims.sandbox.state.faults.add(Fault(kind=FaultKind.GARBAGE))
+    ahead = HttpTokenExchanger(broker.client, lambda: time.time() + 45, broker.sink)
+    with pytest.raises(BadUpstreamResponseError):
+        await ahead.exchange(grants.oauth_exchange(ims.base_url))
+    told = [event.ahead for event in broker.sink.events if isinstance(event, ClockCompared)]
+    assert told == [pytest.approx(45, abs=1.5)]

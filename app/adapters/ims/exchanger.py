@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import httpx2
 
 from app.adapters.ims.body import read_json
+from app.adapters.ims.http_date import seconds_ahead
 from app.adapters.ims.refusals import CONVERTED_HINT, cleaned, rejection
 from app.adapters.ims.retry_after import DEFAULT_DELAY, retry_after
 from app.domain.credential import CredentialKind
 from app.domain.errors import BadUpstreamResponseError, BrokerError, CredentialRejectedError, ImsUnavailableError
-from app.domain.events import DependencyCalled, ExchangeFinished
+from app.domain.events import ClockCompared, DependencyCalled, ExchangeFinished
 from app.domain.grant import Grant, IssuedToken
 from app.domain.token_answer import issued_token
 from app.ports import Clock, EventSink
@@ -86,7 +87,9 @@ class HttpTokenExchanger:
         raise ImsUnavailableError(detail, debug_id=call.debug_id) from None
 
     async def _post(self, grant: Grant, call: _Call) -> IssuedToken:
+        sent = self._clock()
         async with self._client.stream("POST", grant.url, data=dict(grant.form)) as response:
+            self._compare_clocks(response.headers.get("date"), sent)
             call.debug_id = cleaned(response.headers.get("x-debug-id"), grant.secrets)
             try:
                 if response.status_code == 200:
@@ -95,6 +98,11 @@ class HttpTokenExchanger:
                 raise await self._refusal(grant, response, call.debug_id)
             except BadUpstreamResponseError as error:
                 raise BadUpstreamResponseError(error.reason, call.debug_id) from None
+
+    def _compare_clocks(self, date: str | None, sent: float) -> None:
+        ahead = seconds_ahead(date, sent, self._clock())
+        if ahead is not None:
+            self._sink.emit(ClockCompared(ahead))
 
     async def _refusal(self, grant: Grant, response: httpx2.Response, debug_id: str | None) -> BrokerError:
         status = response.status_code

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
+from app.adapters.ims.http_date import http_date
 from app.ports import MAX_HOLD
 
 DEFAULT_DELAY = 5.0
@@ -31,18 +30,7 @@ def retry_after(value: str | None, now: float) -> float:
     value = value.strip()
     if _SECONDS.fullmatch(value):
         return MAX_HOLD if len(value) > 9 else min(max(float(value), MIN_DELAY), MAX_HOLD)
-    at = _http_date(value)
+    at = http_date(value)
     if at is None or at < now:
         return DEFAULT_DELAY
     return min(max(at - now, MIN_DELAY), MAX_HOLD)
-
-
-def _http_date(value: str) -> float | None:
-    # A bare number with a sign reads as a time zone to the parser of e-mail dates.
-    if not value[:3].isalpha():
-        return None
-    try:
-        at = parsedate_to_datetime(value)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None

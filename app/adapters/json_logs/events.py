@@ -24,9 +24,6 @@ from app.domain.names import CredentialRef, TokenKey
 
 LOGGER: Final = "ims_token_broker"
 
-_ITS_ANSWER = frozenset({"ok", "credential_not_found", "credential_misconfigured"})
-"""Outcomes of a dependency that does its work, whatever is thought of it."""
-
 
 _TOLD: Final[dict[type[Event], tuple[int, str]]] = {
     PolicyRefused: (logging.ERROR, "policy refused; the last good one stays in force"),
@@ -58,8 +55,8 @@ class LogSink:
 
     def _turn(self, event: DependencyCalled) -> tuple[int, str]:
         """A dependency that begins to fail, or works again, is told once; IMS fails per tenant, and is told as such."""
-        name, fails = event.dependency, event.outcome not in _ITS_ANSWER
-        if name == "ims" or event.outcome == "cancelled" or fails == (name in self._failing):
+        name, fails = event.dependency, event.works is False
+        if name == "ims" or event.works is None or fails == (name in self._failing):
             return logging.DEBUG, "dependency called"
         if fails:
             self._failing.add(name)

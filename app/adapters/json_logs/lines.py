@@ -131,6 +131,11 @@ def configure_logging(level: str) -> LogHandler:
     return handler
 
 
+def lines_lost() -> int:
+    """Lines that the log of this process lost since its start."""
+    return sum(handler.lost for handler in logging.getLogger().handlers if isinstance(handler, LogHandler))
+
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 

@@ -74,6 +74,11 @@ class RedisClient:
         self._sink = sink
         self._breaker = Breaker(time.monotonic)
 
+    @property
+    def spared(self) -> bool:
+        """Whether Redis did not answer lately, so that most calls fail at once instead of waiting for it."""
+        return self._breaker.is_open
+
     async def call(self, operation: str, command: Callable[[Redis], Awaitable[_Result]]) -> _Result:
         """Run `command` on the pool.
 

@@ -75,6 +75,11 @@ class Breaker:
         self._failures = 0
         self._next_try = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether callers are spared the wait."""
+        return self._failures >= self._threshold
+
     def allows(self) -> bool:
         """Whether a call may be made now. While open, a yes is given to one caller per pause."""
         if self._failures < self._threshold:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -78,6 +79,13 @@ class VaultSession:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._access is not None:
             self._access.adapter.close()
+
+    def remaining(self) -> float:
+        """Seconds until the token ends; NaN where there is none, or where it has no end."""
+        access = self._access
+        if access is None or access.lifetime <= 0:
+            return math.nan
+        return max(0.0, access.since + access.lifetime - self._monotonic())
 
     async def call(self, operation: str, work: Callable[[VaultAdapter], T], meaning: Meaning | None = None) -> T:
         """Run `work`, which blocks, with the present token.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 
 import pytest
@@ -10,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.adapters.prometheus import PrometheusSink
 from app.domain import events
+from app.domain.credential import CredentialKind
 from app.domain.names import CredentialName, CredentialRef, OrgId
 from tests.factories import KEY, REF, make_key
 from tests.fakes import DAY, NOW, ManualClock
@@ -113,7 +115,7 @@ def test_each_event_has_a_counter(metrics: Metrics, event: events.Event, metric:
         sample.name
         for family in metrics.registry.collect()
         for sample in family.samples
-        if sample.name.endswith("_total") and sample.value
+        if sample.name.endswith("_total") and sample.value and not sample.name.startswith("process_")
     }
     assert counted == {f"ims_token_broker_{metric}_total"}
 
@@ -135,7 +137,7 @@ def test_durations_are_histograms(metrics: Metrics) -> None:
 def test_tokens_in_memory_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
     """The gauge of tokens is as the memory is now, with a zero for a state that has none."""
     counts = {"fresh": 3, "aging": 1}
-    metrics.sink.watch_tokens(lambda: counts)
+    metrics.sink.watched.tokens = lambda: counts
     states = ("fresh", "aging", "expired")
     assert [metrics.value("tokens", state=state) for state in states] == [3, 1, 0]
     counts.clear()
@@ -148,6 +150,67 @@ def test_policy_and_version_are_told(metrics: Metrics) -> None:
     metrics.emit(events.PolicyLoaded(NOW - 5, "0123"), events.PolicyLoaded(NOW, "4567"))
     assert metrics.value("policy_loaded_timestamp_seconds") == NOW
     assert metrics.value("build_info", version="1.2.3") == 1
+
+
+def test_a_refused_policy_is_stale_until_one_is_loaded(metrics: Metrics) -> None:
+    """The gauge is 1 from a refusal until a policy comes into force, and 0 at the start."""
+    assert metrics.value("policy_stale") == 0
+    metrics.emit(events.PolicyRefused(NOW, "version: must be 1"))
+    assert metrics.value("policy_stale") == 1
+    metrics.emit(events.PolicyLoaded(NOW, "4567"))
+    assert metrics.value("policy_stale") == 0
+
+
+@pytest.mark.parametrize(("outcome", "up"), [
+    ("ok", 1), ("credential_not_found", 1), ("credential_misconfigured", 1), ("credential_rejected", 1),
+    ("vault_unavailable", 0), ("ims_unavailable", 0), ("bad_upstream_response", 0), ("timeout", 0), ("skipped", 0),
+])  # fmt: skip
+def test_a_dependency_is_up_while_it_answers(metrics: Metrics, outcome: str, up: int) -> None:
+    """The last call decides, an answer nobody likes is one too, and a call that was broken off tells nothing."""
+    assert metrics.value("dependency_up", dependency="ims") is None
+    other = "ok" if not up else "ims_unavailable"
+    metrics.emit(events.DependencyCalled("ims", "exchange", other, 0.1))
+    metrics.emit(events.DependencyCalled("ims", "exchange", outcome, 0.1))
+    assert metrics.value("dependency_up", dependency="ims") == up
+    metrics.emit(events.DependencyCalled("ims", "exchange", "cancelled", 0.1))
+    metrics.emit(events.DependencyCalled("redis", "read", other, 0.1))
+    assert metrics.value("dependency_up", dependency="ims") == up
+
+
+def test_the_clock_is_told_once_it_was_compared(metrics: Metrics) -> None:
+    """How far the clock is ahead is not a number before an exchange, and then what the last one told."""
+    assert math.isnan(metrics.value("clock_skew_seconds") or 0)
+    metrics.emit(events.ClockCompared(31.5), events.ClockCompared(-2.25))
+    assert metrics.value("clock_skew_seconds") == -2.25
+
+
+def test_what_is_watched_is_asked_at_each_scrape(metrics: Metrics) -> None:
+    """Gauges of the present are read when Prometheus asks, each from its own source."""
+    watched = metrics.sink.watched
+    assert metrics.value("flights") == metrics.value("requests_waiting") == metrics.value("redis_breaker_open") == 0
+    assert math.isnan(metrics.value("vault_token_remaining_seconds") or 0)
+    watched.flights, watched.requests_waiting = lambda: 2, lambda: 9
+    watched.redis_breaker_open, watched.vault_token_remaining = lambda: True, lambda: 1800.0
+    watched.unrefreshed = lambda: {"1h": 1, "6h": 4}
+    assert [metrics.value(name) for name in ("flights", "requests_waiting", "redis_breaker_open")] == [2, 9, 1]
+    assert metrics.value("vault_token_remaining_seconds") == 1800
+    assert [metrics.value("tokens_unrefreshed", within=within) for within in ("1h", "6h")] == [1, 4]
+
+
+def test_what_alerts_count_begins_at_zero(metrics: Metrics) -> None:
+    """The first rejection by IMS and the first foreign record are increases, for Prometheus saw a 0 before."""
+    for kind in CredentialKind:
+        assert metrics.value("exchanges_total", kind=kind.value, outcome="credential_rejected") == 0
+    for reason in ("integrity", "version", "contradiction"):
+        assert metrics.value("cache_records_refused_total", reason=reason) == 0
+
+
+def test_the_process_is_measured_and_no_time_of_creation_is_told(metrics: Metrics) -> None:
+    """Memory and processor time of the process are there, and no series that tells only when another began."""
+    metrics.emit(*decided(vended()), events.ExchangeFinished(REF, "jwt", "issued", 0.3))
+    names = set(metrics.series())
+    assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= names
+    assert not [name for name in names if name.endswith("_created")]
 
 
 def test_certificates_that_end_soon_are_counted(metrics: Metrics) -> None:
@@ -170,8 +233,12 @@ def test_the_counter_of_lost_audit_lines_never_decreases(metrics: Metrics) -> No
     """The counter follows what the audit log lost, and stands still where that seems to fall."""
     assert metrics.value("audit_lines_lost_total") == 0
     lost = iter((4, 4, 7, 2, 2, 3))
-    metrics.sink.watch_audit(lambda: next(lost))
+    metrics.sink.watched.audit_lines_lost = lambda: next(lost)
     assert [metrics.value("audit_lines_lost_total") for _ in range(6)] == [4, 4, 7, 7, 7, 8]
+    metrics.sink.watched.audit_lines_lost = lambda: 3
+    metrics.sink.watched.log_lines_lost = lambda: 2
+    assert metrics.value("log_lines_lost_total") == 2
+    assert metrics.value("audit_lines_lost_total") == 8
 
 
 def test_no_label_holds_what_is_not_ours_to_tell(metrics: Metrics) -> None:
@@ -232,8 +299,8 @@ def test_two_sinks_share_nothing(metrics: Metrics) -> None:
     """What one application counts is not in the metrics of another."""
     other = Metrics()
     metrics.emit(*decided(vended()), events.CertificateSeen(REF, NOW), events.PolicyRefused(NOW, "x"))
-    metrics.sink.watch_audit(lambda: 3)
-    metrics.sink.watch_tokens(lambda: {"fresh": 3})
+    metrics.sink.watched.audit_lines_lost = lambda: 3
+    metrics.sink.watched.tokens = lambda: {"fresh": 3}
     assert other.value("tokens_vended_total", caller="journey", tier="memory") is None
     assert other.value("certificates_expiring", within="3d") == 0
     assert other.value("policy_refusals_total") == 0

@@ -1,0 +1,168 @@
+"""Events as Prometheus metrics. Labels are names of the policy and constants of the code, never raw input."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+from app.adapters.prometheus.gauges import Gauges, Watched
+from app.adapters.prometheus.metrics import metrics_in
+from app.adapters.prometheus.own_certificate import OwnCertificate
+from app.domain import events
+from app.domain.credential import CredentialKind
+from app.domain.errors import CredentialRejectedError
+from app.domain.names import CredentialRef
+from app.ports import Clock
+
+_DAY = 86400.0
+_RECORDS_REFUSED_FOR = ("integrity", "version", "contradiction")
+_WITHIN = {"3d": 3 * _DAY, "30d": 30 * _DAY}
+_MAX_DECISIONS = 20_000
+_MAX_CERTIFICATES = 20_000
+
+
+class _Tally:
+    """Requests decided alike, counted without a lock; only the event loop's thread counts."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class PrometheusSink:
+    """Counts events, and renders the counts on request.
+
+    Args:
+        registry: Where the metrics are, those of the process among them; one per application, never the global one.
+        clock: Unix time in seconds.
+        version: The program's version.
+
+    """
+
+    def __init__(self, registry: CollectorRegistry, clock: Clock, version: str) -> None:
+        self.watched = Watched()
+        ProcessCollector(registry=registry)
+        self._rendered = _WithoutCreationTimes(registry)
+        self._clock = clock
+        self._metrics = metrics_in(registry)
+        self._metrics.build_info.labels(version).set(1)
+        self._own_certificate = OwnCertificate()
+        registry.register(self._own_certificate)
+        self._metrics.clock_skew.set(math.nan)
+        self._begin_at_zero()
+        self._gauges = Gauges(self._metrics, self.watched)
+        self._tallies: dict[events.Decision, _Tally] = {}
+        self._certificates: OrderedDict[CredentialRef, float] = OrderedDict()
+        self._takers: dict[type[events.Event], Callable[..., None]] = {
+            events.ExchangeFinished: self._exchange,
+            events.CacheLookedUp: lambda e: self._metrics.cache_lookups.labels(e.tier, e.outcome).inc(),
+            events.CacheRecordRefused: lambda e: self._metrics.cache_records_refused.labels(e.reason).inc(),
+            events.DependencyCalled: self._call,
+            events.PolicyLoaded: self._policy_loaded,
+            events.PolicyRefused: self._policy_refused,
+            events.ServerCertificateLoaded: lambda e: self._own_certificate.set(e.not_after),
+            events.ServerCertificateRefused: lambda _: self._metrics.tls_refusals.inc(),
+            events.ClockCompared: lambda e: self._metrics.clock_skew.set(e.ahead),
+            events.CredentialPurged: lambda e: self._metrics.purges.labels(e.origin).inc(),
+            events.CertificateSeen: self._certificate,
+            events.RefreshFailed: lambda e: self._metrics.refresh_failures.labels(e.code).inc(),
+            events.TaskFailed: lambda e: self._metrics.task_failures.labels(e.task).inc(),
+        }
+
+    def emit(self, event: events.Event) -> None:
+        """See `app.ports.EventSink.emit`."""
+        if type(event) is events.RequestDecided:
+            # The hot path: an object per kind of decision, so that counting needs no labels and no lock.
+            tally = self._tallies.get(event.decision)
+            if tally is None:
+                tally = self._new_tally(event.decision)
+            tally.count += 1
+            return
+        taker = self._takers.get(type(event))
+        if taker is not None:
+            taker(event)
+
+    def render(self) -> bytes:
+        """The metrics in Prometheus' text format, version 0.0.4."""
+        self._settle()
+        self._count_certificates()
+        self._gauges.read()
+        return generate_latest(self._rendered)
+
+    def _begin_at_zero(self) -> None:
+        """Series of which already the first count must be an increase to Prometheus, because alerts look at them."""
+        for kind in CredentialKind:
+            self._metrics.exchanges.labels(kind.value, CredentialRejectedError.code)
+        for reason in _RECORDS_REFUSED_FOR:
+            self._metrics.cache_records_refused.labels(reason)
+
+    def _new_tally(self, decision: events.Decision) -> _Tally:
+        if len(self._tallies) >= _MAX_DECISIONS:
+            self._settle()
+            self._tallies.clear()
+        tally = self._tallies[decision] = _Tally()
+        return tally
+
+    def _settle(self) -> None:
+        """Move the tallies into the metrics."""
+        for decision, tally in self._tallies.items():
+            if tally.count:
+                self._count(decision, tally.count)
+                tally.count = 0
+
+    def _count(self, decision: events.Decision, times: int) -> None:
+        metrics, outcome, caller = self._metrics, decision.outcome, decision.caller or ""
+        metrics.requests.labels(decision.endpoint, outcome).inc(times)
+        if outcome == events.VENDED:
+            metrics.tokens_vended.labels(caller, decision.tier or "").inc(times)
+        elif outcome != events.DONE:
+            metrics.requests_refused.labels(decision.endpoint, outcome, caller).inc(times)
+
+    def _exchange(self, event: events.ExchangeFinished) -> None:
+        self._metrics.exchanges.labels(event.kind, event.outcome).inc()
+        self._metrics.exchange_duration.labels(event.kind, event.outcome).observe(event.seconds)
+
+    def _call(self, event: events.DependencyCalled) -> None:
+        self._metrics.dependency_calls.labels(event.dependency, event.operation, event.outcome).inc()
+        self._metrics.dependency_call_duration.labels(event.dependency, event.operation).observe(event.seconds)
+        if event.works is not None:
+            self._metrics.dependency_up.labels(event.dependency).set(event.works)
+
+    def _policy_loaded(self, event: events.PolicyLoaded) -> None:
+        self._metrics.policy_loaded.set(event.at)
+        self._metrics.policy_stale.set(0)
+
+    def _policy_refused(self, _: events.PolicyRefused) -> None:
+        self._metrics.policy_refusals.inc()
+        self._metrics.policy_stale.set(1)
+
+    def _certificate(self, event: events.CertificateSeen) -> None:
+        self._certificates[event.ref] = event.not_after
+        self._certificates.move_to_end(event.ref)
+        if len(self._certificates) > _MAX_CERTIFICATES:
+            self._certificates.popitem(last=False)
+
+    def _count_certificates(self) -> None:
+        now = self._clock()
+        for within, seconds in _WITHIN.items():
+            expiring = sum(1 for not_after in self._certificates.values() if not_after - now <= seconds)
+            self._metrics.certificates_expiring.labels(within).set(expiring)
+
+
+class _WithoutCreationTimes(Collector):
+    """All metrics but the ``_created`` series, which double the series of a scrape and which nothing here needs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family

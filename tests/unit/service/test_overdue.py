@@ -1,0 +1,67 @@
+"""Tokens near their end: those count whose refresh was tried and failed, and no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.errors import ImsUnavailableError
+from app.service.backoff import RefreshBackoff
+from app.service.memory import TokenMemory
+from app.service.overdue import unrefreshed
+from tests.factories import KEY, make_token
+from tests.fakes import DAY, NOW
+
+HOUR = 3600.0
+FAILED = ImsUnavailableError("down")
+
+
+def counted(left: float, lifetime: float = DAY, failed: float | None = None) -> tuple[int, int]:
+    """What counts within an hour and within six, of one token that was minted now and has `left` seconds left."""
+    memory, backoff = TokenMemory(), RefreshBackoff()
+    now = NOW + lifetime - left
+    memory.put(make_token(minted_at=NOW, life=lifetime))
+    backoff.failed(KEY, FAILED, now - 1 if failed is None else failed)
+    counts = unrefreshed(memory, backoff, now)
+    return counts["1h"], counts["6h"]
+
+
+@pytest.mark.parametrize(("left", "expected"), [
+    (6 * HOUR + 1, (0, 0)), (6 * HOUR, (0, 1)), (HOUR + 1, (0, 1)), (HOUR, (1, 1)), (61, (1, 1)), (60, (0, 0)),
+])  # fmt: skip
+def test_a_token_of_a_day_counts_by_hours(left: float, expected: tuple[int, int]) -> None:
+    """A token of a day counts from six hours and from one hour before its end, for as long as it can be answered."""
+    assert counted(left) == expected
+
+
+@pytest.mark.parametrize(("left", "expected"), [(101, (0, 0)), (100, (0, 1)), (41, (0, 1)), (40, (1, 1))])
+def test_a_shorter_life_counts_by_shares(left: float, expected: tuple[int, int]) -> None:
+    """A token of 400 s counts from a quarter and from a tenth of its life before its end, not from its beginning."""
+    assert counted(left, 400.0) == expected
+
+
+def test_a_failure_before_the_token_was_due_is_another_tokens() -> None:
+    """A refresh that failed before this token was due says nothing of it."""
+    assert counted(HOUR, failed=NOW + DAY / 2 - 1) == (0, 0)
+    assert counted(HOUR, failed=NOW + DAY / 2) == (1, 1)
+
+
+def test_what_nobody_asked_for_does_not_count() -> None:
+    """A token that grew old unasked, one that was refreshed, and one whose new token was no better do not count."""
+    memory, backoff = TokenMemory(), RefreshBackoff()
+    memory.put(make_token(minted_at=NOW, life=DAY))
+    now = NOW + DAY - HOUR
+    none = {"1h": 0, "6h": 0}
+    assert unrefreshed(memory, backoff, now) == none
+    backoff.failed(KEY, None, now)
+    assert unrefreshed(memory, backoff, now) == none
+    backoff.failed(KEY, FAILED, now)
+    assert unrefreshed(memory, backoff, now) == {"1h": 1, "6h": 1}
+    backoff.succeeded(KEY)
+    assert unrefreshed(memory, backoff, now) == none
+
+
+def test_a_failure_without_a_token_does_not_count() -> None:
+    """A failure of a token that was purged meanwhile counts for nothing."""
+    backoff = RefreshBackoff()
+    backoff.failed(KEY, FAILED, NOW)
+    assert unrefreshed(TokenMemory(), backoff, NOW) == {"1h": 0, "6h": 0}
