@@ -40,7 +40,9 @@ def failed_alerts(folder: Path, mutate: Callable[[Alert], Alert | None]) -> tupl
     rules.write_text(yaml.safe_dump(document))
     cases.write_text(yaml.safe_dump({**yaml.safe_load(CASES.read_text()), "rule_files": [str(rules)]}))
     said = promtool("test", "rules", str(cases)).stdout
-    assert "error" not in said.replace("error budget", "").replace("unexpected error", "").replace("get errors", ""), said
+    assert "error" not in said.replace("error budget", "").replace("unexpected error", "").replace("get errors", ""), (
+        said
+    )
     return mutated, set(re.findall(r"alertname: (\w+), time", said))
 
 
@@ -57,7 +59,9 @@ def changed(pattern: re.Pattern[str], change: Callable[[str], str]) -> Callable[
 def flipped(alert: Alert) -> Alert:
     """Every comparison turned round; what is absent is asked for as present."""
     turned = {" > ": " < ", " < ": " > ", " == ": " != "}
-    expression = re.sub(r"(?<=.) (?:[<>]|==) |^[<>] ", lambda found: turned.get(found[0], "< "), alert["expr"], flags=re.M)
+    expression = re.sub(
+        r"(?<=.) (?:[<>]|==) |^[<>] ", lambda found: turned.get(found[0], "< "), alert["expr"], flags=re.M
+    )
     return {**alert, "expr": expression.replace("absent(", "(")}
 
 
@@ -149,6 +153,8 @@ def _selectors(expression: str) -> Iterator[str]:
 def test_no_rule_assumes_where_the_broker_runs() -> None:
     """No expression selects a job, a namespace or an instance: those are the reader's."""
     rules = [rule for group in DOCUMENT["groups"] for rule in group["rules"]]
-    selected = {label for rule in rules for part in _selectors(rule["expr"]) for label in re.findall(r"(\w+)[=!]", part)}
+    selected = {
+        label for rule in rules for part in _selectors(rule["expr"]) for label in re.findall(r"(\w+)[=!]", part)
+    }
 
     assert selected <= {"dependency", "kind", "outcome", "reason", "state", "within"}
