@@ -16,9 +16,9 @@ class Plain:
     def begin(self, output: Output) -> None:
         """Nothing to begin with."""
 
-    def bytes_of(self, lines: list[str], _at: float, _lost: int, *, ending: bool) -> list[bytes]:
+    def bytes_of(self, lines: list[str], _at: float, _lost: int, *, ending: bool) -> bytes:  # noqa: ARG002  # as `Chained`
         """What to write for `lines`."""
-        return [] if ending else [line.encode() for line in lines]
+        return "\n".join((*lines, "")).encode()
 
     def wrote(self, whole: int) -> int:
         """How many of the lines are out when `whole` were written."""
@@ -52,14 +52,14 @@ class Chained:
         if self._follows is not None:
             self._head = Head(self._head.chain, 0, self._follows.sha256)
 
-    def bytes_of(self, lines: list[str], at: float, lost: int, *, ending: bool) -> list[bytes]:
+    def bytes_of(self, lines: list[str], at: float, lost: int, *, ending: bool) -> bytes:
         """What to write for `lines` at Unix time `at`, when `lost` lines were lost so far."""
         self._lost = lost
         self._own = self._about_the_log(at)
         self._events = len(lines)
         closing = [self._lines.about_the_log(at, ENDED)] if ending else []
         self._sealed = self._head.seal([*self._own, *lines, *closing])
-        return self._sealed
+        return b"\n".join((*self._sealed, b""))
 
     def wrote(self, whole: int) -> int:
         """How many of the lines are out when `whole` were written, those about the log included."""

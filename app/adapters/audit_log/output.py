@@ -47,8 +47,8 @@ class Output:
             os.close(self._descriptor)
         self._descriptor = -1
 
-    def write(self, lines: list[bytes]) -> int:
-        """Append whole lines; the number of those that were written whole. The others are lost."""
+    def write(self, lines: bytes) -> int:
+        """Append lines, each with its newline; the number of those that were written whole. The others are lost."""
         before = self._torn
         self._written = 0
         # After a line that was cut short, the next one must not be glued to its stump.
@@ -56,13 +56,13 @@ class Output:
         try:
             self._reopen_if_rotated()
             before = self._torn
-            data = b"\n" * before + b"\n".join(lines) + b"\n"
+            data = b"\n" + lines if before else lines
             self._write_all(data)
         except OSError:
             # A line that lacks nothing but its newline is whole; the newline comes with the next write.
             return data.count(b"\n", before, self._written + 1) if self._written > before else 0
         self._torn = False
-        return len(lines)
+        return lines.count(b"\n")
 
     def last_line(self) -> bytes | None:
         """The last whole line of the file; None where there is none, or it cannot be read."""
