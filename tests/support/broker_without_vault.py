@@ -1,0 +1,75 @@
+"""A real broker in its smallest form, for tests that are about what stands beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.support.backends import SandboxBackend
+from tests.support.children import free_port, listens, wait_until
+from tests.support.fleet import PolicyDocument
+from tests.support.replica import Replica
+from tests.support.tenants import Tenant
+from tests.support.waiting import until
+
+
+class BrokerWithoutVault:
+    """A broker whose tenants and callers a test makes; its credentials are files, and it has no Redis unless told.
+
+    Args:
+        folder: Where its files are.
+        sandbox: The IMS it uses.
+        settings: More ``BROKER_`` variables, without the prefix.
+
+    """
+
+    def __init__(self, folder: Path, sandbox: SandboxBackend, **settings: str) -> None:
+        self.sandbox = sandbox
+        self._folder = folder
+        self._store = folder / "credentials"
+        self._store.mkdir()
+        self.policy = PolicyDocument(folder / "policy.json")
+        self.policy.caller("tester", {"orgs": ["*"]})
+        self.port = free_port()
+        self._settings = {
+            "PORT": str(self.port),
+            "POLICY_FILE": str(self.policy.path),
+            "CREDENTIAL_STORE": "directory",
+            "CREDENTIAL_DIR": str(self._store),
+            "IMS_BASE_URLS": sandbox.base_url,
+            **settings,
+        }
+        self.replica = Replica("broker", folder, self._settings, "unused")
+
+    def tenant(self, *, sandbox_name: str | None = None, stored: bool = True, **fields: Any) -> Tenant:
+        """A new tenant, known to the broker and to IMS."""
+        tenant = Tenant(self.sandbox.base_url, **fields)
+        self.sandbox.put_client(tenant.client())
+        if stored:
+            named = {} if sandbox_name is None else {"sandbox": sandbox_name}
+            place = self._store / tenant.org / "default.json"
+            place.parent.mkdir()
+            place.write_text(json.dumps({**tenant.document(), **named}))
+        return tenant
+
+    async def audit_line(self, **fields: object) -> dict[str, object]:
+        """The last line of its audit log with these fields, waited for."""
+
+        def lines() -> list[dict[str, object]]:
+            return [line for line in self.replica.audit_lines() if fields.items() <= line.items()]
+
+        await until(lambda: bool(lines()))
+        return lines()[-1]
+
+    def connections(self) -> set[str]:
+        """The other ends of all its connections, also of those closed within the last minute, by the kernel's table."""
+        rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return {row[1] for row in rows if row[2].endswith(f":{self.port:04X}")}
+
+    def start(self) -> None:
+        """Start it, again on the same port where it ran before."""
+        self.replica = Replica("broker", self._folder, self._settings, "unused")
+        self.replica.process.launch()
+        # Not by its log, in which an earlier start has said the same.
+        wait_until(lambda: listens(self.port), f"the broker does not start: {self.replica.process.tail()}")
