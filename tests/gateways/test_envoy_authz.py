@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
 from app.api.problems import CHALLENGE
 from tests.gateways.conftest import Rig, Surroundings, envoy_places
-from tests.support.gateways import KEY, ORGS, Gateway, belongs_to, envoy, token_in
+from tests.support.gateways import KEY, ORGS, Gateway, adobe_stand_in, belongs_to, envoy, token_in
 from tests.support.http_stand_in import Reply as UpstreamReply
 from tests.support.waiting import until_answered
 
@@ -143,3 +145,21 @@ async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_aut
         return (await behind_authz.gateway.ask("/imp/")).status == 200
 
     await until_answered(works, 5)
+
+
+async def test_who_is_not_adobe_gets_no_token(surroundings: Surroundings, tmp_path: Path) -> None:
+    """A server with Adobe's name in a certificate of an unknown authority is not sent anything: 503."""
+    with adobe_stand_in(tmp_path) as impostor:
+        places = envoy_places(replace(surroundings, adobe=impostor))
+        with envoy(tmp_path, NAME, {**surroundings.real(), **places}) as gateway:
+            assert (await gateway.ask("/imp/x")).status == 503
+    assert impostor.server.seen == []
+
+
+async def test_a_path_cannot_pass_for_another_routes(behind_authz: Rig) -> None:
+    """Dots and double slashes are resolved before the route, and so the org, is chosen; hidden slashes are refused."""
+    for path, tenant in (("/imp/../data/x", behind_authz.second), ("//imp//x", behind_authz.first)):
+        assert (await behind_authz.gateway.ask(path)).status == 200
+        assert belongs_to(behind_authz.adobe.last(), tenant)
+        assert ".." not in behind_authz.adobe.last().path
+    assert (await behind_authz.gateway.ask("/imp/..%2Fdata/x")).status == 400

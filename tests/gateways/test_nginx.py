@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from app.api.problems import CHALLENGE
 from tests.gateways.conftest import Rig, Surroundings, nginx_places
 from tests.support.documented_files import documented_files
-from tests.support.gateways import DOCUMENT, Gateway, belongs_to, nginx, token_in
+from tests.support.gateways import DOCUMENT, Gateway, adobe_stand_in, belongs_to, nginx, token_in
 from tests.support.http_stand_in import Reply as UpstreamReply
 from tests.support.http_stand_in import StandIn, stand_in
 from tests.support.wire import Header, Reply
@@ -209,6 +210,15 @@ async def test_a_long_token_fits(asked: tuple[Gateway, StandIn], behind_nginx: R
     """A token of 12 kB, three times nginx' default for all headers of an answer, gets through."""
     assert (await asked[0].ask("/imp/x")).status == 200
     assert behind_nginx.adobe.last().headers["authorization"] == f"Bearer {LONG_TOKEN}"
+
+
+async def test_who_is_not_adobe_gets_no_token(surroundings: Surroundings, tmp_path: Path) -> None:
+    """A server with Adobe's name in a certificate of an unknown authority is not sent anything: 502."""
+    with adobe_stand_in(tmp_path) as impostor:
+        places = nginx_places(surroundings.broker.port, replace(surroundings, adobe=impostor))
+        with nginx(tmp_path, {**surroundings.real(), **places}) as gateway:
+            assert (await gateway.ask("/imp/x")).status == 502
+    assert impostor.server.seen == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's table of connections is Linux'")
