@@ -1,33 +1,56 @@
-# Two stages: the first installs what the lock file names, with hashes; the second has no compiler or cache.
+# Three stages. `wheel` builds the program, with tools that nothing else sees. `rootfs` installs what requirements/otel.lock
+# names, with hashes, and copies into /rootfs what a run needs and nothing beside: interpreter, packages, their shared
+# libraries (asked of ldd, so that any Debian release does), CA certificates. The last stage begins with nothing and is that
+# folder, in one layer: no shell, no package manager, no pip, no setuid file, nothing to update but what is used.
+# Needs a base with glibc, Debian's packages and Python 3.11 or newer; pin yours by digest: --build-arg PYTHON_IMAGE=…@sha256:…
 ARG PYTHON_IMAGE=python:3.12-slim
 
-FROM ${PYTHON_IMAGE} AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+FROM ${PYTHON_IMAGE} AS wheel
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY requirements/runtime.lock requirements/build.lock requirements/
-RUN python -m venv /opt/broker \
- && /opt/broker/bin/pip install --require-hashes -r requirements/runtime.lock \
- && python -m venv /opt/build \
- && /opt/build/bin/pip install --require-hashes -r requirements/build.lock
+COPY requirements/build.lock requirements/
+RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
-RUN /opt/build/bin/python -m hatchling build -t wheel -d /tmp/wheel \
- && /opt/broker/bin/pip install --no-deps /tmp/wheel/*.whl \
- && /opt/broker/bin/pip uninstall -y pip \
- && /opt/broker/bin/python -m compileall -q /opt/broker/lib
+# The earliest time that an archive of Python's can bear; a release passes the time of its commit.
+ARG SOURCE_DATE_EPOCH=315532800
+RUN SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH}" /opt/build/bin/python -m hatchling build -t wheel -d /wheel
 
-FROM ${PYTHON_IMAGE}
-LABEL org.opencontainers.image.title="ims-token-broker" \
-      org.opencontainers.image.description="Hands short-lived Adobe IMS access tokens to internal services" \
-      org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /opt/broker /opt/broker
-# The image's user has no name, no home and no shell; nothing is written but what a setting names.
-# No fault handler: its dump of a crash would go past the redaction of the log.
-ENV PATH=/opt/broker/bin:/usr/local/bin:/usr/bin:/bin \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=0 \
+FROM ${PYTHON_IMAGE} AS rootfs
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_COMPILE=1
+WORKDIR /src
+COPY requirements/otel.lock requirements/
+RUN python -m venv --without-pip /opt/broker \
+ && python -m pip --python /opt/broker/bin/python install --require-hashes -r requirements/otel.lock
+COPY --from=wheel /wheel /wheel
+COPY deploy/image/rootfs.py LICENSE ./
+ARG SOURCE_DATE_EPOCH=315532800
+RUN python -m pip --python /opt/broker/bin/python install --no-index --no-deps /wheel/*.whl \
+ && python rootfs.py --venv /opt/broker --license LICENSE --epoch "${SOURCE_DATE_EPOCH}" /rootfs
+
+FROM scratch
+COPY --from=rootfs /rootfs /
+# Nothing is written but what a setting names, and `dev`'s folder below /tmp. PYTHONSAFEPATH: never import from where the process
+# happens to stand. No fault handler: its dump of a crash would go past the redaction of the log.
+ENV PATH=/opt/broker/bin:/usr/local/bin \
+    LANG=C.UTF-8 \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=0 PYTHONSAFEPATH=1 \
     BROKER_HOST=0.0.0.0
+WORKDIR /
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM
+# Kubernetes ignores it and has probes of its own.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["ims-token-broker", "health"]
 ENTRYPOINT ["ims-token-broker"]
 CMD ["serve"]
+# Last, so that another revision does not build anew what is above.
+ARG VERSION="" REVISION="" CREATED="" SOURCE=""
+LABEL org.opencontainers.image.title="ims-token-broker" \
+      org.opencontainers.image.description="Hands short-lived Adobe IMS access tokens to internal services" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}"

@@ -4,12 +4,15 @@
 PYTHONS := python3.13 python3.12 python3.11 python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+SBOM := .venv-sbom
 IMAGE ?= ims-token-broker
+BUILD ?=
+PYTHON_IMAGE ?= python:3.12-slim
 
 .DEFAULT_GOAL := help
 VERSIONS ?= python3.11 python3.12 python3.13
 
-.PHONY: help run test test-versions venv-dev check fmt lock bench image clean
+.PHONY: help run test test-versions venv-dev check fmt lock bench image sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,19 +47,40 @@ lock: ## Resolve the dependencies anew into requirements/*.lock (needs uv)
 	uv pip compile $(LOCKING) pyproject.toml --output-file requirements/runtime.lock
 	uv pip compile $(LOCKING) pyproject.toml --extra otel --constraints requirements/runtime.lock --output-file requirements/otel.lock
 	uv pip compile $(LOCKING) pyproject.toml --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
+	uv pip compile $(LOCKING) --group sbom --output-file requirements/sbom.lock
 	printf 'hatchling\neditables\n' | uv pip compile $(LOCKING) --no-annotate - --constraints requirements/dev.lock --output-file requirements/build.lock
 
 bench: $(VENV)/.dev ## Measure the warm path on this machine
 	$(VENV)/bin/python -m benchmarks.warm_path $(ARGS)
 
-image: ## Build the container image (docker, podman or buildah; IMAGE=name:tag)
-	@for tool in docker podman buildah; do \
-	  if $$tool info >/dev/null 2>&1; then exec $$tool build --tag $(IMAGE) .; fi; \
+image: ## Build the container image (docker, podman or buildah, or BUILD="tool build"; IMAGE=name:tag, PYTHON_IMAGE=…)
+	@if [ -n "$(BUILD)" ]; then exec $(BUILD) $(IMAGE_OPTIONS); fi; \
+	if docker info >/dev/null 2>&1; then exec docker build $(IMAGE_OPTIONS); fi; \
+	for tool in podman buildah; do \
+	  if $$tool info >/dev/null 2>&1; then exec $$tool build --format docker $(IMAGE_OPTIONS); fi; \
 	done; echo "make image needs docker, podman or buildah, running." >&2; exit 1
+
+# The image's own packages, installed apart, are looked at: so markers are resolved and licences are known, and no package of
+# the tests or of the tool is among them.
+sbom: $(SBOM)/.made ## Write dist/sbom.cdx.json: the Python packages that the image carries, as CycloneDX 1.6
+	@mkdir -p dist
+	@$(SBOM)/bin/cyclonedx-py environment --pyproject pyproject.toml --spec-version 1.6 --output-format JSON \
+	  --output-reproducible --output-file dist/sbom.cdx.json $(SBOM)/image
+	@$(SBOM)/bin/python -c 'import json, pathlib, sys; path = pathlib.Path(sys.argv[1]); bom = json.loads(path.read_text()); \
+	  bom["metadata"]["component"]["version"] = sys.argv[2]; path.write_text(json.dumps(bom, indent=2) + "\n")' \
+	  dist/sbom.cdx.json "$(VERSION)"
 
 clean: ## Remove the environment, caches and whatever was built
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov dist
 	find app tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What the image's labels say, and the time of its files: that of the commit, so that the same commit is the same image.
+VERSION ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
+REVISION ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+CREATED ?= $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+SOURCE ?=
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315532800)
+IMAGE_OPTIONS = --tag $(IMAGE) $(foreach name,PYTHON_IMAGE VERSION REVISION CREATED SOURCE SOURCE_DATE_EPOCH,--build-arg "$(name)=$($(name))") .
 
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 
@@ -73,6 +97,14 @@ $(VENV)/.dev: requirements/dev.lock requirements/runtime.lock requirements/build
 	@$(PIP) install --quiet --require-hashes -r requirements/dev.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@
+
+$(SBOM)/.made: requirements/sbom.lock requirements/otel.lock | $(VENV)/bin/pip
+	@echo "Installing what requirements/sbom.lock and requirements/otel.lock name; this takes a minute the first time."
+	@rm -rf $(SBOM) && $(VENV)/bin/python -m venv $(SBOM) && $(VENV)/bin/python -m venv --without-pip $(SBOM)/image
+	@$(SBOM)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/sbom.lock
+	@$(SBOM)/bin/python -m pip --disable-pip-version-check --python $(SBOM)/image/bin/python install --quiet --require-hashes \
+	  -r requirements/otel.lock
+	@touch $@
 
 # A command of that name may be a mere pointer to a Python that is not there, or lack venv: so each one is tried.
 $(VENV)/bin/pip:

@@ -234,6 +234,7 @@ NEEDED = {
     "runtime": PROJECT["project"]["dependencies"],
     "otel": PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["otel"],
     "dev": PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"],
+    "sbom": PROJECT["dependency-groups"]["sbom"],
     # editables is asked for by hatchling at an editable install only.
     "build": [*PROJECT["build-system"]["requires"], "editables"],
 }
@@ -253,7 +254,7 @@ def locked(lock: str) -> dict[str, list[tuple[Requirement, bool]]]:
 
 
 def test_every_kind_of_environment_has_a_lock_file() -> None:
-    """There is a lock file for the program, for it with tracing, for its tests and for its build, and no other."""
+    """There is a lock file for the program, for it with tracing, its tests, its build and its SBOM, and no other."""
     assert LOCKS.keys() == NEEDED.keys()
 
 
