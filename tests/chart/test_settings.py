@@ -1,0 +1,209 @@
+"""Every setting of the broker can be set from values: its code, the values, their schema and the chart's README agree."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from app.settings import PREFIX, Settings, SettingsError, read_settings, variables
+from tests.support.chart import (
+    CHART,
+    RELEASE,
+    ci_files,
+    ci_values,
+    default_values,
+    render,
+    schema,
+    the,
+    value_at,
+    with_value,
+)
+from tests.support.chart_readme import BEGIN, END, README, described_values, values_table
+
+ETC, RUN = "/etc/ims-token-broker", "/var/run/secrets/ims-token-broker"
+
+SET_FROM: dict[str, tuple[str, str, object, str]] = {
+    "HOST": ("default", "broker.host", "::", "::"),
+    "PORT": ("default", "broker.port", 9090, "9090"),
+    "PUBLIC_URL": ("default", "broker.publicUrl", "http://broker.example.com", "http://broker.example.com"),
+    "TLS_CERT_FILE": ("default", "tls", {"enabled": True, "existingSecret": "t"}, f"{ETC}/tls/tls.crt"),
+    "TLS_KEY_FILE": ("default", "tls", {"enabled": True, "existingSecret": "t"}, f"{ETC}/tls/tls.key"),
+    "POLICY_FILE": ("default", "policy.inline", "version: 1", f"{ETC}/policy/policy.yaml"),
+    "CREDENTIAL_STORE": ("directory", "credentials.store", "directory", "directory"),
+    "CREDENTIAL_DIR": ("directory", "credentials.store", "directory", f"{ETC}/credentials"),
+    "VAULT_ADDR": ("default", "vault.addr", "https://v.example.com", "https://v.example.com"),
+    "VAULT_AUTH": ("approle", "vault.auth", "approle", "approle"),
+    "VAULT_AUTH_MOUNT": ("default", "vault.authMount", "k8s/prod", "k8s/prod"),
+    "VAULT_TOKEN_FILE": ("existing-secret", "vault.token.existingSecret", "t", f"{ETC}/vault/token"),
+    "VAULT_ROLE_ID": ("approle", "vault.roleId", "some-id", "some-id"),
+    "VAULT_SECRET_ID_FILE": ("approle", "vault.secretId.existingSecret", "s", f"{ETC}/approle/secret_id"),
+    "VAULT_ROLE": ("default", "vault.role", "broker", "broker"),
+    "VAULT_KUBERNETES_TOKEN_FILE": ("default", "vault.auth", "kubernetes", f"{RUN}/vault/token"),
+    "VAULT_MOUNT": ("default", "vault.mount", "kv", "kv"),
+    "VAULT_PREFIX": ("default", "vault.prefix", "adobe/ims", "adobe/ims"),
+    "VAULT_TRANSIT_MOUNT": ("default", "vault.transitMount", "sign", "sign"),
+    "VAULT_CACERT": ("default", "vault.ca.existingSecret", "ca", f"{ETC}/ca/vault/ca.crt"),
+    "VAULT_NAMESPACE": ("default", "vault.namespace", "team", "team"),
+    "REDIS_URL": ("default", "redis.host", "r.example.com", "rediss://r.example.com:6379"),
+    "REDIS_USERNAME": ("existing-secret", "redis.username", "someone", "someone"),
+    "REDIS_PASSWORD_FILE": ("default", "redis.password.existingSecret", "r", f"{ETC}/redis/password"),
+    "REDIS_CACERT": ("default", "redis.tls.ca.existingConfigMap", "ca", f"{ETC}/ca/redis/ca.crt"),
+    "REDIS_PREFIX": ("default", "redis.prefix", "other", "other"),
+    "CACHE_KEYS_FILE": ("default", "cacheKeys.existingSecret", "k", f"{ETC}/keys/cache-keys.json"),
+    "IMS_BASE_URLS": ("default", "ims.baseUrls", ["https://a.example", "https://b.example"], "https://a.example,https://b.example"),
+    "IMS_CACERT": ("default", "ims.ca.existingConfigMap", "ca", f"{ETC}/ca/ims/ca.crt"),
+    "AUDIT_FILE": ("default", "audit.file", "/var/log/broker/audit.jsonl", "/var/log/broker/audit.jsonl"),
+    "AUDIT_CHAIN": ("default", "audit.chain", True, "true"),
+    "LOG_LEVEL": ("default", "broker.logLevel", "DEBUG", "DEBUG"),
+    "TRACING": ("tracing", "tracing.exporter", "otlp", "otlp"),
+    "TRACING_ORGS": ("tracing", "tracing.orgs", True, "true"),
+}  # fmt: skip
+"""Per setting: a ci file to begin with, the value that sets it, what to put there, and what the variable is then."""
+
+NOT_FROM_VALUES = {
+    "VAULT_TOKEN": "a secret: BROKER_VAULT_TOKEN_FILE, from a Secret",
+    "VAULT_SECRET_ID": "a secret: BROKER_VAULT_SECRET_ID_FILE, from a Secret",
+    "REDIS_PASSWORD": "a secret: BROKER_REDIS_PASSWORD_FILE, from a Secret",
+}
+
+COMING = {
+    "TLS_CERT_FILE", "TLS_KEY_FILE", "VAULT_SECRET_ID_FILE", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE",
+    "AUDIT_CHAIN", "TRACING", "TRACING_ORGS",
+}  # fmt: skip
+"""Settings of this very release that other changes bring; once all are in, this set goes."""
+
+OTHER_DEFAULTS = {
+    "HOST": "a pod is reached from outside",
+    "VAULT_AUTH": "a pod has an identity",
+    "VAULT_KUBERNETES_TOKEN_FILE": "a token with an audience of its own",
+}
+"""Settings whose default in the chart is not that of the code, and why."""
+
+
+def settings_of(values: dict[str, Any]) -> dict[str, str]:
+    """The variables that the broker would get."""
+    data: dict[str, str] = the(render(values), "ConfigMap", "-settings")["data"]
+    return data
+
+
+def test_every_setting_is_set_from_values_or_there_is_a_reason() -> None:
+    """No setting of the code is forgotten by the chart, and the chart knows none that the code has not."""
+    known = {name.removeprefix(PREFIX) for name in variables()}
+
+    assert SET_FROM.keys() | NOT_FROM_VALUES.keys() == known | COMING
+
+
+@pytest.mark.parametrize("name", SET_FROM)
+def test_each_value_sets_its_variable(name: str) -> None:
+    """Setting the value sets the variable, and it is a value that `values.yaml` and the README have."""
+    base, path, value, expected = SET_FROM[name]
+    changed = settings_of(with_value(ci_values(base), path, value))
+
+    assert changed[PREFIX + name] == expected
+    value_at(default_values(), path)
+    assert any(row.path == path or row.path.startswith(f"{path}.") for row in rows())
+
+
+@pytest.mark.parametrize("name", SET_FROM)
+def test_each_setting_is_named_where_its_value_is_described(name: str) -> None:
+    """The README's row of some value names the variable, so that one who knows the setting finds the value."""
+    assert any(f"`{PREFIX}{name}`" in row.text for row in rows())
+
+
+@pytest.mark.parametrize("name", NOT_FROM_VALUES)
+def test_no_secret_is_a_variable(name: str) -> None:
+    """No ci file sets a variable that holds a secret."""
+    for path in ci_files():
+        assert PREFIX + name not in settings_of(ci_values(path.name.removesuffix("-values.yaml")))
+
+
+def test_the_chart_sets_no_unknown_variable() -> None:
+    """Whatever the ci files set is a setting of the broker or one of OpenTelemetry's standard variables."""
+    ours = {PREFIX + name for name in SET_FROM}
+    for path in ci_files():
+        for variable in settings_of(ci_values(path.name.removesuffix("-values.yaml"))):
+            assert variable in ours or re.match(r"OTEL_[A-Z_]+$", variable), variable
+
+
+@pytest.mark.parametrize("name", [path.name.removesuffix("-values.yaml") for path in ci_files()])
+def test_the_broker_takes_what_the_chart_sets(name: str) -> None:
+    """The broker's own reading of the settings accepts each ci file's variables."""
+    coming = {PREFIX + one for one in COMING} - set(variables())
+    given = settings_of(ci_values(name))
+    environment = {key: value for key, value in given.items() if key.startswith(PREFIX) and key not in coming}
+    if f"{PREFIX}VAULT_SECRET_ID_FILE" in given and f"{PREFIX}VAULT_SECRET_ID_FILE" in coming:
+        environment[f"{PREFIX}VAULT_SECRET_ID"] = "as long as there is no file for it"
+    try:
+        settings = read_settings(environment)
+    except SettingsError as error:
+        pytest.fail(str(error), pytrace=False)
+
+    assert str(settings.policy_file) == f"{ETC}/policy/policy.yaml"
+
+
+def test_the_defaults_are_those_of_the_code() -> None:
+    """Where the chart sets a variable by default, it is to the default of the code, but where there is a reason."""
+    given = settings_of(ci_values("default"))
+    for name, field in Settings.model_fields.items():
+        default, variable = field.default, PREFIX + name.upper()
+        if variable in given and name.upper() not in OTHER_DEFAULTS and isinstance(default, (str, int)):
+            assert given[variable] == str(default).replace("True", "true").replace("False", "false"), variable
+
+
+# Values, schema, README ---------------------------------------------------------------------------------------------
+
+
+def rows() -> list[Any]:
+    """The described values."""
+    return described_values((CHART / "values.yaml").read_text())
+
+
+def test_the_readme_has_the_table_of_values() -> None:
+    """The README's table is the one that `values.yaml` makes."""
+    between = README.read_text().partition(BEGIN)[2].partition(END)[0]
+
+    assert between == values_table()
+
+
+def test_the_schema_has_the_values_and_no_others() -> None:
+    """Where `values.yaml` has a map of named values, the schema has exactly those, and takes no others."""
+    free = []
+
+    def compare(value: Any, node: dict[str, Any], path: str) -> None:
+        if not isinstance(value, dict) or "properties" not in node:
+            if isinstance(value, dict) and "anyOf" not in node:
+                free.append(path)
+            return
+        if path in {"strategy", "strategy.rollingUpdate", "resources"} or path.endswith("Probe"):
+            assert value.keys() <= node["properties"].keys(), path  # maps of Kubernetes' own: not all are set
+        else:
+            assert list(value) == list(node["properties"]), path
+        assert (path == "global") == ("additionalProperties" not in node), path
+        assert path == "global" or node["additionalProperties"] is False, path
+        for key, child in value.items():
+            compare(child, node["properties"][key], f"{path}.{key}" if path else key)
+
+    compare(default_values(), schema(), "")
+    assert free  # maps of labels, and of Kubernetes' own
+
+
+def test_the_default_values_obey_the_schema() -> None:
+    """Given as they are, the default values are valid where a person adds what must be said."""
+    values = default_values()
+    for path, value in [("policy.inline", "version: 1"), ("vault.addr", "https://v"), ("redis.host", "r")]:
+        values = with_value(values, path, value)
+
+    assert render(with_value(values, "cacheKeys.existingSecret", "k")) == render(
+        {"policy": {"inline": "version: 1"}, "vault": {"addr": "https://v"}, "redis": {"host": "r"},
+         "cacheKeys": {"existingSecret": "k"}}
+    )  # fmt: skip
+
+
+def test_the_chart_is_of_the_version_of_the_code() -> None:
+    """The chart's `appVersion` is the broker's version."""
+    from app import __version__
+
+    assert f'appVersion: "{__version__}"' in (CHART / "Chart.yaml").read_text()
+    assert the(render(ci_values("default")), "Deployment", RELEASE + "-ims-token-broker")
