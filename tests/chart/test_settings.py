@@ -1,4 +1,4 @@
-"""Every setting of the broker can be set from values: its code, the values, their schema and the chart's README agree."""
+"""Every setting of the broker can be set from values: code, values, their schema and the chart's README agree."""
 
 from __future__ import annotations
 

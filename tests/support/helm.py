@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,11 @@ def install_custom_resources(api: KubeApi) -> None:
     for document in documents:
         spec = document["spec"]
         path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
-        wait_until(lambda path=path: api.request("GET", path).status == 200, f"{path} is not served", _SECONDS)
+        wait_until(partial(_is_served, api, path), f"{path} is not served", _SECONDS)
+
+
+def _is_served(api: KubeApi, path: str) -> bool:
+    return api.request("GET", path).status == 200
 
 
 def _schemas() -> dict[str, tuple[str, dict[str, Any]]]:

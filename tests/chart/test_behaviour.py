@@ -1,0 +1,337 @@
+"""What an operator relies on: what rolls the pods and what does not, who may reach whom, where secrets are, what is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from app.cli.program import app
+from tests.support.chart import CHART, NAMESPACE, ci_files, ci_values, kinds, notes, render, the, with_value
+from tests.support.chart_checks import containers, pods
+from tests.support.tools import skip_or_fail
+
+COMING = {"keys check", "health"}
+"""Commands of this very release that other changes bring; once both are in, this set goes."""
+
+
+def template_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The template of the broker's pods."""
+    template: dict[str, Any] = the(render(values), "Deployment")["spec"]["template"]
+    return template
+
+
+def broker_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The broker's container."""
+    [broker] = [one for one in template_of(values)["spec"]["containers"] if one["name"] == "broker"]
+    return dict(broker)
+
+
+# Changes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("broker.logLevel", "DEBUG"), ("vault.mount", "kv"), ("redis.port", 6380), ("audit.chain", True)],
+)
+def test_a_changed_setting_rolls_the_pods(path: str, value: object) -> None:
+    """A setting is read at the start only, so a change of it changes the pods' template, and of that the checksum."""
+    before, after = template_of(ci_values("default")), template_of(with_value(ci_values("default"), path, value))
+
+    changed = {
+        key for key, text in after["metadata"]["annotations"].items() if before["metadata"]["annotations"][key] != text
+    }
+    assert changed == {"checksum/settings"}
+
+
+def test_a_changed_policy_rolls_nothing() -> None:
+    """The policy is read again when it changes: another one leaves the Deployment as it is, byte for byte."""
+    before = render(ci_values("default"))
+    after = render(with_value(ci_values("default"), "policy.inline.callers", []))
+
+    assert the(before, "ConfigMap", "-policy") != the(after, "ConfigMap", "-policy")
+    assert the(before, "Deployment") == the(after, "Deployment")
+
+
+def test_the_policy_is_mounted_as_a_folder() -> None:
+    """The policy is the only file of a folder of its own, which the kubelet brings up to date; never a subPath."""
+    [mount] = [one for one in broker_of(ci_values("default"))["volumeMounts"] if one["name"] == "policy"]
+
+    assert mount == {"name": "policy", "mountPath": "/etc/ims-token-broker/policy", "readOnly": True}
+
+
+@pytest.mark.parametrize("name", ["default", "policy-hook", "token-review"])
+def test_the_policies_of_the_examples_are_valid(name: str, tmp_path: Path) -> None:
+    """What becomes of an inline policy, a map or a text, is a policy that the broker itself takes."""
+    from app.adapters.policy_file import read_policy
+
+    file = tmp_path / "policy.yaml"
+    file.write_text(the(render(ci_values(name)), "ConfigMap", "-policy")["data"]["policy.yaml"])
+
+    assert len(read_policy(file).callers) == 1
+
+
+def test_the_hook_checks_what_is_about_to_be_installed() -> None:
+    """The Job before an install has the new policy in a ConfigMap that is made before it, and uses no token."""
+    manifests = render(ci_values("policy-hook"))
+    job, policy = the(manifests, "Job"), the(manifests, "ConfigMap", "-check")
+
+    assert policy["data"] == the(manifests, "ConfigMap", "-policy")["data"]
+    assert policy["metadata"]["annotations"]["helm.sh/hook"] == job["metadata"]["annotations"]["helm.sh/hook"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert int(policy["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0
+    assert "serviceAccountName" not in job["spec"]["template"]["spec"]  # the chart's own is not there yet
+    [volume] = [one for one in job["spec"]["template"]["spec"]["volumes"] if one["name"] == "policy"]
+    assert volume["configMap"]["name"] == policy["metadata"]["name"]
+
+
+# The command line ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [path.name.removesuffix("-values.yaml") for path in ci_files()])
+def test_every_command_of_a_container_exists(name: str) -> None:
+    """What the chart's containers are told to do are commands of the broker, with options that those have."""
+    seen = 0
+    for _, spec in pods(render(ci_values(name))):
+        for container in containers(spec):
+            if "ims-token-broker" in container["image"]:
+                _assert_command(container["args"])
+                seen += 1
+    assert seen
+
+
+def _assert_command(arguments: list[str]) -> None:
+    if any(" ".join(arguments).startswith(command) for command in COMING):
+        return
+    command: Any = get_command(app)
+    rest = list(arguments)
+    while getattr(command, "commands", None):
+        assert rest[0] in command.commands, arguments
+        command = command.commands[rest.pop(0)]
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {argument for argument in rest if argument.startswith("--")} <= options, arguments
+
+
+# Secrets and identity -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "mounted"),
+    [
+        ("existing-secret", {
+            "/etc/ims-token-broker/policy": "broker-policy", "/etc/ims-token-broker/keys": "broker-keys",
+            "/etc/ims-token-broker/vault": "broker-vault", "/etc/ims-token-broker/redis": "broker-redis",
+        }),
+        ("approle", {"/etc/ims-token-broker/approle": "broker-approle"}),
+        ("tls", {"/etc/ims-token-broker/tls": "broker-tls"}),
+    ],
+)  # fmt: skip
+def test_secrets_are_files_that_the_broker_alone_reads(name: str, mounted: dict[str, str]) -> None:
+    """Each Secret is mounted where its setting says, readable to the broker's group and to nobody else."""
+    values = ci_values(name)
+    volumes = {one["name"]: one for one in template_of(values)["spec"]["volumes"]}
+    places = {one["mountPath"]: volumes[one["name"]] for one in broker_of(values)["volumeMounts"]}
+
+    for path, secret in mounted.items():
+        assert places[path]["secret"]["secretName"] == secret
+        assert places[path]["secret"]["defaultMode"] == 0o440
+
+
+def test_each_document_of_a_tenant_is_where_the_broker_looks() -> None:
+    """Secrets become `<org>/<credential>.json` below the directory of credentials."""
+    [volume] = [one for one in template_of(ci_values("directory"))["spec"]["volumes"] if one["name"] == "credentials"]
+    paths = [source["secret"]["items"][0]["path"] for source in volume["projected"]["sources"]]
+
+    assert paths == [
+        "0123456789ABCDEF01234567@AdobeOrg/default.json",
+        "89ABCDEF0123456701234567@AdobeOrg/export.json",
+    ]
+
+
+def tokens_of(values: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """Name of the volume and audience of each token of a service account in the pods."""
+    return [
+        (volume["name"], source["serviceAccountToken"].get("audience"))
+        for volume in template_of(values)["spec"]["volumes"]
+        for source in volume.get("projected", {}).get("sources", [])
+        if "serviceAccountToken" in source
+    ]
+
+
+def test_tokens_are_projected_for_what_asks_for_them() -> None:
+    """Vault's token has Vault's audience; one for the API server is there where callers need it; else there is none."""
+    assert tokens_of(ci_values("default")) == [("vault-identity", "vault")]
+    assert tokens_of(ci_values("token-review")) == [("vault-identity", "vault"), ("kubernetes", None)]
+    assert tokens_of(ci_values("approle")) == []
+    assert tokens_of(ci_values("directory")) == []
+
+
+def test_the_broker_may_nothing_by_default() -> None:
+    """Without callers by service account there is no role; with them there is no more than is asked for."""
+    values = ci_values("token-review")
+
+    assert not any(kind.startswith("ClusterRole") for kind in kinds(render(ci_values("default"))))
+    assert "ClusterRole" not in kinds(render(with_value(values, "callers.kubernetes.tokenReview", False)))
+    assert the(render(values), "ClusterRole")["rules"] == [
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
+    ]
+
+
+def test_settings_and_notes_quote_no_secret() -> None:
+    """A Secret's name may be seen, its content never: neither ConfigMaps nor notes can have what values never hold."""
+    for path in ci_files():
+        values = ci_values(path.name.removesuffix("-values.yaml"))
+        made = [one for one in render(values) if one["kind"] == "ConfigMap"]
+        assert "BEGIN" not in json.dumps(made) + notes(values)
+
+
+# Traffic ------------------------------------------------------------------------------------------------------------
+
+
+def ports_out(name: str) -> set[int]:
+    """The TCP ports that the broker may reach."""
+    rules = the(render(ci_values(name)), "NetworkPolicy")["spec"]["egress"]
+    return {port["port"] for rule in rules for port in rule["ports"] if port["protocol"] == "TCP"}
+
+
+def test_traffic_is_denied_unless_named() -> None:
+    """Both directions are denied by default; what the settings speak to is allowed, at its port, and nothing else."""
+    policy = the(render(ci_values("default")), "NetworkPolicy")["spec"]
+
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [rule["from"] for rule in policy["ingress"]] == [[{"podSelector": {}}]]
+    assert ports_out("default") == {53, 8200, 6379, 443}
+    assert ports_out("directory") == {53, 6379, 443}
+    assert ports_out("existing-secret") == {53, 8200, 6380, 443}
+    assert ports_out("tracing") == {53, 8200, 6379, 443, 4318}
+    assert ports_out("token-review") == {53, 8200, 6379, 443, 6443}
+
+
+def test_only_the_gateway_and_the_test_may_call() -> None:
+    """Where callers are named, they and the pod of `helm test` may call, and no longer the whole namespace."""
+    manifests = render(ci_values("gateway"))
+    [rule] = the(manifests, "NetworkPolicy")["spec"]["ingress"]
+    gateway, test = rule["from"]
+
+    assert gateway["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "gateways"}
+    assert test["podSelector"]["matchLabels"].items() <= the(manifests, "Pod")["metadata"]["labels"].items()
+    assert len(test["podSelector"]["matchLabels"]) == 3
+
+
+# Around the pods ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "scheme"), [("default", "HTTP"), ("tls", "HTTPS"), ("cert-manager", "HTTPS")])
+def test_everything_that_asks_the_broker_knows_its_scheme(name: str, scheme: str) -> None:
+    """Probes, the Service, the ServiceMonitor and the test ask by HTTPS where the broker serves it."""
+    values = with_value(ci_values(name), "metrics.serviceMonitor.enabled", True)
+    manifests, broker = render(values), broker_of(values)
+    [endpoint] = the(manifests, "ServiceMonitor")["spec"]["endpoints"]
+    asked = the(manifests, "Pod")["spec"]["containers"]
+
+    assert {broker[f"{probe}Probe"]["httpGet"]["scheme"] for probe in ("startup", "liveness", "readiness")} == {scheme}
+    assert the(manifests, "Service")["spec"]["ports"][0]["appProtocol"] == endpoint["scheme"] == scheme.lower()
+    assert all(f"{scheme.lower()}://" in one["args"][2] for one in asked)
+    assert all(("--ca-file" in one["args"]) == (scheme == "HTTPS") for one in asked)
+    assert ("tlsConfig" in endpoint) == (scheme == "HTTPS")
+    assert "tls.key" not in json.dumps(asked) + json.dumps(the(manifests, "Pod")["spec"].get("volumes", []))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "budget"), [(1, False), (2, True), (3, True)]
+)  # fmt: skip
+def test_a_budget_is_made_for_more_than_one(replicas: int, budget: bool) -> None:
+    """A budget for a single pod would only keep its node from being drained."""
+    made = kinds(render(with_value(ci_values("default"), "replicaCount", replicas)))
+
+    assert ("PodDisruptionBudget" in made) == budget
+
+
+def test_no_sleep_is_no_hook() -> None:
+    """`preStopSleepSeconds: 0` leaves the action out: not every Kubernetes takes a sleep of no seconds."""
+    assert broker_of(ci_values("default"))["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert "lifecycle" not in broker_of(with_value(ci_values("default"), "preStopSleepSeconds", 0))
+
+
+def test_pods_are_spread_by_default() -> None:
+    """Without any value replicas are spread over zones and nodes, each ReplicaSet by itself."""
+    constraints = template_of(ci_values("default"))["spec"]["topologySpreadConstraints"]
+
+    assert [one["topologyKey"] for one in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert all(one["matchLabelKeys"] == ["pod-template-hash"] for one in constraints)
+
+
+def test_the_rules_are_those_of_the_file(tmp_path: Path) -> None:
+    """A PrometheusRule has every rule of the file, with the labels asked for, and promtool takes it."""
+    spec = the(render(ci_values("monitoring")), "PrometheusRule")["spec"]
+    file = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
+    rules = [rule for group in spec["groups"] for rule in group["rules"]]
+    alerts = [rule for rule in rules if "alert" in rule]
+
+    assert [rule["expr"] for rule in rules] == [rule["expr"] for group in file["groups"] for rule in group["rules"]]
+    assert alerts
+    for alert in alerts:
+        assert alert["labels"]["team"] == "identity"
+        assert alert["labels"]["severity"]
+        assert alert["annotations"]["runbook_url"].startswith("https://wiki.example.com/ims-token-broker/RUNBOOK.md#")
+    rendered = tmp_path / "rules.yaml"
+    rendered.write_text(yaml.safe_dump(spec))
+    try:
+        checked = subprocess.run(["promtool", "check", "rules", rendered], capture_output=True, timeout=60, check=False)
+    except FileNotFoundError:
+        skip_or_fail("promtool is missing; install it (on Debian: prometheus)")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_dashboard_is_that_of_the_file() -> None:
+    """The ConfigMap for Grafana holds the file, and it is JSON."""
+    config = the(render(ci_values("monitoring")), "ConfigMap", "-dashboard")
+
+    assert json.loads(config["data"]["ims-token-broker.json"]) == json.loads(
+        (CHART / "files" / "dashboards" / "ims-token-broker.json").read_text()
+    )
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+# Notes --------------------------------------------------------------------------------------------------------------
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return with_value(values, "redis.tls.enabled", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("default", dict, "port-forward service/rel-ims-token-broker 8080:80"),
+        (
+            "default",
+            dict,
+            f"bound to service account rel-ims-token-broker of namespace {NAMESPACE}, with audience vault",
+        ),
+        ("tls", dict, "curl --insecure https://127.0.0.1:8080/readyz"),
+        ("tls", dict, "backend-protocol: HTTPS"),
+        ("gateway", dict, "WARNING: the pods speak plain HTTP"),
+        ("default", _plain, "WARNING: redis.tls.enabled is false"),
+        ("minimal", dict, "WARNING: redis.mode is memory"),
+        ("minimal", dict, "WARNING: networkPolicy.enabled is false"),
+        ("tls", dict, "NOTE: networkPolicy.ingress.metricsFrom is empty"),
+        ("token-review", dict, "for jwks_token_file and jwks_ca_file"),
+    ],
+)
+def test_the_notes_say_what_to_do_next(
+    name: str, change: Callable[[dict[str, Any]], dict[str, Any]], expected: str
+) -> None:
+    """After an install the notes name the next commands, and warn of what is open."""
+    assert expected in notes(change(ci_values(name)))
+
+
+def test_the_notes_warn_of_nothing_by_default() -> None:
+    """An install with nothing but what must be said has nothing to be warned of."""
+    assert "WARNING" not in notes(ci_values("default"))
