@@ -80,7 +80,12 @@ def _address(base: str) -> tuple[str, int, bool]:
     except ValueError:
         host = None
     else:
-        if parts.scheme in {"http", "https"} and host and base.endswith(parts.netloc) and "@" not in parts.netloc:
+        if (
+            parts.scheme in {"http", "https"}
+            and host
+            and base == f"{parts.scheme}://{parts.netloc}"
+            and "@" not in parts.netloc
+        ):
             return host, port or (443 if is_https else 80), is_https
     raise CommandError("The broker's URL must be a base URL such as http://127.0.0.1:8080; give --url URL.")
 

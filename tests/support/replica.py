@@ -31,16 +31,17 @@ class Replica:
         own = {"HOST": "127.0.0.1", "PORT": "0", "AUDIT_FILE": str(self.audit), **settings}
         variables = {f"BROKER_{variable}": value for variable, value in own.items()}
         self.process = Child(name, [*CLI, "serve"], folder, {**bare_environment(folder), **variables})
-        self.port = 0
+        self.scheme, self.port = "http", 0
 
     @property
     def url(self) -> str:
         """Its base URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def listen(self) -> None:
         """Wait until it takes requests."""
-        self.port = int(self.process.said(r"listening on http://127\.0\.0\.1:(\d+)")[1])
+        said = self.process.said(r"listening on (https?)://127\.0\.0\.1:(\d+)")
+        self.scheme, self.port = said[1], int(said[2])
 
     async def token(self, org: str, key: str | None = None, **parameters: object) -> Reply:
         """``GET /token``."""

@@ -1,41 +1,85 @@
-"""A certificate authority for tests, and a server certificate of it."""
+"""A certificate authority for tests, and server certificates of it."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 _DAY = datetime.timedelta(days=1)
 
 
-def server_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path, Path]:
-    """Files with a certificate for an address or name, its key, and the certificate of the authority that signed it."""
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = _name("authority of the tests")
-    authority_certificate = (
-        _builder(authority, authority, authority_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
-    certificate = (
-        _builder(_name("server of the tests"), authority, key.public_key())
-        .add_extension(
-            x509.SubjectAlternativeName([_alternative(address)]),
-            critical=False,
+@dataclass(frozen=True)
+class Issued:
+    """A server certificate with its key, as PEM.
+
+    Args:
+        chain: The certificate, then that of its authority.
+        key: Its private key.
+        der: The certificate alone, as a client sees it.
+        not_after: Its end, in Unix time.
+
+    """
+
+    chain: bytes
+    key: bytes
+    der: bytes
+    not_after: float
+
+
+class Authority:
+    """A new authority; its name is that of every other one."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("authority of the tests")
+        self._certificate = (
+            _builder(self._name, self._name, self._key.public_key(), _DAY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
         )
-        .sign(authority_key, hashes.SHA256())
-    )
+        self.pem = self._certificate.public_bytes(Encoding.PEM)
+
+    def issue(self, address: str = "127.0.0.1", *, kind: str = "ec", life: datetime.timedelta = _DAY) -> Issued:
+        """A new certificate for an address or name that ends after `life`, with a key of `kind`: ``ec`` or ``rsa``."""
+        key = (
+            ec.generate_private_key(ec.SECP256R1())
+            if kind == "ec"
+            else rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        )
+        names = x509.SubjectAlternativeName([_alternative(address)])
+        certificate = (
+            _builder(_name("server of the tests"), self._name, key.public_key(), life)
+            .add_extension(names, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return Issued(
+            certificate.public_bytes(Encoding.PEM) + self.pem,
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            certificate.public_bytes(Encoding.DER),
+            certificate.not_valid_after_utc.timestamp(),
+        )
+
+    def client(self) -> ssl.SSLContext:
+        """A client's context that trusts this authority alone."""
+        return ssl.create_default_context(cadata=self.pem.decode())
+
+
+def server_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path, Path]:
+    """Files with a certificate for an address or name, its key, and the certificate of the new authority that signed it."""
+    authority = Authority()
+    issued = authority.issue(address)
     files = (folder / "server.pem", folder / "server.key", folder / "ca.pem")
-    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    files[2].write_bytes(authority_certificate.public_bytes(Encoding.PEM))
+    for file, content in zip(files, (issued.chain, issued.key, authority.pem), strict=True):
+        file.write_bytes(content)
     return files
 
 
@@ -50,7 +94,9 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, life: datetime.timedelta
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -58,6 +104,6 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
+        .not_valid_before(now - 2 * _DAY)
+        .not_valid_after(now + life)
     )

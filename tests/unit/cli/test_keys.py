@@ -1,4 +1,4 @@
-"""``keys create``."""
+"""``keys``: making a key ring and checking one."""
 
 from __future__ import annotations
 
@@ -61,3 +61,43 @@ def test_no_such_folder(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["keys", "create", str(tmp_path / "no" / "keys.json")])
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr
+
+
+def ring(tmp_path: Path) -> Path:
+    """A valid key ring."""
+    file = tmp_path / "keys.json"
+    file.write_text(CliRunner().invoke(app, ["keys", "create"]).stdout)
+    return file
+
+
+def test_check(tmp_path: Path) -> None:
+    """A valid ring is one line with the key that seals, named by FILE or by the broker's own variable, no key shown."""
+    file = ring(tmp_path)
+    [key] = json.loads(file.read_text())["keys"]
+    named = CliRunner().invoke(app, ["keys", "check", str(file)])
+    by_variable = CliRunner().invoke(app, ["keys", "check"], env={"BROKER_CACHE_KEYS_FILE": str(file)})
+    as_json = CliRunner().invoke(app, ["keys", "check", str(file), "--json"])
+    assert (named.exit_code, named.output) == (0, f"{file}: valid: 1 key, {key['id']} seals\n")
+    assert (by_variable.exit_code, by_variable.output) == (0, named.output)
+    assert json.loads(as_json.output) == {"valid": True, "keys": [key["id"]], "sealing": key["id"]}
+    assert key["key"] not in named.output + as_json.output
+
+
+def test_check_invalid(tmp_path: Path) -> None:
+    """A bad ring is exit code 1 and one sentence with place and expectation, without the value."""
+    file = ring(tmp_path)
+    file.write_text(file.read_text().replace('"key": "', '"key": "canary'))
+    result = CliRunner().invoke(app, ["keys", "check", str(file)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {file}: keys[0].key: must be 32 bytes in base64.\n"
+    as_json = CliRunner().invoke(app, ["keys", "check", str(file), "--json"])
+    expected = {"valid": False, "place": "keys[0].key", "expected": "must be 32 bytes in base64"}
+    assert (as_json.exit_code, json.loads(as_json.stdout)) == (1, expected)
+
+
+def test_check_missing(tmp_path: Path) -> None:
+    """A file that is not there is exit code 1, and none named at all is a usage error; an empty variable is none."""
+    missing = CliRunner().invoke(app, ["keys", "check", str(tmp_path / "none")])
+    unnamed = CliRunner().invoke(app, ["keys", "check"], env={"BROKER_CACHE_KEYS_FILE": ""})
+    assert (missing.exit_code, "cannot be read" in missing.stderr) == (1, True)
+    assert (unnamed.exit_code, "BROKER_CACHE_KEYS_FILE" in unnamed.stderr) == (2, True)

@@ -64,3 +64,12 @@ def test_missing(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["policy", "check", str(tmp_path / "none.yaml")])
     assert result.exit_code == 1
     assert "cannot be read: No such file or directory." in result.stderr
+
+
+def test_the_brokers_own_variable(file: Path) -> None:
+    """Without FILE the file of `BROKER_POLICY_FILE` is checked, as an init container has it; an argument goes first."""
+    valid = CliRunner().invoke(app, ["policy", "check"], env={"BROKER_POLICY_FILE": str(file)})
+    other = CliRunner().invoke(app, ["policy", "check", str(file)], env={"BROKER_POLICY_FILE": "/none"})
+    unnamed = CliRunner().invoke(app, ["policy", "check"], env={"BROKER_POLICY_FILE": ""})
+    assert (valid.exit_code, other.exit_code) == (0, 0)
+    assert (unnamed.exit_code, "BROKER_POLICY_FILE" in unnamed.stderr) == (2, True)

@@ -1,0 +1,295 @@
+"""HTTPS served by the broker itself: pairs renewed in place, bad ones refused, slow handshakes bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from app import main
+from app.adapters.server_certificate import ServerCertificate, ServerCertificateError
+from app.domain.events import ServerCertificateLoaded, ServerCertificateRefused
+from tests.support.mounted import MountedFolder
+from tests.support.recorded_events import RecordedEvents
+from tests.support.tls import Authority, Issued
+from tests.support.waiting import until_answered
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: broker.test\r\n\r\n"
+ENDED = timedelta(days=-1)
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the scheme that the request is said to have come by."""
+    await PlainTextResponse(f"by {scope['scheme']}!")(scope, receive, send)
+
+
+def files(pair: Issued) -> dict[str, bytes]:
+    """A TLS Secret's content."""
+    return {"tls.crt": pair.chain, "tls.key": pair.key}
+
+
+class Rig:
+    """A server with a certificate in a mounted Secret.
+
+    Args:
+        folder: Where the Secret is mounted.
+        authority: Signs what is in it.
+
+    """
+
+    def __init__(self, folder: Path, authority: Authority) -> None:
+        self.authority = authority
+        self.first = authority.issue()
+        self.secret = MountedFolder(folder / "tls", files(self.first))
+        self.events = RecordedEvents()
+        self.certificate = ServerCertificate(self.secret / "tls.crt", self.secret / "tls.key", self.events, time.time)
+        self.server = main.create_server(app)
+        self.port = 0
+        self.task: asyncio.Task[None]
+
+    async def connect(self, client: ssl.SSLContext | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new connection that has verified the certificate."""
+        return await asyncio.open_connection("127.0.0.1", self.port, ssl=client or self.authority.client())
+
+    async def shown(self, client: ssl.SSLContext | None = None) -> bytes:
+        """The certificate that a new connection is shown, DER."""
+        _, writer = await self.connect(client)
+        der: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return der
+
+    async def look_twice(self) -> None:
+        """What `watch` does within some seconds."""
+        await self.certificate.look()
+        await self.certificate.look()
+
+    @property
+    def told(self) -> list[object]:
+        """The kinds of the events so far."""
+        return [type(event) for event in self.events.all]
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """One authority for all."""
+    return Authority()
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, authority: Authority) -> AsyncIterator[Rig]:
+    """A server that runs."""
+    made = Rig(tmp_path, authority)
+    made.server = main.create_server(app, tls=await made.certificate.load())
+    with main.listening_socket("127.0.0.1", 0) as sock:
+        made.port = sock.getsockname()[1]
+        made.task = asyncio.create_task(made.server.serve(sockets=[sock]))
+        yield made
+        made.server.should_exit = True
+        await made.task
+    await made.certificate.aclose()
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """The answer to a request."""
+    writer.write(REQUEST)
+    return await reader.readuntil(b"!")
+
+
+async def test_https(rig: Rig) -> None:
+    """A client that trusts the authority is answered over TLS, and the app knows the scheme."""
+    reader, writer = await rig.connect()
+    assert (await answer(reader, writer)).endswith(b"by https!")
+    assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+    writer.close()
+    [loaded] = rig.events.all
+    assert isinstance(loaded, ServerCertificateLoaded)
+    assert loaded.not_after == rig.first.not_after
+
+
+async def test_tls_1_2_at_least(rig: Rig) -> None:
+    """TLS 1.2 is spoken, nothing older."""
+    client = rig.authority.client()
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert await rig.shown(client) == rig.first.der
+    old = rig.authority.client()
+    old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.raises(OSError):
+        await rig.shown(old)
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+async def test_a_renewed_pair_is_taken_and_no_connection_is_dropped(rig: Rig, kind: str) -> None:
+    """After a swap of `..data` new connections see the new certificate, whatever its kind; those that stand go on."""
+    standing = await rig.connect()
+    assert await answer(*standing)
+    renewed = rig.authority.issue(kind=kind)
+    rig.secret.swap(files(renewed))
+    await rig.certificate.look()
+    assert await rig.shown() == rig.first.der  # Seen once: it could still be half written.
+    await rig.certificate.look()
+    assert await rig.shown() == renewed.der
+    only_1_2 = rig.authority.client()
+    only_1_2.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert await rig.shown(only_1_2) == renewed.der
+    assert (await answer(*standing)).endswith(b"by https!")
+    standing[1].close()
+    assert rig.told == [ServerCertificateLoaded, ServerCertificateLoaded]
+
+
+def bad_renewals(first: Issued, other: Issued, ended: Issued) -> dict[str, dict[str, bytes]]:
+    """Renewals that must not be taken, by what is wrong with them."""
+    secret = load_pem_private_key(other.key, None)
+    locked = secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
+    return {
+        "belong": {"tls.crt": other.chain, "tls.key": first.key},
+        "does not": {"tls.crt": first.chain, "tls.key": other.key},
+        "chain": {"tls.crt": b"", "tls.key": other.key},
+        "PEM form": {"tls.crt": other.chain[:300], "tls.key": other.key},
+        "certificate": {"tls.crt": other.chain[:-100], "tls.key": other.key},
+        "private key": {"tls.crt": other.chain, "tls.key": other.key[:100]},
+        "encrypted": {"tls.crt": other.chain, "tls.key": locked},
+        "ended": files(ended),
+        "KiB": {"tls.crt": other.chain + b"\n" * 300_000, "tls.key": other.key},
+    }
+
+
+REASONS = ["belong", "does not", "chain", "PEM form", "certificate", "private key", "encrypted", "ended", "KiB"]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+async def test_a_bad_renewal_is_refused_and_told_once(rig: Rig, reason: str) -> None:
+    """A pair that does not match, is cut off, encrypted, endless or has ended never gets in; the old one stays."""
+    other, ended = rig.authority.issue(), rig.authority.issue(life=ENDED)
+    rig.secret.swap(bad_renewals(rig.first, other, ended)[reason])
+    for _ in range(4):
+        await rig.certificate.look()
+        assert await rig.shown() == rig.first.der
+    assert rig.told == [ServerCertificateLoaded, ServerCertificateRefused]
+    [_, refused] = rig.events.all
+    assert isinstance(refused, ServerCertificateRefused)
+    assert reason in refused.reason
+    rig.secret.swap(files(other))
+    await rig.look_twice()
+    assert await rig.shown() == other.der
+    assert rig.told[2:] == [ServerCertificateLoaded]
+
+
+async def test_a_renewal_taken_back_is_told(rig: Rig) -> None:
+    """Where the good pair is put back it is told to be in force, and the next bad one is told anew."""
+    bad = bad_renewals(rig.first, rig.authority.issue(), rig.first)["belong"]
+    for content in (bad, files(rig.first), bad):
+        rig.secret.swap(content)
+        await rig.look_twice()
+    assert rig.told == [ServerCertificateLoaded, ServerCertificateRefused] * 2
+
+
+async def test_files_that_go_and_come(rig: Rig) -> None:
+    """A file that is away is told once where it stays away, and not at all where it is back at the next look."""
+    (rig.secret / "tls.key").rename(rig.secret / "away")
+    await rig.certificate.look()
+    (rig.secret / "away").rename(rig.secret / "tls.key")
+    await rig.look_twice()
+    assert rig.told == [ServerCertificateLoaded]
+    (rig.secret / "tls.key").unlink()
+    for _ in range(3):
+        await rig.look_twice()
+    assert rig.told == [ServerCertificateLoaded, ServerCertificateRefused]
+    assert await rig.shown() == rig.first.der
+
+
+async def test_the_watch_does_it_in_some_seconds(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The background task takes a renewal by itself, and ends when it is cancelled."""
+    monkeypatch.setattr("app.adapters.server_certificate.LOOK_SECONDS", 0.05)
+    task = asyncio.create_task(rig.certificate.watch())
+    renewed = rig.authority.issue()
+    rig.secret.swap(files(renewed))
+
+    async def is_shown() -> bool:
+        return await rig.shown() == renewed.der
+
+    await until_answered(is_shown, 10, 0.05)
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", REQUEST])
+async def test_a_handshake_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, authority: Authority, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that begins no handshake, or half of one, or plain HTTP, is closed in time."""
+    monkeypatch.setattr(main, "HANDSHAKE_SECONDS", 0.3)
+    rig = Rig(tmp_path, authority)
+    server = main.create_server(app, tls=await rig.certificate.load())
+    with main.listening_socket("127.0.0.1", 0) as sock:
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        reader, writer = await asyncio.open_connection(*sock.getsockname())
+        writer.write(begun)
+        async with asyncio.timeout(5):
+            assert b"HTTP/" not in await reader.read()
+        writer.close()
+        server.should_exit = True
+        await task
+    await rig.certificate.aclose()
+
+
+@pytest.mark.parametrize("is_up", [False, True], ids=["no-handshake", "no-goodbye"])
+async def test_a_silent_client_does_not_hold_up_the_end(rig: Rig, is_up: bool) -> None:
+    """A client that never finishes its handshake, or never says goodbye, costs the end at most some seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    if is_up:
+        await silent_after_the_handshake(reader, writer, rig.authority.client())
+    rig.server.should_exit = True
+    began = time.monotonic()
+    while rig.server.server_state.connections or (rig.server.started and rig.server.servers[0].is_serving()):
+        assert time.monotonic() - began < main.GOODBYE_SECONDS + 3
+        await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def silent_after_the_handshake(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: ssl.SSLContext
+) -> None:
+    """Do a handshake by hand; nothing that the server sends after it is ever answered."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    connection = client.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    while True:
+        try:
+            connection.do_handshake()
+        except ssl.SSLWantReadError:
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(65536))
+            continue
+        writer.write(outgoing.read())
+        connection.write(REQUEST)
+        writer.write(outgoing.read())
+        await reader.read(65536)
+        return
+
+
+@pytest.mark.parametrize("reason", [reason for reason in REASONS if reason != "ended"])
+async def test_a_bad_pair_is_found_at_the_start(tmp_path: Path, authority: Authority, reason: str) -> None:
+    """What would be refused as a renewal stops the start, and the error says which file and nothing of it."""
+    first, other = authority.issue(), authority.issue()
+    secret = MountedFolder(tmp_path / "tls", bad_renewals(first, other, first)[reason])
+    certificate = ServerCertificate(secret / "tls.crt", secret / "tls.key", RecordedEvents(), time.time)
+    with pytest.raises(ServerCertificateError, match=reason) as refused:
+        await certificate.load()
+    assert refused.value.part == ("key" if reason in {"belong", "does not", "private key", "encrypted"} else "cert")
+    await certificate.aclose()

@@ -1,0 +1,125 @@
+"""``health``: what it asks, and how it says no."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import health
+from app.cli.program import app
+from app.settings import Settings
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@contextmanager
+def server(answer: bytes, asked: list[bytes], host: str = "127.0.0.1") -> Iterator[int]:
+    """A server that answers one request, whatever it is; its port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.bind((host, 0))
+        sock.listen()
+
+        def run() -> None:
+            connection, _ = sock.accept()
+            with connection:
+                asked.append(connection.recv(65536))
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield int(sock.getsockname()[1])
+        thread.join(5)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "::1"])
+def test_it_asks_where_the_settings_say(host: str) -> None:
+    """The variables of `serve` say where, also where it listens everywhere; the answer is one line and exit code 0."""
+    asked: list[bytes] = []
+    local = "::1" if ":" in host else "127.0.0.1"
+    with server(ANSWER, asked, local) as port:
+        result = CliRunner().invoke(app, ["health"], env={"BROKER_HOST": host, "BROKER_PORT": str(port)})
+    shown = f"[{local}]" if ":" in local else local
+    assert (result.exit_code, result.output) == (0, f"http://{shown}:{port}/livez answers 200\n")
+    assert asked[0].startswith(b"GET /livez HTTP/1.1\r\nHost: ")
+
+
+def test_ready_asks_readyz() -> None:
+    """--ready asks the other question, and an answer other than 200 is a no."""
+    asked: list[bytes] = []
+    with server(b"HTTP/1.1 503 Service Unavailable\r\n\r\n", asked) as port:
+        result = CliRunner().invoke(app, ["health", "--ready", "--url", f"http://127.0.0.1:{port}/"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: http://127.0.0.1:{port}/readyz answers 503.\n"
+    assert asked[0].startswith(b"GET /readyz ")
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1\r\n", b"HTTP/1.1 OK\r\n", b"x" * 5000])
+def test_what_is_no_http_is_a_no(answer: bytes) -> None:
+    """Whatever else answers at that port is not the broker."""
+    with server(answer, []) as port:
+        result = CliRunner().invoke(app, ["health", "--url", f"http://127.0.0.1:{port}"])
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "ftp://h", "http://h/path", "http://u:canary@h", "h", "http://[::1", "http://h:x", "http://h?q"]
+)
+def test_a_url_that_is_none(url: str) -> None:
+    """A URL to which no path can be added is one sentence, which does not quote it."""
+    result = CliRunner().invoke(app, ["health", "--url", url])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "base URL" in result.stderr
+    assert "canary" not in result.stderr
+
+
+def test_a_free_port_is_not_known() -> None:
+    """With port 0 nobody can know where the broker listens, so the sentence says what to give."""
+    result = CliRunner().invoke(app, ["health"], env={"BROKER_PORT": "0"})
+    assert (result.exit_code, "--url" in result.stderr) == (1, True)
+
+
+def test_nobody_is_there() -> None:
+    """A refused connection is one sentence."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        result = CliRunner().invoke(app, ["health"], env={"BROKER_PORT": str(unused.getsockname()[1])})
+    assert (result.exit_code, "cannot be reached: connection refused." in result.stderr) == (1, True)
+
+
+def test_a_silent_server_is_not_waited_for() -> None:
+    """What takes the connection and says nothing is a no when the time is over."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        result = CliRunner().invoke(app, ["health", "--url", url, "--timeout", "0.2"])
+    assert (result.exit_code, result.stderr) == (1, f"Error: {url} does not answer within 0.2 s.\n")
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    """What `health` takes where a variable is not set is what `serve` takes."""
+    defaults = dict(zip(("url", "ready", "timeout", "host", "port"), health.health.__defaults__ or (), strict=False))
+    fields = Settings.model_fields
+    assert (defaults["host"], int(str(defaults["port"]))) == (fields["host"].default, fields["port"].default)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("broker", False),
+        ("10.0.0.1", False),
+    ],
+)
+def test_only_this_machine_goes_unverified(host: str, is_loopback: bool) -> None:
+    """A certificate is verified wherever the answer could come from another machine."""
+    assert health._is_loopback(host) is is_loopback
