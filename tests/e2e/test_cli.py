@@ -13,6 +13,7 @@ import pytest
 from app.cli.caller import policy_lines
 from app.domain.api_key import api_key_sha256
 from tests.support.processes import CLI, Finished, run_cli, run_shell, running_cli
+from tests.support.tls import server_certificate
 
 API_KEY = "itb_canary_" + "k" * 43
 CANARY = "hunter2canary"
@@ -112,6 +113,31 @@ async def test_bad_key_ring(settings: dict[str, str], tmp_path: Path, content: s
         file.write_text(content)
     more = {"BROKER_REDIS_URL": f"redis://:{CANARY}@127.0.0.1:1", "BROKER_CACHE_KEYS_FILE": str(file)}
     _is_refused(await run_cli("serve", env={**settings, **more}), "BROKER_CACHE_KEYS_FILE: ")
+
+
+async def test_bad_certificate(settings: dict[str, str], tmp_path: Path) -> None:
+    """A certificate or key that cannot be used stops the start and is named by its variable; so does one alone."""
+    cert, key, _ = server_certificate(tmp_path)
+    tls = {**settings, "BROKER_TLS_CERT_FILE": str(cert), "BROKER_TLS_KEY_FILE": str(key)}
+    _is_refused(await run_cli("serve", env={**tls, "BROKER_TLS_KEY_FILE": ""}), "BROKER_TLS_KEY_FILE is required")
+    _is_refused(await run_cli("serve", env={**tls, "BROKER_TLS_CERT_FILE": "/nope"}), "BROKER_TLS_CERT_FILE: cannot")
+    key.write_text(CANARY)
+    _is_refused(await run_cli("serve", env=tls), "BROKER_TLS_KEY_FILE: must be a private key")
+
+
+async def test_bad_redis_password_file(settings: dict[str, str], tmp_path: Path) -> None:
+    """A password file that is missing or empty stops the start and is named by its variable."""
+    keys, file = tmp_path / "keys.json", tmp_path / "password"
+    keys.write_text((await run_cli("keys", "create")).stdout)
+    more = {
+        "BROKER_REDIS_URL": "redis://127.0.0.1:1",
+        "BROKER_CACHE_KEYS_FILE": str(keys),
+        "BROKER_REDIS_PASSWORD_FILE": str(file),
+    }
+    for content in (None, "\n"):
+        if content is not None:
+            file.write_text(content)
+        _is_refused(await run_cli("serve", env={**settings, **more}), "BROKER_REDIS_PASSWORD_FILE: ")
 
 
 async def test_audit_file_cannot_be_written(settings: dict[str, str], tmp_path: Path) -> None:

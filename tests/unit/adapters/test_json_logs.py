@@ -299,6 +299,8 @@ def test_a_level_has_a_name(level: str) -> None:
 
 
 @pytest.mark.parametrize(("event", "level", "fields"), [
+    (events.ServerCertificateRefused(1.0, "key: no"), "error", {"at": 1.0, "reason": "key: no"}),
+    (events.ServerCertificateLoaded(1.0, 2.0), "info", {"at": 1.0, "not_after": 2.0}),
     (events.PolicyRefused(1.0, "version: must be 1"), "error", {"at": 1.0, "reason": "version: must be 1"}),
     (events.PolicyLoaded(1.0, "0123"), "info", {"at": 1.0, "version": "0123"}),
     (events.TaskFailed("purge-listener", "KeyError"), "error", {"task": "purge-listener", "error": "KeyError"}),

@@ -50,6 +50,16 @@ def metrics() -> Metrics:
     return Metrics()
 
 
+def test_the_own_certificate_is_absent_until_there_is_one(metrics: Metrics) -> None:
+    """Without HTTPS there is no sample, which an alert would take for a certificate that has ended; then its end."""
+    name = "tls_not_after_timestamp_seconds"
+    assert metrics.value(name) is None
+    metrics.emit(events.ServerCertificateLoaded(NOW, NOW + 5), events.ServerCertificateLoaded(NOW, NOW + 9))
+    assert metrics.value(name) == NOW + 9
+    metrics.emit(events.ServerCertificateRefused(NOW, "key: does not belong to the certificate"))
+    assert (metrics.value(name), metrics.value("tls_refusals_total")) == (NOW + 9, 1)
+
+
 def vended(caller: str = "journey", tier: events.Tier = "memory", org: str | None = None) -> events.Decision:
     """A decision to hand out a token."""
     return events.Decision("/token", "vend", events.VENDED, caller, org, "default", tier=tier)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.server_certificate import ServerCertificateError
 from app.cli.failure import USAGE, CommandError
 from app.cli.serve import start_error, url_of
 from app.domain.errors import PolicyError
@@ -31,6 +32,8 @@ def settings(tmp_path: Path) -> Settings:
     ("error", "sentence"),
     [
         (PolicyError("callers", "must be a list"), "BROKER_POLICY_FILE: callers: must be a list."),
+        (ServerCertificateError("key", "must not be encrypted"), "BROKER_TLS_KEY_FILE: must not be encrypted."),
+        (ServerCertificateError("cert", "is too large"), "BROKER_TLS_CERT_FILE: is too large."),
         (PermissionError(13, "Permission denied", "/a"), "BROKER_AUDIT_FILE: cannot be opened: permission denied."),
         (PermissionError(13, "Permission denied", "/x"), "/x: cannot be opened: permission denied."),
         (
