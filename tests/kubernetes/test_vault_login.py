@@ -13,6 +13,7 @@ import pytest
 from app.adapters.vault import VaultConfig, VaultSession
 from app.adapters.vault.login import look_up
 from app.domain.errors import CredentialStoreError
+from tests.support.fenced import fenced, vault_write
 from tests.support.fleet import Backends, Fleet, running_fleet
 from tests.support.kube_api import KubeApi
 from tests.support.kube_fleet import tampered
@@ -24,7 +25,7 @@ NAMESPACE = "vault-login"
 ACCOUNT = "ims-token-broker"
 NEXT = "ims-token-broker-next"
 MOUNT = "kubernetes"
-ROLE = "broker"
+ROLE = "ims-token-broker"
 AUDIENCE = "vault"
 
 DELEGATOR = {
@@ -74,15 +75,19 @@ def login(vault_server: VaultServer, kube_api: KubeApi) -> Login:
         token_reviewer_jwt=kube_api.token_request(NAMESPACE, "vault"),
         disable_local_ca_jwt=True,
     )
-    vault_server.write(
-        f"auth/{MOUNT}/role/{ROLE}",
-        bound_service_account_names=[ACCOUNT, NEXT],
-        bound_service_account_namespaces=[NAMESPACE],
-        audience=AUDIENCE,
-        token_policies=[vault_server.reader_policy()],
-        token_ttl="1h",
-    )
+    vault_server.write(f"sys/policies/acl/{ROLE}", policy=fenced("least-privilege.md", "vault-policy"))
+    vault_server.write(f"auth/{MOUNT}/role/{ROLE}", **documented_role())
     return Login(vault_server, kube_api)
+
+
+def documented_role(**changes: object) -> dict[str, object]:
+    """The role of the document, for two accounts in a namespace of this test's."""
+    documented = vault_write("least-privilege.md", "vault-roles", f"auth/{MOUNT}/role/{ROLE}")
+    accounts = {
+        "bound_service_account_names": [documented["bound_service_account_names"], NEXT],
+        "bound_service_account_namespaces": [NAMESPACE],
+    }
+    return {**documented, **accounts, **changes}
 
 
 @pytest.fixture
@@ -154,11 +159,11 @@ async def test_a_deleted_account_costs_only_what_is_cold(fleet: Fleet, login: Lo
 
 
 @contextlib.asynccontextmanager
-async def session(login: Login, token: str, folder: Path) -> AsyncIterator[VaultSession]:
+async def session(login: Login, token: str, folder: Path, role: str = ROLE) -> AsyncIterator[VaultSession]:
     """A session that logs in with this token."""
     file = folder / secrets.token_hex(4)
     project(file, token)
-    config = VaultConfig(addr=login.vault.addr, auth="kubernetes", role=ROLE, kubernetes_token_file=file)
+    config = VaultConfig(addr=login.vault.addr, auth="kubernetes", role=role, kubernetes_token_file=file)
     made = VaultSession(config, RecordedEvents())
     try:
         yield made
@@ -186,3 +191,31 @@ async def test_only_the_accounts_own_token_for_vault_is_taken(login: Login, tmp_
             with pytest.raises(CredentialStoreError, match="BROKER_VAULT_ROLE") as told:
                 await made.call("lookup", look_up)
             assert token not in str(told.value), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "stranger"),
+    [
+        ({"audience": ""}, "audience"),
+        ({"bound_service_account_names": ["*"]}, "account"),
+        ({"bound_service_account_namespaces": ["*"]}, "namespace"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_no_bound_of_the_role_can_be_spared(
+    login: Login, tmp_path: Path, changes: dict[str, object], stranger: str
+) -> None:
+    """Without one of the role's bounds Vault lets in a token that it refuses with it."""
+    login.api.create_service_account("vault-login-x", ACCOUNT)
+    token = {
+        "audience": login.token(audience="ims-token-broker"),
+        "account": login.token("another"),
+        "namespace": login.api.token_request("vault-login-x", ACCOUNT, AUDIENCE),
+    }[stranger]
+    wide = f"wide-{stranger}"
+    login.vault.write(f"auth/{MOUNT}/role/{wide}", **documented_role(**changes))
+    async with session(login, token, tmp_path, role=wide) as made:
+        await made.call("lookup", look_up)
+    async with session(login, token, tmp_path) as made:
+        with pytest.raises(CredentialStoreError):
+            await made.call("lookup", look_up)

@@ -105,6 +105,13 @@ class VaultServer:
         answer = self.write("auth/token/create-orphan", policies=list(policies), ttl=ttl, **options)
         return str(answer["auth"]["client_token"])
 
+    def status_as(self, token: str, path: str, data: Mapping[str, object] | None = None) -> int:
+        """The HTTP status of reading a path as somebody else, or of writing `data` to it."""
+        method = "GET" if data is None else "POST"
+        headers = {"X-Vault-Token": token}
+        body = None if data is None else json.dumps(data)
+        return requests.request(method, f"{self.addr}/v1/{path}", headers=headers, data=body, timeout=10).status_code
+
     def revoke(self, token: str) -> None:
         """Revoke a token, with immediate effect."""
         self.write("auth/token/revoke", token=token)

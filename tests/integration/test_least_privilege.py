@@ -1,0 +1,286 @@
+"""The documented rights in Vault and Redis are enough, and none of them can be spared."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import shlex
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from app.adapters.redis.client import RedisClient
+from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
+from app.adapters.vault.login import log_in, look_up, renew
+from app.adapters.vault.problems import VaultProblemError
+from app.domain.credential import JwtCredential
+from app.domain.errors import BrokerError, CacheUnavailableError
+from tests.support.cached_tokens import KEY, REF, token_of
+from tests.support.documents import ALLOWED, jwt_document, oauth_document, ref_of, without
+from tests.support.fenced import fenced, vault_write
+from tests.support.recorded_events import RecordedEvents
+from tests.support.redis_broker import RedisReplica, redis_replica
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.vault_server import MOUNT, PREFIX, VaultServer
+
+DOCUMENT = "least-privilege.md"
+NAME = "ims-token-broker"
+PLAIN, SIGNED = ref_of(0xE0001), ref_of(0xE0002)
+TRANSIT_KEY = "least-privilege"
+
+_POLICY_LINES = fenced(DOCUMENT, "vault-policy").splitlines()
+_ACL = shlex.split(fenced(DOCUMENT, "redis-acl").replace(">PASSWORD", ">secret"))
+_ACL_RULES = _ACL[2:]
+_COMMANDS = [rule[1:] for rule in _ACL_RULES if rule.startswith("+")]
+
+_numbers = itertools.count()
+
+
+# Vault --------------------------------------------------------------------------------------------------------------
+
+
+class Broker:
+    """What the broker does at Vault, under one policy.
+
+    Args:
+        server: Vault.
+        policy: The policy's text.
+
+    """
+
+    def __init__(self, server: VaultServer, policy: str) -> None:
+        self._server = server
+        self._policy = f"least-{next(_numbers)}"
+        server.write(f"sys/policies/acl/{self._policy}", policy=policy)
+
+    async def failures(self) -> list[str]:
+        """The operations that fail."""
+        token = self._server.token(self._policy, no_default_policy=True)
+        session = VaultSession(VaultConfig(addr=self._server.addr, token=token), RecordedEvents())
+        store = VaultCredentialStore(session, MOUNT, PREFIX, ALLOWED)
+        failed = []
+        try:
+            for name, work in {
+                "read": lambda: store.fetch(PLAIN),
+                "list": lambda: self._listed(store),
+                "sign": lambda: self._signed(store, session),
+                "look up": lambda: self._looked_up(session),
+                "renew": self._renewed,
+            }.items():
+                try:
+                    await work()
+                except (BrokerError, VaultProblemError, AssertionError):
+                    failed.append(name)
+        finally:
+            await session.aclose()
+        return failed
+
+    async def _listed(self, store: VaultCredentialStore) -> None:
+        assert {PLAIN, SIGNED} <= set(await store.refs())
+
+    async def _signed(self, store: VaultCredentialStore, session: VaultSession) -> None:
+        credential = await store.fetch(SIGNED)
+        assert isinstance(credential, JwtCredential)
+        await VaultTransitSigner(session, "transit").sign(credential, {"sub": "x"})
+
+    async def _looked_up(self, session: VaultSession) -> None:
+        lifetime, _ = await session.call("lookup", look_up)
+        assert lifetime > 0
+
+    async def _renewed(self) -> None:
+        """By AppRole, as documented, but with the policy at hand."""
+        role = {name: value for name, value in _role("approle").items() if name != "token_policies"}
+        role_id, secret_id = self._server.approle(self._policy, self._policy, **role)
+        config = VaultConfig(addr=self._server.addr, auth="approle", role_id=role_id, secret_id=secret_id)
+        access = await asyncio.to_thread(log_in, config, time.monotonic)
+        try:
+            assert access.renewable
+            await asyncio.to_thread(renew, access, time.monotonic)
+        finally:
+            access.adapter.close()
+
+
+def _role(method: str) -> dict[str, str]:
+    """The documented role of an auth method."""
+    return vault_write(DOCUMENT, "vault-roles", f"auth/{method}/role/{NAME}")
+
+
+@pytest.fixture(scope="module")
+def vault(vault_server: VaultServer) -> VaultServer:
+    """A Vault with a credential of each kind that asks for rights of its own."""
+    vault_server.transit_key(TRANSIT_KEY)
+    vault_server.put(PLAIN.org, PLAIN.name, oauth_document(PLAIN))
+    document = {**without(jwt_document(SIGNED), "private_key"), "transit_key": TRANSIT_KEY}
+    vault_server.put(SIGNED.org, SIGNED.name, document)
+    return vault_server
+
+
+async def test_the_policy_is_enough(vault: VaultServer) -> None:
+    """Reading, listing, signing, looking up and renewing work with the documented policy alone."""
+    assert await Broker(vault, "\n".join(_POLICY_LINES)).failures() == []
+
+
+@pytest.mark.parametrize(
+    ("line", "fails"),
+    list(zip(_POLICY_LINES, [["read", "sign"], ["list"], ["sign"], ["renew"], ["look up"]], strict=True)),
+    ids=lambda value: value.split('"')[1] if isinstance(value, str) else "",
+)
+async def test_no_line_of_the_policy_can_be_spared(vault: VaultServer, line: str, fails: list[str]) -> None:
+    """Without a line, that for which it stands fails, and nothing else."""
+    assert await Broker(vault, "\n".join(other for other in _POLICY_LINES if other is not line)).failures() == fails
+
+
+def test_no_line_of_the_policy_has_two_capabilities() -> None:
+    """A line is one capability, so that none hides behind another."""
+    for line in _POLICY_LINES:
+        assert re.search(r'capabilities = \["\w+"\]', line), line
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        (f"{MOUNT}/data/{PREFIX}/{PLAIN.org}/{PLAIN.name}", {"data": {}}),
+        (f"{MOUNT}/data/other/x", None),
+        (f"{MOUNT}/metadata/{PREFIX}/{PLAIN.org}/{PLAIN.name}", None),
+        (f"transit/keys/{TRANSIT_KEY}", None),
+        (f"transit/sign/{TRANSIT_KEY}/sha1", {"input": "YQ=="}),
+        (f"transit/export/signing-key/{TRANSIT_KEY}", None),
+        ("sys/policies/acl", None),
+        ("auth/token/create", {}),
+    ],
+)
+def test_the_policy_allows_nothing_else(vault: VaultServer, path: str, data: dict[str, object] | None) -> None:
+    """Writing, reading elsewhere, and anything else with a transit key are denied."""
+    vault.write("sys/policies/acl/least-nothing-else", policy="\n".join(_POLICY_LINES))
+    token = vault.token("least-nothing-else", no_default_policy=True)
+    assert vault.status_as(token, path, data) == 403
+
+
+def test_the_roles_are_as_documented(vault: VaultServer) -> None:
+    """Both roles leave the default policy out, and a role without its policy would give nothing."""
+    for method in ("approle", "kubernetes"):
+        role = _role(method)
+        assert (role["token_policies"], role["token_no_default_policy"]) == (NAME, "true")
+    vault.write(f"auth/approle/role/{NAME}", **_role("approle"))
+    role_id = vault.read(f"auth/approle/role/{NAME}/role-id")["data"]["role_id"]
+    secret_id = vault.write(f"auth/approle/role/{NAME}/secret-id")["data"]["secret_id"]
+    login = vault.write("auth/approle/login", role_id=role_id, secret_id=secret_id)["auth"]
+    assert (login["policies"], login["lease_duration"], login["renewable"]) == ([NAME], 3600, True)
+
+
+# Redis --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    """A Redis with the documented user."""
+    with running_redis(acl=["user default on nopass ~* &* +@all", " ".join(_ACL)]) as server:
+        yield server
+
+
+async def _hears_purges(replica: RedisReplica) -> None:
+    purges = cast("AsyncGenerator[object, None]", replica.cache.purges())
+    async with aclosing(purges):
+        heard = asyncio.ensure_future(anext(purges))
+        try:
+            await asyncio.wait({heard}, timeout=0.1)  # it listens for what comes from now on
+            await replica.cache.raise_epoch(REF, 0)
+            await asyncio.wait_for(asyncio.shield(heard), 2)
+        finally:
+            heard.cancel()
+            await asyncio.gather(heard, return_exceptions=True)
+
+
+async def _leases(replica: RedisReplica) -> None:
+    holder = await replica.lease.acquire(KEY)
+    assert holder is not None
+    await replica.lease.renew(KEY, holder)
+    await replica.lease.release(KEY, holder)
+
+
+async def _replaces(replica: RedisReplica) -> None:
+    await replica.cache.claim_replacement(REF, 60)
+    await replica.cache.return_replacement(REF)
+
+
+async def _comes_back_after_idling(replica: RedisReplica) -> None:
+    await replica.cache.read(KEY)
+    _age(replica.client)
+    await replica.cache.read(KEY)
+
+
+def _age(client: RedisClient) -> None:
+    """Let the connections of the pool have stood idle."""
+    pool: Any = client._redis.connection_pool
+    [connection] = pool._available_connections
+    connection.next_health_check = 0
+
+
+OPERATIONS: dict[str, Callable[[RedisReplica], Awaitable[object]]] = {
+    "read": lambda replica: replica.cache.read(KEY),
+    "store": lambda replica: replica.cache.store(token_of(minted_at=time.time())),
+    "read again": lambda replica: replica.cache.read(KEY),
+    "hold": lambda replica: replica.cache.hold(REF, 60),
+    "epochs": lambda replica: replica.cache.epochs([REF]),
+    "restore epoch": lambda replica: replica.cache.restore_epoch(REF, 7),
+    "leases": _leases,
+    "replaces": _replaces,
+    "purges": _hears_purges,
+    "idles": _comes_back_after_idling,
+}
+
+
+async def failures(server: RedisServer) -> list[str]:
+    """The operations that fail for a replica that starts at an empty Redis."""
+    server.flush()
+    server.run("SCRIPT", "FLUSH")
+    failed = []
+    for name, operation in OPERATIONS.items():
+        async with redis_replica(server.url_as(NAME, "secret")) as replica:
+            try:
+                await operation(replica)
+            except (CacheUnavailableError, TimeoutError):
+                failed.append(name)
+            failed += [f"{name}: denied"] if "forbidden" in _outcomes(replica) and name not in failed else []
+    return failed
+
+
+def _outcomes(replica: RedisReplica) -> set[str]:
+    return {getattr(event, "outcome", "") for event in replica.events.all}
+
+
+async def test_the_acl_is_enough(redis: RedisServer) -> None:
+    """Reading, storing, purging, hearing of purges, leases, holds and replacements work as the documented user."""
+    assert await failures(redis) == []
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+async def test_no_command_can_be_spared(redis: RedisServer, command: str) -> None:
+    """Without any one command something that the broker does fails."""
+    redis.run("ACL", "SETUSER", NAME, f"-{command}")
+    try:
+        assert await failures(redis) != []
+    finally:
+        redis.run("ACL", "SETUSER", NAME, f"+{command}")
+
+
+async def test_the_keys_are_the_brokers_alone(redis: RedisServer) -> None:
+    """Without the pattern of keys nothing works, and the user reaches no key beside it, and no channel."""
+    redis.run("ACL", "SETUSER", NAME, "resetkeys")
+    try:
+        assert set(OPERATIONS) <= set(await failures(redis))
+    finally:
+        redis.run("ACL", "SETUSER", NAME, "~itb:*")
+    for forbidden in (("GET", "other"), ("SET", "other", "1"), ("KEYS", "*"), ("FLUSHALL",), ("PUBLISH", "c", "x")):
+        assert b"permissions" in redis.run("ACL", "DRYRUN", NAME, *forbidden)
+
+
+async def test_the_table_names_the_commands() -> None:
+    """The document says of each command what it is for."""
+    table = (Path(__file__).parents[2] / "docs" / DOCUMENT).read_text().partition("| command |")[2]
+    assert [command for command in _COMMANDS if f"`{command}`" not in table] == []
