@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import httpx2
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from app import __version__
 from app.adapters.audit_log import AuditLog
@@ -42,6 +44,9 @@ from app.service.supervisor import Supervisor
 from app.service.vend import TokenVendor
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from app.adapters.otlp import OtlpTracer
+
 LANDING_SECONDS = 12.0
 """How long running exchanges may go on when the process ends: their result is stored, their lease given back."""
 
@@ -73,7 +78,9 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         watched.unrefreshed = lambda: unrefreshed(memory, backoff, clock())
         watched.audit_lines_lost = lambda: audit.dropped
         watched.log_lines_lost = lines_lost
-        for listener in (metrics, audit, LogSink()):
+        tracer = _tracer(settings, stack, watched)
+        # The tracer first: audit lines name the trace.
+        for listener in (*(() if tracer is None else (tracer,)), metrics, audit, LogSink()):
             sink.add(listener)
 
         verifier = JwtCallerVerifier(clock, sink)
@@ -83,11 +90,12 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         policy = PolicyInForce(source, verifier, sink, clock)
         await policy.load()
 
-        store, transit_signer = _credentials(settings, stack, sink, watched)
+        outgoing = dict if tracer is None else tracer.outgoing
+        store, transit_signer = _credentials(settings, stack, sink, watched, outgoing)
         cache, lease = await _cache(settings, stack, sink, clock, watched)
         key_signer = JoseAssertionSigner()
         stack.callback(key_signer.close)
-        exchanger = HttpTokenExchanger(_ims_client(settings, stack), clock, sink)
+        exchanger = HttpTokenExchanger(_ims_client(settings, stack), clock, sink, outgoing=outgoing)
         # Without Vault nobody can sign with a key that stays there; the other signer says so.
         signers = (key_signer, transit_signer or key_signer)
         minter = Minter(store, *signers, exchanger, certificate_not_after, sink, clock)
@@ -95,7 +103,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         fleet = Fleet(cache, lease, minter, epochs, sink, clock)
         purges = Purges(memory, cache, epochs, sink, clock)
         stack.push_async_callback(purges.aclose)
-        vendor = TokenVendor(memory, fleet, purges, epochs, sink, clock, backoff)
+        vendor = TokenVendor(memory, fleet, purges, epochs, sink, clock, backoff, tracer=tracer)
         watched.flights = lambda: vendor.flights
         watched.requests_waiting = lambda: vendor.requests_waiting
         stack.push_async_callback(vendor.aclose, LANDING_SECONDS)
@@ -117,7 +125,28 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
             readiness=Readiness(),
             public_url=settings.public_url,
             tls=tls,
+            enclose=_enclosing(tracer),
         )
+
+
+def _tracer(settings: Settings, stack: AsyncExitStack, watched: Watched) -> OtlpTracer | None:
+    """Draws spans, where tracing is on; its library is an extra, and is loaded for it alone."""
+    if settings.tracing == "off":
+        return None
+    from app.adapters.otlp import OtlpTracer, SpanExport
+
+    export = SpanExport(__version__)
+    stack.push_async_callback(export.aclose)
+    watched.spans_lost = lambda: export.lost
+    return OtlpTracer(export, tells_orgs=settings.tracing_orgs)
+
+
+def _enclosing(tracer: OtlpTracer | None) -> Callable[[ASGIApp], ASGIApp]:
+    if tracer is None:
+        return lambda app: app
+    from app.adapters.otlp import TracedApp
+
+    return lambda app: TracedApp(app, tracer)
 
 
 async def _tls(
@@ -134,7 +163,11 @@ async def _tls(
 
 
 def _credentials(
-    settings: Settings, stack: AsyncExitStack, sink: EventSink, watched: Watched
+    settings: Settings,
+    stack: AsyncExitStack,
+    sink: EventSink,
+    watched: Watched,
+    outgoing: Callable[[], Mapping[str, str]],
 ) -> tuple[CredentialStore, AssertionSigner | None]:
     """Where credentials come from, and who signs with keys that stay there."""
     allowed = settings.allowed_ims_base_urls
@@ -143,7 +176,7 @@ def _credentials(
         directory = DirectoryCredentialStore(settings.credential_dir, allowed)
         stack.push_async_callback(directory.aclose)
         return directory, None
-    session = VaultSession(_vault_config(settings), sink)
+    session = VaultSession(_vault_config(settings), sink, outgoing=outgoing)
     stack.push_async_callback(session.aclose)
     session.start()
     watched.vault_token_remaining = session.remaining

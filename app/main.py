@@ -50,7 +50,7 @@ BACKLOG = 2048
 def create_app(services: Services) -> ASGIApp:
     """The ASGI app on top of `services`; the same one in tests and in production."""
     api, warm = create_api(services)
-    return Door(api, warm, services.sink, services.clock, request_ids())
+    return services.enclose(Door(api, warm, services.sink, services.clock, request_ids()))
 
 
 def create_broker_server(services: Services) -> Server:

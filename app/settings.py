@@ -106,6 +106,10 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`; of the log on standard error."
     )
+    tracing: Literal["off", "otlp"] = Field(
+        "off", description="`otlp`: traces, sent as the standard `OTEL_` variables say (`docs/tracing.md`); or `off`."
+    )
+    tracing_orgs: bool = Field(False, description="`true`: org ids may be in traces; or `false`.")
 
     @property
     def allowed_ims_base_urls(self) -> frozenset[str]:
@@ -226,6 +230,8 @@ def _explain(defect: ErrorDetails) -> str:
             expected = "is required"
         case "literal_error":
             expected = f"must be {str(context['expected']).replace(chr(39), '')}"
+        case "bool_parsing" | "bool_type":
+            expected = "must be true or false"
         case "string_pattern_mismatch":
             expected = "has a character that is not allowed there, or is too long"
         case "int_parsing" | "int_parsing_size" | "int_from_float" | "greater_than_equal" | "less_than_equal":

@@ -9,9 +9,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from app import __version__
 from app.api.endpoint import Endpoint, request_id_of
@@ -38,6 +40,15 @@ _NOT_ALLOWED = (
     "This path does not answer this method; see the Allow header.",
 )
 
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI's own would record queries, and the texts and stacks of exceptions; ours is around the whole app."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -55,6 +66,7 @@ class Services:
         readiness: Set while this replica takes requests.
         public_url: The broker's URL as callers see it, or None.
         tls: What HTTPS is served with, or None for plain HTTP.
+        enclose: Puts what listens to whole requests around the app; by default nothing.
 
     """
 
@@ -69,6 +81,7 @@ class Services:
     readiness: Readiness
     public_url: str | None = None
     tls: ssl.SSLContext | None = None
+    enclose: Callable[[ASGIApp], ASGIApp] = lambda app: app
 
 
 def create_api(services: Services) -> tuple[FastAPI, WarmLane]:
@@ -86,6 +99,7 @@ def create_api(services: Services) -> tuple[FastAPI, WarmLane]:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
     api.include_router(token_routes(endpoint, services.purges, warm))
     api.include_router(headers_routes(endpoint))

@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.oauth2 import oauth2_error
 from app.api.problems import problem_response, unexpected_response
 from app.api.warm import WarmLane
+from app.domain.correlation import REQUEST_ID
+from app.domain.decision import Decision
 from app.domain.errors import InvalidRequestError, OverloadedError
-from app.domain.events import Decision, RequestDecided
+from app.domain.events import RequestDecided
 from app.ports import Clock, EventSink
 
 MAX_BODY_BYTES = 64 * 1024
@@ -94,6 +96,7 @@ class Door:
     async def _long_way(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         identified = _Identified(send, request_id)
         scope.setdefault("state", {})["request_id"] = request_id.decode()
+        REQUEST_ID.set(request_id.decode())  # of this request's task, and of what it begins
         if self._waiting >= MAX_WAITING and scope["path"] not in _NEVER_REFUSED:
             self._emit(RequestDecided(self._clock(), request_id.decode(), _REFUSED_AT_THE_DOOR))
             refuse = oauth2_error if scope["path"] == "/oauth2/token" else problem_response

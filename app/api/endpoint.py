@@ -13,8 +13,9 @@ from app.api.gate import Gate
 from app.api.problems import problem_response
 from app.domain.access_token import AccessToken
 from app.domain.caller import Identity
+from app.domain.decision import DONE, VENDED, Decision, Tier
 from app.domain.errors import BrokerError, ForbiddenError, InvalidRequestError, OverloadedError
-from app.domain.events import DONE, VENDED, Decision, RequestDecided, Tier
+from app.domain.events import RequestDecided
 from app.domain.names import CredentialRef, Scope, TokenKey
 from app.domain.policy import Action, Caller, authorise
 from app.ports import Clock, EventSink

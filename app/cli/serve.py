@@ -67,7 +67,7 @@ def check_settings(settings: Settings) -> None:
     """Find early what would otherwise fail late, or without its variable's name.
 
     Raises:
-        CommandError: A CA bundle, the certificate, the credential directory, or what Redis needs cannot be used.
+        CommandError: A CA bundle, the certificate, the credential directory, tracing, or what Redis needs cannot be used.
 
     """
     for name in ("vault_cacert", "redis_cacert", "ims_cacert"):
@@ -79,6 +79,8 @@ def check_settings(settings: Settings) -> None:
             raise CommandError(f"{_variable(name)}: cannot be read as a CA bundle (PEM).", USAGE) from None
     if settings.credential_dir is not None and not settings.credential_dir.is_dir():
         raise CommandError(f"{_variable('credential_dir')}: is not a directory that can be read.", USAGE)
+    if settings.tracing != "off":
+        _check_tracing()
     _check_certificate(settings)
     _check_redis(settings)
 
@@ -117,6 +119,18 @@ def _check_redis(settings: Settings) -> None:
         raise CommandError(f"{_variable('cache_keys_file')}: {error}.", USAGE) from None
     except ValueError as error:
         raise CommandError(f"{_variable('redis_url')}: {error}", USAGE) from None
+
+
+def _check_tracing() -> None:
+    try:
+        from app.adapters.otlp import SpanExport
+
+        SpanExport.check()
+    except ModuleNotFoundError:
+        sentence = "BROKER_TRACING: needs the extra otel: pip install 'ims-token-broker[otel]'."
+        raise CommandError(sentence, USAGE) from None
+    except ValueError:
+        raise CommandError("BROKER_TRACING: an OTEL_ variable has a value that cannot be used.", USAGE) from None
 
 
 def start_error(settings: Settings, error: OSError | ValueError) -> Exception:

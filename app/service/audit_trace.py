@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from app.domain.events import VENDED
+from app.domain.decision import VENDED
 from app.service.audit_lines import AuditLine
 
 TOKEN_DIGITS = 16

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from app.domain.access_token import AccessToken, TokenState
+from app.domain.decision import Tier
 from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
-from app.domain.events import CacheLookedUp, Tier
+from app.domain.events import CacheLookedUp
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import MAX_HOLD, Clock, EventSink, Lease, StoreOutcome, TokenCache
 from app.service.epochs import Epochs

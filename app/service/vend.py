@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from cachetools import LRUCache
 
@@ -24,6 +25,7 @@ from app.service.fleet import REPLACEMENT_SECONDS, Fleet, Need, Obtained
 from app.service.flight import Flights
 from app.service.memory import TokenMemory
 from app.service.purges import Purges
+from app.service.tracing import NoTracer, Tracer
 
 MAX_FLIGHTS = 2_000
 """How many tokens may be waited for at once in one replica; one more is told `overloaded`."""
@@ -49,6 +51,8 @@ class TokenVendor:
         epochs: What is known of purges.
         sink: Listens to events.
         clock: Unix time in seconds.
+        backoff: When refreshes that fail are tried again.
+        tracer: Draws spans around vends and flights.
 
     """
 
@@ -61,6 +65,7 @@ class TokenVendor:
         sink: EventSink,
         clock: Clock,
         backoff: RefreshBackoff | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._memory = memory
         self._fleet = fleet
@@ -69,6 +74,7 @@ class TokenVendor:
         self._sink = sink
         self._clock = clock
         self._backoff = backoff or RefreshBackoff()
+        self._tracer = tracer or NoTracer()
         self._failures = RecentFailures()
         self._flights: Flights[TokenKey, Obtained] = Flights(MAX_FLIGHTS)
         self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
@@ -94,6 +100,10 @@ class TokenVendor:
             BrokerError: No token could be had.
 
         """
+        with self._tracer.vend(key.ref):
+            return await self._vend(key, min_ttl)
+
+    async def _vend(self, key: TokenKey, min_ttl: float) -> Obtained:
         for _ in range(MAX_ROUNDS):
             now = self._clock()
             token = self.ready(key, now)
@@ -161,11 +171,14 @@ class TokenVendor:
         return False
 
     async def _join(self, key: TokenKey, need: Need) -> Obtained:
-        if key not in self._flights:
+        if key in self._flights:
+            self._tracer.joins(key)
+        else:
             recent = self._failures.recall(key, self._clock())
             if recent is not None:
                 raise recent.with_traceback(None)
-        return await self._flights.join(key, lambda: self._fly(key, need))
+        fly = partial(self._fly, key, need)
+        return await self._flights.join(key, partial(self._tracer.flight, key, fly, behind=False))
 
     async def _fly(self, key: TokenKey, need: Need) -> Obtained:
         try:
@@ -193,7 +206,7 @@ class TokenVendor:
         if key in self._flights or not self._backoff.allows(key, now):
             return
         try:
-            self._flights.board(key, lambda: self._refresh(key))
+            self._flights.board(key, partial(self._tracer.flight, key, partial(self._refresh, key), behind=True))
         except OverloadedError:
             return  # The token is still good; the next request tries again.
 

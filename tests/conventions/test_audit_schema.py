@@ -15,6 +15,7 @@ import pytest
 from app.adapters.audit_log import AuditLog
 from app.api.problems import PROBLEMS
 from app.domain import events
+from app.domain.decision import DONE, VENDED, Decision, Tier
 from app.domain.errors import BrokerError
 from app.domain.policy import Action
 from tests.factories import ORG, REF
@@ -36,12 +37,12 @@ def written(path: Path, *told: events.Event, chained: bool = False) -> list[dict
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def every_decision() -> Iterator[events.Decision]:
+def every_decision() -> Iterator[Decision]:
     """Decisions with each outcome and each tier."""
-    for code in {events.VENDED, events.DONE, BrokerError.code, *(error.code for error in PROBLEMS)}:
-        yield events.Decision("/token", "vend", code)
-    for tier in get_args(events.Tier):
-        yield events.Decision("/token", "vend", "vended", "me", ORG, "default", "openid", "3", "0" * 64, tier)
+    for code in {VENDED, DONE, BrokerError.code, *(error.code for error in PROBLEMS)}:
+        yield Decision("/token", "vend", code)
+    for tier in get_args(Tier):
+        yield Decision("/token", "vend", "vended", "me", ORG, "default", "openid", "3", "0" * 64, tier)
 
 
 EVERYTHING: list[events.Event] = [
@@ -113,9 +114,9 @@ def test_the_schema_is_closed() -> None:
 def test_the_schema_lists_what_the_code_has() -> None:
     """Fields, actions and outcomes of the schema are exactly those of the code."""
     request = kinds()["request"]["properties"]
-    assert {field.name for field in fields(events.Decision)} <= set(request)
+    assert {field.name for field in fields(Decision)} <= set(request)
     assert set(request["action"]["enum"]) == {*Action, None}
-    assert set(request["tier"]["enum"]) == {*get_args(events.Tier), None}
+    assert set(request["tier"]["enum"]) == {*get_args(Tier), None}
     codes = {error.code for error in PROBLEMS}
     assert codes <= set(request["outcome"]["enum"])
 

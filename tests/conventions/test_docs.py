@@ -60,7 +60,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is PydanticUndefined or value is None or str(value) in {"", "**********"}:
         return ""
-    return f"`{value}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def test_the_readme_has_the_table_of_settings() -> None:

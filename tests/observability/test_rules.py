@@ -1,4 +1,4 @@
-"""The alerts, judged by the real promtool: each fires where it must and is quiet where it may be, and each mutant is caught."""
+"""The alerts, judged by the real promtool: each fires where it must, is quiet where it may; each mutant is caught."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def flipped(alert: Alert) -> Alert:
     """Every comparison turned round; what is absent is asked for as present."""
     turned = {" > ": " < ", " < ": " > ", " == ": " != "}
     expression = re.sub(
-        r"(?<=.) (?:[<>]|==) |^[<>] ", lambda found: turned.get(found[0], "< "), alert["expr"], flags=re.M
+        r"(?<=.) (?:[<>]|==) |^[<>] ", lambda found: turned.get(found[0], "< "), alert["expr"], flags=re.MULTILINE
     )
     return {**alert, "expr": expression.replace("absent(", "(")}
 
@@ -110,7 +110,7 @@ def test_each_alert_has_both_cases() -> None:
             assert test["name"].startswith(f"{moment['alertname']}: ")
             moments[moment["alertname"]].add(bool(moment["exp_alerts"]))
 
-    assert moments == dict.fromkeys(ALERTS, {True, False})
+    assert moments == {name: {True, False} for name in ALERTS}
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ class Fleet:
     def __init__(self, backends: Backends, folder: Path) -> None:
         self.redis, self.vault, self.sandbox = backends.redis, backends.vault, backends.sandbox
         self.replicas: list[Replica] = []
+        self.env: dict[str, str] = {}
         self.folder = folder
         self.policy = PolicyDocument(folder / "policy.json")
         self.key = self.policy.caller(CALLER, _EVERYTHING)
@@ -120,7 +121,7 @@ class Fleet:
         """Start more replicas, all at once; `settings` are variables without ``BROKER_``."""
         first = len(self.replicas)
         new = [
-            Replica(f"replica-{first + number}", self.folder, {**self.settings, **settings}, self.key)
+            Replica(f"replica-{first + number}", self.folder, {**self.settings, **settings}, self.key, self.env)
             for number in range(count)
         ]
         self.replicas += new

@@ -74,7 +74,7 @@ class Authority:
 
 
 def server_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path, Path]:
-    """Files with a certificate for an address or name, its key, and the certificate of the new authority that signed it."""
+    """Files with a certificate for an address or name, its key, and that of the new authority that signed it."""
     authority = Authority()
     issued = authority.issue(address)
     files = (folder / "server.pem", folder / "server.key", folder / "ca.pem")

@@ -6,7 +6,8 @@ import json
 import time
 
 from app.domain.audit_chain import OPENING
-from app.domain.events import CredentialPurged, Decision, PolicyLoaded, PolicyRefused, RequestDecided
+from app.domain.decision import Decision
+from app.domain.events import CredentialPurged, PolicyLoaded, PolicyRefused, RequestDecided
 
 _MAX_REMEMBERED = 10_000
 _TOKEN_DIGITS = 16
@@ -26,9 +27,10 @@ class Lines:
         """One JSON object, without the newline."""
         start = self._start(event.at)
         match event:
-            case RequestDecided(request_id=request_id, decision=decision):
+            case RequestDecided(request_id=request_id, decision=decision, trace_id=trace_id):
                 constant = self._constant.get(decision) or self._remember(decision)
-                return f'{start},"event":"request","request_id":{json.dumps(request_id)},{constant}'
+                trace = "" if trace_id is None else f',"trace_id":"{trace_id}"'
+                return f'{start},"event":"request","request_id":{json.dumps(request_id)}{trace},{constant}'
             case CredentialPurged(ref=ref, epoch=epoch, origin=origin):
                 purge = {"event": "purge", "org": ref.org, "credential": ref.name, "epoch": epoch, "origin": origin}
                 return f"{start},{_members(purge)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httpx2
@@ -39,14 +39,23 @@ class HttpTokenExchanger:
         clock: Unix time in seconds.
         sink: Is told of every exchange, once.
         deadline: Seconds for one exchange.
+        outgoing: Further headers of each exchange; asked once for each.
 
     """
 
-    def __init__(self, client: httpx2.AsyncClient, clock: Clock, sink: EventSink, deadline: float = DEADLINE) -> None:
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        clock: Clock,
+        sink: EventSink,
+        deadline: float = DEADLINE,
+        outgoing: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._client = client
         self._clock = clock
         self._sink = sink
         self._deadline = deadline
+        self._outgoing = outgoing
 
     async def exchange(self, grant: Grant) -> IssuedToken:
         """Present a grant; see `app.ports.TokenExchanger` for the errors."""
@@ -88,7 +97,8 @@ class HttpTokenExchanger:
 
     async def _post(self, grant: Grant, call: _Call) -> IssuedToken:
         sent = self._clock()
-        async with self._client.stream("POST", grant.url, data=dict(grant.form)) as response:
+        form, headers = dict(grant.form), dict(self._outgoing())
+        async with self._client.stream("POST", grant.url, data=form, headers=headers) as response:
             self._compare_clocks(response.headers.get("date"), sent)
             call.debug_id = cleaned(response.headers.get("x-debug-id"), grant.secrets)
             try:

@@ -17,6 +17,7 @@ import traceback
 from typing_extensions import override
 
 from app.adapters.json_logs.redaction import plain, redact
+from app.domain.correlation import REQUEST_ID, TRACE_POINT
 from app.domain.errors import BrokerError, PolicyError
 
 MAX_WAITING = 10_000
@@ -45,6 +46,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": redact(message),
         }
+        line.update(_correlation())
         line.update((name, plain(name, value)) for name, value in _extra(record).items() if name not in line)
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = _told(record.exc_info[1])
@@ -137,6 +139,17 @@ def lines_lost() -> int:
 
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def _correlation() -> dict[str, object]:
+    """Whom the line is about, where it is logged for somebody."""
+    told: dict[str, object] = {}
+    request_id, point = REQUEST_ID.get(), TRACE_POINT.get()
+    if request_id is not None:
+        told["request_id"] = request_id
+    if point is not None:
+        told.update(trace_id=point.trace_id, span_id=point.span_id)
+    return told
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

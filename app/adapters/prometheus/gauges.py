@@ -26,6 +26,7 @@ class Watched:
         vault_token_remaining: Seconds until the broker's token at Vault ends; NaN where it has none, or no end.
         audit_lines_lost: Audit lines lost since the start.
         log_lines_lost: Lines of the log lost since the start.
+        spans_lost: Spans lost since the start.
 
     """
 
@@ -37,6 +38,7 @@ class Watched:
     vault_token_remaining: Callable[[], float] = lambda: math.nan
     audit_lines_lost: Callable[[], int] = int
     log_lines_lost: Callable[[], int] = int
+    spans_lost: Callable[[], int] = int
 
 
 class Gauges:
@@ -53,6 +55,7 @@ class Gauges:
         self._watched = watched
         self._audit_lines = _Follower(metrics.audit_lines_lost)
         self._log_lines = _Follower(metrics.log_lines_lost)
+        self._spans = _Follower(metrics.spans_lost)
 
     def read(self) -> None:
         """Ask all of them."""
@@ -68,6 +71,7 @@ class Gauges:
         metrics.vault_token_remaining.set(watched.vault_token_remaining())
         self._audit_lines.follow(watched.audit_lines_lost())
         self._log_lines.follow(watched.log_lines_lost())
+        self._spans.follow(watched.spans_lost())
 
 
 class _Follower:

@@ -42,6 +42,7 @@ class Metrics:
     policy_stale: Gauge
     audit_lines_lost: Counter
     log_lines_lost: Counter
+    spans_lost: Counter
     build_info: Gauge
 
 
@@ -97,5 +98,6 @@ def metrics_in(registry: CollectorRegistry) -> Metrics:
         policy_stale=gauge("policy_stale", "1 while the policy file is refused and an older policy is in force."),
         audit_lines_lost=counter("audit_lines_lost", "Audit lines that could not be written."),
         log_lines_lost=counter("log_lines_lost", "Lines of the log that could not be written."),
+        spans_lost=counter("spans_lost", "Spans that the collector did not take."),
         build_info=gauge("build_info", "Always 1; the label tells the version.", "version"),
     )

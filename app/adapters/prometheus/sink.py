@@ -15,6 +15,7 @@ from app.adapters.prometheus.metrics import metrics_in
 from app.adapters.prometheus.own_certificate import OwnCertificate
 from app.domain import events
 from app.domain.credential import CredentialKind
+from app.domain.decision import DONE, VENDED, Decision
 from app.domain.errors import CredentialRejectedError
 from app.domain.names import CredentialRef
 from app.ports import Clock
@@ -57,7 +58,7 @@ class PrometheusSink:
         self._metrics.clock_skew.set(math.nan)
         self._begin_at_zero()
         self._gauges = Gauges(self._metrics, self.watched)
-        self._tallies: dict[events.Decision, _Tally] = {}
+        self._tallies: dict[Decision, _Tally] = {}
         self._certificates: OrderedDict[CredentialRef, float] = OrderedDict()
         self._takers: dict[type[events.Event], Callable[..., None]] = {
             events.ExchangeFinished: self._exchange,
@@ -102,7 +103,7 @@ class PrometheusSink:
         for reason in _RECORDS_REFUSED_FOR:
             self._metrics.cache_records_refused.labels(reason)
 
-    def _new_tally(self, decision: events.Decision) -> _Tally:
+    def _new_tally(self, decision: Decision) -> _Tally:
         if len(self._tallies) >= _MAX_DECISIONS:
             self._settle()
             self._tallies.clear()
@@ -116,12 +117,12 @@ class PrometheusSink:
                 self._count(decision, tally.count)
                 tally.count = 0
 
-    def _count(self, decision: events.Decision, times: int) -> None:
+    def _count(self, decision: Decision, times: int) -> None:
         metrics, outcome, caller = self._metrics, decision.outcome, decision.caller or ""
         metrics.requests.labels(decision.endpoint, outcome).inc(times)
-        if outcome == events.VENDED:
+        if outcome == VENDED:
             metrics.tokens_vended.labels(caller, decision.tier or "").inc(times)
-        elif outcome != events.DONE:
+        elif outcome != DONE:
             metrics.requests_refused.labels(decision.endpoint, outcome, caller).inc(times)
 
     def _exchange(self, event: events.ExchangeFinished) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -40,6 +40,7 @@ class VaultSession:
         monotonic: A clock in seconds that never steps.
         draw: Random numbers from 0 to 1, for the jitter of renewals.
         threads: Where the blocking calls run; owned by the session from now on.
+        outgoing: Further headers of each call; asked once for each.
 
     """
 
@@ -51,12 +52,14 @@ class VaultSession:
         monotonic: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
         threads: BoundedThreads | None = None,
+        outgoing: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._config = config
         self._events = events
         self._monotonic = monotonic
         self._draw = draw
         self._threads = threads or BoundedThreads()
+        self._outgoing = outgoing
         self._access: Access | None = None
         self._changed = asyncio.Event()
         self._login: asyncio.Task[Access] | None = None
@@ -168,7 +171,7 @@ class VaultSession:
         outcome = CredentialStoreError.code
         try:
             async with asyncio.timeout_at(until):
-                result = await self._threads.run(work)
+                result = await self._threads.run(work, self._outgoing())
         except TimeoutError:
             pass
         except asyncio.CancelledError:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -23,9 +23,15 @@ WAITING = 2_000
 
 
 class Call:
-    """One call in a thread, which can be broken off from outside by shutting its socket down."""
+    """One call in a thread, which can be broken off from outside by shutting its socket down.
 
-    def __init__(self) -> None:
+    Args:
+        headers: Further headers of its requests.
+
+    """
+
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        self.headers = headers or {}
         self._socket: socket.socket | None = None
         self._broken = False
 
@@ -62,6 +68,11 @@ def note_connection(sock: socket.socket) -> None:
         _current.call.connected(sock)
 
 
+def further_headers() -> Mapping[str, str]:
+    """The further headers of the call that runs in this thread, if any."""
+    return {} if _current.call is None else _current.call.headers
+
+
 class BoundedThreads:
     """Runs blocking calls; a call whose waiter gives up is broken off, so its thread is soon free again.
 
@@ -76,8 +87,8 @@ class BoundedThreads:
         self._room = threading.BoundedSemaphore(threads + waiting)
         self._calls: set[Call] = set()
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread; the caller sets the deadline.
+    async def run(self, work: Callable[[], T], headers: Mapping[str, str] | None = None) -> T:
+        """Run `work` in a thread, with further `headers` on its requests; the caller sets the deadline.
 
         Raises:
             VaultProblemError: All threads are busy and enough calls wait, or `close` was called.
@@ -85,7 +96,7 @@ class BoundedThreads:
         """
         if not self._room.acquire(blocking=False):
             raise VaultProblemError(Problem.SATURATED)
-        call = Call()
+        call = Call(headers)
         future = self._submit(call, work)
         future.add_done_callback(lambda _: self._room.release())
         self._calls.add(call)

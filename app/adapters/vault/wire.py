@@ -20,7 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.problems import Problem, VaultProblemError, refused
-from app.adapters.vault.threads import note_connection
+from app.adapters.vault.threads import further_headers, note_connection
 
 
 class VaultAdapter(JSONAdapter):
@@ -42,6 +42,7 @@ class VaultAdapter(JSONAdapter):
 
     def _send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | Problem:
         kwargs["raise_exception"] = False
+        kwargs["headers"] = {**(kwargs.get("headers") or {}), **further_headers()}
         try:
             # hvac types it more narrowly, but a JSON body may be any value.
             answer: object = super().request(*args, **kwargs)

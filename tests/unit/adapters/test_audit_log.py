@@ -20,7 +20,8 @@ import pytest
 
 from app.adapters.audit_log import FLUSH_SECONDS, MAX_WAITING, AuditLog
 from app.domain import events
-from app.domain.events import Decision, RequestDecided
+from app.domain.decision import Decision
+from app.domain.events import RequestDecided
 from tests.factories import ORG, REF
 from tests.support.waiting import until
 
@@ -129,6 +130,12 @@ def test_a_request_is_one_line_with_the_documented_fields(path: Path) -> None:
     decided = {"endpoint": "/token", "action": "vend", "outcome": "vended"}
     assert json.loads(line) == {**START, **request_fields, **decided, **KNOWN}
     assert SHA256[16:24] not in line
+
+
+def test_a_traced_request_names_its_trace(path: Path) -> None:
+    """The line of a request that is traced has the trace's id in addition."""
+    plain, traced = lines_of(path, request(7), replace(request(7), trace_id="4bf92f3577b34da6a3ce929d0e0e4736"))
+    assert json.loads(traced) == {**json.loads(plain), "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
 
 
 def test_what_is_not_known_is_null(path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ import pytest
 from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_logging
 from app.adapters.json_logs.lines import MAX_WAITING, JsonFormatter
 from app.domain import events
+from app.domain.correlation import REQUEST_ID, TRACE_POINT, TracePoint
+from app.domain.decision import Decision
 from app.domain.errors import BrokerError, OverloadedError, PolicyError
 from tests.factories import KEY, ORG, REF
 from tests.support.waiting import until
@@ -75,6 +78,21 @@ def test_a_line_has_time_level_logger_message_and_what_was_added() -> None:
         "seconds": 0.5,
         "event": {"b": None, "c": True, "d": "inf"},
     }
+
+
+def test_a_line_names_the_request_and_the_trace_it_is_about() -> None:
+    """What is logged for a request has its id, and where it is traced the ids of trace and span; else nothing."""
+    assert not {"request_id", "trace_id", "span_id"} & set(told())
+
+    def within_a_request() -> dict[str, Any]:
+        REQUEST_ID.set("request-7")
+        untraced = told()
+        TRACE_POINT.set(TracePoint(0xAB, 0xCD, sampled=False))
+        return {**told(), "untraced": untraced.get("trace_id")}
+
+    line = copy_context().run(within_a_request)
+    assert (line["request_id"], line["untraced"]) == ("request-7", None)
+    assert (line["trace_id"], line["span_id"]) == (f"{0xAB:032x}", f"{0xCD:016x}")
 
 
 def test_an_extra_field_cannot_forge_a_line() -> None:
@@ -318,7 +336,7 @@ def test_a_level_has_a_name(level: str) -> None:
       "debug_id": "debug-1"}),
     (events.DependencyCalled("redis", "read", "ok", 0.5), "debug",
      {"dependency": "redis", "operation": "read", "outcome": "ok", "seconds": 0.5}),
-    (events.RequestDecided(1.0, "r", events.Decision("/token", "vend", "vended")), None, {}),
+    (events.RequestDecided(1.0, "r", Decision("/token", "vend", "vended")), None, {}),
     (events.CacheLookedUp("memory", "hit"), None, {}),
     (events.CertificateSeen(REF, 1.0), None, {}),
 ], ids=lambda value: type(value).__name__ if isinstance(value, events.Event) else "")  # fmt: skip

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.adapters.prometheus import PrometheusSink
 from app.domain import events
 from app.domain.credential import CredentialKind
+from app.domain.decision import DONE, VENDED, Decision, Tier
 from app.domain.names import CredentialName, CredentialRef, OrgId
 from tests.factories import KEY, REF, make_key
 from tests.fakes import DAY, NOW, ManualClock
@@ -60,17 +61,17 @@ def test_the_own_certificate_is_absent_until_there_is_one(metrics: Metrics) -> N
     assert (metrics.value(name), metrics.value("tls_refusals_total")) == (NOW + 9, 1)
 
 
-def vended(caller: str = "journey", tier: events.Tier = "memory", org: str | None = None) -> events.Decision:
+def vended(caller: str = "journey", tier: Tier = "memory", org: str | None = None) -> Decision:
     """A decision to hand out a token."""
-    return events.Decision("/token", "vend", events.VENDED, caller, org, "default", tier=tier)
+    return Decision("/token", "vend", VENDED, caller, org, "default", tier=tier)
 
 
-def refused(code: str, caller: str | None = "journey") -> events.Decision:
+def refused(code: str, caller: str | None = "journey") -> Decision:
     """A decision to refuse."""
-    return events.Decision("/headers", "vend", code, caller)
+    return Decision("/headers", "vend", code, caller)
 
 
-def decided(decision: events.Decision, times: int = 1) -> list[events.Event]:
+def decided(decision: Decision, times: int = 1) -> list[events.Event]:
     """Requests decided alike."""
     return [events.RequestDecided(NOW, f"id-{number}", decision) for number in range(times)]
 
@@ -99,7 +100,7 @@ def test_refusals_are_counted_by_code(metrics: Metrics) -> None:
 
 def test_what_is_done_without_a_token_is_neither(metrics: Metrics) -> None:
     """A purge that was granted is a request, neither a token nor a refusal."""
-    metrics.emit(*decided(events.Decision("/token", "purge", events.DONE, "journey")))
+    metrics.emit(*decided(Decision("/token", "purge", DONE, "journey")))
     assert metrics.value("requests_total", endpoint="/token", outcome="done") == 1
     assert not {"ims_token_broker_tokens_vended_total", "ims_token_broker_requests_refused_total"} & set(
         metrics.series()
@@ -251,14 +252,22 @@ def test_the_counter_of_lost_audit_lines_never_decreases(metrics: Metrics) -> No
     assert metrics.value("audit_lines_lost_total") == 8
 
 
+def test_spans_lost_are_counted(metrics: Metrics) -> None:
+    """Lost spans are counted once each, whenever they are asked for."""
+    lost = iter((2, 2, 5))
+    assert metrics.value("spans_lost_total") == 0
+    metrics.sink.watched.spans_lost = lambda: next(lost)
+    assert [metrics.value("spans_lost_total") for _ in range(3)] == [2, 2, 5]
+
+
 def test_no_label_holds_what_is_not_ours_to_tell(metrics: Metrics) -> None:
     """No label of any event's series holds an org, an id of a request or of IMS, a scope, a token or a reason."""
     mark = "canary"
     ref = CredentialRef(OrgId(mark), CredentialName(mark))
     token = {"scope": mark, "generation": mark, "token_sha256": mark}
     metrics.emit(
-        events.RequestDecided(NOW, mark, events.Decision("/token", "vend", "vended", "c", mark, mark, **token)),  # type: ignore[arg-type]  # there is no tier among them
-        events.RequestDecided(NOW, mark, events.Decision("/token", "vend", "forbidden", "c", mark, mark, mark)),
+        events.RequestDecided(NOW, mark, Decision("/token", "vend", "vended", "c", mark, mark, **token)),  # type: ignore[arg-type]  # there is no tier among them
+        events.RequestDecided(NOW, mark, Decision("/token", "vend", "forbidden", "c", mark, mark, mark)),
         events.ExchangeFinished(ref, "jwt", "credential_rejected", 1.0, mark, mark),
         events.CacheRecordRefused(make_key(OrgId(mark), mark, mark), "version"),
         events.PolicyLoaded(NOW, mark),
@@ -274,7 +283,7 @@ def test_no_label_holds_what_is_not_ours_to_tell(metrics: Metrics) -> None:
 
 def test_series_and_memory_stay_bounded(metrics: Metrics) -> None:
     """A hundred thousand different decisions are all counted, in no more series than there are callers and tiers."""
-    alive: weakref.WeakSet[events.Decision] = weakref.WeakSet()
+    alive: weakref.WeakSet[Decision] = weakref.WeakSet()
     first = vended()
 
     def decide(number: int) -> None:
