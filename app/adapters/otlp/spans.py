@@ -184,7 +184,7 @@ class OtlpTracer:
     ) -> Span:
         context = Context()  # Never the SDK's own, in which other libraries may have put something.
         if parent is not None:
-            context = set_span_in_context(NonRecordingSpan(_context(parent)), context)
+            context = set_span_in_context(NonRecordingSpan(_context(parent, remote=kind is SpanKind.SERVER)), context)
         return self._export.tracer.start_span(name, context, kind, attributes, links, start_time, False, False)
 
     def _org(self, ref: CredentialRef) -> dict[str, str]:
@@ -209,8 +209,8 @@ def _failing(span: Span) -> Iterator[None]:
         raise
 
 
-def _context(point: TracePoint) -> SpanContext:
-    return SpanContext(point.trace, point.span, is_remote=True, trace_flags=TraceFlags(int(point.sampled)))
+def _context(point: TracePoint, *, remote: bool = False) -> SpanContext:
+    return SpanContext(point.trace, point.span, is_remote=remote, trace_flags=TraceFlags(int(point.sampled)))
 
 
 def _point(span: Span) -> TracePoint | None:
