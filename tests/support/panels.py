@@ -1,8 +1,8 @@
 """A picture of the dashboard's panels: a real broker and a real Prometheus, while an outage of IMS is rehearsed.
 
-``python -m tests.support.panels docs/observability.svg`` takes two and a half minutes: steady traffic, IMS answering 503
-for a minute, a policy file that is bad meanwhile, and what comes after. Tokens live a minute, so that they end while IMS
-is away.
+``python -m tests.support.panels docs/observability.svg`` takes two and a half minutes: steady traffic, IMS that answers
+503 for a minute, a policy file that is bad meanwhile, and what comes after. Tokens live a minute, so that they end
+while IMS is away.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def drawn(panel: dict[str, Any], lines: Sequence[Line], length: float) -> str:
         colour = COLOURS[number]
         if pile:
             ends = [f"{point.split(',')[0]},{top + height}" for point in (place[-1], place[0])]
-            parts.append(f'<polygon points="{" ".join(place + ends)}" fill="{colour}" fill-opacity="0.75"/>')
+            parts.append(f'<polygon points="{" ".join(place + ends)}" fill="{colour}" fill-opacity="1"/>')
         parts.append(f'<polyline points="{" ".join(place)}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
     return "".join([*parts, *legend([line.name for line in lines])])
 
