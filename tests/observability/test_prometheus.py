@@ -53,6 +53,9 @@ async def test_prometheus_sees_tokens_being_vended(broker: ObservedBroker, prome
     by_tier = "sum by (tier) (ims_token_broker_tokens_vended_total)"
     assert {labels["tier"]: value for labels, value in prometheus.query(by_tier)} == {"exchange": 2, "memory": 1}
     assert prometheus.value('ims_token_broker_dependency_up{dependency="ims"}') == 1
+    assert prometheus.value("sum(ims_token_broker_tokens)") == 2
+    unrefreshed = prometheus.query("ims_token_broker_tokens_unrefreshed")
+    assert {labels["within"]: value for labels, value in unrefreshed} == {"1h": 0, "6h": 0}
     assert abs(prometheus.value("ims_token_broker_clock_skew_seconds") or 99) < 5
     assert (prometheus.value("process_resident_memory_bytes") or 0) > 1_000_000
 

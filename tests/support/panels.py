@@ -138,7 +138,7 @@ def legend(names: Sequence[str]) -> list[str]:
     """The names of the lines below the plot, as many as there is room for."""
     parts, x, y = [], 12.0, PLOT[1] + PLOT[3] + 17
     for number, name in enumerate(names):
-        needed = 18 + 5.3 * len(name)
+        needed = 20 + 6.2 * len(name)
         if x + needed > WIDTH and x > 12:
             x, y = 12.0, y + 13
         if y > HEIGHT - 5:
