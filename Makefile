@@ -12,7 +12,7 @@ PYTHON_IMAGE ?= python:3.12-slim
 .DEFAULT_GOAL := help
 VERSIONS ?= python3.11 python3.12 python3.13
 
-.PHONY: help run test test-versions venv-dev check fmt lock bench image sbom clean
+.PHONY: help run test test-versions venv-dev check fmt lock bench image sbom chart clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,14 @@ sbom: $(SBOM)/.made ## Write dist/sbom.cdx.json: the Python packages that the im
 	@$(SBOM)/bin/python -c 'import json, pathlib, sys; path = pathlib.Path(sys.argv[1]); bom = json.loads(path.read_text()); \
 	  bom["metadata"]["component"]["version"] = sys.argv[2]; path.write_text(json.dumps(bom, indent=2) + "\n")' \
 	  dist/sbom.cdx.json "$(VERSION)"
+
+chart: $(VENV)/.dev ## Check the Helm chart and package it into dist/ (builds helm where there is none)
+	@helm=$$($(VENV)/bin/python -m tests.support.tools helm) || exit 1; chart=deploy/helm/ims-token-broker; \
+	for values in $$chart/ci/*-values.yaml; do \
+	  echo "Checking $$values"; \
+	  "$$helm" lint --quiet --strict $$chart --values $$values && \
+	    "$$helm" template chart $$chart --values $$values >/dev/null || exit 1; \
+	done; "$$helm" package $$chart --destination dist
 
 clean: ## Remove the environment, caches and whatever was built
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov dist

@@ -18,6 +18,7 @@ from app.cli.failure import CommandError
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what to ask where the broker listens everywhere
 _LONGEST_LINE = 1024
+_A_TOKEN = "/token?org=000000000000000000000000@AdobeOrg"
 
 
 def health(
@@ -26,6 +27,13 @@ def health(
         typer.Option(metavar="URL", help="The broker's base URL. Default: where the BROKER_ variables say it listens."),
     ] = None,
     ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
+    expect_unauthenticated: Annotated[
+        bool,
+        typer.Option("--expect-unauthenticated", help="Ask for a token without a credential; 401 is what is right."),
+    ] = False,
+    ca_file: Annotated[
+        str | None, typer.Option("--ca-file", metavar="FILE", help="CA bundle for https. Default: the system's.")
+    ] = None,
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, max=60, help="How long it may take in all.")
     ] = 3.0,
@@ -35,18 +43,18 @@ def health(
         str | None, typer.Option(envvar="BROKER_TLS_CERT_FILE", hidden=True, help="As `serve` has it.")
     ] = None,
 ) -> None:
-    """Ask a running broker whether it lives. Exit code 0: yes; 1: no, or no answer.
+    """Ask a running broker whether it lives (or refuses the unknown). Exit code 0: yes; 1: no, or no answer.
 
     The certificate of a broker on this machine is not verified: it names the service, not the loopback address, and
-    nothing secret is sent. Any other host's is, with the system's CAs.
+    nothing secret is sent. Any other host's is, and so is every one where --ca-file names the CAs.
     """
     base = url.rstrip("/") if url else _own_url(host, port, is_https=bool(tls_cert_file))
-    path = "/readyz" if ready else "/livez"
+    path, right = (_A_TOKEN, 401) if expect_unauthenticated else ("/readyz" if ready else "/livez", 200)
     # An address that the broker's own variables name is this machine's, whatever it is.
-    status = _status(base, path, timeout, is_verified=url is not None)
-    if status != 200:
+    status = _status(base, path, timeout, is_verified=url is not None, ca_file=ca_file)
+    if status != right:
         raise CommandError(f"{base}{path} answers {status}.")
-    typer.echo(f"{base}{path} answers 200")
+    typer.echo(f"{base}{path} answers {right}")
 
 
 def _own_url(host: str, port: str, *, is_https: bool) -> str:
@@ -56,10 +64,11 @@ def _own_url(host: str, port: str, *, is_https: bool) -> str:
     return f"{'https' if is_https else 'http'}://{f'[{address}]' if ':' in address else address}:{port}"
 
 
-def _status(base: str, path: str, timeout: float, *, is_verified: bool) -> int:
+def _status(base: str, path: str, timeout: float, *, is_verified: bool, ca_file: str | None) -> int:
     host, port, is_https = _address(base)
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
-    tls = _tls(is_verified=is_verified and not _is_loopback(host)) if is_https else None
+    verified = ca_file is not None or (is_verified and not _is_loopback(host))
+    tls = _tls(ca_file, is_verified=verified) if is_https else None
     try:
         line = _first_line((host, port), request, time.monotonic() + timeout, tls)
     except TimeoutError:
@@ -97,8 +106,11 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _tls(*, is_verified: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+def _tls(ca_file: str | None, *, is_verified: bool) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError:
+        raise CommandError(f"{ca_file} is not a file of certificates (PEM).") from None
     if not is_verified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -36,13 +36,13 @@ def helm(cluster: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 
 @pytest.fixture
-def space(cluster: KubeApi, request: pytest.FixtureRequest) -> Iterator[str]:
+def space(cluster: KubeApi, request: pytest.FixtureRequest) -> str:
     """A namespace that enforces the restricted profile."""
     name = f"chart-{abs(hash(request.node.nodeid)) % 10**9}"
     for each in (name, ELSEWHERE):
         cluster.restricted_namespace(each)
         cluster.create_service_account(each, "existing")
-    yield cluster.restricted_namespace(name)
+    return cluster.restricted_namespace(name)
 
 
 def shown(api: KubeApi, space: str, pod: Manifest) -> KubeAnswer:
@@ -126,7 +126,7 @@ def test_the_server_refuses_what_is_less_than_restricted(
 
 @pytest.mark.usefixtures("without_the_default_binding")
 def test_the_broker_may_read_the_keys_and_no_more(cluster: KubeApi, helm: Helm, space: str) -> None:
-    """Its service account reads the issuer's keys and reviews tokens only where the values ask for it; never a Secret."""
+    """Its service account reads the issuer's keys and reviews tokens only where values ask for it; never a Secret."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "x"}}
     [values] = [path for path in ci_files() if path.name == "token-review-values.yaml"]
     name = "rel-ims-token-broker"

@@ -1,4 +1,4 @@
-"""Wrong values stop the rendering, with one sentence that names the value: wrong types, unknown keys, contradictions."""
+"""Wrong values stop the rendering and are named: wrong types, unknown keys, contradictions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.bootstrap import LANDING_SECONDS
-from app.main import DRAIN_SECONDS
-from tests.support.chart import ChartRefusedError, ci_values, render, schema, with_value
-
-TO_SPARE = 5
-"""Seconds between the last deadline of the broker and its being killed."""
+from app.main import END_SECONDS, GRACE_SECONDS, PRE_STOP_SECONDS
+from tests.support.chart import ChartRefusedError, ci_values, default_values, render, schema, with_value
 
 
 def refused(values: dict[str, Any]) -> str:
@@ -72,25 +68,58 @@ def test_an_unknown_key_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("image.digest", "sha256:abc"), ("image.tag", "a b"), ("image.pullPolicy", "Sometimes"), ("image.repository", ""),
-        ("broker.port", 0), ("broker.port", 70000), ("broker.logLevel", "info"), ("broker.publicUrl", "broker.example.com"),
-        ("vault.addr", "vault:8200"), ("vault.addr", "https://user:secret@vault"), ("vault.auth", "ldap"),
-        ("vault.mount", ""), ("vault.prefix", "a//b"), ("vault.tokenExpirationSeconds", 60), ("vault.audience", ""),
-        ("redis.mode", "sentinel"), ("redis.mode", "cluster"), ("redis.host", "user:secret@redis"),
-        ("redis.host", "redis://redis"), ("redis.prefix", "a:b"), ("redis.port", "6379"), ("redis.database", -1),
-        ("ims.baseUrls", []), ("ims.baseUrls", ["http://ims.example.com"]), ("audit.file", "audit.jsonl"),
-        ("tracing.exporter", "jaeger"), ("tracing.endpoint", "collector:4318"), ("tracing.samplerArg", "2"),
-        ("replicaCount", 0), ("replicaCount", 1.5), ("terminationGracePeriodSeconds", 0), ("preStopSleepSeconds", -1),
-        ("credentials.store", "s3"), ("credentials.directory.secrets", [{"secret": "a", "org": "nobody"}]),
+        ("image.digest", "sha256:abc"),
+        ("image.tag", "a b"),
+        ("image.pullPolicy", "Sometimes"),
+        ("image.repository", ""),
+        ("broker.port", 0),
+        ("broker.port", 70000),
+        ("broker.logLevel", "info"),
+        ("broker.publicUrl", "broker.example.com"),
+        ("vault.addr", "vault:8200"),
+        ("vault.addr", "https://user:secret@vault"),
+        ("vault.auth", "ldap"),
+        ("vault.mount", ""),
+        ("vault.prefix", "a//b"),
+        ("vault.tokenExpirationSeconds", 60),
+        ("vault.audience", ""),
+        ("redis.mode", "sentinel"),
+        ("redis.mode", "cluster"),
+        ("redis.host", "user:secret@redis"),
+        ("redis.host", "redis://redis"),
+        ("redis.prefix", "a:b"),
+        ("redis.port", "6379"),
+        ("redis.database", -1),
+        ("ims.baseUrls", []),
+        ("ims.baseUrls", ["http://ims.example.com"]),
+        ("audit.file", "audit.jsonl"),
+        ("tracing.exporter", "jaeger"),
+        ("tracing.endpoint", "collector:4318"),
+        ("tracing.samplerArg", "2"),
+        ("replicaCount", 0),
+        ("replicaCount", 1.5),
+        ("terminationGracePeriodSeconds", 0),
+        ("preStopSleepSeconds", -1),
+        ("credentials.store", "s3"),
+        ("credentials.directory.secrets", [{"secret": "a", "org": "nobody"}]),
         ("credentials.directory.secrets", [{"secret": "a", "org": "0123456789ABCDEF01234567@AdobeOrg", "orgg": "b"}]),
-        ("tls.certManager.duration", "90 days"), ("service.type", "ExternalName"), ("strategy.type", "OnDelete"),
-        ("policy.key", "a/b"), ("fullnameOverride", "Upper"), ("podDisruptionBudget.minAvailable", "half"),
-        ("imagePullSecrets", ["registry"]), ("imagePullSecrets", [{"nam": "registry"}]), ("extraEnv", [{"value": "x"}]),
-        ("ingress.hosts", [{"host": "a", "path": "/"}]), ("networkPolicy.egress.dns.ports", []),
-        ("service.ipFamilies", ["IPv5"]), ("commonLabels.team", 7),
-        ("metrics.serviceMonitor.interval", "often"), ("callers.kubernetes.tokenExpirationSeconds", 1),
+        ("tls.certManager.duration", "90 days"),
+        ("service.type", "ExternalName"),
+        ("strategy.type", "OnDelete"),
+        ("policy.key", "a/b"),
+        ("fullnameOverride", "Upper"),
+        ("podDisruptionBudget.minAvailable", "half"),
+        ("imagePullSecrets", ["registry"]),
+        ("imagePullSecrets", [{"nam": "registry"}]),
+        ("extraEnv", [{"value": "x"}]),
+        ("ingress.hosts", [{"host": "a", "path": "/"}]),
+        ("networkPolicy.egress.dns.ports", []),
+        ("service.ipFamilies", ["IPv5"]),
+        ("commonLabels.team", 7),
+        ("metrics.serviceMonitor.interval", "often"),
+        ("callers.kubernetes.tokenExpirationSeconds", 1),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_is_refused(path: str, value: object) -> None:
     """A value of the right type that cannot be is refused, and the message names its path."""
     told = refused(with_value(ci_values("default"), path, value))
@@ -144,7 +173,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("tracing", {"tracing.endpoint": ""}, "tracing.endpoint is required with tracing.exporter: otlp"),
     ("tracing", {"tracing.exporter": "off"}, "tracing.endpoint is for tracing.exporter: otlp"),
     ("default", {"audit.volume": {"emptyDir": {}}}, "audit.volume needs audit.file"),
-    ("default", {"audit.file": "/tmp/audit.jsonl"}, "audit.file is in /tmp, which is in use"),
+    ("default", {"audit.file": "/tmp/AUDIT"}, "audit.file is in /tmp, which is in use"),
     ("default", {"audit.file": "/etc/ims-token-broker/policy/a"}, "audit.file is in /etc/ims-token-broker"),
     ("ha", {"autoscaling.minReplicas": 50}, "autoscaling.minReplicas is greater than autoscaling.maxReplicas"),
     ("default", {"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0}}, "autoscaling.enabled needs a"),
@@ -152,8 +181,8 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("default", {"podDisruptionBudget.minAvailable": 3}, "podDisruptionBudget.minAvailable must be less than the 3"),
     ("default", {"podDisruptionBudget.maxUnavailable": 0}, "podDisruptionBudget allows no pod to go"),
     ("default", {"podDisruptionBudget.minAvailable": "100%"}, "podDisruptionBudget allows no pod to go"),
-    ("default", {"terminationGracePeriodSeconds": 30}, "terminationGracePeriodSeconds must be at least 38"),
-    ("default", {"preStopSleepSeconds": 60}, "terminationGracePeriodSeconds must be at least 93"),
+    ("default", {"terminationGracePeriodSeconds": 30}, "terminationGracePeriodSeconds must be at least 43"),
+    ("default", {"preStopSleepSeconds": 60}, "terminationGracePeriodSeconds must be at least 98"),
     ("default", {"serviceAccount.create": False}, "serviceAccount.name is required"),
     ("default", {"ingress.enabled": True}, "ingress.hosts is required"),
     ("default", {"httpRoute.enabled": True}, "httpRoute.parentRefs is required"),
@@ -187,9 +216,17 @@ def test_the_same_document_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("sleep", [0, 5, 300])
 def test_the_grace_period_covers_the_deadlines_of_the_code(sleep: int) -> None:
-    """The least grace period that is taken is the sleep, both deadlines of the code, and five seconds."""
-    least = sleep + DRAIN_SECONDS + int(LANDING_SECONDS) + TO_SPARE
+    """The least grace period that is taken is the sleep and what the code needs from SIGTERM to its end."""
+    least = sleep + END_SECONDS
     values = with_value(ci_values("default"), "preStopSleepSeconds", sleep)
     render(with_value(values, "terminationGracePeriodSeconds", least))
 
     assert f"must be at least {least} " in refused(with_value(values, "terminationGracePeriodSeconds", least - 1))
+
+
+def test_the_defaults_are_what_the_code_was_told() -> None:
+    """The chart's own sleep is the one that the code counts on, and its grace period is enough for both."""
+    values = default_values()
+
+    assert values["preStopSleepSeconds"] == PRE_STOP_SECONDS
+    assert values["terminationGracePeriodSeconds"] >= GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""What the chart makes of values: every ci file and a random sample, held to Kubernetes' schemas and to our own rules."""
+"""What the chart makes of values: each ci file and a random sample, held to Kubernetes' schemas and to our rules."""
 
 from __future__ import annotations
 
@@ -151,13 +151,21 @@ def test_the_check_of_shapes_sees_a_misspelt_field() -> None:
         ("NetworkPolicy", ("spec", "podSelector", "matchLabels", "app.kubernetes.io/component"), "web"),
         ("PodDisruptionBudget", ("spec", "selector", "matchLabels", "app.kubernetes.io/name"), "web"),
         ("Deployment", ("spec", "template", "spec", "volumes", 1, "name"), "polcy"),
-        ("Deployment", ("spec", "template", "spec", "containers", 0, "volumeMounts", 0, "mountPath"), "/etc/ims-token-broker/policy"),
+        (
+            "Deployment",
+            ("spec", "template", "spec", "containers", 0, "volumeMounts", 0, "mountPath"),
+            "/etc/ims-token-broker/policy",
+        ),
         ("Deployment", ("spec", "template", "spec", "containers", 0, "readinessProbe", "httpGet", "port"), "web"),
         ("Deployment", ("spec", "template", "spec", "automountServiceAccountToken"), True),
-        ("Deployment", ("spec", "template", "spec", "containers", 0, "env"), [{"name": "BROKER_VAULT_TOKEN", "value": "x"}]),
+        (
+            "Deployment",
+            ("spec", "template", "spec", "containers", 0, "env"),
+            [{"name": "BROKER_VAULT_TOKEN", "value": "x"}],
+        ),
         ("ServiceAccount", ("metadata", "name"), "other"),
     ],
-)  # fmt: skip
+)
 def test_the_check_of_references_sees_a_break(kind: str, path: tuple[str | int, ...], value: object) -> None:
     """What no longer belongs together is found by our checks."""
     manifests = render(ci_values("default"))

@@ -104,7 +104,8 @@ def test_a_silent_server_is_not_waited_for() -> None:
 
 def test_the_defaults_are_those_of_the_settings() -> None:
     """What `health` takes where a variable is not set is what `serve` takes."""
-    defaults = dict(zip(("url", "ready", "timeout", "host", "port"), health.health.__defaults__ or (), strict=False))
+    names = ("url", "ready", "expect_unauthenticated", "ca_file", "timeout", "host", "port")
+    defaults = dict(zip(names, health.health.__defaults__ or (), strict=False))
     fields = Settings.model_fields
     assert (defaults["host"], int(str(defaults["port"]))) == (fields["host"].default, fields["port"].default)
 
@@ -123,3 +124,21 @@ def test_the_defaults_are_those_of_the_settings() -> None:
 def test_only_this_machine_goes_unverified(host: str, is_loopback: bool) -> None:
     """A certificate is verified wherever the answer could come from another machine."""
     assert health._is_loopback(host) is is_loopback
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 0), (200, 1), (400, 1), (503, 1)])
+def test_the_unknown_is_expected_to_be_refused(status: int, code: int) -> None:
+    """--expect-unauthenticated asks for a token without a credential, and any answer but 401 is a no."""
+    asked: list[bytes] = []
+    with server(b"HTTP/1.1 %d X\r\n\r\n" % status, asked) as port:
+        url = f"http://127.0.0.1:{port}"
+        result = CliRunner().invoke(app, ["health", "--expect-unauthenticated", "--url", url])
+    assert result.exit_code == code
+    assert asked[0].startswith(b"GET /token?org=000000000000000000000000@AdobeOrg HTTP/1.1\r\n")
+    assert b"authorization" not in asked[0].lower()
+
+
+def test_a_ca_file_that_is_none_is_named() -> None:
+    """A file of CAs that is not there is told in one sentence."""
+    result = CliRunner().invoke(app, ["health", "--url", "https://127.0.0.1:1", "--ca-file", "no-such-file"])
+    assert (result.exit_code, result.stderr) == (1, "Error: no-such-file is not a file of certificates (PEM).\n")
