@@ -138,6 +138,29 @@ def test_secrets_are_files_that_the_broker_alone_reads(name: str, mounted: dict[
         assert places[path]["secret"]["defaultMode"] == 0o440
 
 
+@pytest.mark.parametrize("name", [path.name.removesuffix("-values.yaml") for path in ci_files()])
+def test_nothing_of_the_image_can_be_written(name: str) -> None:
+    """Every container of the chart has a root that is read-only; the broker has a bounded `/tmp` in memory."""
+    values = ci_values(name)
+    for _, spec in pods(render(values)):
+        for container in containers(spec):
+            if "ims-token-broker" in container["image"]:
+                assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    [tmp] = [one for one in template_of(values)["spec"]["volumes"] if one["name"] == "tmp"]
+    assert tmp["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Mi"}
+    assert {one["mountPath"] for one in broker_of(values)["volumeMounts"] if not one.get("readOnly")} <= {
+        "/tmp",
+        "/var/log/ims-token-broker",
+    }
+
+
+def test_an_annotation_of_a_user_does_not_hide_the_checksum() -> None:
+    """The checksum of the settings is the chart's own, whatever annotations a user gives."""
+    values = with_value(ci_values("default"), "podAnnotations", {"checksum/settings": "mine"})
+
+    assert template_of(values)["metadata"]["annotations"]["checksum/settings"] != "mine"
+
+
 def test_each_document_of_a_tenant_is_where_the_broker_looks() -> None:
     """Secrets become `<org>/<credential>.json` below the directory of credentials."""
     [volume] = [one for one in template_of(ci_values("directory"))["spec"]["volumes"] if one["name"] == "credentials"]
