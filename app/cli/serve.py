@@ -67,7 +67,7 @@ def check_settings(settings: Settings) -> None:
     """Find early what would otherwise fail late, or without its variable's name.
 
     Raises:
-        CommandError: A CA bundle, the certificate, the credential directory, tracing, or what Redis needs cannot be used.
+        CommandError: A CA bundle, the certificate, the credential directory, tracing or Redis cannot be used.
 
     """
     for name in ("vault_cacert", "redis_cacert", "ims_cacert"):

@@ -68,9 +68,6 @@ NOT_FROM_VALUES = {
     "REDIS_PASSWORD": "a secret: BROKER_REDIS_PASSWORD_FILE, from a Secret",
 }
 
-COMING = {"AUDIT_CHAIN", "TRACING", "TRACING_ORGS"}
-"""Settings of this very release that other changes bring; once all are in, this set goes."""
-
 OTHER_DEFAULTS = {
     "HOST": "a pod is reached from outside",
     "VAULT_AUTH": "a pod has an identity",
@@ -89,7 +86,7 @@ def test_every_setting_is_set_from_values_or_there_is_a_reason() -> None:
     """No setting of the code is forgotten by the chart, and the chart knows none that the code has not."""
     known = {name.removeprefix(PREFIX) for name in variables()}
 
-    assert SET_FROM.keys() | NOT_FROM_VALUES.keys() == known | COMING
+    assert SET_FROM.keys() | NOT_FROM_VALUES.keys() == known
 
 
 @pytest.mark.parametrize("name", SET_FROM)
@@ -127,9 +124,8 @@ def test_the_chart_sets_no_unknown_variable() -> None:
 @pytest.mark.parametrize("name", [path.name.removesuffix("-values.yaml") for path in ci_files()])
 def test_the_broker_takes_what_the_chart_sets(name: str) -> None:
     """The broker's own reading of the settings accepts each ci file's variables."""
-    coming = {PREFIX + one for one in COMING} - set(variables())
     given = settings_of(ci_values(name))
-    environment = {key: value for key, value in given.items() if key.startswith(PREFIX) and key not in coming}
+    environment = {key: value for key, value in given.items() if key.startswith(PREFIX)}
     try:
         settings = read_settings(environment)
     except SettingsError as error:
