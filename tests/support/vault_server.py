@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -166,8 +167,9 @@ class VaultServer:
         _wait(lambda: _is_active(self.addr), "Vault does not come back after unsealing")
 
 
+@contextlib.contextmanager
 def running_vault(folder: Path) -> Iterator[VaultServer]:
-    """Start a server, hand it out, and stop it."""
+    """A server for as long as the context lasts."""
     binary = require("vault")
     port = _free_port()
     addr, root_token = f"http://127.0.0.1:{port}", "root-of-the-tests"
@@ -200,8 +202,8 @@ def running_vault(folder: Path) -> Iterator[VaultServer]:
 @pytest.fixture(scope="session")
 def vault_server() -> Iterator[VaultServer]:
     """One server for all tests of the run; each test uses names of its own in it."""
-    with tempfile.TemporaryDirectory(prefix="vault-") as folder:
-        yield from running_vault(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="vault-") as folder, running_vault(Path(folder)) as server:
+        yield server
 
 
 def _is_active(addr: str) -> bool:
