@@ -377,10 +377,36 @@ def _exists(name: str) -> bool:
     return (APP / f"{name}.py").exists() or (APP / name / "__init__.py").exists()
 
 
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT))
+    for top in (ROOT, *(ROOT / name for name in ("app", "benchmarks", "deploy", "docs", "tests")))
+    for path in (top.glob("*.md") if top == ROOT else top.rglob("*.md"))
+)
+"""Everything written for people."""
+
+
+def anchors(document: Path) -> set[str]:
+    """What can be linked to in a document: its headings, as GitHub names them."""
+    headings = re.findall(r"^#+ +(.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    """Every link of a document to a file of this repository, or to a heading in one, leads there."""
+    here = ROOT / document
+    for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)", here.read_text()):
+        there = (here.parent / target).resolve() if target else here
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
+
+
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"])
 def test_documents_name_files_that_exist(document: str) -> None:
     """Every file of this repository that a document names in backticks is there."""
-    tracked = "|".join(sorted(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")))
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    tracked = "|".join(sorted(folders - ignored))
     text = (ROOT / document).read_text()
     files = set(re.findall(rf"`((?:{tracked})/[\w./-]*|[A-Z]+\.md|pyproject\.toml)`", text))
 
