@@ -11,6 +11,8 @@ PYTHON_IMAGE ?= python:3.12-slim
 
 .DEFAULT_GOAL := help
 VERSIONS ?= python3.11 python3.12 python3.13
+# Files of tests at a time: most of them wait for something.
+WORKERS ?= 2
 
 .PHONY: help run test test-versions venv-dev check fmt lock bench image sbom chart clean
 
@@ -20,8 +22,8 @@ help: ## List the targets
 run: $(VENV)/.runtime ## Try it: broker, local IMS and two demo tenants in one process (ARGS="--port 8080")
 	@exec $(VENV)/bin/ims-token-broker dev $(ARGS)
 
-test: $(VENV)/.dev ## Run the whole test suite (ARGS="-k cli")
-	$(VENV)/bin/pytest $(ARGS)
+test: $(VENV)/.dev ## Run the whole test suite (ARGS="-k cli"; WORKERS=0 for one test after the other)
+	$(VENV)/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 venv-dev: $(VENV)/.dev ## Make the environment of the tests and nothing else
 

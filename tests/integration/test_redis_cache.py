@@ -203,7 +203,7 @@ async def test_older_format_is_replaced(redis_server: RedisServer, replica: Redi
         {"token": ""},
         {"minted_at": "now"},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )
 async def test_contradiction(redis_server: RedisServer, replica: RedisReplica, change: dict[str, object]) -> None:
     """A record that opens but is not of its key, or not what its header says, is a miss that is told."""

@@ -105,7 +105,7 @@ def test_a_log_without_a_chain_proves_nothing(tmp_path: Path) -> None:
     assert run("verify", file, "--mixed").exit_code == 1
 
 
-@pytest.mark.parametrize("content", [None, gzip.compress(b"x" * 1000)[:-9]])
+@pytest.mark.parametrize("content", [None, gzip.compress(b"x" * 1000)[:-9]], ids=["none", "cut gzip"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
     """A file that is not there, or is damaged, ends the command with one sentence that names it."""
     file = tmp_path / "audit.log.gz"

@@ -93,7 +93,7 @@ def test_a_missing_file_is_refused_with_one_sentence(tmp_path: Path) -> None:
         {"unknown": 1},
         {"technical_account_id": 5},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_a_bad_field_is_refused_without_its_value(change: dict[str, Any]) -> None:
     """The sentence names the field and shows no secret."""
