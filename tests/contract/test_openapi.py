@@ -39,8 +39,9 @@ from tests.factories import (
 )
 from tests.support.api_in_memory import ApiInMemory
 from tests.support.asgi_client import Answer, Header
-from tests.support.backends import bare_environment, sandbox_backend
+from tests.support.backends import sandbox_backend
 from tests.support.fleet import CALLER, PolicyDocument
+from tests.support.processes import environment
 from tests.support.replica import Replica
 from tests.support.tenants import SCOPES, Tenant
 
@@ -397,7 +398,7 @@ def _explore(explored: Explored, config: str, folder: Path) -> dict[str, Any]:
     result = subprocess.run(
         [*command, f"{explored.url}/openapi.json", *options],
         cwd=folder,
-        env={**bare_environment(folder), "CALLER": CALLER, "API_KEY": explored.key},
+        env={**environment(folder), "CALLER": CALLER, "API_KEY": explored.key},
         capture_output=True,
         text=True,
         timeout=100,

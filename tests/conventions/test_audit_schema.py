@@ -21,9 +21,10 @@ from app.domain.policy import Action
 from tests.factories import ORG, REF
 from tests.support.api_in_memory import ApiInMemory
 from tests.support.audit_schema import SCHEMA, kinds, misfits
+from tests.support.repository import ROOT
 from tests.support.waiting import until
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+DOCUMENT = (ROOT / "docs" / "audit.md").read_text()
 CHAIN = {"chain", "seq", "prev"}
 
 

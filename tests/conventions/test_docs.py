@@ -16,8 +16,8 @@ from app.adapters.prometheus import PrometheusSink
 from app.api.problems import PROBLEMS
 from app.cli.program import app
 from app.settings import PREFIX, Settings, variables
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 FIXED_NAMES = [

@@ -17,8 +17,8 @@ from packaging.version import Version
 from typer.main import get_command
 
 from app.cli.program import app
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 APP, TESTS = ROOT / "app", ROOT / "tests"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {path.stem: path.read_text() for path in sorted((ROOT / "requirements").glob("*.lock"))}

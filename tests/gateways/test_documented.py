@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.documented_files import documented_files, write_files
-from tests.support.gateways import DOCUMENT, ROOT, envoy_command
+from tests.support.fenced import documented_files, write_files
+from tests.support.gateways import DOCUMENT, envoy_command
+from tests.support.repository import ROOT
 
 FILES = documented_files(DOCUMENT)
 ENVOYS = sorted(name for name in FILES if name.startswith("envoy-"))
@@ -33,7 +34,7 @@ def test_envoy_takes_the_documented_file_as_it_is(tmp_path: Path, name: str) -> 
 
 def test_every_fenced_configuration_is_a_file_that_is_tested() -> None:
     """No nginx or YAML block of the document stands there untested, but the ones that say so."""
-    text = DOCUMENT.read_text()
+    text = (ROOT / "docs" / DOCUMENT).read_text()
     blocks = re.findall(r"(.*)\n```(?:nginx|yaml)\n", text)
     untested = [line for line in blocks if not line.startswith("<!-- file: ")]
     assert all("not tested" in line for line in untested), untested

@@ -13,7 +13,7 @@ import pytest
 
 from app.api.problems import CHALLENGE
 from tests.gateways.conftest import Rig, Surroundings, nginx_places
-from tests.support.documented_files import documented_files
+from tests.support.fenced import documented_files
 from tests.support.gateways import DOCUMENT, Gateway, adobe_stand_in, belongs_to, nginx, token_in
 from tests.support.http_stand_in import Reply as UpstreamReply
 from tests.support.http_stand_in import StandIn, stand_in

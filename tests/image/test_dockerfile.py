@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.repository import ROOT
 from tests.support.tools import skip_or_fail
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_linter_finds_nothing() -> None:

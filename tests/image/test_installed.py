@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from app.adapters.redis.key_ring import new_key_ring
-from tests.support.backends import ROOT, SandboxBackend, sandbox_backend
+from tests.support.backends import SandboxBackend, sandbox_backend
 from tests.support.children import free_port
 from tests.support.fenced import fenced
 from tests.support.helm import install_custom_resources
@@ -30,6 +30,7 @@ from tests.support.image import Container, Image
 from tests.support.kube_api import KubeApi, running_kube_api
 from tests.support.pod import Pod
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.repository import ROOT
 from tests.support.tenants import Tenant
 from tests.support.tls import server_certificate
 from tests.support.tools import require

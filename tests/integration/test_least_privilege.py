@@ -9,7 +9,6 @@ import shlex
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -26,6 +25,7 @@ from tests.support.fenced import fenced, vault_write
 from tests.support.recorded_events import RecordedEvents
 from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.repository import ROOT
 from tests.support.vault_server import MOUNT, PREFIX, VaultServer
 
 DOCUMENT = "least-privilege.md"
@@ -282,5 +282,5 @@ async def test_the_keys_are_the_brokers_alone(redis: RedisServer) -> None:
 
 async def test_the_table_names_the_commands() -> None:
     """The document says of each command what it is for."""
-    table = (Path(__file__).parents[2] / "docs" / DOCUMENT).read_text().partition("| command |")[2]
+    table = (ROOT / "docs" / DOCUMENT).read_text().partition("| command |")[2]
     assert [command for command in _COMMANDS if f"`{command}`" not in table] == []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 
-SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs" / "audit.schema.json").read_text())
+from tests.support.repository import ROOT
+
+SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "audit.schema.json").read_text())
 
 
 def kinds() -> dict[str, dict[str, Any]]:

@@ -5,29 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import secrets
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.support.children import Child, free_port, wait_until
+from tests.support.processes import CLI, environment
 from tests.support.redis_server import RedisServer, running_redis
-
-ROOT = Path(__file__).resolve().parents[2]
-CLI = (sys.executable, "-m", "app.cli")
-
-
-def bare_environment(folder: Path) -> dict[str, str]:
-    """The environment of a child: nothing of ours but the search path, so that no setting leaks in."""
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LC_ALL": "C.UTF-8",
-    }
 
 
 class RedisBackend:
@@ -79,7 +64,7 @@ class SandboxBackend:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         command = [*CLI, "sandbox", "--json", "--port", str(self.port)]
-        self.process = Child("sandbox", command, folder, bare_environment(folder))
+        self.process = Child("sandbox", command, folder, environment(folder))
         self._clients: dict[str, Mapping[str, object]] = {}
 
     def start(self) -> None:

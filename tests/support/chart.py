@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from typing_extensions import override
 
+from tests.support.repository import ROOT
 from tests.support.tools import skip_or_fail
 
-ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "ims-token-broker"
 RELEASE, NAMESPACE = "rel", "ns"
 

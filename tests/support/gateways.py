@@ -12,18 +12,17 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.support.backends import bare_environment
 from tests.support.children import Child, free_port, listens, wait_until
-from tests.support.documented_files import documented_files, write_files
+from tests.support.fenced import documented_files, write_files
 from tests.support.http_stand_in import Reply as UpstreamReply
 from tests.support.http_stand_in import Seen, StandIn, stand_in
+from tests.support.processes import environment
 from tests.support.tenants import Tenant, claims_of
 from tests.support.tls import server_certificate
 from tests.support.tools import skip_or_fail
 from tests.support.wire import Header, Reply, exchange, request_bytes
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "gateways.md"
+DOCUMENT = "gateways.md"
 ADOBE = "platform.adobe.io"
 ORGS = ("0123456789ABCDEF01234567@AdobeOrg", "89ABCDEF0123456789ABCDEF@AdobeOrg")
 """The orgs of the document."""
@@ -124,7 +123,7 @@ def nginx(folder: Path, real: Mapping[str, str]) -> Iterator[Gateway]:
     write_files(files, folder, {**real, "listen 127.0.0.1:8081": f"listen 127.0.0.1:{port}"})
     (folder / "nginx.conf").write_text(_nginx_main(folder))
     command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    yield from _running(Gateway(Child("nginx", command, folder, bare_environment(folder)), port, folder))
+    yield from _running(Gateway(Child("nginx", command, folder, environment(folder)), port, folder))
 
 
 @contextlib.contextmanager
@@ -149,7 +148,7 @@ def envoy(
     config = folder / name
     config.write_text(edit(config.read_text()))
     command = [*envoy_command(), "--config-path", str(config), "--log-level", "warning", "--concurrency", "1"]
-    yield from _running(Gateway(Child("envoy", command, folder, bare_environment(folder)), port, folder))
+    yield from _running(Gateway(Child("envoy", command, folder, environment(folder)), port, folder))
 
 
 def envoy_command() -> list[str]:

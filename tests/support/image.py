@@ -27,9 +27,9 @@ from app import __version__
 from tests.support import base_image
 from tests.support.children import wait_until
 from tests.support.container_store import ANSWER_SECONDS, ContainerStore, ContainerToolError
+from tests.support.repository import ROOT
 from tests.support.tools import ToolMissingError, skip_or_fail
 
-ROOT = Path(__file__).resolve().parents[2]
 CONTEXT = (
     ".dockerignore",
     "Dockerfile",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.backends import bare_environment
+from tests.support.processes import environment
 from tests.support.tools import skip_or_fail
 
 _PROGRAMS = Path(__file__).resolve().parent.parent / "clients"
@@ -73,7 +73,7 @@ class ClientProgram:
             capture_output=True,
             text=True,
             cwd=self._folder,
-            env=bare_environment(self._folder),
+            env=environment(self._folder),
             timeout=_RUN_DEADLINE,
             check=False,
         )

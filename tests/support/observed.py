@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 FILES = ROOT / "deploy" / "helm" / "ims-token-broker" / "files"
 RULES = FILES / "rules.yaml"
 DASHBOARD = FILES / "dashboards" / "ims-token-broker.json"

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 CLI = (sys.executable, "-m", "app.cli")
 
 START_SECONDS = 60.0
@@ -153,7 +154,7 @@ async def running_cli(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment(home, env),
+            env=environment(Path(home), env),
             cwd=cwd or home,
             start_new_session=True,
             limit=1024 * 1024,
@@ -182,11 +183,11 @@ async def run_shell(line: str, *, within: float = START_SECONDS) -> Finished:
     return await run_cli(line, program=("sh", "-c"), within=within)
 
 
-def environment(home: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
+def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child: nothing of ours but the search path, so that no setting leaks in."""
     return {
         "PATH": os.environ["PATH"],
-        "HOME": home,
+        "HOME": str(home),
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         "LC_ALL": "C.UTF-8",

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 
 import yaml
 
-from tests.support.backends import bare_environment
 from tests.support.children import Child, free_port, wait_until
+from tests.support.processes import environment
 from tests.support.promtool import program
 
 
@@ -47,7 +47,7 @@ class PrometheusServer:
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--log.level=warn",
         ]
-        self.process = Child("prometheus", command, folder, bare_environment(folder))
+        self.process = Child("prometheus", command, folder, environment(folder))
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

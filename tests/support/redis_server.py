@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from tests.support.children import free_port
 from tests.support.tools import skip_or_fail
 
 _START_DEADLINE = 10.0
@@ -42,7 +42,7 @@ class RedisServer:
         self._tls = tls
         self._acl = acl
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -180,9 +180,3 @@ def own_redis() -> Iterator[RedisServer]:
     """A server of the test's own, to be killed, frozen or filled."""
     with running_redis() as server:
         yield server
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
-from tests.support.backends import CLI, bare_environment
 from tests.support.children import Child
+from tests.support.processes import CLI, environment
 from tests.support.wire import Header, Reply, exchange, request_bytes
 
 FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
@@ -33,7 +33,7 @@ class Replica:
         self.key = key
         own = {"HOST": "127.0.0.1", "PORT": "0", "AUDIT_FILE": str(self.audit), **settings}
         variables = {f"BROKER_{variable}": value for variable, value in own.items()}
-        self.process = Child(name, [*CLI, "serve"], folder, {**bare_environment(folder), **variables, **(env or {})})
+        self.process = Child(name, [*CLI, "serve"], folder, {**environment(folder), **variables, **(env or {})})
         self.scheme, self.port = "http", 0
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ import pytest
 import requests
 from hvac.exceptions import VaultError
 
+from tests.support.children import free_port
 from tests.support.tools import require
 
 MOUNT = "secret"
@@ -171,7 +171,7 @@ class VaultServer:
 def running_vault(folder: Path) -> Iterator[VaultServer]:
     """A server for as long as the context lasts."""
     binary = require("vault")
-    port = _free_port()
+    port = free_port()
     addr, root_token = f"http://127.0.0.1:{port}", "root-of-the-tests"
     command = [
         str(binary),
@@ -219,9 +219,3 @@ def _wait(ready: Callable[[], bool], complaint: str) -> None:
         if time.monotonic() > end:
             pytest.fail(complaint, pytrace=False)
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
