@@ -14,6 +14,7 @@ import yaml
 
 from tests.support.observed import RULES, RUNBOOK, alerts_of
 from tests.support.promtool import promtool
+from tests.support.repository import ROOT
 
 CASES = Path(__file__).with_name("rules_test.yaml")
 DOCUMENT: dict[str, Any] = yaml.safe_load(RULES.read_text())
@@ -134,6 +135,15 @@ def test_each_alert_tells_a_person_what_to_do(name: str) -> None:
     assert name in sections
     assert len(told["summary"]) <= 80
     assert told["description"].endswith(".")
+
+
+def test_every_alert_that_a_document_names_exists() -> None:
+    """Whoever looks for an alert that the README or a page of `docs` names finds it."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"alert `(\w+)|`(IMSTokenBroker\w+)`", page.read_text())}
+
+    assert named
+    assert {"".join(pair) for pair in named} <= set(ALERTS)
 
 
 def _selectors(expression: str) -> Iterator[str]:
