@@ -68,7 +68,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         sink = EventStream()
         memory = TokenMemory()
-        audit = AuditLog(settings.audit_file, chained=settings.audit_chain == "true")
+        audit = AuditLog(settings.audit_file, chained=settings.audit_chain)
         stack.push_async_callback(audit.aclose)
         audit.start()
         metrics = PrometheusSink(CollectorRegistry(), clock, __version__)

@@ -100,9 +100,7 @@ class Settings(BaseModel):
     )
     ims_cacert: Path | None = Field(None, description="CA bundle for IMS; default: the system's.")
     audit_file: Path | None = Field(None, description="Audit log; default: standard output.")
-    audit_chain: Literal["true", "false"] = Field(
-        "false", description="`true`: a hash chain in the audit log; see `docs/audit.md`."
-    )
+    audit_chain: bool = Field(False, description="`true`: a hash chain in the audit log (`docs/audit.md`); or `false`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`; of the log on standard error."
     )

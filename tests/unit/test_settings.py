@@ -60,11 +60,23 @@ def test_a_value_is_read_as_its_type() -> None:
     assert settings.redis_url.get_secret_value() == f"rediss://:{MARK}@redis:6379/0"
 
 
+@pytest.mark.parametrize("name", ["AUDIT_CHAIN", "TRACING_ORGS"])
+def test_a_switch_is_off_unless_it_is_true(name: str) -> None:
+    """A switch is off by default and at `false`, on at `true`; another word is told that these are the words."""
+    field = name.lower()
+    assert getattr(read(DIRECTORY), field) is False
+    assert getattr(read(DIRECTORY, **{name: "false"}), field) is False
+    assert getattr(read(DIRECTORY, **{name: "true"}), field) is True
+    assert refusal(DIRECTORY, **{name: MARK}) == f"BROKER_{name}: must be true or false"
+
+
 BAD = [
     *(("PORT", value) for value in (MARK, "-1", "65536", "80.5", f"80{MARK}", "9" * 5000)),
     *(("LOG_LEVEL", value) for value in (MARK, "info", "TRACE")),
     *(("CREDENTIAL_STORE", value) for value in (MARK, "Vault")),
     *(("VAULT_AUTH", value) for value in (MARK, "ldap")),
+    *((name, value) for name in ("AUDIT_CHAIN", "TRACING_ORGS") for value in (MARK, "2", "truee", "sha256")),
+    *(("TRACING", value) for value in (MARK, "true", "OTLP")),
     *((name, value)
       for name in ("VAULT_MOUNT", "VAULT_PREFIX", "VAULT_TRANSIT_MOUNT", "VAULT_AUTH_MOUNT", "VAULT_NAMESPACE")
       for value in ("/", f"../{MARK}", f"{MARK}//x", f"{MARK}?x", f"{MARK} x", f"{MARK}\n", f"{MARK}%2e")),
