@@ -14,6 +14,9 @@ from app.service.audit_lines import Place
 _RECENT = 32
 """Accepted lines that are remembered, to tell where forged lines branched off."""
 
+_HELD = 128
+"""Accepted lines whose hashes are remembered, for a start that names one of them as the last it found."""
+
 _MOVED = 1000
 """Lines found too early that are remembered until their turn."""
 
@@ -65,6 +68,7 @@ class ChainFollower:
         self._suspect: Seen | None = None
         self._told = False
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
+        self._held: deque[tuple[int, str]] = deque(maxlen=_HELD)
         self._moved: dict[int, Seen] = {}
         self._expected = {head.seq: head.sha256 for head in expected}
         self._unmet: list[Finding] = []
@@ -79,6 +83,10 @@ class ChainFollower:
     def newest(self) -> Seen:
         """The line that came last, unless it is known not to belong there."""
         return self._last if self._suspect is None or self._told else self._suspect
+
+    def has_accepted(self, head: Head) -> bool:
+        """Whether `head` is one of its newest lines, as it was written."""
+        return (head.seq, head.sha256) in self._held
 
     def begins_badly(self, before: Place | None, *, partial: bool) -> Finding | None:
         """What is wrong with the first line as a beginning.
@@ -173,9 +181,12 @@ class ChainFollower:
 
     def _accept(self, seen: Seen) -> None:
         self.lines += 1
+        if self.ended:
+            self._unmet.append(_fault(seen, f"was added: chain {seen.link.chain} had ended before it"))
         self.ended = seen.link.event == ENDED
         self._last = seen
         self._recent.append(seen)
+        self._held.append((seen.link.seq, seen.link.sha256))
         expected = self._expected.pop(seen.link.seq, seen.link.sha256)
         if expected != seen.link.sha256:
             self._unmet.append(

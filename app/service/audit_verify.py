@@ -100,6 +100,8 @@ class AuditVerifier:
             return Finding(place, f"Between {newest.place} and {place}: {sentence}.", newest.place)
         if newest.link.seq == follows.seq and newest.link.sha256 != follows.sha256:
             return Finding(newest.place, f"{newest.place} was changed: {place} carries the hash of another text.")
+        if newest.link.seq > follows.seq:
+            return _overtaken(before, follows, newest, place)
         return None
 
     def _unchained(self, line: AuditLine, *, readable: bool) -> Iterator[Finding]:
@@ -137,3 +139,15 @@ class AuditVerifier:
     def missing_chains(self) -> list[Head]:
         """Heads that were expected of chains that are not there at all."""
         return [head for head in self._expected if head.chain not in self._chains]
+
+
+def _overtaken(before: ChainFollower, follows: Head, newest: Seen, place: Place) -> Finding:
+    """What to say of lines that came between the last one that a starting process found and its first."""
+    added = f"lines {follows.seq + 1} to {newest.link.seq} of chain {follows.chain}"
+    if before.has_accepted(follows):
+        sentence = f"{added} were written while the next process began, or were added to the end of a stopped one"
+        return Finding(place, f"Before {place}: {sentence}.", is_fault=False)
+    sentence = (
+        f"the process found another line {follows.seq} of chain {follows.chain}: it was changed, and {added} added"
+    )
+    return Finding(place, f"{place}: {sentence}.", newest.place)

@@ -176,6 +176,38 @@ def test_a_restart_holds_the_last_line_before_it() -> None:
     assert found.place.number == 3
 
 
+@pytest.mark.parametrize("kept", range(1, LENGTH))
+@pytest.mark.parametrize("forged", [1, 3, 20, 200])
+def test_a_restart_holds_an_end_that_was_made_anew(kept: int, forged: int) -> None:
+    """Lines made anew, with hashes that fit, are found by the next start, though the chain is as long as it was or longer."""
+    first, second = ChainedLog(A), ChainedLog(B)
+    first.lines(LENGTH)
+    start = second.start(first.head)
+    anew = ChainedLog(A)
+    lines = [*anew.lines(kept), *(anew.write(version=f"forged{number}") for number in range(forged + LENGTH - kept))]
+    assert faults(lines) == []
+    assert faults([*lines, start, second.write()])
+
+
+def test_lines_after_the_end_of_a_chain_are_found() -> None:
+    """A chain that ended cleanly has no further line: one that was added with the right hash is named."""
+    log = ChainedLog(A)
+    lines = [*log.lines(3), log.write("chain_ended")]
+    assert faults(lines) == []
+    added = [*lines, log.write(version="added")]
+    assert names(faults(added), 5)
+
+
+def test_lines_written_while_the_next_process_begins_are_told_and_no_fault() -> None:
+    """A process that ends later than the next one began leaves lines between: that is told, for it may be an insertion."""
+    first, second = ChainedLog(A), ChainedLog(B)
+    lines = first.lines(3)
+    start = second.start(first.head)
+    found, _ = verified([*lines, first.write(), first.write("chain_ended"), start, second.write()])
+    assert [one.is_fault for one in found] == [False]
+    assert "lines 4 to 5" in found[0].sentence
+
+
 def test_a_whole_run_that_is_gone_is_found() -> None:
     """A run that was removed whole is missed by the one that followed it."""
     first, second, third = ChainedLog(A), ChainedLog(B), ChainedLog("c" * 16)
