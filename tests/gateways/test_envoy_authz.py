@@ -163,3 +163,18 @@ async def test_a_path_cannot_pass_for_another_routes(behind_authz: Rig) -> None:
         assert belongs_to(behind_authz.adobe.last(), tenant)
         assert ".." not in behind_authz.adobe.last().path
     assert (await behind_authz.gateway.ask("/imp/..%2Fdata/x")).status == 400
+
+
+async def test_trace_reaches_nobody_who_would_send_the_token_back(behind_authz: Rig) -> None:
+    """TRACE, whose answer is the request that the server got, is refused by the gateway: 405."""
+    count = len(behind_authz.adobe.server.seen)
+    assert (await behind_authz.gateway.ask("/imp/x", method="TRACE")).status == 405
+    assert len(behind_authz.adobe.server.seen) == count
+
+
+async def test_headers_with_underscores_stay_out(behind_authz: Rig) -> None:
+    """A client's header that some servers would read as one of Adobe's does not get through."""
+    names = b"x_api_key", b"X_Gw_Ims_Org_Id", b"x_sandbox_name"
+    reply = await behind_authz.gateway.ask("/imp/x", *((name, b"mine") for name in names))
+    assert reply.status == 200
+    assert "mine" not in repr(behind_authz.adobe.last().headers)

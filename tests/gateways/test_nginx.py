@@ -245,3 +245,46 @@ def test_no_time_out_is_longer_than_the_brokers_own() -> None:
     found = dict(re.findall(r"^proxy_(connect|send|read)_timeout (\d+)s;$", ask, re.MULTILINE))
     assert set(found) == {"connect", "send", "read"}
     assert all(int(seconds) <= 15 for seconds in found.values())
+
+
+async def test_trace_reaches_nobody_who_would_send_the_token_back(behind_nginx: Rig) -> None:
+    """TRACE, whose answer is the request that the server got, is refused by the gateway: 405."""
+    count = len(behind_nginx.adobe.server.seen)
+    assert (await behind_nginx.gateway.ask("/imp/x", method="TRACE")).status == 405
+    assert len(behind_nginx.adobe.server.seen) == count
+
+
+async def test_headers_with_underscores_stay_out(behind_nginx: Rig) -> None:
+    """A client's header that some servers would read as one of Adobe's does not get through."""
+    names = b"x_api_key", b"X_Gw_Ims_Org_Id", b"x_sandbox_name"
+    reply = await behind_nginx.gateway.ask("/imp/x", *((name, b"mine") for name in names))
+    assert reply.status == 200
+    assert "mine" not in repr(behind_nginx.adobe.last().headers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/data/..%2Fimp/x",
+        "/data%2F../imp/x",
+        "/data/%2e%2E/imp/x",
+        "/imp/../imp/x",
+        "/imp/./x",
+        "/imp/x/..",
+        "/imp/x/..?a",
+        "/data/..%5cimp/../../imp/x",
+        "/imp/x/..;/y",
+    ],
+)
+async def test_a_path_that_climbs_goes_nowhere(behind_nginx: Rig, path: str) -> None:
+    """What nginx and Adobe could resolve to different paths is refused: Adobe gets the path as it was written."""
+    count = len(behind_nginx.adobe.server.seen)
+    assert (await behind_nginx.gateway.ask(path)).status == 400
+    assert len(behind_nginx.adobe.server.seen) == count
+
+
+@pytest.mark.parametrize("path", ["/imp/a..b/...", "/imp/.well-known", "/imp/x?y=/../z", "/imp/x%2e%2ey"])
+async def test_dots_that_climb_nowhere_pass(behind_nginx: Rig, path: str) -> None:
+    """Dots within names and in the query are the application's own business."""
+    assert (await behind_nginx.gateway.ask(path)).status == 200
+    assert behind_nginx.adobe.last().path == path

@@ -179,7 +179,7 @@ def test_a_restart_holds_the_last_line_before_it() -> None:
 @pytest.mark.parametrize("kept", range(1, LENGTH))
 @pytest.mark.parametrize("forged", [1, 3, 20, 200])
 def test_a_restart_holds_an_end_that_was_made_anew(kept: int, forged: int) -> None:
-    """Lines made anew, with hashes that fit, are found by the next start, though the chain is as long as it was or longer."""
+    """Lines made anew with hashes that fit are found by the next start, even where there are more of them."""
     first, second = ChainedLog(A), ChainedLog(B)
     first.lines(LENGTH)
     start = second.start(first.head)
@@ -199,7 +199,7 @@ def test_lines_after_the_end_of_a_chain_are_found() -> None:
 
 
 def test_lines_written_while_the_next_process_begins_are_told_and_no_fault() -> None:
-    """A process that ends later than the next one began leaves lines between: that is told, for it may be an insertion."""
+    """What a process writes after the next one began is told, for it may be an insertion, but is no fault."""
     first, second = ChainedLog(A), ChainedLog(B)
     lines = first.lines(3)
     start = second.start(first.head)
