@@ -31,7 +31,7 @@ test-versions: ## Run the fast tests on the other Python versions that are here 
 	@for python in $(VERSIONS); do \
 	  "$$python" -c 'import venv' 2>/dev/null || { echo "No $$python here: skipped."; continue; }; \
 	  $(MAKE) --no-print-directory PYTHON="$$python" VENV=".venv-$$python" venv-dev && \
-	  ".venv-$$python/bin/pytest" -q tests/unit tests/contract || exit 1; \
+	  ".venv-$$python/bin/pytest" -q --numprocesses $(WORKERS) --dist loadfile tests/unit tests/contract || exit 1; \
 	done
 
 check: $(VENV)/.dev ## Check format, lint, types and import directions; change nothing
