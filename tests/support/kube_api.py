@@ -30,7 +30,6 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 """What its service-account tokens say in ``iss``; also the audience that the API server itself takes by default."""
 
 _START_SECONDS = 60.0
-_STOP_SECONDS = 4.0
 _REQUEST_SECONDS = 15.0
 
 
@@ -107,9 +106,9 @@ class KubeApi:
             self.restart("first")
 
     def stop_server(self) -> None:
-        """Stop the API server; etcd stays."""
+        """Kill the API server, which has all it knows in etcd, and would wait for its clients; etcd stays."""
         if self._server is not None:
-            _end(self._server)
+            self._server.kill()
 
     def freeze(self) -> None:
         """Let the API server take connections and answer none, until `thaw`."""
@@ -123,10 +122,9 @@ class KubeApi:
 
     def stop(self) -> None:
         """Stop both."""
-        self.thaw()
         self.stop_server()
         if self._etcd is not None:
-            _end(self._etcd)
+            self._etcd.kill()
         self._session.close()
 
     # Requests --------------------------------------------------------------------------------------------------------
@@ -378,12 +376,3 @@ def _root(version: str) -> str:
 
 def _environment(folder: Path) -> dict[str, str]:
     return {"HOME": str(folder), "PATH": "/usr/bin:/bin"}
-
-
-def _end(child: Child) -> None:
-    if not child.alive:
-        return
-    child.terminate()
-    with contextlib.suppress(Exception):
-        child.ended(_STOP_SECONDS)
-    child.kill()
