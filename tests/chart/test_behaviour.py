@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typer.main import get_command
 from app.cli.program import app
 from tests.support.chart import CHART, NAMESPACE, ci_files, ci_values, kinds, notes, render, the, with_value
 from tests.support.chart_checks import containers, pods
-from tests.support.tools import skip_or_fail
+from tests.support.promtool import promtool
 
 
 def template_of(values: dict[str, Any]) -> dict[str, Any]:
@@ -300,11 +299,8 @@ def test_the_rules_are_those_of_the_file(tmp_path: Path) -> None:
         assert alert["annotations"]["runbook_url"].startswith("https://wiki.example.com/ims-token-broker/RUNBOOK.md#")
     rendered = tmp_path / "rules.yaml"
     rendered.write_text(yaml.safe_dump(spec))
-    try:
-        checked = subprocess.run(["promtool", "check", "rules", rendered], capture_output=True, timeout=60, check=False)
-    except FileNotFoundError:
-        skip_or_fail("promtool is missing; install it (on Debian: prometheus)")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = promtool("check", "rules", str(rendered))
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_dashboard_is_that_of_the_file() -> None:
