@@ -401,6 +401,22 @@ def test_links_lead_somewhere(document: str) -> None:
         assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
 
 
+def test_each_suite_has_its_row() -> None:
+    """The table of `tests/README.md` has exactly the folders that have tests."""
+    rows = re.findall(r"^\| `(\w+)/` \|", (ROOT / "tests" / "README.md").read_text(), re.MULTILINE)
+    suites = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
+
+    assert sorted(rows) == sorted(suites)
+
+
+def test_contributors_are_told_of_every_package() -> None:
+    """What CI installs for the tests, `CONTRIBUTING.md` names too; `make` has whoever reads so far."""
+    [packages] = re.findall(r"apt-get install -y.*\n(.*) >", (ROOT / ".ci" / "run").read_text())
+    told = (ROOT / "CONTRIBUTING.md").read_text().split()
+
+    assert [name for name in packages.split() if name not in {"make", *told}] == []
+
+
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"])
 def test_documents_name_files_that_exist(document: str) -> None:
     """Every file of this repository that a document names in backticks is there."""
