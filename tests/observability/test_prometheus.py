@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.broker_without_vault import BrokerWithoutVault, broker_without_vault
 from tests.support.observed import RULES
-from tests.support.observed_broker import ObservedBroker, observed_broker
 from tests.support.prometheus_server import PrometheusServer, running_prometheus
 from tests.support.promtool import promtool
 
@@ -17,14 +17,14 @@ VENDED = "sum(ims_token_broker_tokens_vended_total)"
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObservedBroker]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerWithoutVault]:
     """A broker with two tenants."""
-    with observed_broker(tmp_path_factory.mktemp("observed"), 2) as running:
+    with broker_without_vault(tmp_path_factory.mktemp("observed"), 2) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def prometheus(broker: ObservedBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
+def prometheus(broker: BrokerWithoutVault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
     """A Prometheus with the rules as the chart delivers them, but impatient."""
     folder = tmp_path_factory.mktemp("prometheus")
     rules = folder / "rules.yaml"
@@ -42,7 +42,7 @@ async def until(holds: Callable[[], bool], complaint: Callable[[], object], with
         await asyncio.sleep(0.1)
 
 
-async def test_prometheus_sees_tokens_being_vended(broker: ObservedBroker, prometheus: PrometheusServer) -> None:
+async def test_prometheus_sees_tokens_being_vended(broker: BrokerWithoutVault, prometheus: PrometheusServer) -> None:
     """Each token that a caller gets is one more in Prometheus, by tier; and IMS is up, with a clock like ours."""
     before = prometheus.value(VENDED) or 0.0
     for org in (broker.tenants[0].org, broker.tenants[1].org, broker.tenants[0].org):
@@ -60,7 +60,7 @@ async def test_prometheus_sees_tokens_being_vended(broker: ObservedBroker, prome
     assert (prometheus.value("process_resident_memory_bytes") or 0) > 1_000_000
 
 
-async def test_promtool_finds_nothing_to_mend_in_a_real_answer(broker: ObservedBroker) -> None:
+async def test_promtool_finds_nothing_to_mend_in_a_real_answer(broker: BrokerWithoutVault) -> None:
     """What a broker that has served answers at /metrics passes promtool, down to the last line."""
     await broker.replica.token(broker.tenants[0].org)
     await broker.replica.token("nobody")
@@ -85,7 +85,7 @@ async def test_prometheus_takes_every_rule(prometheus: PrometheusServer) -> None
     assert "RUNBOOK_URL_PREFIX" not in str(alerts)
 
 
-async def test_a_refused_policy_raises_its_alert(broker: ObservedBroker, prometheus: PrometheusServer) -> None:
+async def test_a_refused_policy_raises_its_alert(broker: BrokerWithoutVault, prometheus: PrometheusServer) -> None:
     """A policy file that turns bad fires one alert and no other, and mending the file ends it."""
     firing = 'ALERTS{alertstate="firing"}'
     good = broker.policy.path.read_text()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.backends import SandboxBackend
+from tests.support.backends import SandboxBackend, sandbox_backend
 from tests.support.children import free_port, listens, wait_until
-from tests.support.fleet import PolicyDocument
+from tests.support.fleet import CALLER, EVERYTHING, PolicyDocument
 from tests.support.replica import Replica
 from tests.support.tenants import Tenant
 from tests.support.waiting import until
@@ -30,7 +32,7 @@ class BrokerWithoutVault:
         self._store = folder / "credentials"
         self._store.mkdir()
         self.policy = PolicyDocument(folder / "policy.json")
-        self.policy.caller("tester", {"orgs": ["*"]})
+        self.tenants: list[Tenant] = []
         self.port = free_port()
         self._settings = {
             "PORT": str(self.port),
@@ -40,7 +42,7 @@ class BrokerWithoutVault:
             "IMS_BASE_URLS": sandbox.base_url,
             **settings,
         }
-        self.replica = Replica("broker", folder, self._settings, "unused")
+        self.replica = Replica("broker", folder, self._settings, self.policy.caller(CALLER, EVERYTHING))
 
     def tenant(self, *, sandbox_name: str | None = None, stored: bool = True, **fields: Any) -> Tenant:
         """A new tenant, known to the broker and to IMS."""
@@ -51,6 +53,7 @@ class BrokerWithoutVault:
             place = self._store / tenant.org / "default.json"
             place.parent.mkdir()
             place.write_text(json.dumps({**tenant.document(), **named}))
+        self.tenants.append(tenant)
         return tenant
 
     async def audit_line(self, **fields: object) -> dict[str, object]:
@@ -69,7 +72,22 @@ class BrokerWithoutVault:
 
     def start(self) -> None:
         """Start it, again on the same port where it ran before."""
-        self.replica = Replica("broker", self._folder, self._settings, "unused")
+        self.replica = Replica("broker", self._folder, self._settings, self.replica.key)
         self.replica.process.launch()
         # Not by its log, in which an earlier start has said the same.
         wait_until(lambda: listens(self.port), f"the broker does not start: {self.replica.process.tail()}")
+        self.replica.port = self.port
+
+
+@contextlib.contextmanager
+def broker_without_vault(folder: Path, count: int, token_lifetime: float | None = None) -> Iterator[BrokerWithoutVault]:
+    """One with an IMS of its own and `count` tenants, of both kinds by turns, for as long as the context lasts."""
+    with sandbox_backend(folder) as sandbox:
+        broker = BrokerWithoutVault(folder, sandbox)
+        for number in range(count):
+            broker.tenant(kind=("oauth_server_to_server", "jwt")[number % 2], token_lifetime=token_lifetime)
+        try:
+            broker.start()
+            yield broker
+        finally:
+            broker.replica.process.kill()

@@ -21,7 +21,7 @@ from tests.support.vault_server import VaultServer
 CALLER = "tester"
 """The caller that may do everything with every org."""
 
-_EVERYTHING = {"orgs": ["*"], "actions": ["vend", "report", "purge", "status"]}
+EVERYTHING = {"orgs": ["*"], "actions": ["vend", "report", "purge", "status"]}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Fleet:
         self.env: dict[str, str] = {}
         self.folder = folder
         self.policy = PolicyDocument(folder / "policy.json")
-        self.key = self.policy.caller(CALLER, _EVERYTHING)
+        self.key = self.policy.caller(CALLER, EVERYTHING)
         self.vault_token = self.vault.token(self.vault.reader_policy())
         keys = folder / "cache-keys.json"
         keys.write_text(new_key_ring(secrets.token_bytes, "k1", "2026-01-01T00:00:00Z"))

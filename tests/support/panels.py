@@ -19,8 +19,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tests.support.broker_without_vault import BrokerWithoutVault, broker_without_vault
 from tests.support.observed import DASHBOARD, filled, panels_of
-from tests.support.observed_broker import ObservedBroker, observed_broker
 from tests.support.prometheus_server import PrometheusServer, running_prometheus
 from tests.support.traffic import traffic
 
@@ -42,7 +42,7 @@ class Line:
     points: tuple[tuple[float, float], ...]
 
 
-async def rehearse(broker: ObservedBroker) -> None:
+async def rehearse(broker: BrokerWithoutVault) -> None:
     """Traffic, and what is to be seen in the picture."""
 
     async def ask(number: int) -> Any:
@@ -172,7 +172,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with (
-            observed_broker(folder, TENANTS, TOKEN_SECONDS) as broker,
+            broker_without_vault(folder, TENANTS, TOKEN_SECONDS) as broker,
             running_prometheus(folder, [f"127.0.0.1:{broker.replica.port}"], None, 1.0) as prometheus,
         ):
             start = time.time()
