@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import random
-import ssl
 import time
 import tracemalloc
 import zlib
@@ -20,7 +19,7 @@ from app.domain.grant import Grant
 from tests.support import grants
 from tests.support.exchanging import Exchanging, exchanging
 from tests.support.ims_server import Line, RawServer, Script, answering, http_answer, run_raw
-from tests.support.keys import key_pair
+from tests.support.tls import server_tls
 
 TOKEN = {"access_token": "an-opaque-access-token", "token_type": "bearer", "expires_in": 86399}
 GOOD = http_answer(json.dumps(TOKEN).encode())
@@ -315,11 +314,7 @@ async def test_a_closed_port_is_an_outage() -> None:
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
     """A TLS fault is told apart from a closed port, and no byte of the request is sent."""
-    (tmp_path / "key.pem").write_text(key_pair().pkcs8)
-    (tmp_path / "certificate.pem").write_text(key_pair().certificate)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
-    async with run_raw(answering(GOOD), context) as server, exchanging() as broker:
+    async with run_raw(answering(GOOD), server_tls(tmp_path)) as server, exchanging() as broker:
         error = await attempt(broker, server)
     assert isinstance(error, ImsUnavailableError)
     assert "TLS" in error.detail

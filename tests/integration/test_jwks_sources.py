@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import gzip
-import ipaddress
 import json
-import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from tests.support.issuer import Answer, LocalIssuer, local_issuer, loopback_server
 from tests.support.jwks_rig import NEW, NOW, OLD, Rig, trusted
+from tests.support.tls import Authority, server_tls
 
 
 @pytest.fixture
@@ -132,10 +124,10 @@ async def test_a_file_is_read_again_every_five_seconds(rig: Rig, issuer: LocalIs
 
 async def test_https_is_verified_with_the_ca_file(rig: Rig, tmp_path: Path) -> None:
     """The issuer's certificate must be of the CA in the file, which is read again for each fetch."""
-    certificate = loopback_certificate(tmp_path)
-    ca_file = tmp_path / "ca.pem"
-    ca_file.write_text(loopback_certificate(tmp_path / "other").read_text())
-    with local_issuer(OLD, tls=server_context(certificate)) as issuer:
+    tls = server_tls(tmp_path)
+    ca_file = tmp_path / "ca-file.pem"
+    ca_file.write_bytes(Authority().pem)
+    with local_issuer(OLD, tls=tls) as issuer:
         rig.verifier.trust((trusted(issuer, jwks_ca_file=str(ca_file)),))
         await rig.cannot_tell(issuer.token(NOW))
         ca_file.write_text("no certificate")
@@ -143,41 +135,14 @@ async def test_https_is_verified_with_the_ca_file(rig: Rig, tmp_path: Path) -> N
         ca_file.unlink()
         await rig.next_fetch(after=30.0)
         assert issuer.count == 0
-        ca_file.write_text(certificate.read_text())
+        ca_file.write_bytes((tmp_path / "ca.pem").read_bytes())
         await rig.next_fetch(after=30.0)
         await rig.accepts(issuer.token(NOW))
 
 
 async def test_https_is_verified_with_the_systems_cas(rig: Rig, tmp_path: Path) -> None:
     """Without a CA file an issuer with a certificate of its own making is not believed."""
-    with local_issuer(OLD, tls=server_context(loopback_certificate(tmp_path))) as issuer:
+    with local_issuer(OLD, tls=server_tls(tmp_path)) as issuer:
         rig.verifier.trust((trusted(issuer),))
         await rig.cannot_tell(issuer.token(NOW))
         assert issuer.count == 0
-
-
-def server_context(certificate: Path) -> ssl.SSLContext:
-    """Serves with the key and certificate in the file."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-def loopback_certificate(folder: Path) -> Path:
-    """A file with a key and a certificate for 127.0.0.1 that is its own CA."""
-    folder.mkdir(exist_ok=True)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
-    start = datetime.datetime.fromtimestamp(time.time() - 60, datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
-    file = folder / "server.pem"
-    file.write_bytes(pem)
-    return file

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from app.domain.errors import CredentialStoreError
 from tests.support.documents import CANARY
 from tests.support.http_stand_in import Reply, stand_in
 from tests.support.keys import key_pair
+from tests.support.tls import server_tls
 from tests.support.vault_broker import FOUND, REF, reads, store_at
-
-
-def server_tls(folder: Path) -> ssl.SSLContext:
-    """A server's side of TLS for 127.0.0.1; the certificate to trust is left in ``ca.pem``."""
-    pair = key_pair("vault")
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(pair.key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(pair.key, hashes.SHA256())
-    )
-    (folder / "ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (folder / "key.pem").write_text(pair.pkcs8)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-    return context
 
 
 class TestBadAnswers:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from tests.support.http_stand_in import Reply as UpstreamReply
 from tests.support.http_stand_in import Seen, StandIn, stand_in
 from tests.support.processes import environment
 from tests.support.tenants import Tenant, claims_of
-from tests.support.tls import server_certificate
+from tests.support.tls import server_tls
 from tests.support.tools import skip_or_fail
 from tests.support.wire import Header, Reply, exchange, request_bytes
 
@@ -59,12 +58,10 @@ class Adobe:
 @contextlib.contextmanager
 def adobe_stand_in(folder: Path) -> Iterator[Adobe]:
     """A server with a certificate for Adobe's name."""
-    certificate, key, ca = server_certificate(folder, ADOBE)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context = server_tls(folder, ADOBE)
     answers: list[UpstreamReply] = []
     with stand_in(lambda seen: answers[0] if answers else UpstreamReply(200, {"seen": seen.path}), context) as server:
-        yield Adobe(server, ca, answers)
+        yield Adobe(server, folder / "ca.pem", answers)
 
 
 def token_in(seen: Seen) -> str:

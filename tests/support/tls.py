@@ -83,6 +83,15 @@ def server_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, 
     return files
 
 
+def server_tls(folder: Path, address: str = "127.0.0.1") -> ssl.SSLContext:
+    """A server's side of TLS for an address or name, made as `server_certificate` does; ``ca.pem`` is what to trust."""
+    folder.mkdir(exist_ok=True)
+    chain, key, _ = server_certificate(folder, address)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return context
+
+
 def _alternative(address: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(address))

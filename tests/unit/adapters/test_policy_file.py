@@ -13,6 +13,7 @@ import pytest
 from app.adapters.policy_file import MAX_FILE_BYTES, PolicyFile, read_policy
 from app.domain.errors import PolicyError
 from app.domain.names import Scope
+from tests.support.mounted import MountedFolder
 
 ORG = "0123456789ABCDEF01234567@AdobeOrg"
 HASH = "ab" * 32
@@ -85,15 +86,10 @@ async def test_a_change_in_place_is_noticed(source: PolicyFile, path: Path) -> N
 
 async def test_a_config_map_swap_is_noticed(tmp_path: Path) -> None:
     """Kubernetes renames the ``..data`` symlink; the path itself never changes."""
-    for version in ("one", "two"):
-        (tmp_path / version).mkdir()
-        (tmp_path / version / "policy.yaml").write_text(policy_text(version))
-    (tmp_path / "..data").symlink_to("one")
-    (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
-    source = PolicyFile(tmp_path / "policy.yaml", sleep=lambda _seconds: None)
+    mounted = MountedFolder(tmp_path / "policy", {"policy.yaml": policy_text("one")})
+    source = PolicyFile(mounted / "policy.yaml", sleep=lambda _seconds: None)
     first = await source.load()
-    (tmp_path / "new").symlink_to("two")
-    (tmp_path / "new").rename(tmp_path / "..data")
+    mounted.swap({"policy.yaml": policy_text("two")})
     second = await source.load()
     await source.aclose()
     assert first is not None
