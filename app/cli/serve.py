@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import os
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -43,10 +47,26 @@ def serve() -> None:
 
     configure_logging(settings.log_level)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main.serve(settings, partial(_say_started, scheme_of(settings))))
+        # Not as a context: closing the loop would wait for names that are still looked up; see `_leave`.
+        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(
+            main.serve(settings, partial(_say_started, scheme_of(settings)))
+        )
     except (OSError, ValueError) as error:
         raise start_error(settings, error) from None
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End the process now that all is finished; what is left is threads that nobody needs any more.
+
+    The interpreter's own end would wait for each of them, without a deadline: for a file of a volume that hangs, for
+    a name server that does not answer. Kubernetes would then have to kill the pod.
+    """
+    logging.shutdown()  # The handler's own deadline bounds it.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
 
 
 def _say_started(scheme: str, host: str, port: int) -> None:
