@@ -6,6 +6,8 @@ Connections that stand keep the login they have, as Redis does: a new password n
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,11 +46,15 @@ def read_password(file: Path) -> str:
     """The password in `file`, as it is now.
 
     Raises:
-        PasswordFileError: It cannot be read, is empty, too long, or no text in UTF-8.
+        PasswordFileError: It cannot be read, is no regular file, empty, too long, or no text in UTF-8.
 
     """
     try:
-        with file.open("rb") as opened:
+        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as opened:  # noqa: PTH123  # a descriptor has no path to open
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PasswordFileError("must be a regular file")
             content = opened.read(MAX_PASSWORD_BYTES + 1)
     except OSError as error:
         raise PasswordFileError(f"cannot be read: {(error.strerror or 'unknown reason').lower()}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,7 +149,11 @@ def _text(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        with path.open("rb") as file:
+        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
             return file.read(_MAX_TOKEN_BYTES).decode("ascii", errors="replace").strip()
     except OSError:
         return None
