@@ -58,20 +58,32 @@ class Gauges:
         self._spans = _Follower(metrics.spans_lost)
 
     def read(self) -> None:
-        """Ask all of them."""
+        """Ask all of them. One who fails keeps its last value and is counted; it costs nobody the other metrics."""
         metrics, watched = self._metrics, self._watched
-        tokens = watched.tokens()
+        for carry in (
+            self._carry_tokens,
+            self._carry_unrefreshed,
+            lambda: metrics.flights.set(watched.flights()),
+            lambda: metrics.requests_waiting.set(watched.requests_waiting()),
+            lambda: metrics.redis_breaker_open.set(watched.redis_breaker_open()),
+            lambda: metrics.vault_token_remaining.set(watched.vault_token_remaining()),
+            lambda: self._audit_lines.follow(watched.audit_lines_lost()),
+            lambda: self._log_lines.follow(watched.log_lines_lost()),
+            lambda: self._spans.follow(watched.spans_lost()),
+        ):
+            try:
+                carry()
+            except Exception:  # noqa: BLE001  # a scrape that fails whole would blind the operator just then
+                metrics.task_failures.labels("metrics").inc()
+
+    def _carry_tokens(self) -> None:
+        tokens = self._watched.tokens()
         for state in _TOKEN_STATES:
-            metrics.tokens.labels(state).set(tokens.get(state, 0))
-        for within, count in watched.unrefreshed().items():
-            metrics.tokens_unrefreshed.labels(within).set(count)
-        metrics.flights.set(watched.flights())
-        metrics.requests_waiting.set(watched.requests_waiting())
-        metrics.redis_breaker_open.set(watched.redis_breaker_open())
-        metrics.vault_token_remaining.set(watched.vault_token_remaining())
-        self._audit_lines.follow(watched.audit_lines_lost())
-        self._log_lines.follow(watched.log_lines_lost())
-        self._spans.follow(watched.spans_lost())
+            self._metrics.tokens.labels(state).set(tokens.get(state, 0))
+
+    def _carry_unrefreshed(self) -> None:
+        for within, count in self._watched.unrefreshed().items():
+            self._metrics.tokens_unrefreshed.labels(within).set(count)
 
 
 class _Follower:

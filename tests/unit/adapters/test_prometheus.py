@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import weakref
+from typing import Never
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -193,6 +195,24 @@ def test_the_clock_is_told_once_it_was_compared(metrics: Metrics) -> None:
     assert math.isnan(metrics.value("clock_skew_seconds") or 0)
     metrics.emit(events.ClockCompared(31.5), events.ClockCompared(-2.25))
     assert metrics.value("clock_skew_seconds") == -2.25
+
+
+def test_one_who_is_watched_and_fails_costs_nothing_else(metrics: Metrics) -> None:
+    """A scrape goes on past everyone who raises: each is counted, keeps its last value, and the others are asked."""
+
+    def fails() -> Never:
+        raise RuntimeError("canary")
+
+    watched = metrics.sink.watched
+    watched.flights = lambda: 2
+    assert metrics.value("flights") == 2
+    for name in (field.name for field in dataclasses.fields(watched)):
+        setattr(watched, name, fails)
+    watched.requests_waiting = lambda: 9
+    assert b"canary" not in metrics.sink.render()
+    failed = metrics.registry.get_sample_value("ims_token_broker_task_failures_total", {"task": "metrics"})
+    assert failed == len(dataclasses.fields(watched)) - 1
+    assert (metrics.value("flights"), metrics.value("requests_waiting")) == (2, 9)
 
 
 def test_what_is_watched_is_asked_at_each_scrape(metrics: Metrics) -> None:
