@@ -349,3 +349,25 @@ def test_the_notes_say_what_to_do_next(
 def test_the_notes_warn_of_nothing_by_default() -> None:
     """An install with nothing but what must be said has nothing to be warned of."""
     assert "WARNING" not in notes(ci_values("default"))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("securityContext.privileged", True),
+        ("securityContext.allowPrivilegeEscalation", True),
+        ("securityContext.readOnlyRootFilesystem", False),
+        ("securityContext.capabilities", None),
+        ("securityContext.capabilities", {"drop": ["ALL"], "add": ["NET_ADMIN"]}),
+    ],
+)
+def test_the_notes_warn_of_a_weaker_container(path: str, value: object) -> None:
+    """Whoever weakens the security of the containers is told so after the install."""
+    assert "WARNING: securityContext allows more" in notes(with_value(ci_values("default"), path, value))
+
+
+@pytest.mark.parametrize("key", ["null", "true", "1.0", "-"])
+def test_a_key_of_the_policy_that_looks_like_something_else_stays_text(key: str) -> None:
+    """The policy is stored under exactly the key that the volume asks for."""
+    made = render(with_value(ci_values("policy-hook"), "policy.key", key))
+    assert [list(one["data"]) for one in made if key in one.get("data", {})] == [[key], [key]]

@@ -87,6 +87,7 @@ def test_an_unknown_key_is_refused(path: str) -> None:
         ("redis.mode", "cluster"),
         ("redis.host", "user:secret@redis"),
         ("redis.host", "redis://redis"),
+        ("redis.host", "redis:secret"),
         ("redis.prefix", "a:b"),
         ("redis.port", "6379"),
         ("redis.database", -1),
@@ -114,6 +115,8 @@ def test_an_unknown_key_is_refused(path: str) -> None:
         ("extraEnv", [{"value": "x"}]),
         ("ingress.hosts", [{"host": "a", "path": "/"}]),
         ("networkPolicy.egress.dns.ports", []),
+        ("networkPolicy.ingress.from", [{}]),
+        ("networkPolicy.egress.vault.to", [{}]),
         ("service.ipFamilies", ["IPv5"]),
         ("commonLabels.team", 7),
         ("metrics.serviceMonitor.interval", "often"),
@@ -125,6 +128,33 @@ def test_a_wrong_value_is_refused(path: str, value: object) -> None:
     told = refused(with_value(ci_values("default"), path, value))
 
     assert f"at '/{path.replace('.', '/')}" in told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "podSecurityContext",
+        "securityContext",
+        "networkPolicy",
+        "networkPolicy.enabled",
+        "networkPolicy.ingress",
+        "networkPolicy.egress",
+        "networkPolicy.egress.dns",
+        "networkPolicy.egress.dns.to",
+        "networkPolicy.egress.dns.ports",
+        "networkPolicy.egress.ims.to",
+        "networkPolicy.egress.kubernetesApi.ports",
+        "ims.baseUrls",
+        "vault.audience",
+    ],
+)
+def test_what_protects_cannot_be_taken_away_by_null(path: str) -> None:
+    """Helm forgets a default that is set to null; where that would open something, it is refused by name."""
+    parent, _, name = path.rpartition(".")
+
+    assert f"at '{parent and '/'}{parent.replace('.', '/')}': missing property '{name}'" in refused(
+        with_value(ci_values("default"), path, None)
+    )
 
 
 @pytest.mark.parametrize("mode", ["sentinel", "cluster"])
@@ -174,6 +204,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("tracing", {"tracing.exporter": "off"}, "tracing.endpoint is for tracing.exporter: otlp"),
     ("default", {"audit.volume": {"emptyDir": {}}}, "audit.volume needs audit.file"),
     ("default", {"audit.file": "/tmp/AUDIT"}, "audit.file is in /tmp, which is in use"),
+    ("default", {"audit.file": "/var/../etc/ims-token-broker/policy/a"}, "audit.file is in /etc/ims-token-broker"),
     ("default", {"audit.file": "/etc/ims-token-broker/policy/a"}, "audit.file is in /etc/ims-token-broker"),
     ("ha", {"autoscaling.minReplicas": 50}, "autoscaling.minReplicas is greater than autoscaling.maxReplicas"),
     ("default", {"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0}}, "autoscaling.enabled needs a"),
@@ -187,6 +218,9 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("default", {"ingress.enabled": True}, "ingress.hosts is required"),
     ("default", {"httpRoute.enabled": True}, "httpRoute.parentRefs is required"),
     ("default", {"extraEnv": [{"name": "BROKER_VAULT_TOKEN", "value": "x"}]}, "extraEnv[0].name is BROKER_VAULT_TOKEN"),
+    ("default", {"extraEnv": [{"name": '{{ "BROKER" }}_X', "value": "x"}]}, "extraEnv[0].name is BROKER_X"),
+    ("default", {"policy.inline.callers": [{"name": "itb_a1_0123456789abcdef"}]}, "policy.inline holds an API key"),
+    ("default", {"policy.inline": '{{ "itb_a1_" }}0123456789abcdef'}, "policy.inline holds an API key, and"),
 ]  # fmt: skip
 
 

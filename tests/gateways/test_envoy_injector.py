@@ -86,3 +86,11 @@ async def test_a_broker_that_is_away_is_not_noticed_while_the_token_lives(behind
         return reply.status == 200 and token_in(behind_injector.adobe.last()) != held
 
     await until_answered(renewed, 15)
+
+
+async def test_trace_reaches_nobody_who_would_send_the_token_back(behind_injector: Rig) -> None:
+    """TRACE, whose answer is the request that the server got, is refused while Envoy has a token: 405."""
+    assert (await behind_injector.gateway.ask("/imp/x")).status == 200
+    count = len(behind_injector.adobe.server.seen)
+    assert (await behind_injector.gateway.ask("/imp/x", method="TRACE")).status == 405
+    assert len(behind_injector.adobe.server.seen) == count

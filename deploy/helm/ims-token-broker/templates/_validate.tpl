@@ -8,6 +8,10 @@
 {{- end -}}
 {{- include "broker.onlyOne" (dict "policy.inline" $v.policy.inline "policy.existingConfigMap" $v.policy.existingConfigMap "policy.existingSecret" $v.policy.existingSecret) -}}
 
+{{- if regexMatch "itb_[A-Za-z0-9]{1,32}_[A-Za-z0-9_-]{16}" (include "broker.inlinePolicy" .) -}}
+{{- fail "policy.inline holds an API key, and a ConfigMap is no place for one; write its SHA-256 into api_key_sha256, and make a new key." -}}
+{{- end -}}
+
 {{- if include "broker.usesVault" . -}}
 {{- if not $v.vault.addr -}}
 {{- fail "vault.addr is required with credentials.store: vault; give Vault's URL, such as https://vault.example.com:8200." -}}
@@ -98,7 +102,7 @@
 {{- fail "audit.volume needs audit.file; without it the audit log goes to standard output." -}}
 {{- end -}}
 {{- range $own := list "/tmp" "/etc/ims-token-broker" "/var/run/secrets" "/opt/broker" -}}
-{{- if and $v.audit.file (or (eq (dir $v.audit.file) $own) (hasPrefix (printf "%s/" $own) $v.audit.file)) -}}
+{{- if and $v.audit.file (hasPrefix (printf "%s/" $own) (printf "%s/" (dir $v.audit.file))) -}}
 {{- fail (printf "audit.file is in %s, which is in use; give it a folder of its own, such as /var/log/ims-token-broker/audit.jsonl." $own) -}}
 {{- end -}}
 {{- end -}}
@@ -138,7 +142,7 @@
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.parentRefs is required with httpRoute.enabled; name the gateway." -}}
 {{- end -}}
-{{- range $index, $variable := $v.extraEnv -}}
+{{- range $index, $variable := include "broker.tpl" (list . $v.extraEnv) | fromYamlArray -}}
 {{- if hasPrefix "BROKER_" (upper $variable.name) -}}
 {{- fail (printf "extraEnv[%d].name is %s: settings have values of their own, and secrets are files; use those." $index $variable.name) -}}
 {{- end -}}
