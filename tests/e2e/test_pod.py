@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import secrets
@@ -113,6 +114,34 @@ async def test_slow_handshakes_are_cut_off(own_fleet: Fleet, tmp_path: Path) -> 
     assert replica.process.ended(10) == 0
     for _, writer in (*silent, late):
         writer.close()
+
+
+def hello(server_name: str) -> bytes:
+    """The first bytes of a TLS client that wants `server_name`."""
+    sent = ssl.MemoryBIO()
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(ssl.MemoryBIO(), sent, server_hostname=server_name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return sent.read()
+
+
+async def test_a_server_name_that_is_no_text_is_at_most_a_line_for_debugging(own_fleet: Fleet, tmp_path: Path) -> None:
+    """Whoever can connect cannot write into the log by the name that he asks for, and is no trouble to others."""
+    authority = Authority()
+    replica = https_replica(own_fleet, MountedFolder(tmp_path / "tls", tls_files(authority.issue())))
+    for name in (b"\xff" * 16, b"\xc3\xa4" * 8, b"broker\x00.test\n\n\n\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", replica.port)
+        writer.write(hello("q" * 16).replace(b"q" * 16, name))
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+    assert "build_info" in await metrics(replica, authority.client())
+    replica.process.terminate()
+    assert replica.process.ended(END_SECONDS) == 0
+    lines = replica.process.stderr.read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("listening on https://")]
+    told = [record for record in map(json.loads, lines) if record["logger"] == "app.uncaught"]
+    assert {record["level"] for record in told} <= {"debug"}, told
 
 
 async def health(replica: Replica, *arguments: str, **settings: str) -> Finished:

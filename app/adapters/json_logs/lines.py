@@ -17,6 +17,7 @@ import traceback
 from typing_extensions import override
 
 from app.adapters.json_logs.redaction import plain, redact
+from app.adapters.json_logs.uncaught import tell_uncaught
 from app.domain.correlation import REQUEST_ID, TRACE_POINT
 from app.domain.errors import BrokerError, PolicyError
 
@@ -129,6 +130,7 @@ def configure_logging(level: str) -> LogHandler:
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     logging.captureWarnings(capture=True)
+    tell_uncaught()
     atexit.register(handler.close)
     return handler
 

@@ -10,6 +10,7 @@ import os
 import re
 import select
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from contextvars import copy_context
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_logging
 from app.adapters.json_logs.lines import MAX_WAITING, JsonFormatter
@@ -39,7 +41,9 @@ def _logging_restored() -> Iterator[None]:
     handlers, level = list(root.handlers), root.level
     loggers = [logging.getLogger(name.partition(".")[0]) for name in (*CHATTY, "httpx", "httpcore")]
     levels = [logger.level for logger in loggers]
+    hooks = sys.unraisablehook, threading.excepthook
     yield
+    sys.unraisablehook, threading.excepthook = hooks
     for handler in set(root.handlers) - set(handlers):
         atexit.unregister(handler.close)
         handler.close()
@@ -363,3 +367,29 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(capfd: pytest.Capture
 
     said = [(line["level"], line["event"]["outcome"]) for line in stderr_of("INFO", capfd, log)]
     assert said == [("warning", "timeout"), ("info", "ok")]
+
+
+def test_an_exception_that_nobody_catches_is_told_without_its_text(capfd: pytest.CaptureFixture[str]) -> None:
+    """What ends a thread, or is raised as an object goes away, is a line with type and stack, without text or repr."""
+
+    class Going:
+        def __del__(self) -> None:
+            raise ValueError("hvs.secret")
+
+        @override
+        def __repr__(self) -> str:
+            return "hvs.secret"
+
+    def fail() -> None:
+        raise KeyError("hvs.secret")
+
+    def log() -> None:
+        ended = threading.Thread(target=fail)
+        ended.start()
+        ended.join()
+        Going()
+
+    first, second = stderr_of("info", capfd, log)
+    assert [line["exception"][0]["type"] for line in (first, second)] == ["KeyError", "ValueError"]
+    assert "fail" in first["exception"][0]["stack"][-1]
+    assert "hvs.secret" not in json.dumps([first, second])
