@@ -66,29 +66,12 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
     """
     clock = time.time
     async with AsyncExitStack() as stack:
-        sink = EventStream()
-        memory = TokenMemory()
-        audit = AuditLog(settings.audit_file, chained=settings.audit_chain)
-        stack.push_async_callback(audit.aclose)
-        audit.start()
-        metrics = PrometheusSink(CollectorRegistry(), clock, __version__)
-        backoff = RefreshBackoff()
+        memory, backoff = TokenMemory(), RefreshBackoff()
+        sink, metrics, tracer = _listeners(settings, stack, memory, backoff, clock)
         watched = metrics.watched
-        watched.tokens = lambda: memory.states(clock())
-        watched.unrefreshed = lambda: unrefreshed(memory, backoff, clock())
-        watched.audit_lines_lost = lambda: audit.dropped
-        watched.log_lines_lost = lines_lost
-        tracer = _tracer(settings, stack, watched)
-        # The tracer first: audit lines name the trace.
-        for listener in (*(() if tracer is None else (tracer,)), metrics, audit, LogSink()):
-            sink.add(listener)
-
         verifier = JwtCallerVerifier(clock, sink)
         stack.push_async_callback(verifier.aclose)
-        source = PolicyFile(settings.policy_file)
-        stack.push_async_callback(source.aclose)
-        policy = PolicyInForce(source, verifier, sink, clock)
-        await policy.load()
+        policy = await _policy(settings, stack, verifier, sink, clock)
 
         outgoing = dict if tracer is None else tracer.outgoing
         store, transit_signer = _credentials(settings, stack, sink, watched, outgoing)
@@ -127,6 +110,38 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
             tls=tls,
             enclose=_enclosing(tracer),
         )
+
+
+def _listeners(
+    settings: Settings, stack: AsyncExitStack, memory: TokenMemory, backoff: RefreshBackoff, clock: Clock
+) -> tuple[EventStream, PrometheusSink, OtlpTracer | None]:
+    """The stream of events with all who hear it, and two of them that others must know."""
+    audit = AuditLog(settings.audit_file, chained=settings.audit_chain)
+    stack.push_async_callback(audit.aclose)
+    audit.start()
+    metrics = PrometheusSink(CollectorRegistry(), clock, __version__)
+    watched = metrics.watched
+    watched.tokens = lambda: memory.states(clock())
+    watched.unrefreshed = lambda: unrefreshed(memory, backoff, clock())
+    watched.audit_lines_lost = lambda: audit.dropped
+    watched.log_lines_lost = lines_lost
+    tracer = _tracer(settings, stack, watched)
+    sink = EventStream()
+    # The tracer first: audit lines name the trace.
+    for listener in (*(() if tracer is None else (tracer,)), metrics, audit, LogSink()):
+        sink.add(listener)
+    return sink, metrics, tracer
+
+
+async def _policy(
+    settings: Settings, stack: AsyncExitStack, verifier: JwtCallerVerifier, sink: EventSink, clock: Clock
+) -> PolicyInForce:
+    """The policy, loaded."""
+    source = PolicyFile(settings.policy_file)
+    stack.push_async_callback(source.aclose)
+    policy = PolicyInForce(source, verifier, sink, clock)
+    await policy.load()
+    return policy
 
 
 def _tracer(settings: Settings, stack: AsyncExitStack, watched: Watched) -> OtlpTracer | None:
