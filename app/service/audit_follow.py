@@ -98,7 +98,7 @@ class ChainFollower:
         """
         link, place = self.first.link, self.first.place
         if link.seq > 1:
-            missing = _numbers(1, link.seq - 1)
+            missing = _lines(1, link.seq - 1)
             sentence = f"{place}: chain {link.chain} begins here with its line {link.seq}; {missing} not seen"
             why = "in files that were not given" if partial else "removed, or in an earlier file (see --partial)"
             changed = "" if before is None else f", or changed: look at {before}, too"
@@ -157,8 +157,8 @@ class ChainFollower:
                 return [_fault(last, f"was changed: {suspect.place} carries the hash of another text")]
             return [_fault(last, f"was changed, or the hash in {suspect.place} was")]
         if gap > 0:
-            missing = _numbers(last.link.seq + 1, suspect.link.seq - 1)
-            sentence = f"Between {last.place} and {suspect.place}: {missing} of chain {self.head.chain} removed."
+            missing = _lines(last.link.seq + 1, suspect.link.seq - 1, f" of chain {self.head.chain}")
+            sentence = f"Between {last.place} and {suspect.place}: {missing} removed."
             return [Finding(suspect.place, sentence, last.place)]
         rivals = [seen for seen in self._recent if seen.link.seq >= suspect.link.seq]
         if rivals and rivals[0].link.prev == suspect.link.prev and rivals[0].link.sha256 != suspect.link.sha256:
@@ -202,5 +202,5 @@ def _fault(seen: Seen, what: str) -> Finding:
     return Finding(seen.place, f"{seen.place} {what}.")
 
 
-def _numbers(first: int, last: int) -> str:
-    return f"line {first} was" if first == last else f"lines {first} to {last} were"
+def _lines(first: int, last: int, of: str = "") -> str:
+    return f"line {first}{of} was" if first == last else f"lines {first} to {last}{of} were"

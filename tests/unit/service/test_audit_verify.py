@@ -51,6 +51,13 @@ def test_a_removed_line_is_found(number: int) -> None:
     assert number == 1 or names(found, last_before)
 
 
+@pytest.mark.parametrize(("until", "told"), [(4, f"line 4 of chain {A} was"), (5, f"lines 4 to 5 of chain {A} were")])
+def test_what_was_removed_is_said_in_a_sentence(until: int, told: str) -> None:
+    """The gap that removed lines leave is told with their numbers and their chain."""
+    [finding] = faults([*LOG[:3], *LOG[until:]])
+    assert finding.sentence == f"Between {FILE} line 3 and {FILE} line 4: {told} removed."
+
+
 @given(st.integers(1, LENGTH - 1), st.data())
 def test_a_removed_line_is_found_among_others(number: int, data: st.DataObject) -> None:
     """A line that is removed is found among the lines of another chain, whose lines stay blameless."""
