@@ -35,7 +35,7 @@ PRE_STOP_SECONDS = 5
 """What a chart lets a pod go on before SIGTERM: time for every node and gateway to hear that it takes no more."""
 
 MARGIN_SECONDS = 10
-"""For what ends after that: purges still owed 2 s, the audit log 2 s, the log 1 s; and as much again."""
+"""For what ends after that: purges still owed 2 s, spans 3 s, the audit log 2 s, the log 1 s; and some to spare."""
 
 END_SECONDS = DRAIN_SECONDS + int(LANDING_SECONDS) + MARGIN_SECONDS
 """From SIGTERM to the end of the process, at the longest."""

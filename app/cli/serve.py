@@ -147,7 +147,7 @@ def _check_tracing() -> None:
 
         SpanExport.check()
     except ModuleNotFoundError:
-        sentence = "BROKER_TRACING: needs the extra otel: pip install 'ims-token-broker[otel]'."
+        sentence = "BROKER_TRACING: needs OpenTelemetry (the extra otel): pip install -r requirements/otel.lock."
         raise CommandError(sentence, USAGE) from None
     except ValueError:
         raise CommandError("BROKER_TRACING: an OTEL_ variable has a value that cannot be used.", USAGE) from None

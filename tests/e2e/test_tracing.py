@@ -340,7 +340,8 @@ async def test_without_the_extra_serve_says_what_to_install(tmp_path: Path) -> N
     program = (sys.executable, "-c", blocked)
     ended = await run_cli("serve", env={**settings, "BROKER_TRACING": "otlp"}, program=program)
     assert ended.code == 2
-    assert ended.stderr == "Error: BROKER_TRACING: needs the extra otel: pip install 'ims-token-broker[otel]'.\n"
+    remedy = "needs OpenTelemetry (the extra otel): pip install -r requirements/otel.lock."
+    assert ended.stderr == f"Error: BROKER_TRACING: {remedy}\n"
     wrong = {**settings, "BROKER_TRACING": "otlp", "OTEL_BSP_MAX_QUEUE_SIZE": "0"}
     ended = await run_cli("serve", env=wrong)
     assert (ended.code, ended.stderr.count("\n")) == (2, 1)
