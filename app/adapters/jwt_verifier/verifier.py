@@ -39,8 +39,7 @@ class JwtCallerVerifier:
         self._pace = pace or Pace()
         self._trusted: dict[str, _Trusted] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        # Threads of its own: the loop's default ones are few, and a slow file must not use them up.
-        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="jwks")
+        self._executors: dict[IssuerKeys | TokenReview, ThreadPoolExecutor] = {}
 
     def trust(self, issuers: tuple[Issuer, ...]) -> None:
         """As `CallerVerifier.trust`. Where an issuer's keys are read as before, the set at hand is kept."""
@@ -80,13 +79,14 @@ class JwtCallerVerifier:
         """Trust nobody, and end all tasks."""
         self.trust(())
         await asyncio.gather(*self._ending, return_exceptions=True)
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _keys_of(self, issuer: Issuer, known: dict[Issuer, IssuerKeys]) -> IssuerKeys:
         origin = _origin(issuer)
         if origin in known:
             return known.pop(origin)
-        keys = IssuerKeys(issuer.issuer, KeySource(issuer, self._executor), self._sink, self._pace)
+        executor = _threads()
+        keys = IssuerKeys(issuer.issuer, KeySource(issuer, executor), self._sink, self._pace)
+        self._executors[keys] = executor
         keys.start()
         return keys
 
@@ -95,12 +95,21 @@ class JwtCallerVerifier:
             return known.pop(issuer)
         if issuer.token_review_url is None:
             return None
-        return TokenReview(issuer, self._executor, self._sink, self._pace)
+        executor = _threads()
+        review = TokenReview(issuer, executor, self._sink, self._pace)
+        self._executors[review] = executor
+        return review
 
     def _stop(self, ending: IssuerKeys | TokenReview) -> None:
         for task in ending.stop():
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
+        self._executors.pop(ending).shutdown(wait=False, cancel_futures=True)
+
+
+def _threads() -> ThreadPoolExecutor:
+    """Threads for one issuer alone: the loop's default ones are few, and a file that hangs must hold up nobody else."""
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="jwks")
 
 
 def _origin(issuer: Issuer) -> Issuer:
