@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from typing_extensions import override
 
+from app.adapters.redis.regular_file import NotRegularError, read_regular_file
 from app.domain.strict_json import strict_json
 
 KEY_BYTES = 32
@@ -116,8 +117,9 @@ def load_key_ring(path: Path) -> KeyRing:
 
     """
     try:
-        with path.open("rb") as file:
-            document = file.read(MAX_FILE_BYTES + 1)
+        document = read_regular_file(path, MAX_FILE_BYTES + 1)
+    except NotRegularError:
+        raise KeyRingError("file", "must be a regular file") from None
     except OSError as error:
         raise KeyRingError("file", f"cannot be read: {error.strerror or 'unknown reason'}") from None
     return KeyRing.parse(document)

@@ -6,8 +6,6 @@ Connections that stand keep the login they have, as Redis does: a new password n
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,8 @@ from pathlib import Path
 from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError
 from typing_extensions import override
+
+from app.adapters.redis.regular_file import NotRegularError, read_regular_file
 
 MAX_PASSWORD_BYTES = 4096
 
@@ -50,12 +50,9 @@ def read_password(file: Path) -> str:
 
     """
     try:
-        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as opened:  # noqa: PTH123  # a descriptor has no path to open
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise PasswordFileError("must be a regular file")
-            content = opened.read(MAX_PASSWORD_BYTES + 1)
+        content = read_regular_file(file, MAX_PASSWORD_BYTES + 1)
+    except NotRegularError:
+        raise PasswordFileError("must be a regular file") from None
     except OSError as error:
         raise PasswordFileError(f"cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,12 @@ def test_no_bytes_raise_anything_else(unverified: bytes) -> None:
     except KeyRingError:
         return
     assert ring.sealing_id in ring.ids
+
+
+@pytest.mark.timeout(10)
+def test_a_named_pipe_is_no_key_ring(tmp_path: Path) -> None:
+    """A named pipe is refused at once: opening it would wait for a writer, and with it the start."""
+    pipe = tmp_path / "keys.json"
+    os.mkfifo(pipe)
+    with pytest.raises(KeyRingError, match="must be a regular file"):
+        load_key_ring(pipe)
