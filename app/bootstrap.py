@@ -31,16 +31,16 @@ from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, 
 from app.api.app import Services
 from app.api.health import Readiness
 from app.ports import AssertionSigner, Clock, CredentialStore, EventSink, Lease, TokenCache
+from app.process.supervisor import Supervisor
 from app.service.backoff import RefreshBackoff
 from app.service.epochs import Epochs
-from app.service.fleet import Fleet
+from app.service.failing_refreshes import failing_refreshes
 from app.service.memory import TokenMemory
 from app.service.mint import Minter
-from app.service.overdue import unrefreshed
 from app.service.purges import Purges
 from app.service.reload import PolicyInForce
+from app.service.shared_exchange import SharedExchange
 from app.service.status import StatusReader
-from app.service.supervisor import Supervisor
 from app.service.vend import TokenVendor
 from app.settings import Settings
 
@@ -83,7 +83,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         signers = (key_signer, transit_signer or key_signer)
         minter = Minter(store, *signers, exchanger, certificate_not_after, sink, clock)
         epochs = Epochs()
-        fleet = Fleet(cache, lease, minter, epochs, sink, clock)
+        fleet = SharedExchange(cache, lease, minter, epochs, sink, clock)
         purges = Purges(memory, cache, epochs, sink, clock)
         stack.push_async_callback(purges.aclose)
         vendor = TokenVendor(memory, fleet, purges, epochs, sink, clock, backoff, tracer=tracer)
@@ -122,7 +122,7 @@ def _listeners(
     metrics = PrometheusSink(CollectorRegistry(), clock, __version__)
     watched = metrics.watched
     watched.tokens = lambda: memory.states(clock())
-    watched.unrefreshed = lambda: unrefreshed(memory, backoff, clock())
+    watched.unrefreshed = lambda: failing_refreshes(memory, backoff, clock())
     watched.audit_lines_lost = lambda: audit.dropped
     watched.log_lines_lost = lines_lost
     tracer = _tracer(settings, stack, watched)

@@ -11,10 +11,10 @@ from enum import Enum
 from typing import Protocol
 
 from app.domain.access_token import AccessToken
-from app.domain.caller import Identity, Issuer
 from app.domain.credential import Credential, JwtCredential
 from app.domain.events import Event
 from app.domain.grant import Grant, IssuedToken
+from app.domain.identity import Identity, Issuer
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.policy import Policy
 

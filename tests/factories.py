@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable
 
 from app.domain.access_token import AccessToken
-from app.domain.caller import Issuer, RateLimit
 from app.domain.credential import (
     Credential,
     CredentialKind,
@@ -14,6 +13,7 @@ from app.domain.credential import (
     JwtCredential,
     OAuthServerToServerCredential,
 )
+from app.domain.identity import Issuer, RateLimit
 from app.domain.names import (
     ALL_SCOPES,
     DEFAULT_CREDENTIAL,

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
 from app.domain.access_token import AccessToken
-from app.domain.caller import Identity, Issuer
 from app.domain.credential import Credential, JwtCredential
 from app.domain.errors import CacheUnavailableError, CredentialNotFoundError, UnauthenticatedError
 from app.domain.events import Event, RequestDecided
 from app.domain.grant import Grant, IssuedToken
+from app.domain.identity import Identity, Issuer
 from app.domain.names import CredentialRef, OrgId, TokenKey
 from app.domain.policy import Policy
 from app.ports import CacheEntry, Purge, StoreOutcome

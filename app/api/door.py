@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.oauth2 import oauth2_error
 from app.api.problems import problem_response, unexpected_response
 from app.api.warm import WarmLane
-from app.domain.correlation import REQUEST_ID
 from app.domain.decision import Decision
 from app.domain.errors import InvalidRequestError, OverloadedError
 from app.domain.events import RequestDecided
 from app.ports import Clock, EventSink
+from app.process.correlation import REQUEST_ID
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_WAITING = 10_000

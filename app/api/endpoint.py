@@ -12,14 +12,14 @@ from starlette.responses import Response
 from app.api.gate import Gate
 from app.api.problems import problem_response
 from app.domain.access_token import AccessToken
-from app.domain.caller import Identity
 from app.domain.decision import DONE, VENDED, Decision, Tier
 from app.domain.errors import BrokerError, ForbiddenError, InvalidRequestError, OverloadedError
 from app.domain.events import RequestDecided
+from app.domain.identity import Identity
 from app.domain.names import CredentialRef, Scope, TokenKey
 from app.domain.policy import Action, Caller, authorise
 from app.ports import Clock, EventSink
-from app.service.fleet import Obtained
+from app.service.shared_exchange import Obtained
 from app.service.vend import TokenVendor
 
 REQUEST_SECONDS = 14.8

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable
 
 from app.domain.api_key import API_KEY_PREFIX, parse_api_key
-from app.domain.caller import Identity, JwtIdentity, RateLimit
 from app.domain.errors import RateLimitedError, UnauthenticatedError
+from app.domain.identity import Identity, JwtIdentity, RateLimit
 from app.domain.policy import Caller, Policy
 from app.domain.rate_limit import TokenBucket
 from app.ports import CallerVerifier, Clock

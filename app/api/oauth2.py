@@ -19,7 +19,6 @@ from app.api.endpoint import Conversation, Endpoint, request_headers
 from app.api.gate import MAX_AUTHORIZATION_BYTES
 from app.api.parameters import fields_of, parse_ref
 from app.api.problems import NO_STORE, retry_after_of
-from app.domain.caller import Identity, JwtIdentity
 from app.domain.errors import (
     BrokerError,
     CredentialNotFoundError,
@@ -29,6 +28,7 @@ from app.domain.errors import (
     RateLimitedError,
     UnauthenticatedError,
 )
+from app.domain.identity import Identity, JwtIdentity
 from app.domain.names import CredentialRef, Scope, parse_scopes
 from app.domain.policy import Action, authorise
 

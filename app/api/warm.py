@@ -12,9 +12,9 @@ from app.api.answers import TOKEN_HEADERS, token_template
 from app.api.gate import Gate
 from app.api.parameters import TokenQuery
 from app.domain.access_token import AccessToken
-from app.domain.caller import Identity
 from app.domain.decision import VENDED, Decision
 from app.domain.errors import BrokerError
+from app.domain.identity import Identity
 from app.domain.names import TokenKey
 from app.domain.policy import Action, Caller, Policy, authorise
 from app.domain.rate_limit import TokenBucket

@@ -14,9 +14,9 @@ import typer
 from app.cli.failure import FAILED, USAGE, CommandError
 
 if TYPE_CHECKING:
-    from app.service.audit_lines import AuditLine
-    from app.service.audit_trace import Trace
-    from app.service.audit_verify import AuditVerifier
+    from app.audit.lines import AuditLine
+    from app.audit.trace import Trace
+    from app.audit.verify import AuditVerifier
 
 app = typer.Typer(name="audit", help="The audit log: prove it, and trace a token in it.", rich_markup_mode=None)
 
@@ -52,8 +52,8 @@ def verify(
     What it cannot see: lines cut off at the very end of a chain, or a change of its last line, unless --expect names
     it; and a chain that was made anew by who may write the file. Keep the heads that it prints elsewhere.
     """
+    from app.audit.verify import AuditVerifier
     from app.domain.audit_chain import Head
-    from app.service.audit_verify import AuditVerifier
 
     try:
         verifier = AuditVerifier([Head.parse(text) for text in expect or ()], partial=partial, mixed=mixed)
@@ -90,7 +90,7 @@ def trace_token(
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
 ) -> None:
     """List every caller that received a token. Exit code 0: some did; 1: none in these files."""
-    from app.service.audit_trace import token_prefix, trace
+    from app.audit.trace import token_prefix, trace
 
     if (token_sha256 is None) is not token_stdin:
         raise CommandError("Give either --token-sha256 HEX or --token-stdin.", USAGE)
@@ -127,8 +127,8 @@ def _sha256_of_standard_input() -> str:
 @contextmanager
 def _lines_of(files: list[str]) -> Iterator[Iterator[AuditLine]]:
     """The lines of all files, one after another; a file that cannot be read ends the command with one sentence."""
-    from app.adapters.audit_files import AuditFileError, lines_of, size_of
-    from app.service.audit_lines import MAX_LINE, unwrapped
+    from app.audit.files import AuditFileError, lines_of, size_of
+    from app.audit.lines import MAX_LINE, unwrapped
 
     try:
         with _progress(size_of(files)) as told:

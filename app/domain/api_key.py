@@ -6,8 +6,8 @@ import base64
 import hashlib
 import re
 
-from app.domain.caller import ApiKeyIdentity
 from app.domain.errors import UnauthenticatedError
+from app.domain.identity import ApiKeyIdentity
 
 API_KEY_PREFIX = b"itb_"
 """What tells an API key from a JWT, whose first byte is ``e`` (of ``{"``)."""

@@ -6,8 +6,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from app.domain.caller import Issuer
 from app.domain.errors import PolicyError
+from app.domain.identity import Issuer
 from app.domain.plain_document import Mapping, items_of, mapping_of, text_of
 
 MAX_ISSUERS = 100

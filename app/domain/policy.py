@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from app.domain.caller import ApiKeyIdentity, Identity, Issuer, JwtIdentity, RateLimit
 from app.domain.errors import ForbiddenError, UnauthenticatedError
+from app.domain.identity import ApiKeyIdentity, Identity, Issuer, JwtIdentity, RateLimit
 from app.domain.names import DEFAULT_CREDENTIAL, CredentialName, CredentialRef, OrgId, Scope, ScopeSelection
 
 

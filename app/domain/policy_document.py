@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from app.domain.caller import Issuer, RateLimit
 from app.domain.errors import InvalidRequestError, PolicyError
+from app.domain.identity import Issuer, RateLimit
 from app.domain.issuer_document import parse_issuers
 from app.domain.names import (
     DEFAULT_CREDENTIAL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.domain.caller import RateLimit
+from app.domain.identity import RateLimit
 
 _ROUNDING = 1e-6
 """Who waits exactly as long as it was told must not be refused for a rounding error."""

@@ -19,12 +19,12 @@ from app.domain.errors import (
 from app.domain.events import CacheLookedUp, MintFailed, RefreshFailed, TaskFailed
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import Clock, EventSink
+from app.process.single_flight import SingleFlight
 from app.service.backoff import RecentFailures, RefreshBackoff
 from app.service.epochs import Epochs
-from app.service.fleet import REPLACEMENT_SECONDS, Fleet, Need, Obtained
-from app.service.flight import Flights
 from app.service.memory import TokenMemory
 from app.service.purges import Purges
+from app.service.shared_exchange import REPLACEMENT_SECONDS, Need, Obtained, SharedExchange
 from app.service.tracing import NoTracer, Tracer
 
 MAX_FLIGHTS = 2_000
@@ -59,7 +59,7 @@ class TokenVendor:
     def __init__(
         self,
         memory: TokenMemory,
-        fleet: Fleet,
+        fleet: SharedExchange,
         purges: Purges,
         epochs: Epochs,
         sink: EventSink,
@@ -76,7 +76,7 @@ class TokenVendor:
         self._backoff = backoff or RefreshBackoff()
         self._tracer = tracer or NoTracer()
         self._failures = RecentFailures()
-        self._flights: Flights[TokenKey, Obtained] = Flights(MAX_FLIGHTS)
+        self._flights: SingleFlight[TokenKey, Obtained] = SingleFlight(MAX_FLIGHTS)
         self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
         self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
 

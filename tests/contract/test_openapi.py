@@ -24,8 +24,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from app.domain.caller import RateLimit
 from app.domain.errors import CredentialRejectedError, IdentityUnavailableError
+from app.domain.identity import RateLimit
 from app.domain.names import Scope
 from tests.factories import (
     ALL_ACTIONS,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.caller import Issuer
+from app.domain.identity import Issuer
 from tests.support.issuer import AUDIENCE, Answer, LocalIssuer, local_issuer, loopback_server
 from tests.support.jwks_rig import NEW, NOW, OLD, Rig, trusted
 from tests.support.tls import Authority, server_tls

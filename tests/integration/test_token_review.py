@@ -13,9 +13,9 @@ import pytest
 
 from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
 from app.adapters.jwt_verifier.token_review import MAX_FLIGHTS, NEGATIVE_SECONDS, PAUSE_SECONDS, POSITIVE_SECONDS
-from app.domain.caller import Issuer, JwtIdentity
 from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
 from app.domain.events import DependencyCalled
+from app.domain.identity import Issuer, JwtIdentity
 from tests.support.fetches import Fetches
 from tests.support.http_stand_in import Reply, Seen, StandIn, stand_in
 from tests.support.issuer import AUDIENCE, SUBJECT, LocalIssuer, local_issuer

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from app.audit.follow import Finding
+from app.audit.lines import unwrapped
+from app.audit.verify import AuditVerifier
 from app.domain.audit_chain import Head
-from app.service.audit_follow import Finding
-from app.service.audit_lines import unwrapped
-from app.service.audit_verify import AuditVerifier
 
 TIME = "2030-03-17T17:46:40.250Z"
 FILE = "audit.log"

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
-from app.domain.caller import Issuer
 from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
+from app.domain.identity import Issuer
 from tests.support.fetches import Fetches
 from tests.support.issuer import AUDIENCE, SUBJECT, LocalIssuer, SigningKey
 from tests.support.manual_time import ManualTime

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from app.domain.credential import Credential
 from app.domain.names import TokenKey
 from app.service.epochs import Epochs
-from app.service.fleet import Fleet, Obtained
 from app.service.memory import TokenMemory
 from app.service.mint import Minter
 from app.service.purges import Purges
+from app.service.shared_exchange import Obtained, SharedExchange
 from app.service.vend import TokenVendor
 from tests.factories import KEY, OTHER_REF, make_credential
 from tests.fakes import FakeCache, FakeCredentialStore, FakeExchanger, FakeLease, FakeSigner, ManualClock, RecordingSink
@@ -69,7 +69,7 @@ class ReplicaInMemory:
             world.clock,
             draw=lambda low, high: (low + high) / 2,
         )
-        self.fleet = Fleet(
+        self.fleet = SharedExchange(
             world.cache, world.lease, self.minter, self.epochs, self.sink, world.clock, draw=lambda _low, _high: 0.0
         )
         self.purges = Purges(self.memory, world.cache, self.epochs, self.sink, world.clock)

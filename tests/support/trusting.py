@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
-from app.domain.caller import Issuer
+from app.domain.identity import Issuer
 from tests.support.fetches import Fetches
 from tests.support.issuer import AUDIENCE, LocalIssuer
 from tests.support.manual_time import ManualTime

@@ -18,8 +18,8 @@ from typing_extensions import override
 
 from app.adapters.json_logs.redaction import plain, redact
 from app.adapters.json_logs.uncaught import tell_uncaught
-from app.domain.correlation import REQUEST_ID, TRACE_POINT
 from app.domain.errors import BrokerError, PolicyError
+from app.process.correlation import REQUEST_ID, TRACE_POINT
 
 MAX_WAITING = 10_000
 """Lines that may wait to be written; further ones are lost and counted."""

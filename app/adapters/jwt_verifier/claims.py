@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from app.domain.caller import Issuer, JwtIdentity
 from app.domain.errors import UnauthenticatedError
+from app.domain.identity import Issuer, JwtIdentity
 
 CLOCK_LEEWAY = 60
 """Seconds by which an issuer's clock may differ from ours."""

@@ -10,8 +10,8 @@ import base64
 import re
 from dataclasses import dataclass
 
-from app.domain.caller import JWT_ALGORITHMS
 from app.domain.errors import UnauthenticatedError
+from app.domain.identity import JWT_ALGORITHMS
 from app.domain.strict_json import strict_json
 
 MAX_JWT_BYTES = 8192

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
 from app.adapters.jwt_verifier.compact import MAX_KEY_ID_LENGTH, UnverifiedJwt
-from app.domain.caller import JWT_ALGORITHMS
+from app.domain.identity import JWT_ALGORITHMS
 from app.domain.strict_json import strict_json
 
 MAX_KEYS = 100

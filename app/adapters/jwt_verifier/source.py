@@ -6,9 +6,9 @@ import asyncio
 from concurrent.futures import Executor
 from pathlib import Path
 
-from app.adapters.jwt_verifier.endpoint import Endpoint, EndpointError, read_file
+from app.adapters.jwt_verifier.issuer_url import IssuerUrl, IssuerUrlError, read_file
 from app.adapters.jwt_verifier.keys import KeySet, KeySetError, parse_key_set
-from app.domain.caller import Issuer
+from app.domain.identity import Issuer
 
 MAX_BODY_BYTES = 512 * 1024
 FETCH_DEADLINE = 5.0
@@ -50,7 +50,7 @@ class KeySource:
                     self._executor, read_file, path, MAX_BODY_BYTES, "the JWKS file"
                 )
             return await self._download()
-        except EndpointError as error:
+        except IssuerUrlError as error:
             raise KeySetError(error.reason) from None
 
     async def parse(self, body: bytes) -> KeySet:
@@ -65,10 +65,10 @@ class KeySource:
     async def _download(self) -> bytes:
         issuer = self._issuer
         assert issuer.jwks_url is not None  # noqa: S101  # the policy gives exactly one of the two
-        endpoint = Endpoint(
+        endpoint = IssuerUrl(
             "the JWKS URL", "jwks", issuer.jwks_url, issuer.jwks_ca_file, issuer.jwks_token_file, MAX_BODY_BYTES
         )
         status, body = await endpoint.ask(self._executor, "GET", _ACCEPT)
         if status != _OK:
-            raise EndpointError(f"the JWKS URL answers HTTP {status}")
+            raise IssuerUrlError(f"the JWKS URL answers HTTP {status}")
         return body

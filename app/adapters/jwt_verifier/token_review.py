@@ -13,11 +13,11 @@ import logging
 import math
 from concurrent.futures import Executor
 
-from app.adapters.jwt_verifier.endpoint import Endpoint, EndpointError
 from app.adapters.jwt_verifier.issuer_keys import Pace
-from app.domain.caller import Issuer
+from app.adapters.jwt_verifier.issuer_url import IssuerUrl, IssuerUrlError
 from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
 from app.domain.events import DependencyCalled, TaskFailed
+from app.domain.identity import Issuer
 from app.domain.strict_json import strict_json
 from app.ports import EventSink
 
@@ -52,7 +52,7 @@ class TokenReview:
     def __init__(self, issuer: Issuer, executor: Executor, sink: EventSink, pace: Pace) -> None:
         assert issuer.token_review_url is not None  # noqa: S101  # the verifier saw to it
         self._issuer = issuer
-        self._endpoint = Endpoint(
+        self._endpoint = IssuerUrl(
             "the TokenReview URL",
             "token_review",
             issuer.token_review_url,
@@ -122,7 +122,7 @@ class TokenReview:
         outcome, failure = "cancelled", self._failure
         try:
             holds = await self._asked(token, subject)
-        except EndpointError as error:
+        except IssuerUrlError as error:
             outcome, failure = IdentityUnavailableError.code, error.reason
         except Exception as error:  # noqa: BLE001  # whoever waits must be told; the next review may succeed
             self._sink.emit(TaskFailed("token-review", type(error).__name__))
@@ -141,9 +141,9 @@ class TokenReview:
             async with asyncio.timeout(self._pace.review_deadline), self._connections:
                 status, body = await self._endpoint.ask(self._executor, "POST", _HEADERS, json.dumps(review).encode())
         except TimeoutError:
-            raise EndpointError("the TokenReview URL does not answer in time") from None
+            raise IssuerUrlError("the TokenReview URL does not answer in time") from None
         if status not in _CREATED:
-            raise EndpointError(f"the TokenReview URL answers HTTP {status}")
+            raise IssuerUrlError(f"the TokenReview URL answers HTTP {status}")
         return _holds(body, self._issuer.audience, subject)
 
     def _remember(self, name: bytes, holds: bool, asked_at: float) -> None:
@@ -166,10 +166,10 @@ def _holds(body: bytes, audience: str, subject: str) -> bool:
     try:
         review = strict_json(body)
     except ValueError:
-        raise EndpointError("the TokenReview URL answers no JSON") from None
+        raise IssuerUrlError("the TokenReview URL answers no JSON") from None
     status = review.get("status") if isinstance(review, dict) and review.get("kind") == "TokenReview" else None
     if not isinstance(status, dict):
-        raise EndpointError("the TokenReview URL answers no TokenReview")
+        raise IssuerUrlError("the TokenReview URL answers no TokenReview")
     user, audiences = status.get("user"), status.get("audiences")
     return (
         status.get("authenticated") is True

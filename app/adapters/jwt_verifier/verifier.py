@@ -11,8 +11,8 @@ from app.adapters.jwt_verifier.compact import UnverifiedJwt, parse_jwt
 from app.adapters.jwt_verifier.issuer_keys import IssuerKeys, Pace
 from app.adapters.jwt_verifier.source import KeySource
 from app.adapters.jwt_verifier.token_review import TokenReview
-from app.domain.caller import Issuer, JwtIdentity
 from app.domain.errors import UnauthenticatedError
+from app.domain.identity import Issuer, JwtIdentity
 from app.ports import Clock, EventSink
 
 

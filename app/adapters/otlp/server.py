@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.adapters.otlp.spans import OtlpTracer, fail
 from app.adapters.otlp.traceparent import parse_traceparent
-from app.domain.correlation import TRACE_POINT
+from app.process.correlation import TRACE_POINT
 
 _UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked every few seconds by machines, and the same each time."""

@@ -17,11 +17,11 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from app.adapters.otlp.export import SpanExport
 from app.adapters.otlp.traceparent import traceparent
-from app.domain.correlation import TRACE_POINT, TracePoint
 from app.domain.decision import DONE, VENDED
 from app.domain.errors import BrokerError
 from app.domain.events import DependencyCalled, Event, ExchangeFinished, RequestDecided
 from app.domain.names import CredentialRef, TokenKey
+from app.process.correlation import TRACE_POINT, TracePoint
 
 Result = TypeVar("Result")
 Attributes = Mapping[str, str | int | bool]

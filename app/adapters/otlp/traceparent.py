@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from app.domain.correlation import TracePoint
+from app.process.correlation import TracePoint
 
 _MAX_BYTES = 128
 """Later versions may be longer than version 00's 55 bytes, but not without end."""

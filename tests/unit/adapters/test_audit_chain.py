@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.audit_files import lines_of
 from app.adapters.audit_log import MAX_WAITING, AuditLog
+from app.audit.files import lines_of
+from app.audit.follow import Finding
+from app.audit.lines import MAX_LINE, unwrapped
+from app.audit.verify import AuditVerifier
 from app.domain.audit_chain import GENESIS
 from app.domain.events import PolicyLoaded
-from app.service.audit_follow import Finding
-from app.service.audit_lines import MAX_LINE, unwrapped
-from app.service.audit_verify import AuditVerifier
 from tests.support.waiting import until
 
 NOW = 1_900_000_000.25

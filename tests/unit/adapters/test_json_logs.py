@@ -23,9 +23,9 @@ from typing_extensions import override
 from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_logging
 from app.adapters.json_logs.lines import MAX_WAITING, JsonFormatter
 from app.domain import events
-from app.domain.correlation import REQUEST_ID, TRACE_POINT, TracePoint
 from app.domain.decision import Decision
 from app.domain.errors import BrokerError, OverloadedError, PolicyError
+from app.process.correlation import REQUEST_ID, TRACE_POINT, TracePoint
 from tests.factories import KEY, ORG, REF
 from tests.support.waiting import until
 

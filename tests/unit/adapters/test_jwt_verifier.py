@@ -13,8 +13,8 @@ import pytest
 
 from app.adapters.jwt_verifier import JwtCallerVerifier
 from app.domain.api_key import new_api_key, parse_api_key
-from app.domain.caller import Issuer, JwtIdentity
 from app.domain.errors import UnauthenticatedError
+from app.domain.identity import Issuer, JwtIdentity
 from app.domain.policy import Caller, Policy
 from tests.support.fetches import Fetches
 from tests.support.forged import Forged, forged_credentials

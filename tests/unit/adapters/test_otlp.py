@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from app.adapters.otlp import OtlpTracer, SpanExport
 from app.adapters.otlp.traceparent import parse_traceparent, traceparent
-from app.domain.correlation import TRACE_POINT, TracePoint
 from app.domain.decision import Decision
 from app.domain.events import DependencyCalled, ExchangeFinished, RequestDecided
+from app.process.correlation import TRACE_POINT, TracePoint
 from tests.factories import KEY, ORG, REF
 from tests.support.api_in_memory import ApiInMemory
 

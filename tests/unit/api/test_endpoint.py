@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from app.domain import errors
-from app.domain.caller import RateLimit
 from app.domain.events import RequestDecided
 from app.domain.grant import Grant
+from app.domain.identity import RateLimit
 from app.domain.policy import Action, Caller
 from tests.factories import ALL_ACTIONS, KEY, ORG, OTHER_ORG, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import TOKEN, ApiInMemory

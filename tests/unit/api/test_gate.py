@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.api.gate import MAX_AUTHORIZATION_BYTES, Gate, bearer_credential
-from app.domain.caller import ApiKeyIdentity, JwtIdentity, RateLimit
 from app.domain.errors import ForbiddenError, IdentityUnavailableError, RateLimitedError, UnauthenticatedError
+from app.domain.identity import ApiKeyIdentity, JwtIdentity, RateLimit
 from app.domain.policy import Policy
 from app.service.reload import PolicyInForce
 from tests.factories import ISSUER, make_api_key, make_caller, make_policy

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.api.oauth2 import JWT_BEARER, MAX_FORM_BYTES, oauth2_error
 from app.domain import errors
-from app.domain.caller import JwtIdentity, RateLimit
+from app.domain.identity import JwtIdentity, RateLimit
 from app.domain.policy import Action
 from tests.factories import ISSUER, ORG, OTHER_ORG, UNKNOWN_ORG, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import ApiInMemory, bearer

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from app.api import warm
-from app.domain.caller import JwtIdentity, RateLimit
 from app.domain.errors import ImsUnavailableError
 from app.domain.events import RequestDecided
+from app.domain.identity import JwtIdentity, RateLimit
 from tests.factories import ISSUER, KEY, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_rule
 from tests.fakes import DAY
 from tests.support.api_in_memory import EXPORTER, TOKEN, ApiInMemory

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from app.domain.caller import ApiKeyIdentity, JwtIdentity
 from app.domain.errors import ForbiddenError, UnauthenticatedError
+from app.domain.identity import ApiKeyIdentity, JwtIdentity
 from app.domain.names import CredentialName, CredentialRef, OrgId, Scope
 from app.domain.policy import Action, Caller, Permission, Policy, Rule, authorise
 

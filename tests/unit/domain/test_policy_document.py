@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.caller import ApiKeyIdentity, Issuer, JwtIdentity, RateLimit
 from app.domain.errors import PolicyError
+from app.domain.identity import ApiKeyIdentity, Issuer, JwtIdentity, RateLimit
 from app.domain.names import DEFAULT_CREDENTIAL, OrgId, Scope
 from app.domain.policy import Action, Rule
 from app.domain.policy_document import parse_policy

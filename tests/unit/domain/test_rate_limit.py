@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.caller import RateLimit
+from app.domain.identity import RateLimit
 from app.domain.rate_limit import TokenBucket
 
 

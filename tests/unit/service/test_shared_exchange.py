@@ -10,8 +10,8 @@ from app.domain.errors import BrokerError, ImsUnavailableError, OverloadedError
 from app.domain.events import CacheLookedUp
 from app.domain.grant import Grant
 from app.ports import CacheEntry
-from app.service import fleet, turns
-from app.service.fleet import Need
+from app.service import lease_turn, shared_exchange
+from app.service.shared_exchange import Need
 from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
 from tests.fakes import DAY
 from tests.support.replica_in_memory import ReplicaInMemory, World
@@ -170,14 +170,14 @@ async def test_a_cache_that_always_calls_the_epoch_stale_is_no_endless_loop(
     world.exchanger.before = purge
     with pytest.raises(OverloadedError):
         await replicas[0].vend()
-    assert world.exchanges == fleet.MAX_MINTS
+    assert world.exchanges == shared_exchange.MAX_MINTS
 
 
 async def test_a_flight_that_takes_too_long_ends_with_an_answer(
     world: World, replicas: list[ReplicaInMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exchange that hangs is given up under the caller's deadline, and the lease is given back."""
-    monkeypatch.setattr(fleet, "FLIGHT_SECONDS", 0.02)
+    monkeypatch.setattr(shared_exchange, "FLIGHT_SECONDS", 0.02)
     world.exchanger.hall(ORG).close()
     with pytest.raises(ImsUnavailableError) as late:
         await replicas[0].vend()
@@ -189,7 +189,7 @@ async def test_the_holder_renews_its_lease_while_it_exchanges(
     world: World, replicas: list[ReplicaInMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An exchange that takes longer than the lease lives does not lose it."""
-    monkeypatch.setattr(turns, "RENEWAL_SECONDS", 0.001)
+    monkeypatch.setattr(lease_turn, "RENEWAL_SECONDS", 0.001)
     world.exchanger.hall(ORG).close()
     first = asyncio.create_task(replicas[0].vend())
     await world.exchanger.hall(ORG).arrival()

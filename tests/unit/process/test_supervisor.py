@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from app.domain.events import TaskFailed
-from app.service import supervisor
-from app.service.supervisor import Supervisor
+from app.process import supervisor
+from app.process.supervisor import Supervisor
 from tests.fakes import RecordingSink
 
 

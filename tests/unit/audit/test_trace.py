@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.service.audit_lines import unwrapped
-from app.service.audit_trace import MAX_RECEIVERS, MAX_REQUEST_IDS, Trace, token_prefix, trace
+from app.audit.lines import unwrapped
+from app.audit.trace import MAX_RECEIVERS, MAX_REQUEST_IDS, Trace, token_prefix, trace
 from tests.factories import ORG
 
 SHA256 = hashlib.sha256(b"leaked").hexdigest()

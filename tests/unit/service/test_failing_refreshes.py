@@ -6,8 +6,8 @@ import pytest
 
 from app.domain.errors import ImsUnavailableError
 from app.service.backoff import RefreshBackoff
+from app.service.failing_refreshes import failing_refreshes
 from app.service.memory import TokenMemory
-from app.service.overdue import unrefreshed
 from tests.factories import KEY, make_token
 from tests.fakes import DAY, NOW
 
@@ -21,7 +21,7 @@ def counted(left: float, lifetime: float = DAY, failed: float | None = None) -> 
     now = NOW + lifetime - left
     memory.put(make_token(minted_at=NOW, life=lifetime))
     backoff.failed(KEY, FAILED, now - 1 if failed is None else failed)
-    counts = unrefreshed(memory, backoff, now)
+    counts = failing_refreshes(memory, backoff, now)
     return counts["1h"], counts["6h"]
 
 
@@ -51,17 +51,17 @@ def test_what_nobody_asked_for_does_not_count() -> None:
     memory.put(make_token(minted_at=NOW, life=DAY))
     now = NOW + DAY - HOUR
     none = {"1h": 0, "6h": 0}
-    assert unrefreshed(memory, backoff, now) == none
+    assert failing_refreshes(memory, backoff, now) == none
     backoff.failed(KEY, None, now)
-    assert unrefreshed(memory, backoff, now) == none
+    assert failing_refreshes(memory, backoff, now) == none
     backoff.failed(KEY, FAILED, now)
-    assert unrefreshed(memory, backoff, now) == {"1h": 1, "6h": 1}
+    assert failing_refreshes(memory, backoff, now) == {"1h": 1, "6h": 1}
     backoff.succeeded(KEY)
-    assert unrefreshed(memory, backoff, now) == none
+    assert failing_refreshes(memory, backoff, now) == none
 
 
 def test_a_failure_without_a_token_does_not_count() -> None:
     """A failure of a token that was purged meanwhile counts for nothing."""
     backoff = RefreshBackoff()
     backoff.failed(KEY, FAILED, NOW)
-    assert unrefreshed(TokenMemory(), backoff, NOW) == {"1h": 0, "6h": 0}
+    assert failing_refreshes(TokenMemory(), backoff, NOW) == {"1h": 0, "6h": 0}

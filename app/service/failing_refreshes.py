@@ -14,7 +14,7 @@ WITHIN = {"1h": (3600.0, 0.1), "6h": (21600.0, 0.25)}
 """Seconds of life left, and as a share of the whole life; the lesser counts, for a token of a shorter one."""
 
 
-def unrefreshed(memory: TokenMemory, backoff: RefreshBackoff, now: float) -> dict[str, int]:
+def failing_refreshes(memory: TokenMemory, backoff: RefreshBackoff, now: float) -> dict[str, int]:
     """How many tokens that can still be answered failed to be refreshed and end soon, by how soon."""
     counts = dict.fromkeys(WITHIN, 0)
     for key, failed_at in backoff.failures():

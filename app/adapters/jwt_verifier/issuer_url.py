@@ -24,7 +24,7 @@ _LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=0)
 _T = TypeVar("_T")
 
 
-class EndpointError(Exception):
+class IssuerUrlError(Exception):
     """The endpoint gave no answer that could be used.
 
     Args:
@@ -38,7 +38,7 @@ class EndpointError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class IssuerUrl:
     """Where an issuer answers. Nothing that a token says has a say in it, and no redirect is followed.
 
     Args:
@@ -70,7 +70,7 @@ class Endpoint:
             body: Request body.
 
         Raises:
-            EndpointError: A file cannot be used, or there is no sane answer.
+            IssuerUrlError: A file cannot be used, or there is no sane answer.
 
         """
         # Made anew each time: the CA and the token are files that Kubernetes rotates.
@@ -85,9 +85,9 @@ class Endpoint:
             ):
                 return response.status_code, await self._body(response)
         except httpx2.TimeoutException:
-            raise EndpointError(f"{self.name} does not answer in time") from None
+            raise IssuerUrlError(f"{self.name} does not answer in time") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError):
-            raise EndpointError(f"{self.name} cannot be reached") from None
+            raise IssuerUrlError(f"{self.name} cannot be reached") from None
 
     def _bearer(self) -> dict[str, str]:
         if self.token_file is None:
@@ -95,7 +95,7 @@ class Endpoint:
         what = f"{self.fields}_token_file"
         token = read_file(Path(self.token_file), _MAX_TOKEN_BYTES, what).strip()
         if _TOKEN.fullmatch(token) is None:
-            raise EndpointError(f"{what} does not hold one token")
+            raise IssuerUrlError(f"{what} does not hold one token")
         return {"Authorization": f"Bearer {token.decode()}"}
 
     def _tls(self) -> ssl.SSLContext:
@@ -104,17 +104,17 @@ class Endpoint:
         try:
             return ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ValueError):
-            raise EndpointError(f"{self.fields}_ca_file cannot be read") from None
+            raise IssuerUrlError(f"{self.fields}_ca_file cannot be read") from None
 
     async def _body(self, response: httpx2.Response) -> bytes:
         # It was asked not to compress; a small bomb unpacks to a large one.
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise EndpointError(f"{self.name} answers compressed")
+            raise IssuerUrlError(f"{self.name} answers compressed")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self.largest:
-                raise EndpointError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
+                raise IssuerUrlError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
         return bytes(body)
 
 
@@ -122,7 +122,7 @@ def read_file(path: Path, limit: int, what: str) -> bytes:
     """Read a regular file of at most `limit` bytes; blocks.
 
     Raises:
-        EndpointError: It cannot be read, or is something else; `what` names it.
+        IssuerUrlError: It cannot be read, or is something else; `what` names it.
 
     """
     try:
@@ -130,12 +130,12 @@ def read_file(path: Path, limit: int, what: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise EndpointError(f"{what} is not a regular file")
+                raise IssuerUrlError(f"{what} is not a regular file")
             content = file.read(limit + 1)
     except (OSError, ValueError):
-        raise EndpointError(f"{what} cannot be read") from None
+        raise IssuerUrlError(f"{what} cannot be read") from None
     if len(content) > limit:
-        raise EndpointError(f"{what} is larger than {limit // 1024} KiB")
+        raise IssuerUrlError(f"{what} is larger than {limit // 1024} KiB")
     return content
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from app.audit.follow import ChainFollower, Finding, Seen
+from app.audit.lines import AuditLine, Place
 from app.domain.audit_chain import LINES_LOST, OPENING, STARTED, Head, Link, link_of
-from app.service.audit_follow import ChainFollower, Finding, Seen
-from app.service.audit_lines import AuditLine, Place
 
 _CHAINED = f'{OPENING}"chain":"'.encode()
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from app.audit.lines import AuditLine
 from app.domain.decision import VENDED
-from app.service.audit_lines import AuditLine
 
 TOKEN_DIGITS = 16
 """Hex digits of a token's SHA-256 that the log keeps: 64 bits."""

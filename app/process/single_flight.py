@@ -1,6 +1,6 @@
 """One flight per key in this process: whoever wants the same thing at the same time shares one owned task.
 
-A waiter that is cancelled harms nobody: the task belongs to `Flights`, not to the first who asked. Measured on the
+A waiter that is cancelled harms nobody: the task belongs to `SingleFlight`, not to the first who asked. Measured on the
 naive form, where followers await the leader: cancelling one of a hundred failed all hundred.
 """
 
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 MAX_WAITERS = 2_000
 
 
-class Flights(Generic[Key, Result]):
+class SingleFlight(Generic[Key, Result]):
     """A registry of running flights.
 
     Args:

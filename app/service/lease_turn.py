@@ -17,7 +17,7 @@ RENEWAL_SECONDS = 1.0
 """A holder that is gone stops renewing, so that the others need not wait for `LONGEST_TURN_SECONDS`."""
 
 
-class Turns:
+class LeaseTurns:
     """Takes turns with the other replicas.
 
     Args:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from app.domain.errors import ImsUnavailableError, OverloadedError
-from app.service.flight import Flights
+from app.process.single_flight import SingleFlight
 
 
 class Journey:
@@ -28,12 +28,12 @@ class Journey:
 
 
 @pytest.fixture
-def flights() -> Flights[str, int]:
+def flights() -> SingleFlight[str, int]:
     """A registry with room for three."""
-    return Flights(3)
+    return SingleFlight(3)
 
 
-async def boarded(flights: Flights[str, int], journey: Journey, waiters: int) -> list[asyncio.Task[int]]:
+async def boarded(flights: SingleFlight[str, int], journey: Journey, waiters: int) -> list[asyncio.Task[int]]:
     """So many tasks that wait for the flight "a"."""
     tasks = [asyncio.create_task(flights.join("a", journey)) for _ in range(waiters)]
     await asyncio.sleep(0)
@@ -42,7 +42,7 @@ async def boarded(flights: Flights[str, int], journey: Journey, waiters: int) ->
     return tasks
 
 
-async def test_all_who_wait_at_once_share_one_flight(flights: Flights[str, int]) -> None:
+async def test_all_who_wait_at_once_share_one_flight(flights: SingleFlight[str, int]) -> None:
     """A hundred waiters cost one flight and all get its result."""
     journey = Journey()
     tasks = await boarded(flights, journey, 100)
@@ -52,7 +52,7 @@ async def test_all_who_wait_at_once_share_one_flight(flights: Flights[str, int])
     assert len(flights) == 0
 
 
-async def test_cancelling_one_of_a_hundred_waiters_fails_nobody_else(flights: Flights[str, int]) -> None:
+async def test_cancelling_one_of_a_hundred_waiters_fails_nobody_else(flights: SingleFlight[str, int]) -> None:
     """A cancelled waiter, even the first, leaves the other 99 with their result."""
     journey = Journey()
     tasks = await boarded(flights, journey, 100)
@@ -64,7 +64,7 @@ async def test_cancelling_one_of_a_hundred_waiters_fails_nobody_else(flights: Fl
     assert sum(result == 1 for result in results) == 98
 
 
-async def test_a_flight_lands_although_all_waiters_were_cancelled(flights: Flights[str, int]) -> None:
+async def test_a_flight_lands_although_all_waiters_were_cancelled(flights: SingleFlight[str, int]) -> None:
     """Cancelling every waiter does not cancel the flight."""
     journey = Journey()
     tasks = await boarded(flights, journey, 10)
@@ -77,7 +77,7 @@ async def test_a_flight_lands_although_all_waiters_were_cancelled(flights: Fligh
     assert journey.finished == 1
 
 
-async def test_flights_of_two_keys_do_not_wait_for_each_other(flights: Flights[str, int]) -> None:
+async def test_flights_of_two_keys_do_not_wait_for_each_other(flights: SingleFlight[str, int]) -> None:
     """A flight that hangs delays no flight of another key."""
     hanging, quick = Journey(), Journey()
     quick.may_land.set()
@@ -89,7 +89,7 @@ async def test_flights_of_two_keys_do_not_wait_for_each_other(flights: Flights[s
     await slow
 
 
-async def test_a_failure_reaches_every_waiter_and_the_next_one_flies_anew(flights: Flights[str, int]) -> None:
+async def test_a_failure_reaches_every_waiter_and_the_next_one_flies_anew(flights: SingleFlight[str, int]) -> None:
     """All waiters get the flight's error; it is not kept for later ones."""
 
     async def crash() -> int:
@@ -103,7 +103,7 @@ async def test_a_failure_reaches_every_waiter_and_the_next_one_flies_anew(flight
     assert await flights.join("a", journey) == 1
 
 
-async def test_one_flight_too_many_is_refused_but_those_flying_can_be_joined(flights: Flights[str, int]) -> None:
+async def test_one_flight_too_many_is_refused_but_those_flying_can_be_joined(flights: SingleFlight[str, int]) -> None:
     """The registry has a bound; joining a running flight needs no room."""
     journey = Journey()
     waiting = [asyncio.create_task(flights.join(key, journey)) for key in "abc"]
@@ -116,7 +116,7 @@ async def test_one_flight_too_many_is_refused_but_those_flying_can_be_joined(fli
     assert len(await asyncio.gather(*waiting)) == 4
 
 
-async def test_a_flight_that_has_landed_is_not_joined(flights: Flights[str, int]) -> None:
+async def test_a_flight_that_has_landed_is_not_joined(flights: SingleFlight[str, int]) -> None:
     """In the moment between a landing and its being noted, who asks gets a new flight, not the old result."""
     journey = Journey()
     journey.may_land.set()
@@ -127,7 +127,7 @@ async def test_a_flight_that_has_landed_is_not_joined(flights: Flights[str, int]
     assert await flights.join("a", journey) == 2
 
 
-async def test_the_end_lets_flights_land_within_the_grace(flights: Flights[str, int]) -> None:
+async def test_the_end_lets_flights_land_within_the_grace(flights: SingleFlight[str, int]) -> None:
     """A flight that lands in time is not torn when the process ends."""
     journey = Journey()
     [waiter] = await boarded(flights, journey, 1)
@@ -138,7 +138,7 @@ async def test_the_end_lets_flights_land_within_the_grace(flights: Flights[str, 
     assert await waiter == 1
 
 
-async def test_the_end_tells_waiters_of_a_hanging_flight_that_it_is_overloaded(flights: Flights[str, int]) -> None:
+async def test_the_end_tells_waiters_of_a_hanging_flight_that_it_is_overloaded(flights: SingleFlight[str, int]) -> None:
     """Who waits for a flight that is ended gets an answer with a status, not a cancellation."""
     [waiter] = await boarded(flights, Journey(), 1)
     await flights.aclose(0.0)
@@ -149,7 +149,7 @@ async def test_the_end_tells_waiters_of_a_hanging_flight_that_it_is_overloaded(f
 
 async def test_one_flight_takes_only_so_many_waiters() -> None:
     """One waiter too many for a tenant is refused, others' flights take theirs, and room comes back."""
-    flights, journey = Flights[str, int](3, waiters=10), Journey()
+    flights, journey = SingleFlight[str, int](3, waiters=10), Journey()
     tasks = await boarded(flights, journey, 10)
     with pytest.raises(OverloadedError):
         await flights.join("a", journey)

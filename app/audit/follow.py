@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from app.audit.lines import Place
 from app.domain.audit_chain import ENDED, STARTED, Head, Link
-from app.service.audit_lines import Place
 
 _RECENT = 32
 """Accepted lines that are remembered, to tell where forged lines branched off."""

@@ -21,8 +21,8 @@ from app.domain.events import CacheLookedUp
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import MAX_HOLD, Clock, EventSink, Lease, StoreOutcome, TokenCache
 from app.service.epochs import Epochs
+from app.service.lease_turn import LeaseTurns
 from app.service.mint import Minter
-from app.service.turns import Turns
 
 POLL_SECONDS = (0.05, 0.15)
 """Those who wait for another replica look this often, each time drawn anew, so that they do not march in step."""
@@ -76,7 +76,7 @@ class Obtained:
     tier: Tier
 
 
-class Fleet:
+class SharedExchange:
     """Obtains tokens so that all replicas together exchange once.
 
     Args:
@@ -101,7 +101,7 @@ class Fleet:
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._cache = cache
-        self._turns = Turns(lease)
+        self._turns = LeaseTurns(lease)
         self._minter = minter
         self._epochs = epochs
         self._sink = sink
