@@ -235,7 +235,7 @@ async def _cache(
     )
     client = RedisClient(url, sink, cacert, login)
     stack.push_async_callback(client.aclose)
-    watched.redis_breaker_open = lambda: client.spared
+    watched.redis_breaker_open = lambda: client.circuit_is_open
     prefix = settings.redis_prefix
     return RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix)
 

@@ -11,8 +11,21 @@ from typing import Literal
 from app.domain.decision import Decision
 from app.domain.names import CredentialRef, TokenKey
 
-_ITS_ANSWER = frozenset({"ok", "credential_not_found", "credential_misconfigured", "credential_rejected"})
-"""Outcomes of a dependency that does its work, whatever is thought of its answer."""
+_ANSWERS = frozenset({"ok", "issued", "credential_not_found", "credential_misconfigured", "credential_rejected"})
+"""Outcomes of calls that a dependency answered as it should, even if the answer was a refusal."""
+
+
+def dependency_works(outcome: str) -> bool | None:
+    """Whether a dependency works, judged by the outcome of one call to it.
+
+    Args:
+        outcome: That of a `DependencyCalled` or an `ExchangeFinished`.
+
+    Returns:
+        None if the call was cancelled here, because then it says nothing about the dependency.
+
+    """
+    return None if outcome == "cancelled" else outcome in _ANSWERS
 
 
 @dataclass(slots=True)
@@ -102,8 +115,8 @@ class DependencyCalled:
 
     @property
     def works(self) -> bool | None:
-        """Whether the dependency does its work; None where this call cannot tell, because it was broken off here."""
-        return None if self.outcome == "cancelled" else self.outcome in _ITS_ANSWER
+        """Whether the dependency works; None if the call was cancelled here. See `dependency_works`."""
+        return dependency_works(self.outcome)
 
 
 @dataclass(frozen=True, slots=True)

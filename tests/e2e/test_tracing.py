@@ -149,7 +149,7 @@ async def test_warm_refused_and_unknown(own_fleet: Fleet, sink: Collector) -> No
     assert (await replica.get(f"/token?org={other.org}", headers=[header])).status == 502
 
     spans = sink.trace(broken, count=8)
-    assert spans[IMS].failed
+    assert not spans[IMS].failed, "IMS is up: it answered, and refused"
     assert spans[IMS].attributes["ims.error_code"] == "invalid_client"
     assert spans["flight"].attributes["error.type"] == spans["vend"].attributes["error.type"] == "credential_rejected"
     assert spans[IMS].attributes["ims.org_id"] == spans["GET /token"].attributes["ims.org_id"] == other.org

@@ -7,7 +7,7 @@ are matched loosely. The description only chooses among our own sentences; it is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from app.domain.credential import CredentialKind
 from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError
@@ -16,7 +16,7 @@ from app.domain.grant import Grant
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")
 _MAX_CODE = 64
 _TELLING = 8
-"""Characters of a secret that must not be shown; fewer would be found in every word."""
+"""So many characters of a secret in a row must not be shown; fewer would be found in any word."""
 
 CONVERTED_HINT = (
     "A service account (JWT) that Adobe has already converted to OAuth Server-to-Server answers like this for ever: "
@@ -68,19 +68,19 @@ def rejection(
 
 
 def cleaned(unverified: str | None, secrets: Iterable[str]) -> str | None:
-    """An identifier of IMS to be shown: up to 64 of ``A-Z a-z 0-9 _ . -``, without a telling part of `secrets`."""
+    """The plain characters of an identifier of IMS, 64 at most; None if there are none, or a part of a secret."""
     if unverified is None:
         return None
     code = _ODD.sub("", unverified)
-    said = code.lower()
-    if any(piece in said for secret in secrets for piece in _pieces(_ODD.sub("", secret).lower())):
-        return None
-    return code[:_MAX_CODE] or None
+    return None if _repeats(code.lower(), secrets) else code[:_MAX_CODE] or None
 
 
-def _pieces(secret: str) -> Iterator[str]:
-    """All that gives a secret away: it need not be repeated whole, nor in the same case."""
-    return (secret[at : at + _TELLING] for at in range(len(secret) - _TELLING + 1))
+def _repeats(identifier: str, secrets: Iterable[str]) -> bool:
+    """Whether `identifier` has a part in common with a secret: it need not repeat it whole, nor in the same case."""
+    # The identifier is short and the secrets are long, so its parts are looked up in them. A newline is in no part.
+    searched = "\n".join(_ODD.sub("", secret).lower() for secret in secrets)
+    parts = (identifier[at : at + _TELLING] for at in range(len(identifier) - _TELLING + 1))
+    return any(part in searched for part in parts)
 
 
 def _hint(kind: CredentialKind, status: int, error: str, description: str) -> str:

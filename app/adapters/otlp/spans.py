@@ -17,9 +17,8 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from app.adapters.otlp.export import SpanExport
 from app.adapters.otlp.traceparent import traceparent
-from app.domain.decision import DONE, VENDED
 from app.domain.errors import BrokerError
-from app.domain.events import DependencyCalled, Event, ExchangeFinished, RequestDecided
+from app.domain.events import DependencyCalled, Event, ExchangeFinished, RequestDecided, dependency_works
 from app.domain.names import CredentialRef, TokenKey
 from app.process.correlation import TRACE_POINT, TracePoint
 
@@ -27,9 +26,6 @@ Result = TypeVar("Result")
 Attributes = Mapping[str, str | int | bool]
 
 _OURS = "ims_token_broker"
-_GOOD = frozenset({"ok", "issued", VENDED, DONE})
-_ITS_ANSWER = _GOOD | {"credential_not_found", "credential_misconfigured"}
-"""Outcomes of a call that did its work, whatever is thought of the answer."""
 
 _REQUEST: ContextVar[Span | None] = ContextVar("request_span", default=None)
 _VEND: ContextVar[Span | None] = ContextVar("vend_span", default=None)
@@ -169,7 +165,7 @@ class OtlpTracer:
         begin = end - int(seconds * 1e9)
         told = {**attributes, f"{_OURS}.outcome": outcome}
         span = self._start(name, parent, SpanKind.CLIENT, told, start_time=begin)
-        if outcome not in _ITS_ANSWER:
+        if not dependency_works(outcome):
             fail(span, outcome)
         span.end(end)
 

@@ -18,13 +18,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from app.adapters.redis.address import Address, parse_address
-from app.adapters.redis.failures import FAILURES, SKIPPED, Breaker, Failure, failure_of
+from app.adapters.redis.failures import FAILURES, SKIPPED, Failure, failure_of
 from app.adapters.redis.login import Credentials, RedisLogin
 from app.adapters.redis.patience import patience
 from app.adapters.redis.scripts import Script
 from app.domain.errors import CacheUnavailableError
 from app.domain.events import DependencyCalled
 from app.ports import EventSink
+from app.process.breaker import CircuitBreaker
 
 CALL_TIMEOUT = 0.25
 """Seconds that one call may take in all, waiting for a connection and connecting included; see `patience`."""
@@ -39,7 +40,7 @@ _Result = TypeVar("_Result")
 
 
 class RedisClient:
-    """Calls Redis with deadlines, a breaker and one event per call. To be made inside the running event loop.
+    """Calls Redis with deadlines, a circuit breaker and one event per call. To be made inside the running event loop.
 
     Args:
         url: As `parse_address` takes it.
@@ -72,10 +73,10 @@ class RedisClient:
         self._listener = _redis(address, connection, self._credentials, timeout, LISTEN_SECONDS + _LISTEN_MARGIN, 4)
         self._timeout = timeout
         self._sink = sink
-        self._breaker = Breaker(time.monotonic)
+        self._breaker = CircuitBreaker(time.monotonic)
 
     @property
-    def spared(self) -> bool:
+    def circuit_is_open(self) -> bool:
         """Whether Redis did not answer lately, so that most calls fail at once instead of waiting for it."""
         return self._breaker.is_open
 
@@ -90,7 +91,7 @@ class RedisClient:
             CacheUnavailableError: Redis did not do it, whatever the reason.
 
         """
-        if not self._breaker.allows():
+        if not self._breaker.try_acquire():
             raise self._noted(operation, SKIPPED, 0.0)
         began = time.perf_counter()
         try:

@@ -1,8 +1,7 @@
-"""What can go wrong with Redis, each told apart in one constant sentence; a server's own words are never passed on."""
+"""What can go wrong with Redis, each with one constant sentence; the server's own words are never passed on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from redis import exceptions
@@ -18,7 +17,7 @@ class Failure:
     Args:
         outcome: Its label in metrics.
         detail: One sentence for a person.
-        unreachable: True where the next call will very likely fail in the same slow way.
+        unreachable: True if the next call will very likely fail in the same slow way.
 
     """
 
@@ -56,46 +55,3 @@ _BY_TYPE: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
 def failure_of(error: BaseException) -> Failure:
     """What kind of failure `error`, one of `FAILURES`, is."""
     return next((failure for types, failure in _BY_TYPE if isinstance(error, types)), _OTHER)
-
-
-class Breaker:
-    """After a few failures in a row, spares callers the wait: one call in a while tries, the others fail at once.
-
-    Args:
-        clock: A monotonic clock, in seconds.
-        threshold: Failures in a row that open it.
-        pause: Seconds between two tries while it is open.
-
-    """
-
-    def __init__(self, clock: Callable[[], float], threshold: int = 3, pause: float = 1.0) -> None:
-        self._clock = clock
-        self._threshold = threshold
-        self._pause = pause
-        self._failures = 0
-        self._next_try = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether callers are spared the wait."""
-        return self._failures >= self._threshold
-
-    def allows(self) -> bool:
-        """Whether a call may be made now. While open, a yes is given to one caller per pause."""
-        if self._failures < self._threshold:
-            return True
-        now = self._clock()
-        if now < self._next_try:
-            return False
-        self._next_try = now + self._pause
-        return True
-
-    def succeeded(self) -> None:
-        """Note that Redis answered, be it with an error."""
-        self._failures = 0
-
-    def failed(self) -> None:
-        """Note that Redis did not answer."""
-        self._failures += 1
-        if self._failures == self._threshold:
-            self._next_try = self._clock() + self._pause

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.adapters.ims.refusals import cleaned, rejection
 from app.adapters.ims.retry_after import retry_after
@@ -67,6 +70,24 @@ def test_a_body_without_an_error_code_is_not_ims_word(payload: object) -> None:
 def test_an_identifier_is_cleaned(text: str | None, expected: str | None) -> None:
     """Up to 64 plain characters are left, and nothing where a secret is among them."""
     assert cleaned(text, ["x", "the-secret-value"]) == expected
+
+
+@given(
+    st.text("abcAB_.-! ", max_size=90),
+    st.lists(st.text("abcAB_.-! ", max_size=60), max_size=3),
+    st.integers(0, 40),
+    st.integers(0, 20),
+)
+def test_an_identifier_that_has_eight_characters_in_a_row_of_a_secret_is_not_shown(
+    text: str, secrets: list[str], begin: int, length: int
+) -> None:
+    """The parts of the identifier are searched in the secrets, which finds what the parts of the secrets would."""
+    if secrets:
+        text += secrets[0][begin : begin + length]
+    plain, *plain_secrets = (re.sub(r"[^A-Za-z0-9_.-]", "", word) for word in (text, *secrets))
+    parts = {secret.lower()[at : at + 8] for secret in plain_secrets for at in range(len(secret) - 7)}
+    repeats = any(part in plain.lower() for part in parts)
+    assert cleaned(text, secrets) == (None if repeats else plain[:64] or None)
 
 
 def http_date(seconds: float) -> str:

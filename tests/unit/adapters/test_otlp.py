@@ -105,6 +105,23 @@ async def test_a_call_has_the_id_that_was_sent_along() -> None:
     assert ORG not in str([span.to_json() for span in kept.spans])
 
 
+@pytest.mark.parametrize(
+    ("outcome", "fails"),
+    [("issued", False), ("credential_rejected", False), ("cancelled", True), ("ims_unavailable", True)],
+)
+async def test_an_exchange_that_ims_answered_is_not_an_error(outcome: str, fails: bool) -> None:
+    """A span is an error exactly if the metrics count its dependency as down, or if it was cancelled."""
+    kept = Kept()
+    export = SpanExport("1", kept)
+    tracer = OtlpTracer(export, tells_orgs=False)
+    with tracer.request("GET /token", None, {}):
+        tracer.emit(ExchangeFinished(REF, "jwt", outcome, 1.0))
+    await export.aclose()
+    [exchange] = [span for span in kept.spans if span.name == "exchange"]
+    assert exchange.status.is_ok is not fails
+    assert dict(exchange.attributes or {}).get("error.type") == (outcome if fails else None)
+
+
 async def test_an_exception_is_told_by_its_type_alone() -> None:
     """The text of an exception that passes is not in the span, nor its stack."""
     kept = Kept()
