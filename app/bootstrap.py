@@ -31,6 +31,7 @@ from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, 
 from app.api.app import Services
 from app.api.health import Readiness
 from app.ports import AssertionSigner, Clock, CredentialStore, EventSink, Lease, TokenCache
+from app.process.ca_bundle import client_context
 from app.process.supervisor import Supervisor
 from app.service.backoff import RefreshBackoff
 from app.service.epochs import Epochs
@@ -61,6 +62,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         PolicyError: The policy is missing or bad.
         KeyRingError: The key ring is bad.
         ServerCertificateError: The certificate and its key are bad.
+        FileError: A CA bundle cannot be used.
         OSError: A file that a setting names cannot be read or written.
 
     """
@@ -78,7 +80,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Services]:
         cache, lease = await _cache(settings, stack, sink, clock, watched)
         key_signer = JoseAssertionSigner()
         stack.callback(key_signer.close)
-        exchanger = HttpTokenExchanger(_ims_client(settings, stack), clock, sink, outgoing=outgoing)
+        exchanger = HttpTokenExchanger(await _ims_client(settings, stack), clock, sink, outgoing=outgoing)
         # Without Vault nobody can sign with a key that stays there; the other signer says so.
         signers = (key_signer, transit_signer or key_signer)
         minter = Minter(store, *signers, exchanger, certificate_not_after, sink, clock)
@@ -226,22 +228,22 @@ async def _cache(
         return MemoryTokenCache(clock), MemoryLease(time.monotonic)
     assert settings.cache_keys_file is not None  # noqa: S101  # the settings saw to it
     key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
-    cacert = None if settings.redis_cacert is None else str(settings.redis_cacert)
+    trust = None if settings.redis_cacert is None else await asyncio.to_thread(client_context, settings.redis_cacert)
     password = settings.redis_password
     login = RedisLogin(
         settings.redis_username,
         None if password is None else password.get_secret_value(),
         settings.redis_password_file,
     )
-    client = RedisClient(url, sink, cacert, login)
+    client = RedisClient(url, sink, trust, login)
     stack.push_async_callback(client.aclose)
     watched.redis_breaker_open = lambda: client.circuit_is_open
     prefix = settings.redis_prefix
     return RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix)
 
 
-def _ims_client(settings: Settings, stack: AsyncExitStack) -> httpx2.AsyncClient:
-    verify = None if settings.ims_cacert is None else ssl.create_default_context(cafile=settings.ims_cacert)
+async def _ims_client(settings: Settings, stack: AsyncExitStack) -> httpx2.AsyncClient:
+    verify = None if settings.ims_cacert is None else await asyncio.to_thread(client_context, settings.ims_cacert)
     client = ims_client(verify)
     stack.push_async_callback(client.aclose)
     return client

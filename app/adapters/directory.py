@@ -6,8 +6,6 @@ import asyncio
 import codecs
 import contextlib
 import hashlib
-import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +22,7 @@ from app.domain.errors import (
 )
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
 from app.domain.strict_json import strict_json
+from app.process.regular_file import FileError, MissingFileError, UnreadableFileError, read_bytes
 
 T = TypeVar("T")
 
@@ -99,30 +98,18 @@ class DirectoryCredentialStore:
 def _read(directory: Path, ref: CredentialRef) -> tuple[object, str]:
     """The document of `ref` and its generation."""
     try:
-        content = _content(directory / ref.org / f"{ref.name}.json")
-    except (FileNotFoundError, NotADirectoryError):
-        content = None
-    except OSError:
+        content = read_bytes(directory / ref.org / f"{ref.name}.json", MAX_DOCUMENT_BYTES)
+    except MissingFileError:
+        if directory.is_dir():
+            raise CredentialNotFoundError from None
+        raise CredentialStoreError("The credential directory does not exist; check BROKER_CREDENTIAL_DIR.") from None
+    except UnreadableFileError:
         raise CredentialStoreError(
             "A file in the credential directory cannot be read; check its permissions."
         ) from None
-    if content is None:
-        if not directory.is_dir():
-            raise CredentialStoreError("The credential directory does not exist; check BROKER_CREDENTIAL_DIR.")
-        raise CredentialNotFoundError
+    except FileError as error:
+        raise CredentialMisconfiguredError("document", error.reason) from None
     return _parse(content), hashlib.sha256(content).hexdigest()[:_GENERATION_DIGITS]
-
-
-def _content(path: Path) -> bytes:
-    # Opening a named pipe would wait for a writer; this flag changes nothing for a file.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise CredentialMisconfiguredError("document", "must be a regular file")
-        content = file.read(MAX_DOCUMENT_BYTES + 1)
-    if len(content) > MAX_DOCUMENT_BYTES:
-        raise CredentialMisconfiguredError("document", f"must be at most {MAX_DOCUMENT_BYTES} bytes")
-    return content
 
 
 def _parse(content: bytes) -> object:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import ssl
-import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from app.domain.events import ServerCertificateLoaded, ServerCertificateRefused
 from app.ports import Clock, EventSink
+from app.process.regular_file import FileError, read_bytes
 
 LOOK_SECONDS = 2.0
 """Between two looks at the files; a renewal that is seen twice alike is in force within twice that."""
@@ -227,15 +226,6 @@ def _contents(cert_file: Path, key_file: Path) -> tuple[bytes, bytes]:
 
 def _content(path: Path, part: Part) -> bytes:
     try:
-        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ServerCertificateError(part, "must be a regular file")
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise ServerCertificateError(part, f"cannot be read: {reason}") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise ServerCertificateError(part, f"must be at most {MAX_FILE_BYTES // 1024} KiB")
-    return content
+        return read_bytes(path, MAX_FILE_BYTES)
+    except FileError as error:
+        raise ServerCertificateError(part, error.reason) from None

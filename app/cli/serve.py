@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import socket
-import ssl
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -90,19 +89,25 @@ def check_settings(settings: Settings) -> None:
         CommandError: A CA bundle, the certificate, the credential directory, tracing or Redis cannot be used.
 
     """
-    for name in ("vault_cacert", "redis_cacert", "ims_cacert"):
-        file: Path | None = getattr(settings, name)
-        try:
-            if file is not None:
-                ssl.create_default_context(cafile=file)
-        except OSError:
-            raise CommandError(f"{_variable(name)}: cannot be read as a CA bundle (PEM).", USAGE) from None
+    _check_ca_bundles(settings)
     if settings.credential_dir is not None and not settings.credential_dir.is_dir():
         raise CommandError(f"{_variable('credential_dir')}: is not a directory that can be read.", USAGE)
     if settings.tracing != "off":
         _check_tracing()
     _check_certificate(settings)
     _check_redis(settings)
+
+
+def _check_ca_bundles(settings: Settings) -> None:
+    from app.process.ca_bundle import client_context
+    from app.process.regular_file import FileError
+
+    for file in (settings.vault_cacert, settings.redis_cacert, settings.ims_cacert):
+        try:
+            if file is not None:
+                client_context(file)
+        except FileError as error:
+            raise start_error(settings, error) from None
 
 
 def _check_certificate(settings: Settings) -> None:
@@ -157,8 +162,11 @@ def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
     """What went wrong at the start as one sentence that names the variable; `error` itself where that is unknown."""
     from app.adapters.server_certificate import ServerCertificateError
     from app.domain.errors import PolicyError
+    from app.process.regular_file import FileError
 
     match error:
+        case FileError():
+            sentence = f"{', '.join(_named(settings, str(error.path))) or error.path}: {error.reason}."
         case PolicyError():
             sentence = f"{_variable('policy_file')}: {error}."
         case ServerCertificateError():

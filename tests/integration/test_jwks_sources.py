@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import gzip
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from app.domain.identity import Issuer
+from tests.support.hanging_volume import in_this_process
 from tests.support.issuer import AUDIENCE, Answer, LocalIssuer, local_issuer, loopback_server
 from tests.support.jwks_rig import NEW, NOW, OLD, Rig, trusted
 from tests.support.tls import Authority, server_tls
@@ -152,18 +152,19 @@ async def test_https_is_verified_with_the_systems_cas(rig: Rig, tmp_path: Path) 
 
 
 async def test_files_that_hang_hold_up_no_other_issuer(rig: Rig, issuer: LocalIssuer, tmp_path: Path) -> None:
-    """While the CA files of other issuers cannot be read to an end, an issuer's keys are had as ever."""
-    pipes = [tmp_path / f"ca-{number}" for number in range(4)]
-    for pipe in pipes:
-        os.mkfifo(pipe)
+    """While the CA files of other issuers cannot be read to an end, an issuer's keys are available."""
+    volume = tmp_path / "volume"
     stuck = [
-        Issuer(f"https://stuck-{pipe.name}.example", AUDIENCE, jwks_url="https://127.0.0.1:1/", jwks_ca_file=str(pipe))
-        for pipe in pipes
+        Issuer(
+            f"https://stuck-{number}.example",
+            AUDIENCE,
+            jwks_url="https://127.0.0.1:1/",
+            jwks_ca_file=str(volume / f"ca-{number}"),
+        )
+        for number in range(4)
     ]
-    try:
+    with in_this_process(volume) as waiting:
         rig.verifier.trust((*stuck, trusted(issuer)))
+        for _ in stuck:
+            assert await asyncio.to_thread(waiting.acquire, timeout=10)
         await rig.accepts(issuer.token(NOW))
-    finally:
-        for pipe in pipes:  # A reader that has come by then is let go; it is one of each.
-            with contextlib.suppress(OSError):
-                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))

@@ -59,13 +59,20 @@ class TestBadAnswers:
 class TestCertificate:
     """Vault's own TLS certificate."""
 
-    @pytest.mark.parametrize("cacert", [None, "other", "absent"])
-    async def test_untrusted(self, tmp_path: Path, cacert: str | None) -> None:
+    @pytest.mark.parametrize(
+        ("cacert", "reason"),
+        [
+            (None, "not trusted"),
+            ("other", "not trusted"),
+            ("absent", "BROKER_VAULT_CACERT cannot be read: no such file or directory"),
+        ],
+    )
+    async def test_untrusted(self, tmp_path: Path, cacert: str | None, reason: str) -> None:
         """A certificate that the configured CA has not signed is refused, and nothing is sent."""
         (tmp_path / "other").write_text(key_pair("other").certificate)
         with stand_in(reads(FOUND), server_tls(tmp_path)) as vault:
             async with store_at(vault.url, cacert=None if cacert is None else tmp_path / cacert) as store:
-                with pytest.raises(CredentialStoreError, match="not trusted"):
+                with pytest.raises(CredentialStoreError, match=reason):
                     await store.fetch(REF)
             assert vault.seen == []
 

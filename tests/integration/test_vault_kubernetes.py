@@ -62,7 +62,12 @@ async def test_the_token_file_is_read_at_each_login(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "cannot be read"), ("", "holds no token"), ("a b", "holds no token"), ("jwt-9", "BROKER_VAULT_ROLE")],
+    [
+        (None, "cannot be read"),
+        ("", "does not hold a token"),
+        ("a b", "does not hold a token"),
+        ("jwt-9", "BROKER_VAULT_ROLE"),
+    ],
 )
 async def test_refused(tmp_path: Path, content: str | None, told: str) -> None:
     """A token file that is missing, empty, or not accepted is an error that says which."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from app.adapters.redis import KeyRing, RedisClient, RedisLease, RedisLogin, RedisTokenCache
 from app.domain.events import CacheRecordRefused
+from app.process.ca_bundle import client_context
 from tests.support.cached_tokens import key_ring
 from tests.support.recorded_events import RecordedEvents
 
@@ -17,7 +19,7 @@ class RedisReplica:
     Args:
         url: Of Redis.
         ring: Its key ring.
-        cacert: Its CA file.
+        cacert: Its CA bundle.
         lease_milliseconds: Life of its leases.
         login: Who logs in, where the URL does not say it.
 
@@ -32,7 +34,8 @@ class RedisReplica:
         login: RedisLogin | None = None,
     ) -> None:
         self.events = RecordedEvents()
-        self.client = RedisClient(url, self.events, cacert, login)
+        trust = None if cacert is None else client_context(Path(cacert))
+        self.client = RedisClient(url, self.events, trust, login)
         self.cache = RedisTokenCache(self.client, ring or key_ring("k1"), self.events)
         self.lease = RedisLease(self.client, milliseconds=lease_milliseconds)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import ssl
-import stat
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -14,6 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx2
+
+from app.process.ca_bundle import client_context
+from app.process.regular_file import FileError, read_bytes
 
 _MAX_TOKEN_BYTES = 16 * 1024
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
@@ -102,9 +103,9 @@ class IssuerUrl:
         if self.url.lower().startswith("http:"):
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Not used; it trusts nobody, and costs nothing to make.
         try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ValueError):
-            raise IssuerUrlError(f"{self.fields}_ca_file cannot be read") from None
+            return client_context(None if self.ca_file is None else Path(self.ca_file))
+        except FileError as error:
+            raise IssuerUrlError(f"{self.fields}_ca_file {error.reason}") from None
 
     async def _body(self, response: httpx2.Response) -> bytes:
         # It was asked not to compress; a small bomb unpacks to a large one.
@@ -126,17 +127,9 @@ def read_file(path: Path, limit: int, what: str) -> bytes:
 
     """
     try:
-        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise IssuerUrlError(f"{what} is not a regular file")
-            content = file.read(limit + 1)
-    except (OSError, ValueError):
-        raise IssuerUrlError(f"{what} cannot be read") from None
-    if len(content) > limit:
-        raise IssuerUrlError(f"{what} is larger than {limit // 1024} KiB")
-    return content
+        return read_bytes(path, limit)
+    except FileError as error:
+        raise IssuerUrlError(f"{what} {error.reason}") from None
 
 
 async def _in_thread(executor: Executor, work: Callable[[], _T]) -> _T:

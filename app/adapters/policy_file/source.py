@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from app.adapters.policy_file.strict_yaml import decode_policy
 from app.domain.errors import PolicyError
 from app.domain.policy import Policy
 from app.domain.policy_document import parse_policy
+from app.process.regular_file import FileError, read_bytes
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 LOAD_DEADLINE = 60.0
@@ -119,17 +118,9 @@ def _digest(content: bytes) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise PolicyError(_PLACE, "must be a regular file")
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise PolicyError(_PLACE, f"cannot be read: {error.strerror or 'unknown reason'}") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise PolicyError(_PLACE, "must be at most 16 MiB")
-    return content
+        return read_bytes(path, MAX_FILE_BYTES)
+    except FileError as error:
+        raise PolicyError(_PLACE, error.reason) from None
 
 
 def _parse(content: bytes) -> Policy:

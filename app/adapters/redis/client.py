@@ -45,13 +45,14 @@ class RedisClient:
     Args:
         url: As `parse_address` takes it.
         sink: Told of every call.
-        cacert: File with the CA certificates to trust instead of the system's; for ``rediss://`` alone.
+        trust: TLS context with the CA certificates to trust instead of the system's; for ``rediss://`` only.
         login: Who logs in, where the URL does not say it.
         timeout: Seconds for one call.
         max_connections: Size of the pool; further calls wait for a connection.
 
     Raises:
-        ValueError: The URL or the CA file cannot be used, or both the URL and `login` name a user or password.
+        ValueError: The URL cannot be used, there is a CA bundle but no ``rediss://``, or both the URL and `login` name
+            a user or password.
 
     """
 
@@ -59,7 +60,7 @@ class RedisClient:
         self,
         url: str,
         sink: EventSink,
-        cacert: str | None = None,
+        trust: ssl.SSLContext | None = None,
         login: RedisLogin | None = None,
         *,
         timeout: float = CALL_TIMEOUT,
@@ -67,7 +68,7 @@ class RedisClient:
     ) -> None:
         address = parse_address(url)
         self._credentials = Credentials(_login(address, login))
-        connection = _connection_class(address, cacert)
+        connection = _connection_class(address, trust)
         # Calls have the one deadline of `call`: redis-py's own would run on while the loop is busy.
         self._redis = _redis(address, connection, self._credentials, None, None, max_connections)
         self._listener = _redis(address, connection, self._credentials, timeout, LISTEN_SECONDS + _LISTEN_MARGIN, 4)
@@ -202,16 +203,13 @@ def _redis(
     return Redis.from_pool(pool)
 
 
-def _connection_class(address: Address, cacert: str | None) -> type[Connection]:
+def _connection_class(address: Address, trust: ssl.SSLContext | None) -> type[Connection]:
     if not address.tls:
-        if cacert is not None:
-            raise ValueError("A CA file for Redis is given, but its URL is not rediss://.")
+        if trust is not None:
+            raise ValueError("A CA bundle for Redis is given, but its URL is not rediss://.")
         return Connection
-    try:
-        # Certificates are required and host names checked by default; with a CA file no other CA is trusted.
-        context = ssl.create_default_context(cafile=cacert)
-    except OSError:
-        raise ValueError("The CA file for Redis cannot be read, or holds no PEM certificate.") from None
+    # Certificates are required and host names checked; with a CA bundle, no other CA is trusted.
+    context = trust or ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
 
     class TlsConnection(SSLConnection):

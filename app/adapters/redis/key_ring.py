@@ -14,8 +14,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from typing_extensions import override
 
-from app.adapters.redis.regular_file import NotRegularError, read_regular_file
 from app.domain.strict_json import strict_json
+from app.process.regular_file import FileError, read_bytes
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -117,11 +117,9 @@ def load_key_ring(path: Path) -> KeyRing:
 
     """
     try:
-        document = read_regular_file(path, MAX_FILE_BYTES + 1)
-    except NotRegularError:
-        raise KeyRingError("file", "must be a regular file") from None
-    except OSError as error:
-        raise KeyRingError("file", f"cannot be read: {error.strerror or 'unknown reason'}") from None
+        document = read_bytes(path, MAX_FILE_BYTES)
+    except FileError as error:
+        raise KeyRingError("file", error.reason) from None
     return KeyRing.parse(document)
 
 

@@ -14,7 +14,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError
 from typing_extensions import override
 
-from app.adapters.redis.regular_file import NotRegularError, read_regular_file
+from app.process.regular_file import FileError, read_text
 
 MAX_PASSWORD_BYTES = 4096
 
@@ -46,22 +46,13 @@ def read_password(file: Path) -> str:
     """The password in `file`, as it is now.
 
     Raises:
-        PasswordFileError: It cannot be read, is no regular file, empty, too long, or no text in UTF-8.
+        PasswordFileError: It cannot be read, is not a regular file, is empty, is too large, or is not UTF-8 text.
 
     """
     try:
-        content = read_regular_file(file, MAX_PASSWORD_BYTES + 1)
-    except NotRegularError:
-        raise PasswordFileError("must be a regular file") from None
-    except OSError as error:
-        raise PasswordFileError(f"cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
-    try:
-        password = content.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        password = ""
-    if not password or len(content) > MAX_PASSWORD_BYTES:
-        raise PasswordFileError(f"must hold a password: 1 to {MAX_PASSWORD_BYTES} bytes of text")
-    return password
+        return read_text(file, MAX_PASSWORD_BYTES)
+    except FileError as error:
+        raise PasswordFileError(error.reason) from None
 
 
 class Credentials(CredentialProvider):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from app.adapters.vault.config import VaultAuth, VaultConfig
 from app.adapters.vault.problems import Meaning, Problem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter, connect
 from app.domain.errors import CredentialStoreError
+from app.process.regular_file import FileError, read_bytes
 
 _MAX_TOKEN_BYTES = 64 * 1024
 
@@ -65,14 +64,14 @@ def log_in(config: VaultConfig, clock: Callable[[], float]) -> Access:
     """
     since = clock()
     if config.auth == "token":
-        return _adopt(connect(config, config.token or _read_token(config.token_file)), since)
+        return _adopt(connect(config, config.token or _read_token(config.token_file, "BROKER_VAULT_TOKEN_FILE")), since)
     entry = connect(config)
     try:
         if config.auth == "approle":
-            secret_id = config.secret_id or _read_token(config.secret_id_file)
+            secret_id = config.secret_id or _read_token(config.secret_id_file, "BROKER_VAULT_SECRET_ID_FILE")
             answer = AppRole(entry).login(config.role_id, secret_id, use_token=False, mount_point=config.mount)
         else:
-            jwt = _read_token(config.kubernetes_token_file)
+            jwt = _read_token(config.kubernetes_token_file, "BROKER_VAULT_KUBERNETES_TOKEN_FILE")
             answer = Kubernetes(entry).login(config.role or "", jwt, use_token=False, mount_point=config.mount)
     finally:
         entry.close()
@@ -136,27 +135,16 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
-def _read_token(path: Path | None) -> str:
-    text = _text(path)
-    if text is None:
-        raise CredentialStoreError("A file that the login at Vault needs cannot be read; check that it exists.")
-    if not _is_token(text):
-        raise CredentialStoreError("A file that the login at Vault needs is empty or holds no token.")
-    return text
-
-
-def _text(path: Path | None) -> str | None:
+def _read_token(path: Path | None, setting: str) -> str:
     if path is None:
-        return None
+        raise CredentialStoreError(f"{setting} is not set.")
     try:
-        # Opening a named pipe would wait for a writer, for ever; this flag changes nothing for a file.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path to open
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
-            return file.read(_MAX_TOKEN_BYTES).decode("ascii", errors="replace").strip()
-    except OSError:
-        return None
+        text = read_bytes(path, _MAX_TOKEN_BYTES).decode("ascii", errors="replace").strip()
+    except FileError as error:
+        raise CredentialStoreError(f"{setting} {error.reason}.") from None
+    if not _is_token(text):
+        raise CredentialStoreError(f"{setting} does not hold a token.")
+    return text
 
 
 def _is_token(text: str) -> bool:

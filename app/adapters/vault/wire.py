@@ -8,8 +8,9 @@ raises no exception that holds a response.
 from __future__ import annotations
 
 import math
-import ssl
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from hvac.adapters import JSONAdapter
@@ -21,6 +22,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.problems import Problem, VaultProblemError, refused
 from app.adapters.vault.threads import further_headers, note_connection
+from app.domain.errors import CredentialStoreError
+from app.process.ca_bundle import client_context
+from app.process.regular_file import FileError
 
 
 class VaultAdapter(JSONAdapter):
@@ -31,16 +35,19 @@ class VaultAdapter(JSONAdapter):
         """Send a request; the answer's JSON object, empty for 204.
 
         Raises:
-            VaultProblemError: Everything but a success.
+            VaultProblemError: The request fails.
+            CredentialStoreError: The CA bundle cannot be used.
 
         """
         answer = self._send(args, kwargs)
+        # Raised here, outside the handler, so that no exception with a request in it hangs on this one.
+        if isinstance(answer, FileError):
+            raise CredentialStoreError(f"BROKER_VAULT_CACERT {answer.reason}.")
         if isinstance(answer, Problem):
-            # Raised here, outside the handler, so that no exception with a request in it hangs on this one.
             raise VaultProblemError(answer)
         return answer
 
-    def _send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | Problem:
+    def _send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | Problem | FileError:
         kwargs["raise_exception"] = False
         kwargs["headers"] = {**(kwargs.get("headers") or {}), **further_headers()}
         try:
@@ -53,6 +60,8 @@ class VaultAdapter(JSONAdapter):
             if answer.status_code == requests.codes.no_content:
                 return {}
             return refused(answer.status_code, _errors(answer))
+        except FileError as error:
+            return error
         except requests.exceptions.SSLError:
             return Problem.UNTRUSTED
         except requests.exceptions.Timeout:
@@ -61,20 +70,16 @@ class VaultAdapter(JSONAdapter):
             return Problem.UNREACHABLE
         except (requests.exceptions.RequestException, ValueError, RecursionError):
             return Problem.NONSENSE
-        except OSError:
-            # What is left is requests saying that there is no such CA bundle.
-            return Problem.UNTRUSTED
 
 
 def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
     """An adapter for `config` that sends `token`, or none."""
     session = requests.Session()
     session.trust_env = False
-    session.verify = _system_cas() if config.cacert is None else str(config.cacert)
     # Calls are rare, and an idle connection may have died unseen: a new one each time costs less than an error.
     session.headers["Connection"] = "close"
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _WatchedTransport())
+        session.mount(scheme, _WatchedTransport(config.cacert))
     return VaultAdapter(
         base_uri=config.addr,
         token=token,
@@ -83,12 +88,6 @@ def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
         session=session,
         namespace=config.namespace,
     )
-
-
-def _system_cas() -> str | bool:
-    """The CAs of the system, as everything else here trusts them; requests would take those of certifi."""
-    paths = ssl.get_default_verify_paths()
-    return paths.cafile or paths.capath or True
 
 
 def _errors(response: requests.Response) -> object:
@@ -122,7 +121,28 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class _WatchedTransport(HTTPAdapter):
-    """Tells each call its socket, for hvac's timeout holds per socket operation and not for the whole call."""
+    """Gives each call its socket, because hvac's timeout is per socket operation and not for the whole call.
+
+    Each connection trusts the CA bundle as it is now; requests alone would trust the CAs of certifi.
+
+    Args:
+        cacert: CA bundle; None for the system's.
+
+    """
+
+    def __init__(self, cacert: Path | None) -> None:
+        super().__init__()
+        self._cacert = cacert
+
+    @override
+    def get_connection_with_tls_context(self, request: Any, *_args: Any, **_kwargs: Any) -> HTTPConnectionPool:
+        url = urlsplit(request.url)
+        tls = {"ssl_context": client_context(self._cacert)} if url.scheme == "https" else {}
+        return self.poolmanager.connection_from_host(url.hostname, url.port, url.scheme, pool_kwargs=tls)
+
+    @override
+    def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
+        """Do nothing: the context has all that is needed, and requests would add the CAs of certifi to it."""
 
     @override
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

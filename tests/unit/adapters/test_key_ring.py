@@ -168,11 +168,11 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     path.write_bytes(document(good("k9")))
     assert load_key_ring(path).ids == ("k9",)
     for unreadable in (tmp_path, tmp_path / "none", path / "below"):
-        with pytest.raises(KeyRingError, match=r"^file: cannot be read: \w+"):
+        with pytest.raises(KeyRingError, match=r"^file: (cannot be read: \w+|is a directory)"):
             load_key_ring(unreadable)
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(KeyRingError, match=r"^document: must be at most 65536 bytes$"):
+    with pytest.raises(KeyRingError, match=r"^file: is larger than 64 KiB$"):
         load_key_ring(path)
 
 
@@ -208,5 +208,5 @@ def test_a_named_pipe_is_no_key_ring(tmp_path: Path) -> None:
     """A named pipe is refused at once: opening it would wait for a writer, and with it the start."""
     pipe = tmp_path / "keys.json"
     os.mkfifo(pipe)
-    with pytest.raises(KeyRingError, match="must be a regular file"):
+    with pytest.raises(KeyRingError, match="is a named pipe, not a regular file"):
         load_key_ring(pipe)

@@ -116,11 +116,14 @@ async def test_back_to_the_last_good_file_is_no_change(source: PolicyFile, path:
     assert await source.load() is None
 
 
-@pytest.mark.parametrize(("name", "reason"), [("none.yaml", "No such file or directory"), ("", "Is a directory")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("none.yaml", "cannot be read: no such file or directory"), ("", "is a directory, not a regular file")],
+)
 async def test_a_missing_file_is_refused(tmp_path: Path, name: str, reason: str) -> None:
     """A file that is not there is an error, not an empty policy; the detail says why."""
     source = PolicyFile(tmp_path / name)
-    assert await refusal(source) == f"policy: cannot be read: {reason}"
+    assert await refusal(source) == f"policy: {reason}"
     await source.aclose()
 
 
@@ -128,7 +131,7 @@ async def test_more_than_16_mib_is_refused(source: PolicyFile, path: Path) -> No
     """A file that is too large is refused without being read to its end."""
     with path.open("wb") as file:
         file.truncate(1024**4 if os.name == "posix" else MAX_FILE_BYTES + 1)
-    assert await refusal(source) == "policy: must be at most 16 MiB"
+    assert await refusal(source) == "policy: is larger than 16 MiB"
 
 
 def writer(path: Path, *contents: str) -> Callable[[float], None]:
@@ -169,7 +172,7 @@ async def test_a_named_pipe_is_refused_at_once(source: PolicyFile, path: Path) -
     await source.load()
     replace_by_pipe(path)
     async with asyncio.timeout(5):
-        assert await refusal(source) == "policy: must be a regular file"
+        assert await refusal(source) == "policy: is a named pipe, not a regular file"
     replace_by_file(path, policy_text("again"))
     assert await source.load() is not None
 

@@ -63,7 +63,7 @@ def test_missing(tmp_path: Path) -> None:
     """A file that is not there is one sentence."""
     result = CliRunner().invoke(app, ["policy", "check", str(tmp_path / "none.yaml")])
     assert result.exit_code == 1
-    assert "cannot be read: No such file or directory." in result.stderr
+    assert "cannot be read: no such file or directory." in result.stderr
 
 
 def test_the_brokers_own_variable(file: Path) -> None:

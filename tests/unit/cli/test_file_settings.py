@@ -1,0 +1,130 @@
+"""Every setting that names a file refuses what is not a small regular file, at once and by its name."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.adapters.policy_file import read_policy
+from app.adapters.redis.key_ring import new_key_ring
+from app.adapters.vault import VaultConfig
+from app.adapters.vault.login import log_in
+from app.cli.failure import CommandError
+from app.cli.serve import check_settings, start_error
+from app.domain.errors import CredentialStoreError, PolicyError
+from app.settings import Settings, read_settings
+from tests.support.tls import server_certificate
+
+pytestmark = pytest.mark.timeout(10)
+
+VAULT = "http://127.0.0.1:1"
+NOT_READ = {"credential_dir", "audit_file"}
+"""A directory, and a file that is only written."""
+
+
+def at_the_check(settings: Settings) -> str:
+    """What the check before the start says."""
+    with pytest.raises(CommandError) as refused:
+        check_settings(settings)
+    return str(refused.value)
+
+
+def at_the_start(settings: Settings) -> str:
+    """What the start says of the policy."""
+    with pytest.raises(PolicyError) as refused:
+        read_policy(settings.policy_file)
+    return str(start_error(settings, refused.value))
+
+
+def login(**more: str) -> Callable[[Settings], str]:
+    """What a login at Vault says."""
+
+    def said(settings: Settings) -> str:
+        files = {
+            "token": {"token_file": settings.vault_token_file},
+            "approle": {"secret_id_file": settings.vault_secret_id_file},
+            "kubernetes": {"kubernetes_token_file": settings.vault_kubernetes_token_file},
+        }[settings.vault_auth]
+        config = VaultConfig(addr=VAULT, auth=settings.vault_auth, **files, **more)  # type: ignore[arg-type]
+        with pytest.raises(CredentialStoreError) as refused:
+            log_in(config, time.monotonic)
+        return str(refused.value)
+
+    return said
+
+
+CASES: dict[str, tuple[dict[str, str], Callable[[Settings], str]]] = {
+    "policy_file": ({}, at_the_start),
+    "tls_cert_file": ({"TLS_KEY_FILE": "server.key"}, at_the_check),
+    "tls_key_file": ({"TLS_CERT_FILE": "server.pem"}, at_the_check),
+    "vault_token_file": ({}, login()),
+    "vault_secret_id_file": ({"VAULT_AUTH": "approle", "VAULT_ROLE_ID": "r"}, login(role_id="r")),
+    "vault_kubernetes_token_file": ({"VAULT_AUTH": "kubernetes", "VAULT_ROLE": "r"}, login(role="r")),
+    "vault_cacert": ({}, at_the_check),
+    "redis_cacert": ({}, at_the_check),
+    "redis_password_file": ({}, at_the_check),
+    "cache_keys_file": ({}, at_the_check),
+    "ims_cacert": ({}, at_the_check),
+}
+"""Each setting, with the others that it needs and the moment at which it is read."""
+
+
+def test_every_setting_that_names_a_file_has_a_case() -> None:
+    """A new setting for a file needs a line above."""
+    assert {name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)} == (
+        CASES.keys() | NOT_READ
+    )
+
+
+def make_pipe(path: Path) -> None:
+    """A named pipe without a writer."""
+    os.mkfifo(path)
+
+
+def make_huge(path: Path) -> None:
+    """A file larger than any setting takes, which uses no space."""
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (make_pipe, "is a named pipe, not a regular file."),
+        (Path.mkdir, "is a directory, not a regular file."),
+        (make_huge, "is larger than "),
+        (lambda _: None, "cannot be read: no such file or directory."),
+    ],
+    ids=["pipe", "directory", "huge", "missing"],
+)
+def test_what_is_not_a_small_file_is_refused(
+    tmp_path: Path, name: str, make: Callable[[Path], None], found: str
+) -> None:
+    """A pipe, a directory, a huge file and a missing one: one sentence, at once, with the name of the setting."""
+    server_certificate(tmp_path)
+    (tmp_path / "keys.json").write_text(new_key_ring(os.urandom, "k1", ""))
+    more, said = CASES[name]
+    make(tmp_path / "bad")
+    files = {
+        variable: str(tmp_path / value) if value.startswith("server.") else value for variable, value in more.items()
+    }
+    settings = read_settings(
+        {f"BROKER_{variable}": value for variable, value in {
+            "POLICY_FILE": "/policy",
+            "VAULT_ADDR": VAULT,
+            **({} if "vault" in name and name != "vault_cacert" else {"VAULT_TOKEN": "t"}),
+            "REDIS_URL": "rediss://127.0.0.1:1",
+            "CACHE_KEYS_FILE": str(tmp_path / "keys.json"),
+            **files,
+            name.upper(): str(tmp_path / "bad"),
+        }.items()}
+    )  # fmt: skip
+    sentence = said(settings)
+    assert f"BROKER_{name.upper()}" in sentence
+    assert found in sentence
+    assert "\n" not in sentence
