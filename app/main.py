@@ -19,6 +19,7 @@ from app.api.app import Services, create_api
 from app.api.door import Door, teller_of_malformed
 from app.api.health import Readiness
 from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
+from app.api.limits import Limits
 from app.bootstrap import LANDING_SECONDS, assembled
 from app.settings import Settings
 
@@ -47,10 +48,11 @@ KEEP_ALIVE_SECONDS = 65
 BACKLOG = 2048
 
 
-def create_app(services: Services) -> ASGIApp:
+def create_app(services: Services, limits: Limits | None = None) -> ASGIApp:
     """The ASGI app on top of `services`; the same one in tests and in production."""
-    api, warm = create_api(services)
-    return services.enclose(Door(api, warm, services.sink, services.clock, request_ids()))
+    return services.enclose(
+        Door(create_api(services, limits or Limits()), services.sink, services.clock, request_ids())
+    )
 
 
 def create_broker_server(services: Services) -> Server:

@@ -176,6 +176,7 @@ class FakeVerifier:
         self.issuers: tuple[Issuer, ...] = ()
         self.verified: list[bytes] = []
         self.failure: Exception | None = None
+        self.hall = Hall()
 
     def trust(self, issuers: tuple[Issuer, ...]) -> None:
         """As `CallerVerifier.trust`."""
@@ -184,6 +185,7 @@ class FakeVerifier:
     async def verify(self, unverified_jwt: bytes) -> Identity:
         """As `CallerVerifier.verify`."""
         self.verified.append(unverified_jwt)
+        await self.hall.walk_through()
         if self.failure is not None:
             raise self.failure
         if unverified_jwt not in self.known:

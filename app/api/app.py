@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,17 +16,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from app import __version__
-from app.api.endpoint import Endpoint, request_id_of
-from app.api.gate import Gate
+from app.api.answers import headers_answer, oauth2_answer, token_answer
+from app.api.caller_gate import CallerGate
+from app.api.frame import ErrorResponse, RequestFrame, request_id_of
 from app.api.headers import headers_routes
 from app.api.health import Readiness, health_routes
+from app.api.limits import Limits
 from app.api.metadata import metadata_routes
-from app.api.oauth2 import oauth2_routes
+from app.api.oauth2 import oauth2_error, oauth2_routes
 from app.api.openapi import SECURITY_SCHEMES
 from app.api.orgs import orgs_routes
 from app.api.problems import Problem, problem_body, unexpected_response
 from app.api.token import token_routes
-from app.api.warm import WarmLane
+from app.api.warm import WarmPath
 from app.ports import CallerVerifier, Clock, EventSink
 from app.service.purges import Purges
 from app.service.reload import PolicyInForce
@@ -84,14 +86,34 @@ class Services:
     enclose: Callable[[ASGIApp], ASGIApp] = lambda app: app
 
 
-def create_api(services: Services) -> tuple[FastAPI, WarmLane]:
-    """The app of the long way, and the warm lane that it teaches.
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The API, for what is in front of it.
+
+    Args:
+        app: The app of the long way.
+        warm: The warm paths that need nothing but the head of a request, by path.
+        refusals: How a path refuses, for those that do not refuse by a problem document.
+        limits: How many requests may wait, and how large and slow their bodies may be.
+
+    """
+
+    app: ASGIApp
+    warm: Mapping[str, WarmPath]
+    refusals: Mapping[str, ErrorResponse]
+    limits: Limits = field(default_factory=Limits)
+
+
+def create_api(services: Services, limits: Limits) -> Api:
+    """Build the API.
 
     A function, so that tests and production build the same app from their own parts.
     """
-    gate = Gate(services.policy, services.verifier, services.clock)
-    endpoint = Endpoint(gate, services.vendor, services.sink, services.clock)
-    warm = WarmLane(gate, services.vendor)
+    gate, vendor = CallerGate(services.policy, services.verifier, services.clock), services.vendor
+    frame = RequestFrame(gate, vendor, services.sink, services.clock, limits)
+    token = WarmPath("/token", token_answer, gate, vendor, method="GET")
+    headers = WarmPath("/headers", headers_answer, gate, vendor)
+    form = WarmPath("/oauth2/token", oauth2_answer, gate, vendor, verified=gate.forms)
     api = FastAPI(
         title="ims-token-broker",
         version=__version__,
@@ -101,16 +123,16 @@ def create_api(services: Services) -> tuple[FastAPI, WarmLane]:
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
     )
-    api.include_router(token_routes(endpoint, services.purges, warm))
-    api.include_router(headers_routes(endpoint))
-    api.include_router(oauth2_routes(endpoint))
-    api.include_router(orgs_routes(endpoint, services.status))
+    api.include_router(token_routes(frame, services.purges, token))
+    api.include_router(headers_routes(frame, headers))
+    api.include_router(oauth2_routes(frame, form))
+    api.include_router(orgs_routes(frame, services.status))
     api.include_router(health_routes(services.readiness, services.render_metrics))
     api.include_router(metadata_routes(services.public_url))
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unexpected_error)
     _declare_security(api)
-    return api, warm
+    return Api(api, {path.endpoint: path for path in (token, headers)}, {form.endpoint: oauth2_error}, limits)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

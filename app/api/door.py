@@ -10,24 +10,14 @@ from contextlib import AbstractContextManager, contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.oauth2 import oauth2_error
+from app.api.app import Api
+from app.api.limits import Limits
 from app.api.problems import problem_response, unexpected_response
-from app.api.warm import WarmLane
 from app.domain.decision import Decision
 from app.domain.errors import InvalidRequestError, OverloadedError
 from app.domain.events import RequestDecided
 from app.ports import Clock, EventSink
 from app.process.correlation import REQUEST_ID
-
-MAX_BODY_BYTES = 64 * 1024
-MAX_WAITING = 10_000
-"""How many requests may be on the long way at once; one more is told `overloaded`."""
-
-MAX_BODIES = 1_000
-"""How many of them may wait for their body. Anybody can send half of one, so these take no place from the others."""
-
-BODY_SECONDS = 5.0
-"""For the whole body."""
 
 _NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
 """An overloaded replica must not be restarted for it."""
@@ -48,22 +38,21 @@ class Door:
     """The ASGI app.
 
     Args:
-        inner: FastAPI, for the long way.
-        warm: The warm way.
+        api: What answers.
         sink: Listens to events.
         clock: Unix time in seconds.
         new_id: Makes a request id.
 
     """
 
-    def __init__(
-        self, inner: ASGIApp, warm: WarmLane, sink: EventSink, clock: Clock, new_id: Callable[[], str]
-    ) -> None:
-        self._inner = inner
-        self._warm = warm
+    def __init__(self, api: Api, sink: EventSink, clock: Clock, new_id: Callable[[], str]) -> None:
+        self._inner: ASGIApp = api.app
+        self._warm = api.warm
+        self._refusals = api.refusals
         self._emit = sink.emit
         self._clock = clock
         self._new_id = new_id
+        self._limits = api.limits
         self._waiting = 0
         self._bodies: dict[asyncio.Timeout, None] = {}
 
@@ -82,14 +71,15 @@ class Door:
                 request_id = value
         if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
             request_id = self._new_id().encode()
-        if authorization and scope["path"] == "/token" and scope["method"] == "GET":
+        warm = self._warm.get(scope["path"])
+        if authorization and warm is not None and warm.method in {None, scope["method"]}:
             now = self._clock()
-            answer = self._warm.answer(authorization, scope["query_string"], now)
-            if answer is not None:
-                self._emit(RequestDecided(now, request_id.decode(), answer.decision))
-                headers = [*answer.headers, (b"x-request-id", request_id)]
+            prepared = warm.decide(authorization, scope["query_string"], now)
+            if prepared is not None:
+                self._emit(RequestDecided(now, request_id.decode(), prepared.decision))
+                headers = [*prepared.answer.headers, (b"x-request-id", request_id)]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
-                await send({"type": "http.response.body", "body": answer.body})
+                await send({"type": "http.response.body", "body": prepared.answer.body})
                 return
         await self._long_way(scope, receive, send, request_id)
 
@@ -97,14 +87,14 @@ class Door:
         identified = _Identified(send, request_id)
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         REQUEST_ID.set(request_id.decode())  # of this request's task, and of what it begins
-        if self._waiting >= MAX_WAITING and scope["path"] not in _NEVER_REFUSED:
+        if self._waiting >= self._limits.waiting and scope["path"] not in _NEVER_REFUSED:
             self._emit(RequestDecided(self._clock(), request_id.decode(), _REFUSED_AT_THE_DOOR))
-            refuse = oauth2_error if scope["path"] == "/oauth2/token" else problem_response
+            refuse = self._refusals.get(scope["path"], problem_response)
             await refuse(OverloadedError(), request_id.decode())(scope, receive, identified)
             return
         self._waiting += 1
         try:
-            await self._inner(scope, _Capped(receive, self._body_awaited), identified)
+            await self._inner(scope, _Capped(receive, self._body_awaited, self._limits), identified)
         except Exception as error:  # the last resort: a constant answer, and nothing of the error in it
             log.error("unexpected error", extra={"request_id": request_id.decode()}, exc_info=error)
             if not identified.started:
@@ -114,7 +104,7 @@ class Door:
 
     @contextmanager
     def _body_awaited(self, limit: asyncio.Timeout) -> Iterator[None]:
-        if len(self._bodies) >= MAX_BODIES:
+        if len(self._bodies) >= self._limits.bodies:
             # The one that has waited longest goes, for an honest body is here within milliseconds.
             longest = next(iter(self._bodies))
             del self._bodies[longest]
@@ -147,10 +137,13 @@ class _Identified:
 class _Capped:
     """A `receive` that ends a body that is too large or too slow."""
 
-    def __init__(self, receive: Receive, awaited: Callable[[asyncio.Timeout], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, receive: Receive, awaited: Callable[[asyncio.Timeout], AbstractContextManager[None]], limits: Limits
+    ) -> None:
         self._receive = receive
         self._awaited = awaited
-        self._until = asyncio.get_running_loop().time() + BODY_SECONDS
+        self._until = asyncio.get_running_loop().time() + limits.body_seconds
+        self._most_bytes = limits.body_bytes
         self._bytes = 0
         self._complete = False
 
@@ -164,7 +157,7 @@ class _Capped:
         except TimeoutError:
             raise InvalidRequestError("The body did not arrive in time.") from None
         self._bytes += len(message.get("body", b""))
-        if self._bytes > MAX_BODY_BYTES:
+        if self._bytes > self._most_bytes:
             raise InvalidRequestError("The body is too large.")
         self._complete = not message.get("more_body", False)
         return message

@@ -11,13 +11,13 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.api import openapi
-from app.api.answers import TOKEN_HEADERS, adobe_headers
-from app.api.endpoint import Conversation, Endpoint
-from app.api.parameters import parse_token_query
+from app.api.answers import headers_answer
+from app.api.frame import Conversation, RequestFrame
+from app.api.warm import WarmPath
 from app.domain.policy import Action
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""A gateway asks with its client's own method; all are answered alike."""
+"""A gateway asks with its client's own method; all get the same answer."""
 
 
 class _AnyMethod:
@@ -32,27 +32,18 @@ class _AnyMethod:
         await response(scope, receive, send)
 
 
-def headers_routes(endpoint: Endpoint) -> APIRouter:
-    """The route of ``/headers``."""
+def headers_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
+    """The route of ``/headers``. `warm` is its warm path, which `vend_headers` teaches."""
     router = APIRouter()
 
-    async def vend_headers(request: Request) -> Response:
-        async def work(talk: Conversation) -> Response:
-            identity = await endpoint.admit(request, talk)
-            query = parse_token_query(request.scope["query_string"])
-            talk.ref = query.ref
-            token = await endpoint.obtain(
-                talk, identity, Action.VEND, query.scopes, lambda key: endpoint.vendor.vend(key, query.min_ttl)
-            )
-            return Response(headers={**TOKEN_HEADERS, **adobe_headers(token)})
+    async def vend_headers(request: Request, talk: Conversation) -> Response:
+        token = await frame.vended(request, talk, warm)
+        return headers_answer(token)(int(token.remaining(frame.clock()))).response()
 
-        return await endpoint.run(request, Conversation("/headers", Action.VEND), work)
-
+    vend = frame.around("/headers", Action.VEND, vend_headers)
     for method in METHODS:
         name = f"headers_{method.lower()}"
-        router.add_api_route(
-            "/headers", vend_headers, methods=[method], operation_id=name, name=name, **openapi.HEADERS
-        )
+        router.add_api_route("/headers", vend, methods=[method], operation_id=name, name=name, **openapi.HEADERS)
     # A gateway may ask with any method at all (Envoy's ext_authz: its client's own); those are not worth describing.
-    router.routes.append(Route("/headers", _AnyMethod(vend_headers), include_in_schema=False))
+    router.routes.append(Route("/headers", _AnyMethod(vend), include_in_schema=False))
     return router

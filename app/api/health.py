@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
-from app.api.endpoint import request_id_of
+from app.api.frame import request_id_of
 from app.api.problems import Problem, problem_body
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import re
 from collections.abc import Mapping
-from urllib.parse import unquote_plus
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
-from app.api.answers import oauth2_response
-from app.api.endpoint import Conversation, Endpoint, request_headers
-from app.api.gate import MAX_AUTHORIZATION_BYTES
+from app.api.answers import oauth2_answer
+from app.api.frame import Conversation, RequestFrame
+from app.api.oauth2_client import Form, authenticate, read_form
 from app.api.parameters import fields_of, parse_ref
 from app.api.problems import NO_STORE, retry_after_of
+from app.api.warm import WarmPath
+from app.domain.access_token import AccessToken
 from app.domain.errors import (
     BrokerError,
     CredentialNotFoundError,
@@ -28,15 +26,9 @@ from app.domain.errors import (
     RateLimitedError,
     UnauthenticatedError,
 )
-from app.domain.identity import Identity, JwtIdentity
 from app.domain.names import CredentialRef, Scope, parse_scopes
-from app.domain.policy import Action, authorise
+from app.domain.policy import Action, Caller, authorise
 
-JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-"""RFC 7523 section 2.2."""
-
-MAX_FORM_BYTES = 32 * 1024
-_FORM = b"application/x-www-form-urlencoded"
 _NOT_DESCRIPTIVE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 """What RFC 6749 section 5.2 does not allow in ``error_description``."""
 
@@ -49,28 +41,44 @@ class UnsupportedGrantTypeError(InvalidRequestError):
     """Another grant than client credentials (RFC 6749 section 5.2)."""
 
 
-def oauth2_routes(endpoint: Endpoint) -> APIRouter:
-    """The route of ``/oauth2/token``."""
+def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
+    """The route of ``/oauth2/token``. `warm` is its warm path, which recalls callers by a whole form."""
     router = APIRouter()
 
-    async def issue_token(request: Request) -> Response:
-        async def work(talk: Conversation) -> Response:
-            query = _query_of(request)
-            form = await _form_of(request)
-            identity = await _authenticate(endpoint, request, form, talk)
-            if form.get("grant_type") != "client_credentials":
-                raise _grant_type_error(form)
-            asked = _joined(form, query)
-            talk.ref = parse_ref(asked)
-            scopes = _scopes_of(asked)
-            _refuse_scopes(endpoint, identity, talk.ref, scopes)
-            token = await endpoint.obtain(talk, identity, Action.VEND, scopes, endpoint.vendor.vend)
-            return oauth2_response(token, endpoint.clock())
+    async def issue_token(request: Request, talk: Conversation) -> Response:
+        query = _query_of(request)
+        form = await read_form(request)
+        digest = form.digest(request.scope["query_string"])
+        prepared = warm.decide(digest, digest, frame.clock())
+        if prepared is not None:
+            talk.prepared = prepared.decision
+            return prepared.answer.response()
+        token = await _vended(frame, talk, form, query)
+        frame.gate.forms.remember(digest, talk.admitted)
+        warm.learn(talk.caller, digest, token.key)
+        return oauth2_answer(token)(int(token.remaining(frame.clock()))).response()
 
-        return await endpoint.run(request, Conversation("/oauth2/token", Action.VEND), work, oauth2_error)
-
-    router.add_api_route("/oauth2/token", issue_token, methods=["POST"], **openapi.OAUTH2_TOKEN)
+    answer = frame.around("/oauth2/token", Action.VEND, issue_token, oauth2_error)
+    router.add_api_route("/oauth2/token", answer, methods=["POST"], **openapi.OAUTH2_TOKEN)
     return router
+
+
+async def _vended(frame: RequestFrame, talk: Conversation, sent: Form, query: Mapping[str, str]) -> AccessToken:
+    """The long way: authenticate the client, authorise, obtain a token.
+
+    Raises:
+        BrokerError: The client may not have it, or it is unavailable.
+
+    """
+    form = sent.fields()
+    await authenticate(frame, sent.authorizations, form, talk)
+    if form.get("grant_type") != "client_credentials":
+        raise _grant_type_error(form)
+    asked = _joined(form, query)
+    talk.ref = parse_ref(asked)
+    scopes = _scopes_of(asked)
+    _refuse_scopes(talk.caller, talk.ref, scopes)
+    return await frame.obtain(talk, Action.VEND, scopes, frame.vendor.vend)
 
 
 def _query_of(request: Request) -> dict[str, str]:
@@ -81,81 +89,11 @@ def _query_of(request: Request) -> dict[str, str]:
 
     """
     raw = request.scope["query_string"]
+    if not raw:
+        return {}
     if _CREDENTIAL_FIELDS & fields_of(raw).keys():
         raise InvalidRequestError("A client credential must not be sent in the URL.")
     return fields_of(raw, _NAMES)
-
-
-async def _form_of(request: Request) -> dict[str, str]:
-    """The form; a parameter without a value counts as left out (RFC 6749 section 3.2).
-
-    Raises:
-        InvalidRequestError: Another media type, too long, badly encoded, or a repeated parameter.
-
-    """
-    content_types = request_headers(request, b"content-type")
-    if len(content_types) != 1 or content_types[0].partition(b";")[0].strip().lower() != _FORM:
-        raise InvalidRequestError("Send the parameters as application/x-www-form-urlencoded.")
-    fields = fields_of(await request.body(), limit=MAX_FORM_BYTES)
-    return {name: value for name, value in fields.items() if value}
-
-
-async def _authenticate(endpoint: Endpoint, request: Request, form: Mapping[str, str], talk: Conversation) -> Identity:
-    """Authenticate the client by exactly one method (RFC 6749 section 2.3, RFC 7523 section 2.2).
-
-    Raises:
-        InvalidRequestError: More than one method.
-        UnauthenticatedError: None, or it proves nothing.
-
-    """
-    basic = request_headers(request, b"authorization")
-    if len(basic) + ("client_secret" in form) + ("client_assertion" in form) > 1:
-        raise InvalidRequestError("Authenticate the client by one method only.")
-    client_id = form.get("client_id")
-    if basic:
-        name, credential = _basic(basic[0])
-        if client_id not in {None, name}:
-            raise UnauthenticatedError
-        client_id = name
-    elif "client_secret" in form:
-        credential = form["client_secret"]
-        if client_id is None:
-            raise UnauthenticatedError
-    elif form.get("client_assertion_type") == JWT_BEARER and "client_assertion" in form:
-        credential = form["client_assertion"]
-    else:
-        raise UnauthenticatedError
-    identity = await endpoint.gate.identify(credential.encode())
-    if isinstance(identity, JwtIdentity) != ("client_assertion" in form):
-        raise UnauthenticatedError
-    _check_client_id(endpoint, identity, client_id)
-    endpoint.enter(identity, talk)
-    return identity
-
-
-def _check_client_id(endpoint: Endpoint, identity: Identity, client_id: str | None) -> None:
-    """The client id, where one is given, must name the caller that the credential proves."""
-    if client_id is None:
-        return
-    names = {endpoint.gate.resolve(identity).name}
-    if isinstance(identity, JwtIdentity):
-        names.add(identity.subject)
-    if not any(hmac.compare_digest(client_id.encode(), name.encode()) for name in names):
-        raise UnauthenticatedError
-
-
-def _basic(header: bytes) -> tuple[str, str]:
-    """Name and key out of HTTP Basic; both are urlencoded first (RFC 6749 section 2.3.1)."""
-    scheme, _, encoded = header.partition(b" ")
-    try:
-        if scheme.lower() != b"basic" or len(header) > MAX_AUTHORIZATION_BYTES:
-            raise UnauthenticatedError
-        name, colon, key = base64.b64decode(encoded.strip(), validate=True).decode("ascii").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        raise UnauthenticatedError from None
-    if not colon:
-        raise UnauthenticatedError
-    return unquote_plus(name), unquote_plus(key)
 
 
 def _grant_type_error(form: Mapping[str, str]) -> InvalidRequestError:
@@ -180,15 +118,14 @@ def _scopes_of(asked: Mapping[str, str]) -> tuple[Scope, ...] | None:
         raise InvalidScopeError(error.detail) from None
 
 
-def _refuse_scopes(
-    endpoint: Endpoint, identity: Identity, ref: CredentialRef, scopes: tuple[Scope, ...] | None
-) -> None:
+def _refuse_scopes(caller: Caller, ref: CredentialRef, scopes: tuple[Scope, ...] | None) -> None:
     """Tell a caller that may have tokens of `ref`, but not these scopes, that it is the scopes (RFC 6749 5.2)."""
-    caller = endpoint.gate.resolve(identity)
-    authorise(caller, Action.VEND, ref)
+    if scopes is None:
+        return
     try:
         authorise(caller, Action.VEND, ref, scopes)
     except ForbiddenError:
+        authorise(caller, Action.VEND, ref)
         raise InvalidScopeError("A scope is more than this client may have.") from None
 
 

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
 from app.api.answers import rfc3339
-from app.api.endpoint import Conversation, Endpoint
+from app.api.frame import Conversation, RequestFrame
 from app.api.parameters import fields_of
 from app.domain.errors import ForbiddenError, InvalidRequestError
 from app.domain.names import CredentialRef, parse_credential_name, parse_org
@@ -22,25 +22,22 @@ MAX_LIMIT = 1000
 _LIMIT = re.compile(r"[1-9][0-9]{0,3}")
 
 
-def orgs_routes(endpoint: Endpoint, status: StatusReader) -> APIRouter:
+def orgs_routes(frame: RequestFrame, status: StatusReader) -> APIRouter:
     """The route of ``/orgs``."""
     router = APIRouter()
 
-    async def list_orgs(request: Request) -> Response:
-        async def work(talk: Conversation) -> Response:
-            await endpoint.admit(request, talk)
-            assert talk.caller is not None  # noqa: S101  # admit() found it
-            if not (talk.caller.named(Action.STATUS) or talk.caller.everywhere(Action.STATUS)):
-                raise ForbiddenError
-            fields = fields_of(request.scope["query_string"], ("after", "limit"))
-            page, last = await status.page(talk.caller, _parse_after(fields), _parse_limit(fields))
-            following = None if last is None else f"{last.org}/{last.name}"
-            body = {"orgs": [_status_body(item) for item in page], "next": following}
-            return JSONResponse(body, headers={"cache-control": "no-store"})
+    async def list_orgs(request: Request, talk: Conversation) -> Response:
+        await frame.admit(request, talk)
+        if not (talk.caller.named(Action.STATUS) or talk.caller.everywhere(Action.STATUS)):
+            raise ForbiddenError
+        fields = fields_of(request.scope["query_string"], ("after", "limit"))
+        page, last = await status.page(talk.caller, _parse_after(fields), _parse_limit(fields))
+        following = None if last is None else f"{last.org}/{last.name}"
+        body = {"orgs": [_status_body(item) for item in page], "next": following}
+        return JSONResponse(body, headers={"cache-control": "no-store"})
 
-        return await endpoint.run(request, Conversation("/orgs", Action.STATUS), work)
-
-    router.add_api_route("/orgs", list_orgs, methods=["GET"], **openapi.ORGS)
+    answer = frame.around("/orgs", Action.STATUS, list_orgs)
+    router.add_api_route("/orgs", answer, methods=["GET"], **openapi.ORGS)
     return router
 
 

@@ -1,151 +1,175 @@
-"""The warm way: the decision on a token in memory, prepared beforehand and made in one synchronous function.
+"""The warm path: a decision on a token in memory, prepared beforehand and made by one synchronous function.
 
-It is the same decision as the long way's, which teaches it: what is kept here is what the long way found, for the
-policy in force. ``None`` always means: take the long way. It never means no.
+It is the same decision as that of the long way, which teaches it: what is kept here is what the long way decided under
+the policy in force. ``None`` always means: take the long way. It never means no.
+
+Rules:
+
+1. An endpoint has a warm path of its own, so no endpoint can answer with what another one prepared.
+2. A caller is recalled by the very bytes that proved it, never for longer than the proof or the policy version lasts.
+3. A query is a dictionary key and nothing else. Only the long way parses one.
+4. A request is counted against its rate limit once: here if it is answered here, else by the long way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from app.api.answers import TOKEN_HEADERS, token_template
-from app.api.gate import Gate
-from app.api.parameters import TokenQuery
+from app.api.answers import Answer
+from app.api.caller_gate import CallerGate, VerifiedCallers
 from app.domain.access_token import AccessToken
 from app.domain.decision import VENDED, Decision
-from app.domain.errors import BrokerError
-from app.domain.identity import Identity
 from app.domain.names import TokenKey
-from app.domain.policy import Action, Caller, Policy, authorise
+from app.domain.policy import Action, Caller, Policy
 from app.domain.rate_limit import TokenBucket
 from app.service.vend import TokenVendor
 
-MAX_LANES = 100_000
-MAX_LANE_QUERY_BYTES = 1024
-"""Longer queries always take the long way: lanes are many, so each must be small."""
+MAX_TAUGHT = 100_000
+"""Pairs of caller and query per endpoint."""
 
-Headers = list[tuple[bytes, bytes]]
+MAX_QUERY_BYTES = 1024
+"""Longer queries always take the long way: pairs are many, so each must be small."""
+
+Renderer = Callable[[AccessToken], Callable[[int], Answer]]
+"""Prepares a token's answer; what it returns completes it with the whole seconds left."""
 
 
-@dataclass(slots=True)
-class Answer:
-    """A prepared answer of ``GET /token``; good for one token and one second.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A prepared answer, good for one token and one second.
 
     Args:
-        headers: All response headers but the request id.
-        body: The JSON body.
-        decision: What to tell the listeners.
+        answer: Headers, except the request id, and body.
+        decision: What to report to the listeners.
 
     """
 
-    headers: Headers
-    body: bytes
+    answer: Answer
     decision: Decision
 
 
 @dataclass(slots=True)
-class _Lane:
-    """What is prepared for one caller and one query."""
+class _Taught:
+    """What the long way decided for one caller and one query, and what has been prepared from it."""
 
     caller: str
     key: TokenKey
     min_ttl: int
     bucket: TokenBucket | None
     token: AccessToken | None = None
-    template: tuple[bytes, bytes] = (b"", b"")
+    render: Callable[[int], Answer] | None = None
     decision: Decision | None = None
     seconds_left: int = -1
-    answer: Answer | None = field(default=None)
+    prepared: Prepared | None = None
 
 
-class WarmLane:
-    """Answers requests whose caller, query and token are known.
+class WarmPath:
+    """Answers requests of one endpoint whose caller, query and token are known.
 
     Args:
-        gate: Recalls callers.
+        endpoint: The route, such as ``/token``.
+        render: Makes the endpoint's answer from a token.
+        gate: Knows the policy in force, and the callers' rate limits.
         vendor: Has the tokens in memory.
+        verified: Recalls callers by what proved them; by default the gate's memory of Authorization headers.
+        method: The only method that is answered, or None for all.
+        limit: How many pairs of caller and query are kept; the oldest is forgotten for a new one.
 
     """
 
-    def __init__(self, gate: Gate, vendor: TokenVendor) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        render: Renderer,
+        gate: CallerGate,
+        vendor: TokenVendor,
+        *,
+        verified: VerifiedCallers | None = None,
+        method: str | None = None,
+        limit: int = MAX_TAUGHT,
+    ) -> None:
+        self.endpoint = endpoint
+        self.method = method
+        self._render = render
         self._gate = gate
         self._vendor = vendor
-        # A caller object belongs to one policy version, so a lane of an old policy is never found again.
-        self._lanes: dict[tuple[Caller, bytes], _Lane] = {}
-        self._learned_under: Policy | None = None
+        self._verified = gate.headers if verified is None else verified
+        self._limit = limit
+        # A caller object belongs to one policy version, so what an old policy taught is never found again.
+        self._taught: dict[tuple[Caller, bytes], _Taught] = {}
+        self._taught_under: Policy | None = None
 
-    def answer(self, authorization: bytes, raw_query: bytes, now: float) -> Answer | None:
+    def decide(self, proof: bytes, query: bytes, now: float) -> Prepared | None:
         """The prepared answer, or None for the long way. Never awaits, never raises.
 
         Args:
-            authorization: The one Authorization header's value.
-            raw_query: The query as sent.
+            proof: The bytes that prove the caller: the one Authorization header's value, or the digest of a form.
+            query: The query as sent.
             now: Unix time in seconds.
 
         """
-        caller = self._gate.recall(authorization, now)
-        if caller is None:
+        admission = self._verified.recall(proof, now)
+        if admission is None:
             return None
-        lane = self._lanes.get((caller, raw_query))
-        if lane is None:
+        taught = self._taught.get((admission.caller, query))
+        if taught is None:
             return None
-        token = self._vendor.ready(lane.key, now)
+        token = self._vendor.take_usable(taught.key, now)
         if token is None:
             return None
         seconds_left = int(token.expires_at - now)
-        if seconds_left < lane.min_ttl:
+        if seconds_left < taught.min_ttl:
             return None
-        # Last, because the long way counts anew: a request is counted once.
-        if lane.bucket is not None and lane.bucket.take(now) > 0:
+        # Last, because the long way counts again: a request is counted once.
+        if taught.bucket is not None and taught.bucket.take(now) > 0:
             return None
-        if token is not lane.token:
-            _prepare_token(lane, token)
-        elif seconds_left == lane.seconds_left:
-            return lane.answer
-        return _prepare_answer(lane, seconds_left)
+        if token is not taught.token:
+            self._prepare_token(taught, token)
+        elif seconds_left == taught.seconds_left:
+            return taught.prepared
+        return _prepare(taught, seconds_left)
 
-    def learn(self, authorization: bytes, raw_query: bytes, identity: Identity, query: TokenQuery) -> None:
-        """Prepare for the next request like this one, which the long way has just answered."""
-        try:
-            caller = self._gate.resolve(identity)
-            key = TokenKey(query.ref, authorise(caller, Action.VEND, query.ref, query.scopes))
-        except BrokerError:
-            return  # The policy changed in this very moment.
-        self._gate.remember(authorization, identity, caller)
-        if len(raw_query) > MAX_LANE_QUERY_BYTES:
+    def learn(self, caller: Caller, query: bytes, key: TokenKey, min_ttl: int = 0) -> None:
+        """Prepare for the next request like this one, which the long way has just answered under the policy in force.
+
+        Args:
+            caller: Who asked.
+            query: The query as sent.
+            key: Of the token that was answered.
+            min_ttl: Seconds of life that the query asks for.
+
+        """
+        if len(query) > MAX_QUERY_BYTES:
             return
-        if self._learned_under is not self._gate.policy:
-            self._lanes.clear()
-            self._learned_under = self._gate.policy
-        if len(self._lanes) >= MAX_LANES:
-            del self._lanes[next(iter(self._lanes))]
-        self._lanes[caller, raw_query] = _Lane(caller.name, key, query.min_ttl, self._gate.bucket(caller))
+        if self._taught_under is not self._gate.policy:
+            self._taught.clear()
+            self._taught_under = self._gate.policy
+        self._taught.pop((caller, query), None)  # So that it becomes the newest.
+        if len(self._taught) >= self._limit:
+            del self._taught[next(iter(self._taught))]
+        self._taught[caller, query] = _Taught(caller.name, key, min_ttl, self._gate.bucket(caller))
+
+    def _prepare_token(self, taught: _Taught, token: AccessToken) -> None:
+        taught.token = token
+        taught.key = token.key  # the very object that memory looks up by, which saves a comparison
+        taught.render = self._render(token)
+        taught.decision = Decision(
+            endpoint=self.endpoint,
+            action=Action.VEND,
+            outcome=VENDED,
+            caller=taught.caller,
+            org=token.key.ref.org,
+            credential=token.key.ref.name,
+            scope=" ".join(token.scopes),
+            generation=token.generation,
+            token_sha256=token.sha256,
+            tier="memory",
+        )
 
 
-def _prepare_token(lane: _Lane, token: AccessToken) -> None:
-    lane.token = token
-    lane.key = token.key  # the very object that memory looks up by, which spares a comparison
-    lane.template = token_template(token)
-    lane.decision = Decision(
-        endpoint="/token",
-        action=Action.VEND,
-        outcome=VENDED,
-        caller=lane.caller,
-        org=token.key.ref.org,
-        credential=token.key.ref.name,
-        scope=" ".join(token.scopes),
-        generation=token.generation,
-        token_sha256=token.sha256,
-        tier="memory",
-    )
-
-
-def _prepare_answer(lane: _Lane, seconds_left: int) -> Answer:
-    assert lane.decision is not None  # noqa: S101  # made with the token
-    head, tail = lane.template
-    body = b"%b%d%b" % (head, seconds_left, tail)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    headers += [(name.encode(), value.encode()) for name, value in TOKEN_HEADERS.items()]
-    lane.seconds_left = seconds_left
-    lane.answer = Answer(headers, body, lane.decision)
-    return lane.answer
+def _prepare(taught: _Taught, seconds_left: int) -> Prepared:
+    assert taught.render is not None and taught.decision is not None  # noqa: S101, PT018  # made with the token
+    taught.seconds_left = seconds_left
+    taught.prepared = Prepared(taught.render(seconds_left), taught.decision)
+    return taught.prepared

@@ -80,8 +80,8 @@ class TokenVendor:
         self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
         self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
 
-    def ready(self, key: TokenKey, now: float) -> AccessToken | None:
-        """The token in memory, if it needs no wait; starts a refresh behind an aging one. Never blocks."""
+    def take_usable(self, key: TokenKey, now: float) -> AccessToken | None:
+        """The token in memory, if it is usable; an aging one starts a refresh in the background. Never waits."""
         token = self._memory.get(key)
         if token is None:
             return None
@@ -106,7 +106,7 @@ class TokenVendor:
     async def _vend(self, key: TokenKey, min_ttl: float) -> Obtained:
         for _ in range(MAX_ROUNDS):
             now = self._clock()
-            token = self.ready(key, now)
+            token = self.take_usable(key, now)
             self._sink.emit(CacheLookedUp("memory", "miss" if token is None else "hit"))
             if token is not None and self._lives(token, min_ttl, now):
                 return Obtained(token, "memory")

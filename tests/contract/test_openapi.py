@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from app.api.limits import Limits
 from app.domain.errors import CredentialRejectedError, IdentityUnavailableError
 from app.domain.identity import RateLimit
 from app.domain.names import Scope
@@ -123,27 +124,27 @@ class Situation:
 
     caller: str | None = "everywhere"
     org: str = ORG
-    around: Callable[[ApiInMemory, pytest.MonkeyPatch], None] = lambda _api, _patch: None
+    around: Callable[[ApiInMemory], None] = lambda _api: None
     times: int = 1
 
 
-def _ims_refuses(api: ApiInMemory, _: pytest.MonkeyPatch) -> None:
+def _ims_refuses(api: ApiInMemory) -> None:
     api.world.exchanger.failures[ORG] = CredentialRejectedError("invalid_client")
 
 
-def _no_keys_of_the_issuer(api: ApiInMemory, _: pytest.MonkeyPatch) -> None:
+def _no_keys_of_the_issuer(api: ApiInMemory) -> None:
     api.verifier.failure = IdentityUnavailableError("The keys of the issuer cannot be had.")
 
 
-def _a_bug(api: ApiInMemory, _: pytest.MonkeyPatch) -> None:
+def _a_bug(api: ApiInMemory) -> None:
     api.verifier.failure = RuntimeError("a bug")
 
 
-def _no_room(_: ApiInMemory, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("app.api.door.MAX_WAITING", 0)
+def _no_room(api: ApiInMemory) -> None:
+    api.limit(Limits(waiting=0))
 
 
-def _not_ready(api: ApiInMemory, _: pytest.MonkeyPatch) -> None:
+def _not_ready(api: ApiInMemory) -> None:
     api.readiness.ready = False
 
 
@@ -163,21 +164,18 @@ SITUATIONS = {
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: str(part))
-async def test_every_declared_status_is_answered_as_it_is_declared(
-    method: str, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_declared_status_is_answered_as_it_is_declared(method: str, path: str) -> None:
     """Each operation answers each status that it declares and no other, with declared headers, media type and body."""
     schema = schemathesis.openapi.from_dict(await described(ApiInMemory()))
     statuses = set()
     for situation in SITUATIONS.values():
         api = ApiInMemory(EVERYWHERE, STRANGER, THROTTLED)
         api.readiness.ready = True
-        with monkeypatch.context() as patch:
-            situation.around(api, patch)
-            query = "" if path == "/orgs" and situation.org != MALFORMED else urlencode({"org": situation.org})
-            for _ in range(situation.times - 1):
-                await _asked(api, situation.caller, method, path, query)
-            answer = await _asked(api, situation.caller, method, path, query)
+        situation.around(api)
+        query = "" if path == "/orgs" and situation.org != MALFORMED else urlencode({"org": situation.org})
+        for _ in range(situation.times - 1):
+            await _asked(api, situation.caller, method, path, query)
+        answer = await _asked(api, situation.caller, method, path, query)
         statuses.add(answer.status)
         schema[path][method].Case().validate_response(_seen(answer, method, path), checks=CONFORMANCE)
 

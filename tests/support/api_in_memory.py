@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from app.api.app import Services
 from app.api.health import Readiness
+from app.api.limits import Limits
 from app.domain.policy import Action, Caller
 from app.main import create_app
 from app.ports import CallerVerifier
@@ -48,19 +49,22 @@ class ApiInMemory:
         self.readiness = Readiness()
         store, cache = self.world.store, self.world.cache
         status = StatusReader(store, cache, self.replica.vendor, lambda _pem: 12.0, self.clock)
-        self.app = create_app(
-            Services(
-                policy=self.policy,
-                verifier=verifier or self.verifier,
-                vendor=self.replica.vendor,
-                purges=self.replica.purges,
-                status=status,
-                sink=self.sink,
-                clock=self.clock,
-                render_metrics=lambda: b"# none\n",
-                readiness=self.readiness,
-            )
+        self._services = Services(
+            policy=self.policy,
+            verifier=verifier or self.verifier,
+            vendor=self.replica.vendor,
+            purges=self.replica.purges,
+            status=status,
+            sink=self.sink,
+            clock=self.clock,
+            render_metrics=lambda: b"# none\n",
+            readiness=self.readiness,
         )
+        self.app = create_app(self._services)
+
+    def limit(self, limits: Limits) -> None:
+        """Build the app again, with other bounds."""
+        self.app = create_app(self._services, limits)
 
     def change_policy(self, *callers: Caller) -> None:
         """Put another policy in force, at once."""

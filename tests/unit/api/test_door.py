@@ -12,10 +12,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 
-from app.api.door import MAX_BODY_BYTES, Door
-from app.api.gate import Gate
+from app.api.app import Api
+from app.api.door import Door
+from app.api.limits import Limits
 from app.api.problems import problem_response
-from app.api.warm import WarmLane
 from app.domain.errors import InvalidRequestError
 from app.domain.events import RequestDecided
 from tests.factories import ORG, OTHER_ORG
@@ -37,8 +37,7 @@ def api() -> ApiInMemory:
 def door_to(inner: ASGIApp) -> Door:
     """A door with another app behind it."""
     api = ApiInMemory()
-    lane = WarmLane(Gate(api.policy, api.verifier, api.clock), api.replica.vendor)
-    return Door(inner, lane, api.sink, api.clock, lambda: "new-id")
+    return Door(Api(inner, {}, {}), api.sink, api.clock, lambda: "new-id")
 
 
 class Silent(Body):
@@ -191,18 +190,18 @@ async def test_an_app_that_fails_after_it_began_to_answer_is_not_answered_for_tw
 
 async def test_a_body_has_an_exact_bound_and_is_not_read_beyond_it() -> None:
     """64 KiB pass, in any chunks; one byte more is refused, and what is behind it stays unread."""
-    half = b"x" * (MAX_BODY_BYTES // 2)
+    half = b"x" * (Limits().body_bytes // 2)
     answer = await send(door_to(reading), "POST", "/", body=Body([half, half]))
-    assert answer.body == str(MAX_BODY_BYTES).encode()
+    assert answer.body == str(Limits().body_bytes).encode()
     body = Body([half, half, b"x", b"unread", b"unread"])
     answer = await send(door_to(reading), "POST", "/", body=body)
     assert answer.code == "invalid_request"
     assert await body.receive() == {"type": "http.request", "body": b"unread", "more_body": True}
 
 
-async def test_a_body_that_does_not_come_is_refused(api: ApiInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come_is_refused(api: ApiInMemory) -> None:
     """A client that stalls in its body is told so, in the shape of the endpoint; it counts as one request."""
-    monkeypatch.setattr("app.api.door.BODY_SECONDS", 0.01)
+    api.limit(Limits(body_seconds=0.01))
     report = await api.ask("POST", REPORT, body=Body([b'{"token_'], stalls=True))
     assert (report.status, report.code) == (400, "invalid_request")
     form = await api.ask("POST", "/oauth2/token", FORM, caller=None, body=Body([b"grant_"], stalls=True))
@@ -210,11 +209,9 @@ async def test_a_body_that_does_not_come_is_refused(api: ApiInMemory, monkeypatc
     assert api.sink.outcomes == ["invalid_request"] * 2
 
 
-async def test_more_than_the_bound_is_overloaded_but_still_alive(
-    api: ApiInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_more_than_the_bound_is_overloaded_but_still_alive(api: ApiInMemory) -> None:
     """One more on the long way is told 503 with Retry-After; warm requests and probes are answered all the same."""
-    monkeypatch.setattr("app.api.door.MAX_WAITING", 2)
+    api.limit(Limits(waiting=2))
     api.readiness.ready = True
     assert (await api.get(f"/token?org={OTHER_ORG}", caller="operator")).status == 200
     hall = api.world.exchanger.hall(ORG)
@@ -236,12 +233,9 @@ async def test_more_than_the_bound_is_overloaded_but_still_alive(
     assert (await api.get(f"/token?org={OTHER_ORG}")).code == "forbidden"
 
 
-async def test_bodies_that_do_not_come_take_no_place_from_others(
-    api: ApiInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_bodies_that_do_not_come_take_no_place_from_others(api: ApiInMemory) -> None:
     """Who waits for a body is counted apart; where too many do, the one that has waited longest goes."""
-    monkeypatch.setattr("app.api.door.MAX_WAITING", 1)
-    monkeypatch.setattr("app.api.door.MAX_BODIES", 1)
+    api.limit(Limits(waiting=1, bodies=1))
     silent = Silent()
     stalled = asyncio.create_task(api.ask("POST", REPORT, body=silent))
     await asyncio.wait_for(silent.awaited.wait(), 5.0)
@@ -252,9 +246,9 @@ async def test_bodies_that_do_not_come_take_no_place_from_others(
     assert (await api.ask("POST", REPORT, body=HASH)).status == 200
 
 
-async def test_who_has_left_waits_no_more(api: ApiInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_has_left_waits_no_more(api: ApiInMemory) -> None:
     """A request that failed or was cancelled makes room for the next."""
-    monkeypatch.setattr("app.api.door.MAX_WAITING", 1)
+    api.limit(Limits(waiting=1))
     api.verifier.failure = RuntimeError("unexpected")
     assert (await api.get(TOKEN, ("Authorization", "Bearer eyJ.a.b"), caller=None)).status == 500
     hall = api.world.exchanger.hall(ORG)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.oauth2 import JWT_BEARER, MAX_FORM_BYTES, oauth2_error
+from app.api.oauth2 import oauth2_error
+from app.api.oauth2_client import JWT_BEARER, MAX_FORM_BYTES
 from app.domain import errors
 from app.domain.identity import JwtIdentity, RateLimit
 from app.domain.policy import Action

@@ -1,12 +1,15 @@
-"""The warm way says what the long way would, or nothing."""
+"""The warm path says what the long way would, or nothing."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
-from app.api import warm
+from app.api.answers import token_answer
+from app.api.caller_gate import CallerGate
+from app.api.warm import WarmPath
 from app.domain.errors import ImsUnavailableError
 from app.domain.events import RequestDecided
 from app.domain.identity import JwtIdentity, RateLimit
@@ -16,6 +19,7 @@ from tests.support.api_in_memory import EXPORTER, TOKEN, ApiInMemory
 from tests.support.asgi_client import Answer
 
 SAME_ID = ("X-Request-Id", "same-id")
+HEADER = f"Bearer {make_api_key()}".encode()
 
 
 @pytest.fixture
@@ -24,17 +28,17 @@ def api() -> ApiInMemory:
     return ApiInMemory()
 
 
-def lanes(api: ApiInMemory) -> warm.WarmLane:
-    """The warm lane behind the door."""
-    lane = api.app._warm  # type: ignore[attr-defined]  # the door, seen as an ASGI app
-    assert isinstance(lane, warm.WarmLane)
-    return lane
+def paths(api: ApiInMemory) -> Mapping[str, WarmPath]:
+    """The warm paths of the app."""
+    warm: Mapping[str, WarmPath] = api.app._warm  # type: ignore[attr-defined]  # the door, seen as an ASGI app
+    return warm
 
 
 def is_warm(api: ApiInMemory, target: str = TOKEN, name: str = "journey") -> bool:
     """Whether such a request would be answered without the long way. It counts against a limit."""
     authorization = f"Bearer {make_api_key(name)}".encode()
-    return lanes(api).answer(authorization, target.partition("?")[2].encode(), api.clock()) is not None
+    path, _, query = target.partition("?")
+    return paths(api)[path].decide(authorization, query.encode(), api.clock()) is not None
 
 
 def comparable(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -49,8 +53,8 @@ async def test_the_warm_answer_is_the_long_one_byte_by_byte(api: ApiInMemory) ->
     assert comparable(await api.get(TOKEN, SAME_ID)) == comparable(long)
 
 
-async def test_both_ways_tell_the_same_decision(api: ApiInMemory) -> None:
-    """But for the tier, the events of a cold and a warm request are equal."""
+async def test_both_ways_report_the_same_decision(api: ApiInMemory) -> None:
+    """Except for the tier, the events of a cold and a warm request are equal."""
     await api.get()
     await api.get()
     long, short = (event.decision for event in api.sink.of(RequestDecided))
@@ -67,15 +71,15 @@ async def test_the_prepared_answer_counts_down(api: ApiInMemory) -> None:
         assert (await api.get()).json["expires_in"] == int(DAY - seconds * 0.5)
 
 
-async def test_a_query_spelt_otherwise_is_another_lane_with_the_same_token(api: ApiInMemory) -> None:
-    """The raw query is the lane's name, but never the token's."""
+async def test_a_query_spelt_otherwise_is_taught_apart_with_the_same_token(api: ApiInMemory) -> None:
+    """The raw query names what was taught, but never the token."""
     first = await api.get()
     other = await api.get(TOKEN.replace("@", "%40"))
     assert first.json["access_token"] == other.json["access_token"]
     assert api.world.exchanges == 1
 
 
-async def test_one_callers_lane_is_not_anothers(api: ApiInMemory) -> None:
+async def test_what_one_caller_taught_is_not_anothers(api: ApiInMemory) -> None:
     """A warm query of one caller is no answer to another, whose rule may differ."""
     await api.get(f"/token?org={OTHER_ORG}", caller="operator")
     assert is_warm(api, f"/token?org={OTHER_ORG}", "operator")
@@ -128,7 +132,7 @@ async def test_after_the_end_of_its_life_a_token_is_not_answered(api: ApiInMemor
     assert (await api.get()).code == "ims_unavailable"
 
 
-async def test_an_aging_token_is_answered_warm_with_one_refresh_behind_it(api: ApiInMemory) -> None:
+async def test_an_aging_token_is_answered_warm_with_one_refresh_in_the_background(api: ApiInMemory) -> None:
     """The answers do not wait; afterwards the new token is the warm one."""
     first = await api.get()
     api.clock.advance(DAY * 0.6)
@@ -144,7 +148,7 @@ async def test_an_aging_token_is_answered_warm_with_one_refresh_behind_it(api: A
     assert api.world.exchanges == 2
 
 
-async def test_min_ttl_is_kept_on_the_warm_way(api: ApiInMemory) -> None:
+async def test_min_ttl_is_kept_on_the_warm_path(api: ApiInMemory) -> None:
     """As soon as the token has less life left than asked, the long way mints another."""
     target = f"{TOKEN}&min_ttl=43000"
     first = await api.get(target)
@@ -160,7 +164,7 @@ async def test_a_request_is_counted_once_warm_long_and_from_the_one_to_the_other
     api = ApiInMemory(make_caller("journey", rate_limit=RateLimit(10, 60.0)))
     targets = [TOKEN, TOKEN, TOKEN, f"{TOKEN}&min_ttl=1", f"{TOKEN}&min_ttl=1", TOKEN]
     statuses = [(await api.get(target)).status for target in targets]
-    for _ in range(2):  # Known caller and lane, but no token: begun warm, ended on the long way.
+    for _ in range(2):  # Caller and query are known, but no token: begun warm, ended on the long way.
         api.replica.memory.drop(REF)
         statuses.append((await api.get()).status)
     statuses += [(await api.get("/token?org=nonsense")).status, (await api.get()).status]
@@ -183,7 +187,7 @@ async def test_one_caller_over_its_limit_harms_no_other() -> None:
 
 
 async def test_a_jwt_is_verified_again_after_a_minute_and_at_its_end() -> None:
-    """On the warm way the verifier is spared, but not for longer than a minute or past exp."""
+    """On the warm path the verifier is not asked, but never for longer than a minute or past exp."""
     api = ApiInMemory(EXPORTER)
     api.verifier.known[b"eyJ.a.b"] = JwtIdentity(ISSUER.issuer, "exporter", api.clock() + 90.0)
     authorization = ("Authorization", "Bearer eyJ.a.b")
@@ -203,15 +207,19 @@ async def test_a_refused_request_teaches_nothing(api: ApiInMemory) -> None:
     await api.get(f"/token?org={OTHER_ORG}")
     await api.get("/token?org=x")
     await api.get(caller="stranger")
-    assert lanes(api)._lanes == {}
+    assert [path._taught for path in paths(api).values()] == [{}, {}]
 
 
-async def test_lanes_are_bounded_in_number_and_size(api: ApiInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ever new spellings of a query drop the oldest lane; a very long one has none."""
-    monkeypatch.setattr(warm, "MAX_LANES", 10)
+async def test_what_is_taught_is_bounded_in_number_and_size(api: ApiInMemory) -> None:
+    """Ever new spellings of a query take the place of the oldest; a very long one is not kept."""
+    gate = CallerGate(api.policy, api.verifier, api.clock)
+    warm = WarmPath("/token", token_answer, gate, api.replica.vendor, limit=10)
+    admission = await gate.admit([HEADER])
+    token = (await api.replica.vend()).token
     for number in range(30):
-        assert (await api.get(f"{TOKEN}&min_ttl={number}")).status == 200
-    assert len(lanes(api)._lanes) == 10
+        warm.learn(admission.caller, b"query %d" % number, token.key)
+    known = [warm.decide(HEADER, b"query %d" % number, api.clock()) is not None for number in range(30)]
+    assert known == [False] * 20 + [True] * 10
     long_query = f"{TOKEN}&scope=openid{'+' * 2000}"
     assert (await api.get(long_query)).status == 200
     assert not is_warm(api, long_query)

@@ -139,7 +139,7 @@ async def test_a_purge_heard_after_its_epoch_was_read_still_forgets(world: World
     await replica.vend()  # Starts the refresh, which reads the epoch and fails.
     await replica.settled()
     replica.purges.heard(Purge(REF, 1))
-    assert replica.vendor.ready(KEY, world.clock()) is None
+    assert replica.vendor.take_usable(KEY, world.clock()) is None
     with pytest.raises(ImsUnavailableError):
         await replica.vend()
     assert old.epoch == 0
@@ -154,8 +154,8 @@ async def test_who_missed_purges_forgets_what_was_purged_and_nothing_else(
     await ReplicaInMemory(world).purges.purge(REF)
     replica.purges.heard(Purge(None, 0))
     async with listening(replica):
-        await until(lambda: replica.vendor.ready(KEY, world.clock()) is None)
-    assert replica.vendor.ready(OTHER_KEY, world.clock()) is other
+        await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
+    assert replica.vendor.take_usable(OTHER_KEY, world.clock()) is other
 
 
 async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: World, replica: ReplicaInMemory) -> None:
@@ -165,7 +165,7 @@ async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: Wo
     deaf = ReplicaInMemory(world)
     world.cache.forget_epochs()
     await replica.purges.catch_up()
-    assert [replica.vendor.ready(key, world.clock()) for key in (KEY, OTHER_KEY)] == tokens
+    assert [replica.vendor.take_usable(key, world.clock()) for key in (KEY, OTHER_KEY)] == tokens
     assert await world.cache.epochs([REF, OTHER_KEY.ref]) == [1, 0]
     await deaf.purges.catch_up()
     assert world.exchanges == 2
@@ -178,10 +178,10 @@ async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: Rep
     world.redis_away()
     with pytest.raises(CacheUnavailableError):
         await replica.purges.catch_up()
-    assert replica.vendor.ready(KEY, world.clock()) is not None
+    assert replica.vendor.take_usable(KEY, world.clock()) is not None
     world.redis_away(away=False)
     async with listening(replica):
-        await until(lambda: replica.vendor.ready(KEY, world.clock()) is None)
+        await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
 
 
 async def test_a_purge_missed_while_catching_up_calls_for_one_more(
@@ -201,7 +201,7 @@ async def test_a_purge_missed_while_catching_up_calls_for_one_more(
     monkeypatch.setattr(world.cache, "epochs", overtaken)
     await replica.purges.catch_up()
     async with listening(replica):
-        await until(lambda: replica.vendor.ready(KEY, world.clock()) is None)
+        await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
 
 
 async def test_a_purge_that_was_never_announced_is_found(
@@ -213,7 +213,7 @@ async def test_a_purge_that_was_never_announced_is_found(
     async with listening(replica):
         await world.cache.epochs([])
         world.cache._inner._epochs[REF] = 1
-        await until(lambda: replica.vendor.ready(KEY, world.clock()) is None)
+        await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
 
 
 async def test_what_is_owed_is_told_at_the_end(world: World, replica: ReplicaInMemory) -> None:

@@ -248,7 +248,7 @@ async def test_an_epoch_that_is_learnt_from_the_cache_drops_what_memory_holds(
     await replicas[0].vend(scoped)
     await world.cache.raise_epoch(REF, 0)
     await replicas[0].vend(KEY)
-    assert replicas[0].vendor.ready(scoped, world.clock()) is None
+    assert replicas[0].vendor.take_usable(scoped, world.clock()) is None
     entry: CacheEntry = await world.cache.read(KEY)
     assert entry.epoch == 1
 

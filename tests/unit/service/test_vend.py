@@ -37,7 +37,7 @@ def replica(world: World) -> ReplicaInMemory:
 
 def fresh(replica: ReplicaInMemory, key: TokenKey = KEY) -> AccessToken | None:
     """What the warm way would answer."""
-    return replica.vendor.ready(key, replica.world.clock())
+    return replica.vendor.take_usable(key, replica.world.clock())
 
 
 async def aged(replica: ReplicaInMemory, share: float = 0.6) -> AccessToken:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from app.api.limits import Limits
 from app.domain import errors
 from app.domain.events import RequestDecided
 from app.domain.grant import Grant
@@ -184,11 +185,9 @@ async def walk_in(api: ApiInMemory, endpoint: str) -> asyncio.Task[Answer]:
 
 
 @each_vending
-async def test_the_deadline_ends_a_wait_as_overloaded(
-    api: ApiInMemory, monkeypatch: pytest.MonkeyPatch, endpoint: str
-) -> None:
+async def test_the_deadline_ends_a_wait_as_overloaded(api: ApiInMemory, endpoint: str) -> None:
     """503 with Retry-After and one event; what was waited for goes on, and serves the next request."""
-    monkeypatch.setattr("app.api.endpoint.REQUEST_SECONDS", 0.01)
+    api.limit(Limits(request_seconds=0.01))
     answer = await (await walk_in(api, endpoint))
     assert (answer.status, code_of(answer), answer.header("retry-after")) == (503, "overloaded", "1")
     decision = only_event(api).decision
@@ -200,9 +199,9 @@ async def test_the_deadline_ends_a_wait_as_overloaded(
     assert api.world.exchanges == 1
 
 
-async def test_the_deadline_is_also_that_of_the_status(api: ApiInMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_deadline_is_also_that_of_the_status(api: ApiInMemory) -> None:
     """A store that hangs holds up nobody for longer."""
-    monkeypatch.setattr("app.api.endpoint.REQUEST_SECONDS", 0.01)
+    api.limit(Limits(request_seconds=0.01))
     api.world.store.hall.close()
     assert (await asyncio.wait_for(api.get("/orgs"), 5.0)).code == "overloaded"
     assert only_event(api).decision.outcome == "overloaded"
@@ -259,11 +258,9 @@ async def test_a_change_that_leaves_the_decision_as_it_was_costs_nothing(api: Ap
     assert api.world.exchanges == 1
 
 
-async def test_a_policy_that_changes_without_end_ends_in_a_no(
-    api: ApiInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_policy_that_changes_without_end_ends_in_a_no(api: ApiInMemory) -> None:
     """A request whose entitlement is another one after each minting is told 403, not kept for ever."""
-    monkeypatch.setattr("app.api.endpoint.MAX_CHANGES", 2)
+    api.limit(Limits(policy_changes=2))
     bounds = ["openid", "AdobeID", "session"]
 
     async def change(grant: Grant) -> None:

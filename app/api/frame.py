@@ -1,0 +1,217 @@
+"""One request, from start to end: its deadline, its errors, and the one event that every exit emits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from app.api.caller_gate import Admission, CallerGate
+from app.api.limits import Limits
+from app.api.parameters import parse_token_query
+from app.api.problems import problem_response
+from app.api.warm import WarmPath
+from app.domain.access_token import AccessToken
+from app.domain.decision import DONE, VENDED, Decision, Tier
+from app.domain.errors import BrokerError, ForbiddenError, InvalidRequestError, OverloadedError
+from app.domain.events import RequestDecided
+from app.domain.names import CredentialRef, Scope, TokenKey
+from app.domain.policy import Action, Caller, authorise
+from app.ports import Clock, EventSink
+from app.service.shared_exchange import Obtained
+from app.service.vend import TokenVendor
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What is known of a request so far; filled in along the way, reported at the end."""
+
+    endpoint: str
+    action: str
+    admission: Admission | None = None
+    ref: CredentialRef | None = None
+    token: AccessToken | None = None
+    tier: Tier | None = None
+    prepared: Decision | None = None
+
+    @property
+    def admitted(self) -> Admission:
+        """The caller with its proof, once it has been admitted."""
+        assert self.admission is not None  # noqa: S101  # admit() ran
+        return self.admission
+
+    @property
+    def caller(self) -> Caller:
+        """The caller, once it has been admitted."""
+        return self.admitted.caller
+
+    def decided(self, outcome: str) -> Decision:
+        """The conversation as an event's decision."""
+        token = self.token
+        return Decision(
+            endpoint=self.endpoint,
+            action=self.action,
+            outcome=outcome,
+            caller=None if self.admission is None else self.admission.caller.name,
+            org=None if self.ref is None else self.ref.org,
+            credential=None if self.ref is None else self.ref.name,
+            scope=None if token is None else " ".join(token.scopes),
+            generation=None if token is None else token.generation,
+            token_sha256=None if token is None else token.sha256,
+            tier=self.tier,
+        )
+
+
+Handler = Callable[[Request, Conversation], Awaitable[Response]]
+ErrorResponse = Callable[[BrokerError, str], Response]
+
+
+class RequestFrame:
+    """What all endpoints share.
+
+    Args:
+        gate: Authenticates callers.
+        vendor: Vends tokens.
+        sink: Listens to events.
+        clock: Unix time in seconds.
+        limits: How long a request may take, and how often the policy may change meanwhile.
+
+    """
+
+    def __init__(
+        self,
+        gate: CallerGate,
+        vendor: TokenVendor,
+        sink: EventSink,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self.gate = gate
+        self.vendor = vendor
+        self.clock = clock
+        self._sink = sink
+        self._limits = limits
+
+    def around(
+        self, endpoint: str, action: Action, handler: Handler, refuse: ErrorResponse = problem_response
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """A route's function: runs `handler` within the deadline, and emits one event on every exit.
+
+        Args:
+            endpoint: The route, such as ``/token``.
+            action: What the caller wants to do.
+            handler: Makes the answer, and notes in the conversation what becomes known.
+            refuse: Makes an answer from an error and the request id.
+
+        """
+
+        async def answer(request: Request) -> Response:
+            return await self._run(request, Conversation(endpoint, action), handler, refuse)
+
+        return answer
+
+    async def _run(self, request: Request, talk: Conversation, handler: Handler, refuse: ErrorResponse) -> Response:
+        request_id = request_id_of(request)
+        try:
+            async with asyncio.timeout(self._limits.request_seconds):
+                response = await handler(request, talk)
+        except TimeoutError:
+            return self._refused(talk, OverloadedError("The request took too long."), request_id, refuse)
+        except ClientDisconnect:
+            # No one is there to read the answer, but the exit is reported like any other.
+            return self._refused(talk, InvalidRequestError("The body did not arrive."), request_id, refuse)
+        except BrokerError as error:
+            return self._refused(talk, error, request_id, refuse)
+        except Exception:
+            talk.token = talk.tier = None
+            self._emit(talk.decided(BrokerError.code), request_id)
+            raise  # The app answers it, the door logs it.
+        self._emit(talk.prepared or talk.decided(VENDED if talk.token is not None else DONE), request_id)
+        return response
+
+    async def admit(self, request: Request, talk: Conversation) -> None:
+        """Authenticate the caller by its Authorization header and count the request against its limit.
+
+        Raises:
+            CallerError: It is not admitted.
+            IdentityUnavailableError: The issuer's keys are unavailable.
+
+        """
+        self.enter(await self.gate.admit(request_headers(request, b"authorization")), talk)
+
+    def enter(self, admission: Admission, talk: Conversation) -> None:
+        """Let a proven caller in, and count the request against its limit.
+
+        Raises:
+            RateLimitedError: It is over its limit.
+
+        """
+        talk.admission = admission
+        self.gate.count(admission.caller)
+
+    async def vended(self, request: Request, talk: Conversation, warm: WarmPath) -> AccessToken:
+        """The token that the Authorization header and the query ask for; teaches `warm`, so that the next one is fast.
+
+        Raises:
+            BrokerError: The caller may not have it, or it is unavailable.
+
+        """
+        await self.admit(request, talk)
+        raw = request.scope["query_string"]
+        query = parse_token_query(raw)
+        talk.ref = query.ref
+        token = await self.obtain(talk, Action.VEND, query.scopes, lambda key: self.vendor.vend(key, query.min_ttl))
+        warm.learn(talk.caller, raw, token.key, query.min_ttl)
+        return token
+
+    async def obtain(
+        self,
+        talk: Conversation,
+        action: Action,
+        scopes: tuple[Scope, ...] | None,
+        how: Callable[[TokenKey], Awaitable[Obtained]],
+    ) -> AccessToken:
+        """Authorise, obtain a token by `how`, and authorise again if the policy has changed meanwhile.
+
+        Raises:
+            BrokerError: The caller may not have it, or it is unavailable.
+
+        """
+        key = self._entitlement(talk, action, scopes)
+        for _ in range(self._limits.policy_changes):
+            under = self.gate.policy
+            obtained = await how(key)
+            entitled = key if self.gate.policy is under else self._entitlement(talk, action, scopes)
+            if entitled == key:
+                talk.token, talk.tier = obtained.token, obtained.tier
+                return obtained.token
+            key = entitled
+        raise ForbiddenError
+
+    def _entitlement(self, talk: Conversation, action: Action, scopes: tuple[Scope, ...] | None) -> TokenKey:
+        """What the caller may have under the policy in force."""
+        assert talk.ref is not None  # noqa: S101  # the parser ran
+        talk.admission = self.gate.renewed(talk.admitted)
+        return TokenKey(talk.ref, authorise(talk.caller, action, talk.ref, scopes))
+
+    def _refused(self, talk: Conversation, error: BrokerError, request_id: str, refuse: ErrorResponse) -> Response:
+        talk.token = talk.tier = None
+        self._emit(talk.decided(error.code), request_id)
+        return refuse(error, request_id)
+
+    def _emit(self, decision: Decision, request_id: str) -> None:
+        self._sink.emit(RequestDecided(self.clock(), request_id, decision))
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the door gave the request."""
+    value: str = request.scope["state"]["request_id"]
+    return value
+
+
+def request_headers(request: Request, name: bytes) -> tuple[bytes, ...]:
+    """All values of a header, in order, as raw bytes."""
+    return tuple(value for key, value in request.scope["headers"] if key == name)

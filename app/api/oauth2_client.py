@@ -1,0 +1,120 @@
+"""The client of ``/oauth2/token``: the form it sends, and the one method by which it authenticates."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+
+from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, Admission
+from app.api.frame import Conversation, RequestFrame, request_headers
+from app.api.parameters import fields_of
+from app.domain.api_key import API_KEY_PREFIX
+from app.domain.errors import InvalidRequestError, UnauthenticatedError
+from app.domain.identity import JwtIdentity
+
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+"""RFC 7523 section 2.2."""
+
+MAX_FORM_BYTES = 32 * 1024
+_FORM = b"application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of the right media type, not yet parsed, and the Authorization headers it came with."""
+
+    authorizations: tuple[bytes, ...] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def digest(self, query: bytes) -> bytes:
+        """SHA-256 of all that the decision depends on. Each part has its length before it, so that none runs over."""
+        parts = (query, self.body, *self.authorizations)
+        return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).digest()
+
+    def fields(self) -> dict[str, str]:
+        """The parameters; one without a value counts as left out (RFC 6749 section 3.2).
+
+        Raises:
+            InvalidRequestError: Too long, badly encoded, or a repeated parameter.
+
+        """
+        return {name: value for name, value in fields_of(self.body, limit=MAX_FORM_BYTES).items() if value}
+
+
+async def read_form(request: Request) -> Form:
+    """Read the form.
+
+    Raises:
+        InvalidRequestError: Another media type, or the body did not arrive whole.
+
+    """
+    content_types = request_headers(request, b"content-type")
+    if len(content_types) != 1 or content_types[0].partition(b";")[0].strip().lower() != _FORM:
+        raise InvalidRequestError("Send the parameters as application/x-www-form-urlencoded.")
+    return Form(request_headers(request, b"authorization"), await request.body())
+
+
+async def authenticate(
+    frame: RequestFrame, basic: tuple[bytes, ...], form: Mapping[str, str], talk: Conversation
+) -> None:
+    """Authenticate the client by exactly one method (RFC 6749 section 2.3, RFC 7523 section 2.2).
+
+    Raises:
+        InvalidRequestError: More than one method.
+        UnauthenticatedError: None, or it proves nothing.
+
+    """
+    if len(basic) + ("client_secret" in form) + ("client_assertion" in form) > 1:
+        raise InvalidRequestError("Authenticate the client by one method only.")
+    client_id = form.get("client_id")
+    if basic:
+        name, credential = _basic(basic[0])
+        if client_id not in {None, name}:
+            raise UnauthenticatedError
+        client_id = name
+    elif "client_secret" in form:
+        credential = form["client_secret"]
+        if client_id is None:
+            raise UnauthenticatedError
+    elif form.get("client_assertion_type") == JWT_BEARER and "client_assertion" in form:
+        credential = form["client_assertion"]
+    else:
+        raise UnauthenticatedError
+    # An API key is not an assertion, and a JWT is not a secret, even if either would prove who asks.
+    if credential.encode().startswith(API_KEY_PREFIX) == ("client_assertion" in form):
+        raise UnauthenticatedError
+    admission = await frame.gate.admit_credential(credential.encode())
+    _check_client_id(admission, client_id)
+    frame.enter(admission, talk)
+
+
+def _check_client_id(admission: Admission, client_id: str | None) -> None:
+    """The client id, if one is given, must name the caller that the credential proves."""
+    if client_id is None:
+        return
+    names = {admission.caller.name}
+    if isinstance(admission.identity, JwtIdentity):
+        names.add(admission.identity.subject)
+    if not any(hmac.compare_digest(client_id.encode(), name.encode()) for name in names):
+        raise UnauthenticatedError
+
+
+def _basic(header: bytes) -> tuple[str, str]:
+    """Name and key out of HTTP Basic; both are urlencoded first (RFC 6749 section 2.3.1)."""
+    scheme, _, encoded = header.partition(b" ")
+    try:
+        if scheme.lower() != b"basic" or len(header) > MAX_AUTHORIZATION_BYTES:
+            raise UnauthenticatedError
+        name, colon, key = base64.b64decode(encoded.strip(), validate=True).decode("ascii").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise UnauthenticatedError from None
+    if not colon:
+        raise UnauthenticatedError
+    return unquote_plus(name), unquote_plus(key)

@@ -1,0 +1,216 @@
+"""Who asks: exactly one credential, and never more often than its limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, CallerGate, VerifiedCallers, bearer_credential
+from app.domain.errors import ForbiddenError, IdentityUnavailableError, RateLimitedError, UnauthenticatedError
+from app.domain.identity import JwtIdentity, RateLimit
+from app.domain.policy import Policy
+from app.service.reload import PolicyInForce
+from tests.factories import ISSUER, make_api_key, make_caller, make_policy
+from tests.fakes import FakePolicySource, FakeVerifier, ManualClock, RecordingSink
+
+KEY_HEADER = f"Bearer {make_api_key()}".encode()
+JWT_HEADER = b"Bearer eyJ.some.jwt"
+EXPORTER = make_caller("exporter", subject="exporter", api_keys=())
+
+
+class Entrance:
+    """A gate and what is around it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.clock = ManualClock()
+        self.verifier = FakeVerifier()
+        self.policy = PolicyInForce(FakePolicySource(policy), self.verifier, RecordingSink(), self.clock)
+        self.policy.current = policy
+        self.gate = CallerGate(self.policy, self.verifier, self.clock)
+
+    def jwt(self, life: float = 600.0, subject: str = "exporter") -> JwtIdentity:
+        """Let the verifier know the JWT of `JWT_HEADER`."""
+        identity = JwtIdentity(ISSUER.issuer, subject, self.clock() + life)
+        self.verifier.known[b"eyJ.some.jwt"] = identity
+        return identity
+
+
+@pytest.fixture
+def entrance() -> Entrance:
+    """With two callers."""
+    return Entrance(make_policy(make_caller(), EXPORTER))
+
+
+async def test_an_api_key_and_a_jwt_prove_who_they_are(entrance: Entrance) -> None:
+    """A key is found by its hash, a JWT by its issuer and subject; the scheme's case does not matter."""
+    entrance.jwt()
+    for header, name in (
+        (KEY_HEADER, "journey"),
+        (KEY_HEADER.replace(b"Bearer", b"bEARER"), "journey"),
+        (JWT_HEADER, "exporter"),
+    ):
+        assert (await entrance.gate.admit([header])).caller.name == name
+
+
+@pytest.mark.parametrize("headers", [[], [KEY_HEADER, KEY_HEADER], [KEY_HEADER, b""], [b""], [b"Bearer"], [b"Bearer "]])
+async def test_not_exactly_one_credential_proves_nothing(entrance: Entrance, headers: list[bytes]) -> None:
+    """None, two, and an empty one are all unauthenticated, and no verifier is asked."""
+    with pytest.raises(UnauthenticatedError):
+        await entrance.gate.admit(headers)
+    assert entrance.verifier.verified == []
+
+
+def test_a_header_of_more_than_16_kib_is_refused_unread() -> None:
+    """The bound is exact."""
+    filler = b"x" * (MAX_AUTHORIZATION_BYTES - len(b"Bearer "))
+    assert bearer_credential(b"Bearer " + filler) == filler
+    with pytest.raises(UnauthenticatedError):
+        bearer_credential(b"Bearer " + filler + b"x")
+
+
+async def test_an_unknown_key_is_unauthenticated_and_an_unmatched_jwt_is_forbidden(entrance: Entrance) -> None:
+    """An unknown key proves nothing; a valid JWT proves someone whom the policy does not know."""
+    with pytest.raises(UnauthenticatedError):
+        await entrance.gate.admit_credential(make_api_key("stranger").encode())
+    entrance.jwt(subject="stranger")
+    for _ in range(2):
+        with pytest.raises(ForbiddenError):
+            await entrance.gate.admit([JWT_HEADER])
+    assert len(entrance.verifier.verified) == 2
+
+
+async def test_unavailable_keys_are_not_the_callers_fault(entrance: Entrance) -> None:
+    """An outage of the issuer is reported as such, not as a bad credential."""
+    entrance.verifier.failure = IdentityUnavailableError("no keys")
+    with pytest.raises(IdentityUnavailableError):
+        await entrance.gate.admit([JWT_HEADER])
+
+
+async def test_a_key_is_recalled_until_the_policy_changes(entrance: Entrance) -> None:
+    """Under a new policy, even an equal one, the credential is verified again."""
+    memory = entrance.gate.headers
+    assert memory.recall(KEY_HEADER, entrance.clock()) is None
+    admission = await entrance.gate.admit([KEY_HEADER])
+    assert memory.recall(KEY_HEADER, entrance.clock() + 1e9) is admission
+    assert memory.recall(KEY_HEADER + b"x", entrance.clock()) is None
+    entrance.policy.current = make_policy(make_caller(), EXPORTER)
+    assert memory.recall(KEY_HEADER, entrance.clock()) is None
+    assert (await entrance.gate.admit([KEY_HEADER])).policy is entrance.policy.current
+
+
+@pytest.mark.parametrize(("life", "remembered"), [(600.0, 60.0), (30.0, 30.0)])
+async def test_a_jwt_is_verified_once_a_minute_and_never_recalled_past_its_end(
+    entrance: Entrance, life: float, remembered: float
+) -> None:
+    """Its own end or 60 s after it was verified, whichever comes first, however often it is used meanwhile."""
+    entrance.jwt(life)
+    for _ in range(10):
+        assert (await entrance.gate.admit([JWT_HEADER])).caller is EXPORTER
+        entrance.clock.advance((remembered - 0.1) / 10)
+    assert len(entrance.verifier.verified) == 1
+    assert entrance.gate.headers.recall(JWT_HEADER, entrance.clock()) is not None
+    entrance.clock.advance(0.1)
+    assert entrance.gate.headers.recall(JWT_HEADER, entrance.clock()) is None
+
+
+async def test_a_jwt_whose_policy_changed_while_it_was_verified_is_not_remembered(entrance: Entrance) -> None:
+    """It may have been verified by the keys of the issuer as it was before."""
+    entrance.jwt()
+    entrance.verifier.hall.close()
+    task = asyncio.create_task(entrance.gate.admit([JWT_HEADER]))
+    await entrance.verifier.hall.arrival()
+    entrance.policy.current = make_policy(make_caller(), EXPORTER)
+    entrance.verifier.hall.open()
+    assert (await task).policy is entrance.policy.current
+    assert entrance.gate.headers.recall(JWT_HEADER, entrance.clock()) is None
+
+
+async def test_an_admission_of_an_older_policy_is_decided_again_but_never_remembered(entrance: Entrance) -> None:
+    """The new policy names the caller, or refuses; what proved it before is verified at the next request."""
+    gate = entrance.gate
+    admission = await gate.admit([KEY_HEADER])
+    assert gate.renewed(admission) is admission
+    entrance.policy.current = make_policy(make_caller(), EXPORTER)
+    gate.forms.remember(b"form", admission)
+    renewed = gate.renewed(admission)
+    assert renewed.caller is entrance.policy.current.callers[0]
+    gate.forms.remember(b"form", renewed)
+    assert gate.forms.recall(b"form", entrance.clock()) is None
+    entrance.policy.current = make_policy(EXPORTER)
+    with pytest.raises(UnauthenticatedError):
+        gate.renewed(admission)
+
+
+async def test_what_proves_a_caller_in_one_place_proves_nothing_in_another(entrance: Entrance) -> None:
+    """A bare credential of a form is not recalled as an Authorization header, nor the other way round."""
+    entrance.jwt()
+    await entrance.gate.admit_credential(b"eyJ.some.jwt")
+    await entrance.gate.admit([KEY_HEADER])
+    with pytest.raises(UnauthenticatedError):
+        await entrance.gate.admit([b"eyJ.some.jwt"])
+    assert entrance.gate.credentials.recall(KEY_HEADER, entrance.clock()) is None
+    assert entrance.gate.forms.recall(KEY_HEADER, entrance.clock()) is None
+
+
+async def test_what_is_remembered_holds_no_credential(entrance: Entrance) -> None:
+    """Only the hash of the header is kept, not the header."""
+    await entrance.gate.admit([KEY_HEADER])
+    known = entrance.gate.headers._known
+    assert len(known) == 1
+    assert make_api_key().encode() not in repr(known).encode()
+
+
+def test_a_limit_lets_through_its_number_and_then_says_how_long_to_wait() -> None:
+    """Two a second are two at once, then one each half second; a caller without a limit has none."""
+    limited, free = make_caller("limited", rate_limit=RateLimit(2, 1.0)), make_caller("free")
+    entrance = Entrance(make_policy(limited, free))
+    for _ in range(2):
+        entrance.gate.count(limited)
+    with pytest.raises(RateLimitedError) as over:
+        entrance.gate.count(limited)
+    assert over.value.retry_after == pytest.approx(0.5)
+    entrance.clock.advance(0.5)
+    entrance.gate.count(limited)
+    for _ in range(100):
+        entrance.gate.count(free)
+
+
+def test_a_reload_of_the_policy_does_not_refill_a_limit() -> None:
+    """The bucket belongs to the caller's name and limit, not to a policy version."""
+    first, again = (
+        make_caller("limited", rate_limit=RateLimit(1, 60.0)),
+        make_caller("limited", rate_limit=RateLimit(1, 60.0)),
+    )
+    entrance = Entrance(make_policy(first))
+    entrance.gate.count(first)
+    entrance.policy.current = make_policy(again)
+    with pytest.raises(RateLimitedError):
+        entrance.gate.count(again)
+
+
+def test_buckets_are_those_of_the_callers_of_the_policy() -> None:
+    """A policy without a caller, or with another limit for it, drops its bucket: there are never more than callers."""
+    callers = [make_caller(f"caller-{number}", rate_limit=RateLimit(1, 60.0)) for number in range(5)]
+    entrance = Entrance(make_policy(*callers))
+    for _ in range(20):
+        for caller in callers:
+            with contextlib.suppress(RateLimitedError):
+                entrance.gate.count(caller)
+    assert len(entrance.gate._buckets) == 5
+    kept = entrance.gate.bucket(callers[0])
+    other = make_caller("caller-1", rate_limit=RateLimit(2, 60.0))
+    entrance.policy.current = make_policy(callers[0], other)
+    entrance.gate.count(other)
+    assert len(entrance.gate._buckets) == 2
+    assert entrance.gate.bucket(callers[0]) is kept
+
+
+async def test_a_memory_of_callers_forgets_the_oldest(entrance: Entrance) -> None:
+    """New proofs take the place of the oldest ones, one by one."""
+    memory = VerifiedCallers(entrance.policy, limit=10)
+    admission = await entrance.gate.admit([KEY_HEADER])
+    for number in range(100):
+        memory.remember(b"proof %d" % number, admission)
+    assert [memory.recall(b"proof %d" % number, 0.0) for number in (89, 90, 99)] == [None, admission, admission]
