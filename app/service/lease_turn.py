@@ -1,10 +1,11 @@
-"""Whose turn it is to exchange: the lease, renewed for as long as its holder lives and works."""
+"""Whose turn it is to exchange: the lease, renewed for as long as its holder works."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from enum import Enum
 
 from app.domain.errors import CacheUnavailableError
 from app.domain.names import TokenKey
@@ -14,7 +15,23 @@ LONGEST_TURN_SECONDS = 12.0
 """Longest time that a holder goes on renewing its lease: the exchange's deadline and a small margin."""
 
 RENEWAL_SECONDS = 1.0
-"""A holder that is gone stops renewing, so that the others need not wait for `LONGEST_TURN_SECONDS`."""
+"""A holder that has died stops renewing, so that the others need not wait for `LONGEST_TURN_SECONDS`."""
+
+
+class Turn(Enum):
+    """Whose turn it is to exchange."""
+
+    OURS = "ours"
+    TAKEN = "taken"
+    """Another replica holds the lease."""
+
+    UNKNOWN = "unknown"
+    """The shared cache is away. The single flight of this process still holds: one exchange per replica."""
+
+    @property
+    def may_exchange(self) -> bool:
+        """Whether this replica may exchange now."""
+        return self is not Turn.TAKEN
 
 
 class LeaseTurns:
@@ -22,35 +39,36 @@ class LeaseTurns:
 
     Args:
         lease: The right to exchange.
+        renewal_seconds: How often a held lease is renewed.
 
     """
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, renewal_seconds: float = RENEWAL_SECONDS) -> None:
         self._lease = lease
+        self._renewal_seconds = renewal_seconds
 
     @asynccontextmanager
-    async def take(self, key: TokenKey) -> AsyncIterator[bool | None]:
-        """Hold the lease: True where it is ours, False where somebody else's, None where nobody can tell."""
+    async def take(self, key: TokenKey) -> AsyncIterator[Turn]:
+        """Take the lease if it is free, and hold it within the context."""
         try:
             holder = await self._lease.acquire(key)
         except CacheUnavailableError:
-            # Without the shared cache the flight in this process still holds: one exchange per replica.
-            yield None
+            yield Turn.UNKNOWN
             return
         if holder is None:
-            yield False
+            yield Turn.TAKEN
             return
         renewal = asyncio.create_task(self._renew(key, holder), name="lease-renewal")
         try:
-            yield True
+            yield Turn.OURS
         finally:
             renewal.cancel()
             await asyncio.gather(renewal, return_exceptions=True)
             await self._release(key, holder)
 
     async def _renew(self, key: TokenKey, holder: str) -> None:
-        for _ in range(int(LONGEST_TURN_SECONDS / RENEWAL_SECONDS)):
-            await asyncio.sleep(RENEWAL_SECONDS)
+        for _ in range(int(LONGEST_TURN_SECONDS / self._renewal_seconds)):
+            await asyncio.sleep(self._renewal_seconds)
             try:
                 if not await self._lease.renew(key, holder):
                     return

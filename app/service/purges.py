@@ -1,6 +1,6 @@
-"""Purges: what is in memory goes at once, here and wherever a purge is heard of; the shared cache is told, if late.
+"""Purges: tokens in memory go at once, here and on every replica that hears of it; the shared cache follows.
 
-Nothing minted before a purge may be stored or served after it. The epoch of the credential says what was before.
+Nothing minted before a purge may be stored or served after it. The credential's epoch says what was minted before.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ COMPARE_SECONDS = 300.0
 EPOCHS_AT_ONCE = 500
 
 LAST_SECONDS = 2.0
-"""How long the end waits for the shared cache to take what is owed to it."""
+"""How long the end of the process waits for the shared cache to take what it has missed."""
 
 MAX_OWED = 10_000
-"""Purges that may be owed to the shared cache; one more is refused, for a purge must not be forgotten."""
+"""Purges that the shared cache may have missed; one more is refused, because a purge must not be forgotten."""
 
 
 class Purges:
-    """Makes purges, hears of those of other replicas, and owes the shared cache those it has missed.
+    """Makes purges, hears of those of other replicas, and sends the shared cache those it has missed.
 
     Args:
         memory: The front cache.
@@ -45,19 +45,19 @@ class Purges:
         self._epochs = epochs
         self._sink = sink
         self._clock = clock
-        # Purges that the shared cache has not taken yet, told to it as soon as it is back.
+        # Purges that the shared cache has missed; sent as soon as it is back.
         self._owed: dict[CredentialRef, int] = {}
         self._is_behind = False
-        # However this replica learns of a purge, what it has in memory was minted before.
+        # The only place that forgets: however this replica learns of a purge, what it has in memory was minted before.
         epochs.when_raised(memory.drop)
 
     async def purge(self, ref: CredentialRef) -> None:
         """Raise the epoch of `ref`: nothing minted before is stored or served after, here or on any replica.
 
-        Where the shared cache is away, this replica forgets at once, and the others are told when it is back.
+        If the shared cache is away, this replica forgets at once, and the others learn of it when the cache is back.
 
         Raises:
-            OverloadedError: Too many purges wait for it already; this one has not been done.
+            OverloadedError: The shared cache is away and too many purges wait for it; this one has not been done.
 
         """
         known = max(self._epochs.of(ref), self._owed.get(ref, 0))
@@ -68,37 +68,37 @@ class Purges:
                 raise OverloadedError("Too many purges wait for the shared cache to come back.") from None
             epoch = known + 1
             self._owed[ref] = epoch
-        self._forget(ref, epoch)
+        self._epochs.learn(ref, epoch)
         self._sink.emit(CredentialPurged(self._clock(), ref, epoch, "local"))
 
     def heard(self, purge: Purge) -> None:
-        """Another replica purged, or may have while we could not hear it."""
+        """Another replica purged, or may have purged while this one could not listen."""
         if purge.ref is None:
             self._is_behind = True
         elif purge.epoch > self._epochs.of(purge.ref):
-            self._forget(purge.ref, purge.epoch)
+            self._epochs.learn(purge.ref, purge.epoch)
             self._sink.emit(CredentialPurged(self._clock(), purge.ref, purge.epoch, "remote"))
 
     async def settle(self) -> None:
-        """Tell the shared cache of all purges that it has missed.
+        """Send the shared cache all purges that it has missed.
 
         Raises:
-            CacheUnavailableError: It is still away; what is owed stays owed.
+            CacheUnavailableError: It is still away; what it has missed is kept.
 
         """
         for ref in tuple(self._owed):
             await self._settle(ref)
 
     async def catch_up(self) -> None:
-        """Compare what is known here with the shared cache: what was purged unheard is forgotten, and nothing else.
+        """Compare epochs with the shared cache: drop what was purged without this replica hearing of it, nothing else.
 
-        Where the shared cache has lost a purge that is known here, it and all replicas are told of it once more.
+        A purge that the shared cache has lost and this replica knows is written back, and announced to all replicas.
 
         Raises:
-            CacheUnavailableError: It is away; there is still to catch up.
+            CacheUnavailableError: It is away; the comparison must be repeated.
 
         """
-        self._is_behind = False  # First, so that what is missed meanwhile calls for one more comparison.
+        self._is_behind = False  # First, so that a purge that is missed meanwhile causes one more comparison.
         try:
             await self._compare_all()
         except BaseException:
@@ -116,15 +116,15 @@ class Purges:
                 self.heard(Purge(ref, epoch))
 
     async def aclose(self) -> None:
-        """Tell the shared cache, once more, of what is owed to it: after this nobody will."""
+        """Try once more to send what the shared cache has missed: after this, no one will."""
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 await self.settle()
         except (CacheUnavailableError, TimeoutError):
             self._sink.emit(PurgesUntold(len(self._owed)))
 
-    async def are_known(self, ref: CredentialRef) -> bool:
-        """Whether the shared cache knows of all purges of `ref` made here; if not, what it has may be older."""
+    async def flush(self, ref: CredentialRef) -> bool:
+        """Send the shared cache what it is owed for `ref`. False if it is away: what it has may then be too old."""
         try:
             await self._settle(ref)
         except CacheUnavailableError:
@@ -132,7 +132,7 @@ class Purges:
         return True
 
     async def listen(self) -> None:
-        """Follow the shared cache's purges and settle what is owed to it, for ever.
+        """Follow the shared cache's purges and send what it has missed, until cancelled.
 
         Separate tasks: a purge can fail on the connection for commands while the one that listens works. A regular
         comparison finds purges whose replica ended before it could announce them.
@@ -146,16 +146,12 @@ class Purges:
         owed = self._owed.get(ref)
         if owed is None:
             return
-        self._forget(ref, await self._cache.raise_epoch(ref, owed))
+        self._epochs.learn(ref, await self._cache.raise_epoch(ref, owed))
         if self._owed.get(ref) == owed:  # Else it was purged once more meanwhile.
             del self._owed[ref]
 
-    def _forget(self, ref: CredentialRef, epoch: int) -> None:
-        self._epochs.learn(ref, epoch)
-        self._memory.drop(ref)
-
     async def _follow(self) -> None:
-        """A lost connection is taken up again where it broke."""
+        """After a lost connection, go on where it broke."""
         while True:
             with contextlib.suppress(CacheUnavailableError):
                 async for purge in self._cache.purges():

@@ -1,7 +1,7 @@
 """One exchange across all replicas: look in the shared cache, take the lease, look again, mint, store.
 
-The lease is an efficiency lock: two exchanges at once are waste, never corruption, for IMS keeps old tokens valid.
-What must be right is the write, and that is the shared cache's: only a later expiry of the current epoch gets in.
+The lease is an efficiency lock: two exchanges at once are waste, never corruption, because IMS keeps old tokens valid.
+Only the write must be right. The shared cache takes care of that: it stores only a later expiry of the current epoch.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
 
 from cachetools import LRUCache
 
@@ -21,34 +23,45 @@ from app.domain.events import CacheLookedUp
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import MAX_HOLD, Clock, EventSink, Lease, StoreOutcome, TokenCache
 from app.service.epochs import Epochs
-from app.service.lease_turn import LeaseTurns
+from app.service.lease_turn import RENEWAL_SECONDS, LeaseTurns, Turn
 from app.service.mint import Minter
 
 POLL_SECONDS = (0.05, 0.15)
-"""Those who wait for another replica look this often, each time drawn anew, so that they do not march in step."""
+"""Bounds of the pause between two looks while another replica exchanges; drawn each time, to spread replicas out."""
 
-FLIGHT_SECONDS = 14.0
+LONGEST_SECONDS = 14.0
 """Longest time for all of it; under the 15 s that a request may take."""
 
 MAX_MINTS = 4
-"""How often one flight mints anew because a purge overtook it, before it gives up."""
+"""How often one call mints again because a purge overtook it, before it gives up."""
 
 REPLACEMENT_SECONDS = 60.0
 """A reported token is replaced at most once in this time, per credential (product section 3)."""
 
 MAX_HELD = 10_000
-"""Credentials whose hold is remembered here too, beside the shared cache."""
+"""Credentials whose back-off is remembered here too, besides the shared cache."""
+
+
+class Claim(Enum):
+    """Who may replace a reported token."""
+
+    OURS = "ours"
+    TAKEN = "taken"
+    """It was replaced, or is being replaced, within `REPLACEMENT_SECONDS`."""
+
+    UNKNOWN = "unknown"
+    """The shared cache is away. The vendor's own record of replacements still bounds this replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a token must be for this flight.
+    """What a token must be like.
 
     Args:
         lives_until: Unix time in seconds it must reach.
-        fresh: Whether one past its `refresh_at` will not do.
-        replacing: A token that Adobe refused: it will not do, and may be replaced once in a while only.
-        alone: Whether to skip the shared cache, because it has not yet been told of a purge made here.
+        fresh: Whether a token past its `refresh_at` is not good enough.
+        replacing: A token that Adobe refused: it is not good enough, and may be replaced only once in a while.
+        alone: Whether to skip the shared cache, because a purge made here has not reached it yet.
 
     """
 
@@ -58,7 +71,7 @@ class Need:
     alone: bool = False
 
     def met_by(self, token: AccessToken, now: float) -> bool:
-        """Whether `token` will do at `now`."""
+        """Whether `token` is good enough at `now`."""
         state = token.state(now)
         return (
             state is not TokenState.EXPIRED
@@ -87,6 +100,8 @@ class SharedExchange:
         sink: Listens to events.
         clock: Unix time in seconds.
         draw: Uniform random float between two bounds.
+        longest_seconds: Longest time for one call.
+        renewal_seconds: How often a held lease is renewed.
 
     """
 
@@ -99,49 +114,56 @@ class SharedExchange:
         sink: EventSink,
         clock: Clock,
         draw: Callable[[float, float], float] = random.uniform,
+        longest_seconds: float = LONGEST_SECONDS,
+        renewal_seconds: float = RENEWAL_SECONDS,
     ) -> None:
         self._cache = cache
-        self._turns = LeaseTurns(lease)
+        self._turns = LeaseTurns(lease, renewal_seconds)
         self._minter = minter
         self._epochs = epochs
         self._sink = sink
         self._clock = clock
         self._draw = draw
-        # IMS' wishes to be left alone, kept here too for when the shared cache is away: Unix time in seconds.
+        self._longest_seconds = longest_seconds
+        # Until when IMS asked to back off, kept here too in case the shared cache is away: Unix time in seconds.
         self._held_until = LRUCache[CredentialRef, float](MAX_HELD)
 
     async def obtain(self, key: TokenKey, need: Need) -> Obtained:
-        """A token that meets `need`, or the reported one as it is, where it may not be replaced yet.
+        """A token that meets `need`, or the reported one as it is, if it may not be replaced yet.
 
         Raises:
-            BrokerError: What the minting raised; or `ImsUnavailableError` when all took too long.
+            BrokerError: What the minting raised; or `ImsUnavailableError` if all took too long.
 
         """
         try:
-            async with asyncio.timeout(FLIGHT_SECONDS):
+            async with asyncio.timeout(self._longest_seconds):
                 return await self._obtain(key, need)
         except TimeoutError:
             raise ImsUnavailableError("No token could be minted in time.", retry_after=2.0) from None
 
     async def _obtain(self, key: TokenKey, need: Need) -> Obtained:
-        found = await self._look(key, need, self._sink)
+        found = await self._look(key, need, first=True)
         mints = 0
         while found is None and mints < MAX_MINTS:
-            async with nullcontext() if need.alone else self._turns.take(key) as ours:
-                # Look again: the one who had the lease before us may have stored what we need.
-                found = await self._look(key, need) if ours else None
-                if found is None and ours is not False:
+            async with self._turn(key, need) as turn:
+                if turn is Turn.OURS:
+                    # Look again: the holder before us may have stored what we need.
+                    found = await self._look(key, need)
+                if found is None and turn.may_exchange:
                     mints += 1
                     found = await self._exchange(key, need)
             if found is None:
                 await asyncio.sleep(self._draw(*POLL_SECONDS))
                 found = await self._look(key, need)
         if found is None:
-            raise OverloadedError("The token was purged again and again while it was minted.")
+            raise purged_too_often()
         return found
 
-    async def _look(self, key: TokenKey, need: Need, sink: EventSink | None = None) -> Obtained | None:
-        """What the shared cache has; `sink` is told of the first look alone, for the others only wait."""
+    def _turn(self, key: TokenKey, need: Need) -> AbstractAsyncContextManager[Turn]:
+        return nullcontext(Turn.UNKNOWN) if need.alone else self._turns.take(key)
+
+    async def _look(self, key: TokenKey, need: Need, *, first: bool = False) -> Obtained | None:
+        """What the shared cache has. Only the `first` look is reported to the sink; the others only wait."""
         held = self._held_until.get(key.ref, 0.0) - self._clock()
         if held > MAX_HOLD:  # The clock was set back.
             held = 0.0
@@ -151,31 +173,35 @@ class SharedExchange:
         try:
             entry = await self._cache.read(key)
         except CacheUnavailableError:
-            if sink is not None:
-                sink.emit(CacheLookedUp("shared", "unavailable"))
+            self._report(first, "unavailable")
             _refuse_while_held(held)
             return None
         self._epochs.learn(key.ref, entry.epoch)
         token = entry.token
-        will_do = token is not None and self._epochs.allows(token) and need.met_by(token, self._clock())
-        if sink is not None:
-            sink.emit(CacheLookedUp("shared", "hit" if will_do else "miss"))
-        if token is not None and will_do:
+        if token is not None and self._epochs.allows(token) and need.met_by(token, self._clock()):
+            self._report(first, "hit")
             return Obtained(token, "shared")
+        self._report(first, "miss")
         _refuse_while_held(entry.hold)
         return None
 
+    def _report(self, first: bool, outcome: Literal["hit", "miss", "unavailable"]) -> None:  # passed on
+        if first:
+            self._sink.emit(CacheLookedUp("shared", outcome))
+
     async def _exchange(self, key: TokenKey, need: Need) -> Obtained | None:
-        """Mint and store; None where a purge overtook the minting, so that it must begin anew."""
-        claimed = None if need.replacing is None else await self._claim_replacement(key)
-        if need.replacing is not None and claimed is False:
-            return Obtained(need.replacing, "shared")
+        """Mint and store; None if a purge overtook the minting, so that it must begin again."""
+        claim = Claim.UNKNOWN
+        if need.replacing is not None:
+            claim = await self._claim_replacement(key)
+            if claim is Claim.TAKEN:
+                return Obtained(need.replacing, "shared")
         try:
             token = await self._minter.mint(key, self._epochs.of(key.ref))
         except BaseException as error:
             if isinstance(error, ImsUnavailableError) and error.throttled:
                 await self._hold(key, error.retry_after)
-            if claimed:  # Else what stands there may be another replica's.
+            if claim is Claim.OURS:  # Else the stored claim may be another replica's.
                 await self._give_back_replacement(key)
             raise
         outcome = None if need.alone else await self._store(token, need.replacing)
@@ -183,19 +209,19 @@ class SharedExchange:
             return None
         return Obtained(token, "exchange")
 
-    async def _claim_replacement(self, key: TokenKey) -> bool | None:
-        """Whether the claim is ours; None where nobody can tell."""
+    async def _claim_replacement(self, key: TokenKey) -> Claim:
         try:
-            return await self._cache.claim_replacement(key.ref, REPLACEMENT_SECONDS)
+            is_ours = await self._cache.claim_replacement(key.ref, REPLACEMENT_SECONDS)
         except CacheUnavailableError:
-            return None  # The vendor's own record of replacements still bounds this replica.
+            return Claim.UNKNOWN
+        return Claim.OURS if is_ours else Claim.TAKEN
 
     async def _give_back_replacement(self, key: TokenKey) -> None:
-        """What failed was no replacement: the next report may try again, as soon as a failed exchange may be."""
+        """A failed exchange did not replace anything: the next report may try again, once the back-off is over."""
         try:
             await self._cache.return_replacement(key.ref)
         except CacheUnavailableError:
-            return  # It ends by itself.
+            return  # It expires by itself.
 
     async def _hold(self, key: TokenKey, seconds: float) -> None:
         self._held_until[key.ref] = self._clock() + seconds
@@ -211,6 +237,11 @@ class SharedExchange:
             return None
 
 
+def purged_too_often() -> OverloadedError:
+    """The error of a request whose token was purged in each of several attempts."""
+    return OverloadedError("The token was purged again and again while it was minted.")
+
+
 def _refuse_while_held(seconds: float) -> None:
     if seconds > 0:
-        raise ImsUnavailableError("IMS asked to be left alone with this credential.", retry_after=seconds)
+        raise ImsUnavailableError("IMS asked the broker to back off for this credential.", retry_after=seconds)

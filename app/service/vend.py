@@ -1,4 +1,4 @@
-"""Hand out tokens: fresh in memory? answer. Aging? answer, and one refresh behind it. Else wait for the one flight."""
+"""Vends tokens. Fresh in memory: answer. Aging: answer, refresh in the background. Else: wait for a single flight."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from app.domain.errors import (
     CallerError,
     CredentialNotFoundError,
     CredentialRejectedError,
-    InvalidRequestError,
     OverloadedError,
 )
 from app.domain.events import CacheLookedUp, MintFailed, RefreshFailed, TaskFailed
@@ -23,19 +22,16 @@ from app.process.single_flight import SingleFlight
 from app.service.backoff import RecentFailures, RefreshBackoff
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
+from app.service.min_ttl import lives_long_enough
 from app.service.purges import Purges
-from app.service.shared_exchange import REPLACEMENT_SECONDS, Need, Obtained, SharedExchange
+from app.service.shared_exchange import REPLACEMENT_SECONDS, Need, Obtained, SharedExchange, purged_too_often
 from app.service.tracing import NoTracer, Tracer
 
 MAX_FLIGHTS = 2_000
-"""How many tokens may be waited for at once in one replica; one more is told `overloaded`."""
+"""How many tokens may be waited for at once in one replica; one more is answered `overloaded`."""
 
 MAX_ROUNDS = 5
-"""How often one request boards a flight that lands without what it needs, before it gives up."""
-
-
-MIN_TTL_PAUSE, MIN_TTL_PAUSE_SHARE = 60.0, 0.05
-"""Seconds, and share of a token's life, for which ``min_ttl`` mints no other one; the lesser counts."""
+"""How often one request joins a call whose token does not meet its need, before it gives up."""
 
 MAX_REMEMBERED = 10_000
 """Credentials whose last error, and whose last replacement, are remembered at once."""
@@ -46,20 +42,20 @@ class TokenVendor:
 
     Args:
         memory: The front cache.
-        fleet: Obtains what memory does not have.
-        purges: What must have reached the shared cache before it is believed.
+        exchange: Obtains what memory does not have.
+        purges: What must have reached the shared cache before its answer is trusted.
         epochs: What is known of purges.
         sink: Listens to events.
         clock: Unix time in seconds.
-        backoff: When refreshes that fail are tried again.
-        tracer: Draws spans around vends and flights.
+        backoff: When failed refreshes are tried again.
+        tracer: Draws spans around vends and calls.
 
     """
 
     def __init__(
         self,
         memory: TokenMemory,
-        fleet: SharedExchange,
+        exchange: SharedExchange,
         purges: Purges,
         epochs: Epochs,
         sink: EventSink,
@@ -68,7 +64,7 @@ class TokenVendor:
         tracer: Tracer | None = None,
     ) -> None:
         self._memory = memory
-        self._fleet = fleet
+        self._exchange = exchange
         self._purges = purges
         self._epochs = epochs
         self._sink = sink
@@ -83,21 +79,19 @@ class TokenVendor:
     def take_usable(self, key: TokenKey, now: float) -> AccessToken | None:
         """The token in memory, if it is usable; an aging one starts a refresh in the background. Never waits."""
         token = self._memory.get(key)
-        if token is None:
-            return None
-        if now < token.refresh_at:
+        if token is None or now < token.refresh_at:
             return token
         if now >= token.usable_until:
             return None
-        self._refresh_behind(key, now)
+        self._start_refresh(key, now)
         return token
 
     async def vend(self, key: TokenKey, min_ttl: float = 0.0) -> Obtained:
         """A usable token with at least `min_ttl` seconds of life left.
 
         Raises:
-            InvalidRequestError: IMS gives this credential tokens of a shorter life than `min_ttl`.
-            BrokerError: No token could be had.
+            InvalidRequestError: The tokens that IMS gives this credential live for less than `min_ttl`.
+            BrokerError: No token is available.
 
         """
         with self._tracer.vend(key.ref):
@@ -108,12 +102,12 @@ class TokenVendor:
             now = self._clock()
             token = self.take_usable(key, now)
             self._sink.emit(CacheLookedUp("memory", "miss" if token is None else "hit"))
-            if token is not None and self._lives(token, min_ttl, now):
+            if token is not None and lives_long_enough(token, min_ttl, now):
                 return Obtained(token, "memory")
             obtained = await self._join(key, Need(lives_until=now + min_ttl))
-            if self._epochs.allows(obtained.token) and self._lives(obtained.token, min_ttl, self._clock()):
+            if self._epochs.allows(obtained.token) and lives_long_enough(obtained.token, min_ttl, self._clock()):
                 return obtained
-        raise OverloadedError("The token was purged again and again while it was minted.")
+        raise purged_too_often()
 
     async def report(self, key: TokenKey, sha256: str) -> Obtained:
         """Replace the token that Adobe refused, once; a stale report gets the current token as it is.
@@ -123,7 +117,7 @@ class TokenVendor:
             sha256: Lower-case hex SHA-256 of the refused token.
 
         Raises:
-            BrokerError: No token could be had.
+            BrokerError: No token is available.
 
         """
         current = await self.vend(key)
@@ -135,16 +129,16 @@ class TokenVendor:
         try:
             obtained = await self._join(key, Need(replacing=refused))
         except BrokerError:
-            self._replaced.pop(key.ref, None)  # What failed was no replacement.
+            self._replaced.pop(key.ref, None)  # A failed exchange did not replace anything.
             raise
         return obtained if self._epochs.allows(obtained.token) else await self.vend(key)
 
     def tokens_of(self, ref: CredentialRef) -> tuple[AccessToken, ...]:
-        """What this replica has in memory for a credential."""
+        """The tokens that this replica has in memory for a credential."""
         return self._memory.tokens_of(ref)
 
     def last_error(self, ref: CredentialRef) -> str | None:
-        """The code of the error that the last minting for `ref` ended with here, or None where it succeeded."""
+        """The code of the error with which the last minting for `ref` ended here, or None if it succeeded."""
         return self._last_errors.get(ref)
 
     @property
@@ -158,17 +152,8 @@ class TokenVendor:
         return self._flights.waiting
 
     async def aclose(self, grace: float) -> None:
-        """Let running flights land for `grace` seconds."""
+        """Let running calls finish for `grace` seconds."""
         await self._flights.aclose(grace)
-
-    def _lives(self, token: AccessToken, min_ttl: float, now: float) -> bool:
-        if token.remaining(now) >= min_ttl:
-            return True
-        # Nearly the whole life would be had only in the moment of minting, and cost an exchange per request.
-        just_minted = 0 <= now - token.minted_at < min(MIN_TTL_PAUSE, token.lifetime * MIN_TTL_PAUSE_SHARE)
-        if token.lifetime < min_ttl or just_minted:
-            raise InvalidRequestError("min_ttl is (nearly) longer than the life of the tokens that IMS issues here.")
-        return False
 
     async def _join(self, key: TokenKey, need: Need) -> Obtained:
         if key in self._flights:
@@ -177,12 +162,12 @@ class TokenVendor:
             recent = self._failures.recall(key, self._clock())
             if recent is not None:
                 raise recent.with_traceback(None)
-        fly = partial(self._fly, key, need)
-        return await self._flights.join(key, partial(self._tracer.flight, key, fly, behind=False))
+        call = partial(self._call, key, need)
+        return await self._flights.join(key, partial(self._tracer.flight, key, call, behind=False))
 
-    async def _fly(self, key: TokenKey, need: Need) -> Obtained:
+    async def _call(self, key: TokenKey, need: Need) -> Obtained:
         try:
-            obtained = await self._fleet.obtain(key, replace(need, alone=not await self._purges.are_known(key.ref)))
+            obtained = await self._exchange.obtain(key, replace(need, alone=not await self._purges.flush(key.ref)))
         except BrokerError as error:
             self._note_failure(key, error, behind=need.fresh)
             raise
@@ -194,15 +179,15 @@ class TokenVendor:
 
     def _note_failure(self, key: TokenKey, error: BrokerError, *, behind: bool) -> None:
         if isinstance(error, CallerError):
-            return  # It says nothing of the tenant.
+            return  # It says nothing about the tenant.
         self._last_errors[key.ref] = error.code
         if not behind and not isinstance(error, CredentialNotFoundError):
             self._sink.emit(MintFailed(key.ref, error.code, error.detail))
-        # What IMS rejects is remembered by the minter, for that document alone; what is absent may be added any time.
+        # The minter remembers what IMS rejects, for that document alone; what is absent may be added at any time.
         if not isinstance(error, (CredentialRejectedError, CredentialNotFoundError)):
             self._failures.failed(key, error, self._clock())
 
-    def _refresh_behind(self, key: TokenKey, now: float) -> None:
+    def _start_refresh(self, key: TokenKey, now: float) -> None:
         if key in self._flights or not self._backoff.allows(key, now):
             return
         try:
@@ -211,9 +196,9 @@ class TokenVendor:
             return  # The token is still good; the next request tries again.
 
     async def _refresh(self, key: TokenKey) -> Obtained:
-        """One refresh behind an answer. Its failure is nobody's error: the token that is there is still good."""
+        """One refresh in the background. Its failure is not a caller's error: the token in memory is still good."""
         try:
-            obtained = await self._fly(key, Need(fresh=True))
+            obtained = await self._call(key, Need(fresh=True))
         except Exception as error:
             self._backoff.failed(key, error, self._clock())
             if isinstance(error, BrokerError):
@@ -224,7 +209,7 @@ class TokenVendor:
         if self._memory.get(key) is obtained.token:
             self._backoff.succeeded(key)
         else:
-            # IMS issues shorter lives now, and the aging token outlives the new one: no reason to mint per request.
+            # IMS issues shorter lives now, and the aging token outlives the new one: do not mint per request.
             self._backoff.failed(key, None, self._clock())
         return obtained
 

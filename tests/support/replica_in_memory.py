@@ -50,10 +50,11 @@ class ReplicaInMemory:
 
     Args:
         world: What it shares with others.
+        seconds: Deadlines of its `SharedExchange`, where a test needs other ones.
 
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, **seconds: float) -> None:
         self.world = world
         self.sink = RecordingSink()
         self.memory = TokenMemory()
@@ -70,7 +71,14 @@ class ReplicaInMemory:
             draw=lambda low, high: (low + high) / 2,
         )
         self.fleet = SharedExchange(
-            world.cache, world.lease, self.minter, self.epochs, self.sink, world.clock, draw=lambda _low, _high: 0.0
+            world.cache,
+            world.lease,
+            self.minter,
+            self.epochs,
+            self.sink,
+            world.clock,
+            draw=lambda _low, _high: 0.0,
+            **seconds,
         )
         self.purges = Purges(self.memory, world.cache, self.epochs, self.sink, world.clock)
         self.vendor = TokenVendor(self.memory, self.fleet, self.purges, self.epochs, self.sink, world.clock)
