@@ -13,11 +13,31 @@ from starlette.types import Receive, Scope, Send
 from app.api import openapi
 from app.api.answers import headers_answer
 from app.api.frame import Conversation, RequestFrame
+from app.api.schemas import TEXT
 from app.api.warm import WarmPath
 from app.domain.policy import Action
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """A gateway asks with its client's own method; all get the same answer."""
+
+
+HEADERS = openapi.route(
+    "Vend a token as response headers, for a gateway",
+    None,
+    {
+        200: {
+            "description": "The headers of an Adobe API call; no body.",
+            "headers": {
+                **openapi.TOKEN_HEADERS,
+                **dict.fromkeys(("Authorization", "x-api-key", "x-gw-ims-org-id"), openapi.HEADER),
+                "x-sandbox-name": {"schema": TEXT},
+            },
+        },
+        **openapi.VENDING,
+    },
+    parameters=[openapi.ORG, openapi.CREDENTIAL, openapi.SCOPE, openapi.MIN_TTL],
+    security=openapi.BEARER,
+)
 
 
 class _AnyMethod:
@@ -43,7 +63,7 @@ def headers_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
     vend = frame.around("/headers", Action.VEND, vend_headers)
     for method in METHODS:
         name = f"headers_{method.lower()}"
-        router.add_api_route("/headers", vend, methods=[method], operation_id=name, name=name, **openapi.HEADERS)
+        router.add_api_route("/headers", vend, methods=[method], operation_id=name, name=name, **HEADERS)
     # A gateway may ask with any method at all (Envoy's ext_authz: its client's own); those are not worth describing.
     router.routes.append(Route("/headers", _AnyMethod(vend), include_in_schema=False))
     return router

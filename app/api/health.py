@@ -11,8 +11,29 @@ from starlette.responses import JSONResponse, Response
 from app.api import openapi
 from app.api.frame import request_id_of
 from app.api.problems import Problem, problem_body
+from app.api.schemas import PROBLEM_SCHEMA, TEXT, object_schema
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+LIVEZ = openapi.route(
+    "Whether the process is alive",
+    "livez",
+    {200: openapi.json_answer(object_schema({"status": TEXT}), "The process is alive.")},
+)
+READYZ = openapi.route(
+    "Whether this replica accepts requests",
+    "readyz",
+    {
+        200: openapi.json_answer(object_schema({"status": TEXT}), "This replica accepts requests."),
+        503: openapi.error_answer(503, PROBLEM_SCHEMA, "Starting or shutting down"),
+    },
+)
+METRICS = openapi.route(
+    "Prometheus metrics",
+    "metrics",
+    {200: openapi.json_answer(TEXT, "The text format.", "text/plain")},
+)
 
 
 class Readiness:
@@ -40,7 +61,7 @@ def health_routes(readiness: Readiness, render_metrics: Callable[[], bytes]) -> 
     async def metrics(request: Request) -> Response:  # noqa: ARG001  # the framework's signature
         return Response(render_metrics(), headers={"cache-control": "no-store", "content-type": PROMETHEUS_TEXT})
 
-    router.add_api_route("/livez", livez, methods=["GET"], **openapi.LIVEZ)
-    router.add_api_route("/readyz", readyz, methods=["GET"], **openapi.READYZ)
-    router.add_api_route("/metrics", metrics, methods=["GET"], **openapi.METRICS)
+    router.add_api_route("/livez", livez, methods=["GET"], **LIVEZ)
+    router.add_api_route("/readyz", readyz, methods=["GET"], **READYZ)
+    router.add_api_route("/metrics", metrics, methods=["GET"], **METRICS)
     return router

@@ -10,9 +10,20 @@ from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
 from app.api.frame import request_headers
+from app.api.schemas import PROBLEM_SCHEMA
 from app.domain.identity import JWT_ALGORITHMS
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+
+
+DISCOVERY = openapi.route(
+    "The token endpoint described (RFC 8414)",
+    "oauth_authorization_server",
+    {
+        200: openapi.json_answer({"type": "object"}, "Authorization server metadata."),
+        503: openapi.error_answer(503, PROBLEM_SCHEMA, "The broker is overloaded"),
+    },
+)
 
 
 def metadata_routes(public_url: str | None) -> APIRouter:
@@ -43,7 +54,7 @@ def metadata_routes(public_url: str | None) -> APIRouter:
         )
 
     path = "/.well-known/oauth-authorization-server"
-    router.add_api_route(path, describe, methods=["GET"], **openapi.DISCOVERY)
+    router.add_api_route(path, describe, methods=["GET"], **DISCOVERY)
     return router
 
 

@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api import openapi
 from app.api.answers import oauth2_answer
 from app.api.frame import Conversation, RequestFrame
 from app.api.oauth2_client import Form, authenticate, read_form
+from app.api.oauth2_openapi import OAUTH2_TOKEN
 from app.api.parameters import fields_of, parse_ref
 from app.api.problems import NO_STORE, retry_after_of
 from app.api.warm import WarmPath
@@ -59,7 +59,7 @@ def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
         return oauth2_answer(token)(int(token.remaining(frame.clock()))).response()
 
     answer = frame.around("/oauth2/token", Action.VEND, issue_token, oauth2_error)
-    router.add_api_route("/oauth2/token", answer, methods=["POST"], **openapi.OAUTH2_TOKEN)
+    router.add_api_route("/oauth2/token", answer, methods=["POST"], **OAUTH2_TOKEN)
     return router
 
 

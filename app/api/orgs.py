@@ -13,6 +13,7 @@ from app.api import openapi
 from app.api.answers import rfc3339
 from app.api.frame import Conversation, RequestFrame
 from app.api.parameters import fields_of
+from app.api.schemas import ORGS_SCHEMA
 from app.domain.errors import ForbiddenError, InvalidRequestError
 from app.domain.names import CredentialRef, parse_credential_name, parse_org
 from app.domain.policy import Action
@@ -20,6 +21,22 @@ from app.service.status import CredentialStatus, StatusReader
 
 MAX_LIMIT = 1000
 _LIMIT = re.compile(r"[1-9][0-9]{0,3}")
+
+
+ORGS = openapi.route(
+    "The orgs and credentials this caller may see",
+    "list_orgs",
+    {200: openapi.json_answer(ORGS_SCHEMA, "A page of them, in order."), **openapi.problems(400, 401, 403, 429, 503)},
+    parameters=[
+        openapi.parameter("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "How many."),
+        openapi.parameter(
+            "after",
+            {"type": "string", "pattern": f"^{openapi.ORG_ID}/{openapi.CREDENTIAL_NAME}$"},
+            "The `next` of the page before.",
+        ),
+    ],
+    security=openapi.BEARER,
+)
 
 
 def orgs_routes(frame: RequestFrame, status: StatusReader) -> APIRouter:
@@ -37,7 +54,7 @@ def orgs_routes(frame: RequestFrame, status: StatusReader) -> APIRouter:
         return JSONResponse(body, headers={"cache-control": "no-store"})
 
     answer = frame.around("/orgs", Action.STATUS, list_orgs)
-    router.add_api_route("/orgs", answer, methods=["GET"], **openapi.ORGS)
+    router.add_api_route("/orgs", answer, methods=["GET"], **ORGS)
     return router
 
 

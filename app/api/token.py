@@ -10,6 +10,7 @@ from app.api import openapi
 from app.api.answers import token_answer
 from app.api.frame import Conversation, RequestFrame
 from app.api.parameters import fields_of, parse_ref, parse_sha256, parse_token_query
+from app.api.schemas import object_schema
 from app.api.warm import WarmPath
 from app.domain.errors import InvalidRequestError
 from app.domain.policy import Action, authorise
@@ -17,6 +18,42 @@ from app.domain.strict_json import strict_json
 from app.service.purges import Purges
 
 MAX_REPORT_BYTES = 1024
+
+
+VEND = openapi.route(
+    "Vend an access token",
+    "vend_token",
+    {200: openapi.token_answer("A valid token of that org."), **openapi.VENDING},
+    parameters=[openapi.ORG, openapi.CREDENTIAL, openapi.SCOPE, openapi.MIN_TTL],
+    security=openapi.BEARER,
+)
+
+REPORT = openapi.route(
+    "Report a token that Adobe refused",
+    "report_token",
+    {200: openapi.token_answer("The current token; a new one, if the reported one was current."), **openapi.VENDING},
+    parameters=[openapi.ORG, openapi.CREDENTIAL, openapi.SCOPE],
+    security=openapi.BEARER,
+    requestBody={
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": object_schema({"token_sha256": {"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}}),
+            }
+        },
+    },
+)
+
+PURGE = openapi.route(
+    "Forget all tokens of a credential, on every replica",
+    "purge_token",
+    {
+        204: {"description": "Nothing minted before will be served.", "headers": openapi.COMMON_HEADERS},
+        **openapi.problems(400, 401, 403, 429, 503),
+    },
+    parameters=[openapi.ORG, openapi.CREDENTIAL],
+    security=openapi.BEARER,
+) | {"status_code": 204}
 
 
 def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRouter:
@@ -45,9 +82,9 @@ def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRout
     vend = frame.around("/token", Action.VEND, vend_token)
     report = frame.around("/token/report", Action.REPORT, report_token)
     purge = frame.around("/token", Action.PURGE, purge_token)
-    router.add_api_route("/token", vend, methods=["GET"], **openapi.VEND)
-    router.add_api_route("/token/report", report, methods=["POST"], **openapi.REPORT)
-    router.add_api_route("/token", purge, methods=["DELETE"], **openapi.PURGE)
+    router.add_api_route("/token", vend, methods=["GET"], **VEND)
+    router.add_api_route("/token/report", report, methods=["POST"], **REPORT)
+    router.add_api_route("/token", purge, methods=["DELETE"], **PURGE)
     return router
 
 
