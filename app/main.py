@@ -20,7 +20,7 @@ from app.api.door import Door, teller_of_malformed
 from app.api.health import Readiness
 from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
 from app.api.limits import Limits
-from app.bootstrap import LANDING_SECONDS, assembled
+from app.bootstrap.broker import LANDING_SECONDS, Broker, assembled
 from app.settings import Settings
 
 DRAIN_SECONDS = 16
@@ -50,15 +50,14 @@ BACKLOG = 2048
 
 def create_app(services: Services, limits: Limits | None = None) -> ASGIApp:
     """The ASGI app on top of `services`; the same one in tests and in production."""
-    return services.enclose(
-        Door(create_api(services, limits or Limits()), services.sink, services.clock, request_ids())
-    )
+    return Door(create_api(services, limits or Limits()), services.sink, services.clock, request_ids())
 
 
-def create_broker_server(services: Services) -> Server:
-    """The server of the broker itself: what never gets to the app is told like every other exit."""
+def create_broker_server(broker: Broker) -> Server:
+    """The server of the broker itself: what never reaches the app is reported like every other exit."""
+    services = broker.services
     protocol = bounded_http_protocol(teller_of_malformed(services.sink, services.clock))
-    return create_server(create_app(services), protocol, services.tls)
+    return create_server(broker.enclose(create_app(services)), protocol, broker.tls)
 
 
 def request_ids() -> Callable[[], str]:
@@ -167,10 +166,10 @@ async def serve(settings: Settings, started: Callable[[str, int], None] = lambda
     sock = listening_socket(settings.host, settings.port)
     # The handlers are taken back last: a second signal must not kill what is ending in good order.
     with contextlib.closing(sock), contextlib.ExitStack() as handlers:
-        async with assembled(settings) as services:
-            server = create_broker_server(services)
-            handlers.enter_context(_ended_by_signals(server, services.readiness))
-            services.readiness.ready = True
+        async with assembled(settings) as broker:
+            server, readiness = create_broker_server(broker), broker.services.readiness
+            handlers.enter_context(_ended_by_signals(server, readiness))
+            readiness.ready = True
             started(*sock.getsockname()[:2])
             await server.serve(sockets=[sock])
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+from typing_extensions import override
 
 from app import setting_forms as forms
 
@@ -25,13 +26,28 @@ class SettingsError(ValueError):
     """The environment is wrong; the text names each variable and what was expected, never a value."""
 
 
-class Settings(BaseModel):
-    """All settings, in the order of the README's table.
+class _Group(BaseModel):
+    """Settings that belong together.
 
     A plain model: `read_settings` alone looks at the environment, so that a mapping given to it is all there is.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Settings that only make sense together."""
+        wrong = [f"{PREFIX}{sentence}" for is_so, sentence in self._disagreements() if is_so]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _disagreements(self) -> tuple[tuple[bool, str], ...]:
+        return ()
+
+
+class ServingSettings(_Group):
+    """Where the broker listens, and whom it serves."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` in a container.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -44,6 +60,21 @@ class Settings(BaseModel):
     )
     tls_key_file: Path | None = Field(None, description="Private key (PEM, not encrypted) of that certificate.")
     policy_file: Path = Field(description="The policy (YAML). Required.")
+
+    @override
+    def _disagreements(self) -> tuple[tuple[bool, str], ...]:
+        return (*super()._disagreements(), *self._of_tls())
+
+    def _of_tls(self) -> tuple[tuple[bool, str], ...]:
+        cert, key = self.tls_cert_file is not None, self.tls_key_file is not None
+        return (
+            (cert and not key, "TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
+            (key and not cert, "TLS_CERT_FILE is required with BROKER_TLS_KEY_FILE"),
+        )
+
+
+class MintingSettings(_Group):
+    """What a token is minted with: where credentials live, and IMS. A command that mints needs no others."""
 
     credential_store: Literal["vault", "directory"] = Field(
         "vault", description="Where credentials live: `vault` or `directory`."
@@ -77,60 +108,19 @@ class Settings(BaseModel):
     vault_cacert: Path | None = Field(None, description="CA bundle for Vault; default: the system's.")
     vault_namespace: str | None = Field(None, pattern=_MOUNT, description="Vault Enterprise namespace.")
 
-    redis_url: Annotated[SecretStr, AfterValidator(forms.redis_url)] = Field(
-        SecretStr(""), description="`redis://` or `rediss://`; empty: memory only."
-    )
-    redis_username: str | None = Field(None, description="User of Redis, instead of one in the URL.")
-    redis_password: Annotated[SecretStr | None, AfterValidator(forms.unbroken)] = Field(
-        None, description="Password of Redis, instead of one in the URL."
-    )
-    redis_password_file: Path | None = Field(
-        None, description="A file with the password of Redis, read for each new connection."
-    )
-    redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
-    redis_prefix: str = Field(
-        "itb",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
-        description="First part of every Redis key; one per deployment.",
-    )
-    cache_keys_file: Path | None = Field(None, description="Key ring for cached tokens; needed with Redis.")
-
     ims_base_urls: Annotated[str, AfterValidator(forms.base_urls)] = Field(
         DEFAULT_IMS_BASE_URL, description="Allow-list of IMS hosts, separated by commas."
     )
     ims_cacert: Path | None = Field(None, description="CA bundle for IMS; default: the system's.")
-    audit_file: Path | None = Field(None, description="Audit log; default: standard output.")
-    audit_chain: bool = Field(False, description="`true`: a hash chain in the audit log (`docs/audit.md`); or `false`.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`; of the log on standard error."
-    )
-    tracing: Literal["off", "otlp"] = Field(
-        "off", description="`otlp`: traces, sent as the standard `OTEL_` variables say (`docs/tracing.md`); or `off`."
-    )
-    tracing_orgs: bool = Field(False, description="`true`: org ids may be in traces; or `false`.")
 
     @property
     def allowed_ims_base_urls(self) -> frozenset[str]:
         """The allow-list of IMS hosts."""
         return frozenset(self.ims_base_urls.split(","))
 
-    @model_validator(mode="after")
-    def _agree(self) -> Settings:
-        """Settings that only make sense together."""
-        wrong = [f"{PREFIX}{sentence}" for is_so, sentence in self._disagreements() if is_so]
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
-
+    @override
     def _disagreements(self) -> tuple[tuple[bool, str], ...]:
-        return (*self._of_tls(), *self._of_the_store(), *self._of_redis())
-
-    def _of_tls(self) -> tuple[tuple[bool, str], ...]:
-        cert, key = self.tls_cert_file is not None, self.tls_key_file is not None
-        return (
-            (cert and not key, "TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
-            (key and not cert, "TLS_CERT_FILE is required with BROKER_TLS_KEY_FILE"),
-        )
+        return (*super()._disagreements(), *self._of_the_store())
 
     def _of_the_store(self) -> tuple[tuple[bool, str], ...]:
         if self.credential_store == "directory":
@@ -160,6 +150,42 @@ class Settings(BaseModel):
             ),
         )
 
+
+class Settings(MintingSettings, ServingSettings):
+    """All settings, in the order of the README's table: serving, minting, and those below."""
+
+    redis_url: Annotated[SecretStr, AfterValidator(forms.redis_url)] = Field(
+        SecretStr(""), description="`redis://` or `rediss://`; empty: memory only."
+    )
+    redis_username: str | None = Field(None, description="User of Redis, instead of one in the URL.")
+    redis_password: Annotated[SecretStr | None, AfterValidator(forms.unbroken)] = Field(
+        None, description="Password of Redis, instead of one in the URL."
+    )
+    redis_password_file: Path | None = Field(
+        None, description="A file with the password of Redis, read for each new connection."
+    )
+    redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
+    redis_prefix: str = Field(
+        "itb",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
+        description="First part of every Redis key; one per deployment.",
+    )
+    cache_keys_file: Path | None = Field(None, description="Key ring for cached tokens; needed with Redis.")
+
+    audit_file: Path | None = Field(None, description="Audit log; default: standard output.")
+    audit_chain: bool = Field(False, description="`true`: a hash chain in the audit log (`docs/audit.md`); or `false`.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`; of the log on standard error."
+    )
+    tracing: Literal["off", "otlp"] = Field(
+        "off", description="`otlp`: traces, sent as the standard `OTEL_` variables say (`docs/tracing.md`); or `off`."
+    )
+    tracing_orgs: bool = Field(False, description="`true`: org ids may be in traces; or `false`.")
+
+    @override
+    def _disagreements(self) -> tuple[tuple[bool, str], ...]:
+        return (*super()._disagreements(), *self._of_redis())
+
     def _of_redis(self) -> tuple[tuple[bool, str], ...]:
         url = self.redis_url.get_secret_value()
         user, password, file = self.redis_username, self.redis_password, self.redis_password_file
@@ -186,6 +212,9 @@ class Settings(BaseModel):
         )
 
 
+_Read = TypeVar("_Read", bound=_Group)
+
+
 def variables() -> tuple[str, ...]:
     """The names of all variables, in order."""
     return tuple(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
@@ -201,6 +230,23 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         SettingsError: A variable is unknown, malformed or missing; each is named, none is quoted.
 
     """
+    return _read(Settings, environment)
+
+
+def read_minting_settings(environment: Mapping[str, str] | None = None) -> MintingSettings:
+    """Read what a command needs that mints without serving. Other settings may be missing, and are not checked.
+
+    Args:
+        environment: Instead of the environment of the process.
+
+    Raises:
+        SettingsError: A variable is unknown, or one for minting is malformed or missing.
+
+    """
+    return _read(MintingSettings, environment)
+
+
+def _read(model: type[_Read], environment: Mapping[str, str] | None) -> _Read:
     values = dict(os.environ if environment is None else environment)
     ours = {name: value for name, value in values.items() if name.upper().startswith(PREFIX)}
     unknown = sorted(set(ours) - set(variables()))
@@ -208,7 +254,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(" ".join(map(_unknown, unknown)) + " The README has a table of all variables.")
     fields = {name[len(PREFIX) :].lower(): value for name, value in ours.items() if value}
     try:
-        return Settings.model_validate(fields)
+        return model.model_validate({name: value for name, value in fields.items() if name in model.model_fields})
     except ValidationError as error:
         raise SettingsError("; ".join(map(_explain, error.errors()))) from None
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import urlencode
 
-from app.bootstrap import assembled
+from app.bootstrap.broker import assembled
 from app.cli.demo_caller import CALLER, demo_api_key
 from app.cli.demo_tenants import JWT_ORG, OAUTH_ORG, ORGS, demo_tenants
 from app.cli.embedded import HOST, demo_settings
@@ -113,8 +113,8 @@ async def _measure(folder: Path, show: Callable[[str, Trace], None]) -> None:
         tenants = demo_tenants(folder / "credentials", sandbox_url)
         sandbox = create_sandbox([tenant.client for tenant in tenants], base_url=sandbox_url)
         with _in_a_thread(sandbox, sandbox_sock):
-            async with assembled(demo_settings(folder, sandbox_url)) as services:
-                server = create_broker_server(services)
+            async with assembled(demo_settings(folder, sandbox_url)) as broker:
+                server = create_broker_server(broker)
                 serving = asyncio.create_task(server.serve(sockets=[sock]))
                 with closing(http.client.HTTPConnection(HOST, sock.getsockname()[1], timeout=20)) as client:
                     await asyncio.to_thread(_send, client, Ask("GET", "/livez", {}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,8 +66,6 @@ class Services:
         render_metrics: The metrics in Prometheus' text format.
         readiness: Set while this replica takes requests.
         public_url: The broker's URL as callers see it, or None.
-        tls: What HTTPS is served with, or None for plain HTTP.
-        enclose: Puts what listens to whole requests around the app; by default nothing.
 
     """
 
@@ -82,8 +79,6 @@ class Services:
     render_metrics: Callable[[], bytes]
     readiness: Readiness
     public_url: str | None = None
-    tls: ssl.SSLContext | None = None
-    enclose: Callable[[ASGIApp], ASGIApp] = lambda app: app
 
 
 @dataclass(frozen=True, slots=True)

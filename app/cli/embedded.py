@@ -15,7 +15,7 @@ import uvloop
 
 from app import main
 from app.adapters.json_logs import configure_logging
-from app.bootstrap import assembled
+from app.bootstrap.broker import assembled
 from app.cli.curl_lines import curl_lines
 from app.cli.demo_caller import CALLER, demo_api_key
 from app.cli.demo_tenants import JWT_ORG, OAUTH_ORG, ORGS, demo_tenants
@@ -135,14 +135,14 @@ async def _serve_both(
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101  # a coroutine that runs is in a task
     ending.calls(lambda: loop.call_soon_threadsafe(task.cancel))
-    async with served(sandbox, sandbox_sock), assembled(settings) as services:
-        server = main.create_broker_server(services)
+    async with served(sandbox, sandbox_sock), assembled(settings) as broker:
+        server, readiness = main.create_broker_server(broker), broker.services.readiness
 
         def end() -> None:
-            services.readiness.ready = False
+            readiness.ready = False
             server.should_exit = True
 
         ending.calls(end)
-        services.readiness.ready = True
+        readiness.ready = True
         typer.echo(text)
         await server.serve(sockets=[sock])

@@ -25,7 +25,7 @@ LOCKS = {path.stem: path.read_text() for path in sorted((ROOT / "requirements").
 MAKEFILE = (ROOT / "Makefile").read_text()
 README, ARCHITECTURE = (ROOT / "README.md").read_text(), (APP / "ARCHITECTURE.md").read_text()
 
-MAX_LINES = 250
+MAX_LINES = 300
 ROOMLESS = {"utils", "util", "helpers", "helper", "common", "misc", "constants", "shared", "base", "core"}
 """Names that say of a module only that its author found no room for it."""
 
@@ -69,7 +69,7 @@ def tree_of(path: Path) -> ast.Module:
 
 @pytest.mark.parametrize("path", modules(APP), ids=named)
 def test_no_module_is_too_long_to_read(path: Path) -> None:
-    """No module has more than 250 lines."""
+    """No module has more than 300 lines."""
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 

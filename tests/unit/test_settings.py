@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.settings import PREFIX, Settings, SettingsError, read_settings, variables
+from app.settings import PREFIX, Settings, SettingsError, read_minting_settings, read_settings, variables
 
 MARK = "cAnArY"
 """Part of every bad value: no error may show it."""
@@ -261,6 +261,24 @@ def test_the_environment_is_read_where_no_mapping_is_given(monkeypatch: pytest.M
     for name, value in {**DIRECTORY, "PORT": "81"}.items():
         monkeypatch.setenv(f"{PREFIX}{name}", value)
     assert read_settings().port == 81
+
+
+def test_what_mints_needs_no_other_settings() -> None:
+    """A command that mints without serving needs no policy, and ignores the settings of the server."""
+    environment = {"BROKER_CREDENTIAL_STORE": "directory", "BROKER_CREDENTIAL_DIR": "/c", "BROKER_REDIS_URL": "bad"}
+    assert read_minting_settings(environment).credential_dir == Path("/c")
+
+
+@pytest.mark.parametrize(("environment", "names"), [
+    ({}, "BROKER_VAULT_ADDR"),
+    ({"BROKER_CREDENTIAL_STORE": "directory"}, "BROKER_CREDENTIAL_DIR"),
+    ({"BROKER_CREDENTIAL_STORE": "directory", "BROKER_CREDENTIAL_DIR": "/c", "BROKER_CREDENTIAL_DIRS": "/d"},
+     "BROKER_CREDENTIAL_DIRS"),
+])  # fmt: skip
+def test_what_mints_refuses_its_own_settings_as_the_broker_does(environment: dict[str, str], names: str) -> None:
+    """A variable for minting that is missing, or one that is unknown, is named."""
+    with pytest.raises(SettingsError, match=names):
+        read_minting_settings(environment)
 
 
 def test_settings_never_show_a_secret_and_never_change() -> None:

@@ -1,0 +1,139 @@
+"""The whole broker, assembled from its parts."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from app.adapters.certificates import certificate_not_after
+from app.adapters.jwt_verifier import JwtCallerVerifier
+from app.adapters.policy_file import PolicyFile
+from app.adapters.prometheus import Watched
+from app.adapters.server_certificate import ServerCertificate
+from app.api.app import Services
+from app.api.health import Readiness
+from app.bootstrap.listeners import listeners
+from app.bootstrap.minting import minting
+from app.bootstrap.shared_cache import shared_cache
+from app.ports import Clock, EventSink
+from app.process.supervisor import Supervisor
+from app.service.backoff import RefreshBackoff
+from app.service.epochs import Epochs
+from app.service.failing_refreshes import failing_refreshes
+from app.service.memory import TokenMemory
+from app.service.purges import Purges
+from app.service.reload import PolicyInForce
+from app.service.shared_exchange import SharedExchange
+from app.service.status import StatusReader
+from app.service.vend import TokenVendor
+from app.settings import Settings
+
+LANDING_SECONDS = 12.0
+"""How long running exchanges may go on when the process ends: their result is stored, their lease given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The whole broker, running.
+
+    Args:
+        services: What the API is built from.
+        tls: What HTTPS is served with, or None for plain HTTP.
+        enclose: Puts what listens to whole requests around the app.
+
+    """
+
+    services: Services
+    tls: ssl.SSLContext | None
+    enclose: Callable[[ASGIApp], ASGIApp]
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[Broker]:
+    """Run the whole broker for as long as the context lasts.
+
+    It ends in reverse: tasks, running exchanges, purges that are owed, adapters, and the audit log last.
+
+    Raises:
+        PolicyError: The policy is missing or bad.
+        KeyRingError: The key ring is bad.
+        ServerCertificateError: The certificate and its key are bad.
+        FileError: A CA bundle cannot be used.
+        OSError: A file that a setting names cannot be read or written.
+
+    """
+    clock = time.time
+    async with AsyncExitStack() as stack:
+        heard = await stack.enter_async_context(listeners(settings, clock))
+        sink, tracer = heard.sink, heard.tracer
+        verifier = JwtCallerVerifier(clock, sink)
+        stack.push_async_callback(verifier.aclose)
+        policy = await _policy(settings, stack, verifier, sink, clock)
+
+        outgoing = dict if tracer is None else tracer.outgoing
+        mint = await stack.enter_async_context(minting(settings, sink, clock, outgoing))
+        shared = await stack.enter_async_context(shared_cache(settings, sink, clock))
+        memory, backoff, epochs = TokenMemory(), RefreshBackoff(), Epochs()
+        exchange = SharedExchange(shared.tokens, shared.lease, mint.minter, epochs, sink, clock)
+        purges = Purges(memory, shared.tokens, epochs, sink, clock)
+        stack.push_async_callback(purges.aclose)
+        vendor = TokenVendor(memory, exchange, purges, epochs, sink, clock, backoff, tracer=tracer)
+        stack.push_async_callback(vendor.aclose, LANDING_SECONDS)
+        _watch(heard.metrics.watched, memory, backoff, vendor, clock)
+        heard.metrics.watched.vault_token_remaining = mint.vault_token_remaining
+        heard.metrics.watched.redis_breaker_open = shared.breaker_open
+
+        tasks = Supervisor(sink)
+        stack.push_async_callback(tasks.aclose)
+        tasks.start("policy-reload", policy.watch)
+        tasks.start("purge-listener", purges.listen)
+        tls = await _tls(settings, stack, tasks, sink, clock)
+        services = Services(
+            policy=policy,
+            verifier=verifier,
+            vendor=vendor,
+            purges=purges,
+            status=StatusReader(mint.store, shared.tokens, vendor, certificate_not_after, clock),
+            sink=sink,
+            clock=clock,
+            render_metrics=heard.metrics.render,
+            readiness=Readiness(),
+            public_url=settings.public_url,
+        )
+        yield Broker(services, tls, heard.enclose)
+
+
+def _watch(watched: Watched, memory: TokenMemory, backoff: RefreshBackoff, vendor: TokenVendor, clock: Clock) -> None:
+    watched.tokens = lambda: memory.states(clock())
+    watched.unrefreshed = lambda: failing_refreshes(memory, backoff, clock())
+    watched.flights = lambda: vendor.flights
+    watched.requests_waiting = lambda: vendor.requests_waiting
+
+
+async def _policy(
+    settings: Settings, stack: AsyncExitStack, verifier: JwtCallerVerifier, sink: EventSink, clock: Clock
+) -> PolicyInForce:
+    """The policy, loaded."""
+    source = PolicyFile(settings.policy_file)
+    stack.push_async_callback(source.aclose)
+    policy = PolicyInForce(source, verifier, sink, clock)
+    await policy.load()
+    return policy
+
+
+async def _tls(
+    settings: Settings, stack: AsyncExitStack, tasks: Supervisor, sink: EventSink, clock: Clock
+) -> ssl.SSLContext | None:
+    """What HTTPS is served with, kept up to date; None for plain HTTP."""
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return None
+    certificate = ServerCertificate(settings.tls_cert_file, settings.tls_key_file, sink, clock)
+    stack.push_async_callback(certificate.aclose)
+    context = await certificate.load()
+    tasks.start("tls-reload", certificate.watch)
+    return context

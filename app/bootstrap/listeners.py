@@ -1,0 +1,83 @@
+"""Who listens to the stream of events: tracing, metrics, the audit log and the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from app import __version__
+from app.adapters.audit_log import AuditLog
+from app.adapters.event_stream import EventStream
+from app.adapters.json_logs import LogSink, lines_lost
+from app.adapters.prometheus import PrometheusSink
+from app.ports import Clock
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.adapters.otlp import OtlpTracer
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The stream of events, and the two listeners that other parts must know.
+
+    Args:
+        sink: Where every part emits its events.
+        metrics: Counts events, and asks for gauges.
+        tracer: Draws spans, or None if tracing is off.
+
+    """
+
+    sink: EventStream
+    metrics: PrometheusSink
+    tracer: OtlpTracer | None
+
+    @property
+    def enclose(self) -> Callable[[ASGIApp], ASGIApp]:
+        """Puts the request's span around an app, if tracing is on."""
+        if self.tracer is None:
+            return lambda app: app
+        from app.adapters.otlp import TracedApp
+
+        tracer = self.tracer
+        return lambda app: TracedApp(app, tracer)
+
+
+@asynccontextmanager
+async def listeners(settings: Settings, clock: Clock) -> AsyncIterator[Listeners]:
+    """Run the listeners for as long as the context lasts. The audit log ends last.
+
+    Raises:
+        OSError: The audit log cannot be opened.
+
+    """
+    async with AsyncExitStack() as stack:
+        audit = AuditLog(settings.audit_file, chained=settings.audit_chain)
+        stack.push_async_callback(audit.aclose)
+        audit.start()
+        metrics = PrometheusSink(CollectorRegistry(), clock, __version__)
+        metrics.watched.audit_lines_lost = lambda: audit.dropped
+        metrics.watched.log_lines_lost = lines_lost
+        tracer = _tracer(settings, stack, metrics)
+        sink = EventStream()
+        # The tracer first: audit lines name the trace.
+        for listener in (*(() if tracer is None else (tracer,)), metrics, audit, LogSink()):
+            sink.add(listener)
+        yield Listeners(sink, metrics, tracer)
+
+
+def _tracer(settings: Settings, stack: AsyncExitStack, metrics: PrometheusSink) -> OtlpTracer | None:
+    """Draws spans, if tracing is on. Its library is an extra, and is loaded only then."""
+    if settings.tracing == "off":
+        return None
+    from app.adapters.otlp import OtlpTracer, SpanExport
+
+    export = SpanExport(__version__)
+    stack.push_async_callback(export.aclose)
+    metrics.watched.spans_lost = lambda: export.lost
+    return OtlpTracer(export, tells_orgs=settings.tracing_orgs)

@@ -1,0 +1,116 @@
+"""What mints tokens: the credential store, the signers and IMS. It needs no Redis, policy, audit log or server."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+
+from app.adapters.certificates import certificate_not_after
+from app.adapters.directory import DirectoryCredentialStore
+from app.adapters.ims import HttpTokenExchanger, ims_client
+from app.adapters.jose_signer import JoseAssertionSigner
+from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
+from app.ports import AssertionSigner, Clock, CredentialStore, EventSink
+from app.process.ca_bundle import client_context
+from app.service.mint import Minter
+from app.settings import MintingSettings
+
+Outgoing = Callable[[], Mapping[str, str]]
+"""Header fields that go along with a call to Vault or IMS, such as ``traceparent``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minting:
+    """What mints tokens, running.
+
+    Args:
+        store: Where credentials live.
+        minter: Exchanges a credential for a token.
+        vault_token_remaining: Seconds until the broker's token at Vault ends; NaN without Vault.
+
+    """
+
+    store: CredentialStore
+    minter: Minter
+    vault_token_remaining: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    """Where credentials live, and who signs with keys that stay there."""
+
+    store: CredentialStore
+    transit_signer: AssertionSigner | None = None
+    token_remaining: Callable[[], float] = lambda: math.nan
+
+
+@asynccontextmanager
+async def minting(
+    settings: MintingSettings, sink: EventSink, clock: Clock, outgoing: Outgoing = dict
+) -> AsyncIterator[Minting]:
+    """Run what mints tokens for as long as the context lasts.
+
+    Args:
+        settings: Where credentials live, and which IMS hosts are allowed.
+        sink: Listens to events.
+        clock: Unix time in seconds.
+        outgoing: Header fields that go along with each call.
+
+    Raises:
+        FileError: A CA bundle cannot be used.
+
+    """
+    async with AsyncExitStack() as stack:
+        credentials = _credentials(settings, stack, sink, outgoing)
+        key_signer = JoseAssertionSigner()
+        stack.callback(key_signer.close)
+        exchanger = HttpTokenExchanger(await _ims_client(settings, stack), clock, sink, outgoing=outgoing)
+        # Without Vault no one can sign with a key that stays there; the other signer's error says so.
+        signers = (key_signer, credentials.transit_signer or key_signer)
+        minter = Minter(credentials.store, *signers, exchanger, certificate_not_after, sink, clock)
+        yield Minting(credentials.store, minter, credentials.token_remaining)
+
+
+def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSink, outgoing: Outgoing) -> _Credentials:
+    allowed = settings.allowed_ims_base_urls
+    if settings.credential_store == "directory":
+        assert settings.credential_dir is not None  # noqa: S101  # the settings saw to it
+        directory = DirectoryCredentialStore(settings.credential_dir, allowed)
+        stack.push_async_callback(directory.aclose)
+        return _Credentials(directory)
+    session = VaultSession(_vault_config(settings), sink, outgoing=outgoing)
+    stack.push_async_callback(session.aclose)
+    session.start()
+    store = VaultCredentialStore(session, settings.vault_mount, settings.vault_prefix, allowed)
+    return _Credentials(store, VaultTransitSigner(session, settings.vault_transit_mount), session.remaining)
+
+
+def _vault_config(settings: MintingSettings) -> VaultConfig:
+    assert settings.vault_addr is not None  # noqa: S101  # the settings saw to it
+    token, secret_id = settings.vault_token, settings.vault_secret_id
+    return VaultConfig(
+        addr=settings.vault_addr,
+        auth=settings.vault_auth,
+        token=None if token is None else token.get_secret_value(),
+        token_file=settings.vault_token_file,
+        role_id=settings.vault_role_id,
+        secret_id=None if secret_id is None else secret_id.get_secret_value(),
+        secret_id_file=settings.vault_secret_id_file,
+        role=settings.vault_role,
+        kubernetes_token_file=settings.vault_kubernetes_token_file,
+        auth_mount=settings.vault_auth_mount,
+        cacert=settings.vault_cacert,
+        namespace=settings.vault_namespace,
+    )
+
+
+async def _ims_client(settings: MintingSettings, stack: AsyncExitStack) -> httpx2.AsyncClient:
+    verify = None if settings.ims_cacert is None else await asyncio.to_thread(client_context, settings.ims_cacert)
+    client = ims_client(verify)
+    stack.push_async_callback(client.aclose)
+    return client

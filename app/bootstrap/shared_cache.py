@@ -1,0 +1,66 @@
+"""The cache that replicas share: Redis, or the memory of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
+from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisTokenCache, load_key_ring
+from app.ports import Clock, EventSink, Lease, TokenCache
+from app.process.ca_bundle import client_context
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCache:
+    """The shared cache, running.
+
+    Args:
+        tokens: Tokens, epochs and back-offs.
+        lease: The right to exchange for a key.
+        breaker_open: Whether the circuit breaker of Redis is open; never without Redis.
+
+    """
+
+    tokens: TokenCache
+    lease: Lease
+    breaker_open: Callable[[], bool]
+
+
+@asynccontextmanager
+async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> AsyncIterator[SharedCache]:
+    """Run the shared cache for as long as the context lasts. Redis itself may be away.
+
+    Raises:
+        KeyRingError: The key ring is bad.
+        FileError: The CA bundle cannot be used.
+
+    """
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        yield SharedCache(MemoryTokenCache(clock), MemoryLease(time.monotonic), lambda: False)
+        return
+    assert settings.cache_keys_file is not None  # noqa: S101  # the settings saw to it
+    key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
+    trust = None if settings.redis_cacert is None else await asyncio.to_thread(client_context, settings.redis_cacert)
+    client = RedisClient(url, sink, trust, _login(settings))
+    prefix = settings.redis_prefix
+    try:
+        yield SharedCache(
+            RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix), lambda: client.circuit_is_open
+        )
+    finally:
+        await client.aclose()
+
+
+def _login(settings: Settings) -> RedisLogin:
+    password = settings.redis_password
+    return RedisLogin(
+        settings.redis_username,
+        None if password is None else password.get_secret_value(),
+        settings.redis_password_file,
+    )
