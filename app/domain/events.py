@@ -11,6 +11,8 @@ from typing import Literal
 from app.domain.decision import Decision
 from app.domain.names import CredentialRef, TokenKey
 
+Dependency = Literal["redis", "vault", "ims", "jwks", "token_review"]
+
 _ANSWERS = frozenset({"ok", "issued", "credential_not_found", "credential_misconfigured", "credential_rejected"})
 """Outcomes of calls that a dependency answered as it should, even if the answer was a refusal."""
 
@@ -108,7 +110,7 @@ class DependencyCalled:
 
     """
 
-    dependency: Literal["redis", "vault", "ims", "jwks", "token_review"]
+    dependency: Dependency
     operation: str
     outcome: str
     seconds: float

@@ -1,12 +1,13 @@
-"""One flight per key in this process: whoever wants the same thing at the same time shares one owned task.
+"""Single flight: callers that want the same thing at the same time share one running call.
 
-A waiter that is cancelled harms nobody: the task belongs to `SingleFlight`, not to the first who asked. Measured on the
-naive form, where followers await the leader: cancelling one of a hundred failed all hundred.
+A waiter that is cancelled harms no one: the call's task belongs to `SingleFlight`, not to the first caller. Measured on
+the naive form, where followers await the leader: cancelling one of a hundred failed all hundred.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
@@ -17,71 +18,87 @@ Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 
-MAX_WAITERS = 2_000
-
-
 class SingleFlight(Generic[Key, Result]):
-    """A registry of running flights.
+    """A registry of running calls, one per key at most.
 
     Args:
-        limit: How many may run at once; one more is refused, so that the queue has a bound.
-        waiters: How many may wait for one of them; so one that hangs takes no more than its share of all who wait.
+        limit: How many calls may run at once; one more is refused.
+        waiters: How many may wait for one call, so that one that hangs does not take the places of all others.
+        name: Of the calls' tasks, for a debugger.
+        too_many_calls: What the caller of one call too many is answered.
+        too_many_waiters: What one waiter too many is answered.
 
     """
 
-    def __init__(self, limit: int, waiters: int = MAX_WAITERS) -> None:
+    def __init__(
+        self,
+        limit: float = math.inf,
+        waiters: float = math.inf,
+        *,
+        name: str = "single-flight",
+        too_many_calls: str = "Too many calls are running.",
+        too_many_waiters: str = "Too many requests wait for the same call.",
+    ) -> None:
         self._limit = limit
         self._most_waiters = waiters
+        self._name = name
+        self._too_many_calls = too_many_calls
+        self._too_many_waiters = too_many_waiters
         self._waiting: Counter[Key] = Counter()
         self._running: dict[Key, asyncio.Task[Result]] = {}
 
     def __len__(self) -> int:
         return len(self._running)
 
+    def __contains__(self, key: Key) -> bool:
+        return self.running(key) is not None
+
     @property
     def waiting(self) -> int:
-        """How many wait for a flight."""
+        """How many wait for a call."""
         return sum(self._waiting.values())
 
-    def __contains__(self, key: Key) -> bool:
-        task = self._running.get(key)
-        return task is not None and not task.done()
+    def running(self, key: Key) -> asyncio.Task[Result] | None:
+        """The running call for `key`, if any.
 
-    def board(self, key: Key, start: Callable[[], Coroutine[Any, Any, Result]]) -> asyncio.Task[Result]:
-        """The running flight for `key`, or a new one of `start()`.
-
-        Raises:
-            OverloadedError: Too many flights are running.
-
+        A call that has just finished is not running, even if its end has not been noted yet: what it brought may have
+        been purged in this very moment.
         """
         task = self._running.get(key)
-        # A flight that has just landed is over, even where its landing has not been noted yet: what it brought
-        # may have been purged in this very moment.
-        if task is not None and not task.done():
+        return None if task is None or task.done() else task
+
+    def start(self, key: Key, call: Callable[[], Coroutine[Any, Any, Result]]) -> asyncio.Task[Result]:
+        """The running call for `key`, or a new one of `call()`. To wait for it without owning it, use `join`.
+
+        Raises:
+            OverloadedError: Too many calls are running.
+
+        """
+        task = self.running(key)
+        if task is not None:
             return task
-        if task is None and len(self._running) >= self._limit:
-            raise OverloadedError("Too many tenants wait for a new token at once.")
-        task = asyncio.create_task(start(), name=f"flight-{len(self._running)}")
+        if key not in self._running and len(self._running) >= self._limit:
+            raise OverloadedError(self._too_many_calls)
+        task = asyncio.create_task(call(), name=self._name)
         self._running[key] = task
-        task.add_done_callback(lambda done: self._landed(key, done))
+        task.add_done_callback(lambda done: self._finished(key, done))
         return task
 
-    async def join(self, key: Key, start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """Wait for the flight for `key`; whoever is cancelled while waiting leaves it flying.
+    async def join(self, key: Key, call: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """Wait for the running call for `key`, or for a new one; a waiter that is cancelled leaves it running.
 
         Raises:
-            OverloadedError: Too many flights are running, too many wait for this one, or the process is ending.
+            OverloadedError: Too many calls are running, too many wait for this one, or it was ended by `cancel`.
 
         """
-        task = self.board(key, start)
+        task = self.start(key, call)
         if self._waiting[key] >= self._most_waiters:
-            raise OverloadedError("Too many requests wait for a token of this tenant.")
+            raise OverloadedError(self._too_many_waiters)
         self._waiting[key] += 1
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if task.cancelled():
-                # The flight was ended by aclose(), not the waiter.
+            if task.cancelled() and not _is_cancelled():
                 raise OverloadedError("The broker is shutting down.") from None
             raise
         finally:
@@ -89,20 +106,28 @@ class SingleFlight(Generic[Key, Result]):
             if not self._waiting[key]:
                 del self._waiting[key]
 
-    async def aclose(self, grace: float) -> None:
-        """Let running flights land for `grace` seconds, then cancel what is left."""
-        tasks = tuple(self._running.values())
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=grace)
-        for task in late:
+    def cancel(self) -> tuple[asyncio.Task[Result], ...]:
+        """Cancel all running calls; returns those that are ending, for the caller to wait for."""
+        ending = tuple(task for task in self._running.values() if not task.done())
+        for task in ending:
             task.cancel()
-        if late:
+        return ending
+
+    async def aclose(self, grace: float) -> None:
+        """Let running calls finish within `grace` seconds, then cancel the others."""
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=grace)
+        if late := self.cancel():
             await asyncio.wait(late, timeout=1.0)
 
-    def _landed(self, key: Key, task: asyncio.Task[Result]) -> None:
+    def _finished(self, key: Key, task: asyncio.Task[Result]) -> None:
         if self._running.get(key) is task:
             del self._running[key]
         if not task.cancelled():
-            # Taken note of, so that a flight without waiters does not warn of an exception never retrieved.
+            # Retrieved, so that asyncio does not report the exception of a call that no one waits for.
             task.exception()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -8,24 +8,25 @@ from collections.abc import Awaitable, Callable
 from app.domain.events import TaskFailed
 from app.ports import EventSink
 
-RESTART_SECONDS = 1.0
-
 
 class Supervisor:
     """Owns the process' background tasks.
 
     Args:
-        sink: Hears of tasks that failed.
+        sink: Notified of tasks that failed.
+        restart_seconds: Seconds until a task that ended or failed is run again.
 
     """
 
-    def __init__(self, sink: EventSink) -> None:
+    def __init__(self, sink: EventSink, restart_seconds: float = 1.0) -> None:
         self._sink = sink
+        self._restart_seconds = restart_seconds
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run `run()` for ever: when it ends or fails, begin it anew after a second."""
-        self._tasks.append(asyncio.create_task(self._keep(name, run), name=name))
+        """Run `run()` until `aclose`: when it ends or fails, it is run again."""
+        task = supervised(name, run, self._sink, lambda _: self._restart_seconds)
+        self._tasks.append(asyncio.create_task(task, name=name))
 
     async def aclose(self) -> None:
         """Cancel all tasks and wait for their end."""
@@ -34,10 +35,48 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await run()
-            except Exception as error:  # noqa: BLE001  # whatever it was, the task must live on, and somebody hears of it
-                self._sink.emit(TaskFailed(name, type(error).__name__))
-            await asyncio.sleep(RESTART_SECONDS)
+
+async def supervised(
+    name: str,
+    run: Callable[[], Awaitable[None]],
+    sink: EventSink,
+    delay: Callable[[int], float],
+    *,
+    expected: type[Exception] | tuple[type[Exception], ...] = (),
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Run `run()` again and again, whatever happens to it, until cancelled.
+
+    Args:
+        name: The task's name in `TaskFailed`.
+        run: What to do; a failure is an exception.
+        sink: Notified of unexpected failures.
+        delay: Seconds to wait, by how many runs have failed in a row; 0 after a run without a failure.
+        expected: Failures that `run` has reported itself.
+        sleep: Waits for seconds.
+
+    """
+    failures = 0
+    while True:
+        try:
+            await run()
+            failures = 0
+        except expected:
+            failures += 1
+        except Exception as error:  # noqa: BLE001  # whatever it was, the task must live on, and someone must know
+            failures += 1
+            sink.emit(TaskFailed(name, type(error).__name__))
+        await sleep(delay(failures))
+
+
+def growing_delay(failures: int, first: float, longest: float, chance: float) -> float:
+    """Seconds until the next try: exponential back-off with jitter.
+
+    Args:
+        failures: How many tries have failed in a row, 1 at least.
+        first: Seconds after the first one; doubled with each further one.
+        longest: Seconds at most.
+        chance: From 0 to 1; shortens the delay by up to a half, so that replicas spread.
+
+    """
+    return min(longest, first * 2.0 ** min(failures - 1, 10)) * (0.5 + 0.5 * chance)

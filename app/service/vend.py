@@ -30,6 +30,9 @@ from app.service.tracing import NoTracer, Tracer
 MAX_FLIGHTS = 2_000
 """How many tokens may be waited for at once in one replica; one more is answered `overloaded`."""
 
+MAX_WAITERS = 2_000
+"""How many requests may wait for one token, so that a tenant that hangs leaves places for the others."""
+
 MAX_ROUNDS = 5
 """How often one request joins a call whose token does not meet its need, before it gives up."""
 
@@ -72,7 +75,13 @@ class TokenVendor:
         self._backoff = backoff or RefreshBackoff()
         self._tracer = tracer or NoTracer()
         self._failures = RecentFailures()
-        self._flights: SingleFlight[TokenKey, Obtained] = SingleFlight(MAX_FLIGHTS)
+        self._flights: SingleFlight[TokenKey, Obtained] = SingleFlight(
+            MAX_FLIGHTS,
+            MAX_WAITERS,
+            name="token",
+            too_many_calls="Too many tenants wait for a new token at once.",
+            too_many_waiters="Too many requests wait for a token of this tenant.",
+        )
         self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
         self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
 
@@ -191,7 +200,7 @@ class TokenVendor:
         if key in self._flights or not self._backoff.allows(key, now):
             return
         try:
-            self._flights.board(key, partial(self._tracer.flight, key, partial(self._refresh, key), behind=True))
+            self._flights.start(key, partial(self._tracer.flight, key, partial(self._refresh, key), behind=True))
         except OverloadedError:
             return  # The token is still good; the next request tries again.
 

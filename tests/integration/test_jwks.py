@@ -217,5 +217,6 @@ async def test_closing_ends_every_task(rig: Rig, issuer: LocalIssuer) -> None:
     await asyncio.sleep(0.05)
     await rig.verifier.aclose()
     assert asyncio.all_tasks() == before
+    assert rig.fetches.outcomes == ["cancelled"]
     await rig.refuses(issuer.token(NOW))
     issuer.release()

@@ -48,6 +48,19 @@ async def test_frozen(own_redis: RedisServer, operation: str) -> None:
         assert replica.events.calls(operation)[-1] == "timeout"
 
 
+async def test_a_cancelled_call_is_reported_as_cancelled(own_redis: RedisServer) -> None:
+    """A caller that goes away says nothing about Redis: the call is counted, and the circuit stays closed."""
+    async with redis_replica(own_redis.url) as replica:
+        await replica.cache.store(TOKEN)
+        with own_redis.frozen():
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await replica.cache.read(KEY)
+        assert replica.events.calls("read") == ["cancelled"] * 3
+        assert (await replica.cache.read(KEY)).token == TOKEN
+
+
 async def test_frozen_for_long(own_redis: RedisServer) -> None:
     """After three failures callers do not wait any more; when Redis answers again, it is used within two seconds."""
     async with redis_replica(own_redis.url) as replica:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
-from app.adapters.jwt_verifier.token_review import MAX_FLIGHTS, NEGATIVE_SECONDS, PAUSE_SECONDS, POSITIVE_SECONDS
+from app.adapters.jwt_verifier.token_review import MAX_REVIEWS, NEGATIVE_SECONDS, PAUSE_SECONDS, POSITIVE_SECONDS
 from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
 from app.domain.events import DependencyCalled
 from app.domain.identity import Issuer, JwtIdentity
@@ -242,7 +242,7 @@ async def test_one_token_is_reviewed_once_at_a_time(rig: Rig) -> None:
 async def test_reviews_are_bounded(rig: Rig) -> None:
     """More tokens than the bound at once are told to come again."""
     rig.api.gate.clear()
-    tokens = [rig.issuer.token(NOW, jti=str(number)) for number in range(MAX_FLIGHTS + 1)]
+    tokens = [rig.issuer.token(NOW, jti=str(number)) for number in range(MAX_REVIEWS + 1)]
     waiting = [asyncio.create_task(rig.verify(token)) for token in tokens[:-1]]
     await asyncio.sleep(0.05)
     with pytest.raises(IdentityUnavailableError):

@@ -15,10 +15,11 @@ from app.adapters.ims.refusals import CONVERTED_HINT, cleaned, rejection
 from app.adapters.ims.retry_after import DEFAULT_DELAY, retry_after
 from app.domain.credential import CredentialKind
 from app.domain.errors import BadUpstreamResponseError, BrokerError, CredentialRejectedError, ImsUnavailableError
-from app.domain.events import ClockCompared, DependencyCalled, ExchangeFinished
+from app.domain.events import ClockCompared, ExchangeFinished
 from app.domain.grant import Grant, IssuedToken
 from app.domain.token_answer import issued_token
 from app.ports import Clock, EventSink
+from app.process.observed_call import ObservedCall
 
 DEADLINE = 10.0
 """Seconds for one exchange, from waiting for a connection to the last byte of the answer."""
@@ -26,9 +27,10 @@ DEADLINE = 10.0
 
 @dataclass(slots=True)
 class _Call:
-    """What is known about a call once it has ended, whichever way."""
+    """What is known about a call after it has ended, even with an error."""
 
     debug_id: str | None = None
+    ims_error: str | None = None
 
 
 class HttpTokenExchanger:
@@ -37,7 +39,7 @@ class HttpTokenExchanger:
     Args:
         client: From `ims_client`; its owner closes it.
         clock: Unix time in seconds.
-        sink: Is told of every exchange, once.
+        sink: Takes the events of each exchange.
         deadline: Seconds for one exchange.
         outgoing: Further headers of each exchange; asked once for each.
 
@@ -59,24 +61,17 @@ class HttpTokenExchanger:
 
     async def exchange(self, grant: Grant) -> IssuedToken:
         """Present a grant; see `app.ports.TokenExchanger` for the errors."""
-        call, outcome, ims_error = _Call(), "internal_error", None
-        begin = asyncio.get_running_loop().time()
+        call, ref, kind = _Call(), grant.credential.ref, grant.credential.kind.value
+        observed = ObservedCall(self._sink, "ims", "exchange", _outcome_of)
         try:
-            issued = await self._within_deadline(grant, call)
-            outcome = "issued"
-            return issued
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        except BrokerError as error:
-            outcome = error.code
-            ims_error = error.ims_error if isinstance(error, CredentialRejectedError) else None
+            with observed:
+                return await self._within_deadline(grant, call)
+        except CredentialRejectedError as error:
+            call.ims_error = error.ims_error
             raise
         finally:
-            seconds = asyncio.get_running_loop().time() - begin
-            ref, kind = grant.credential.ref, grant.credential.kind.value
-            self._sink.emit(ExchangeFinished(ref, kind, outcome, seconds, ims_error, call.debug_id))
-            self._sink.emit(DependencyCalled("ims", "exchange", "ok" if outcome == "issued" else outcome, seconds))
+            outcome = "issued" if observed.outcome == "ok" else observed.outcome
+            self._sink.emit(ExchangeFinished(ref, kind, outcome, observed.seconds, call.ims_error, call.debug_id))
 
     async def _within_deadline(self, grant: Grant, call: _Call) -> IssuedToken:
         try:
@@ -135,6 +130,10 @@ class HttpTokenExchanger:
         if status == 500 and grant.credential.kind is CredentialKind.JWT and await _is_internal_error(response):
             detail = f"IMS answered 500 internal_error. {CONVERTED_HINT}"
         return ImsUnavailableError(detail, DEFAULT_DELAY, debug_id=debug_id)
+
+
+def _outcome_of(error: BaseException) -> str:
+    return error.code if isinstance(error, BrokerError) else "internal_error"
 
 
 async def _is_internal_error(response: httpx2.Response) -> bool:

@@ -6,10 +6,11 @@ A key is parsed once per generation of its credential.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+from cachetools import LRUCache
 from jose import jwk, jws
 from jose.backends.base import Key
 
@@ -17,6 +18,9 @@ from app.adapters.jose_signer.private_key import signing_key
 from app.domain.credential import JwtCredential
 from app.domain.errors import OverloadedError
 from app.domain.names import CredentialRef
+from app.process.single_flight import SingleFlight
+
+_TOO_MANY = "Too many private keys wait to be parsed."
 
 
 class JoseAssertionSigner:
@@ -30,11 +34,12 @@ class JoseAssertionSigner:
     """
 
     def __init__(self, max_keys: int = 4096, max_waiting: int = 2048, deadline: float = 5.0) -> None:
-        self._max_keys = max_keys
-        self._max_waiting = max_waiting
         self._deadline = deadline
-        self._keys: OrderedDict[CredentialRef, tuple[str, Key]] = OrderedDict()
-        self._parsing: dict[tuple[CredentialRef, str], asyncio.Future[Key]] = {}
+        # One entry per credential: the key of an older generation leaves as the newer one comes.
+        self._keys = LRUCache[CredentialRef, tuple[str, Key]](max_keys)
+        self._parsing = SingleFlight[tuple[CredentialRef, str], Key](
+            max_waiting, name="private-key", too_many_calls=_TOO_MANY
+        )
         # Not the loop's default executor: name resolution waits there.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="private-key")
 
@@ -60,39 +65,21 @@ class JoseAssertionSigner:
         generation, key = self._keys.get(credential.ref, ("", None))
         if key is None or generation != credential.generation:
             return None
-        self._keys.move_to_end(credential.ref)
         return key
 
     async def _parsed(self, credential: JwtCredential) -> Key:
-        identity = (credential.ref, credential.generation)
-        parsing = self._parsing.get(identity) or self._start_parsing(credential, identity)
         try:
             async with asyncio.timeout(self._deadline):
-                # Shielded: a caller that goes away must not take the key from the others that wait for it.
-                return await asyncio.shield(parsing)
+                return await self._parsing.join(
+                    (credential.ref, credential.generation), partial(self._parse, credential)
+                )
         except TimeoutError:
-            raise OverloadedError("Too many private keys wait to be parsed.") from None
+            raise OverloadedError(_TOO_MANY) from None
 
-    def _start_parsing(self, credential: JwtCredential, identity: tuple[CredentialRef, str]) -> asyncio.Future[Key]:
-        if len(self._parsing) >= self._max_waiting:
-            raise OverloadedError("Too many private keys wait to be parsed.")
-        parsing = asyncio.get_running_loop().run_in_executor(self._executor, _signing_key, credential)
-        self._parsing[identity] = parsing
-
-        def finish(done: asyncio.Future[Key]) -> None:
-            del self._parsing[identity]
-            if not done.cancelled() and done.exception() is None:
-                self._remember(credential, done.result())
-
-        parsing.add_done_callback(finish)
-        return parsing
-
-    def _remember(self, credential: JwtCredential, key: Key) -> None:
-        # One entry per credential: the key of an older generation leaves as the newer one comes.
+    async def _parse(self, credential: JwtCredential) -> Key:
+        key = await asyncio.get_running_loop().run_in_executor(self._executor, _signing_key, credential)
         self._keys[credential.ref] = (credential.generation, key)
-        self._keys.move_to_end(credential.ref)
-        if len(self._keys) > self._max_keys:
-            self._keys.popitem(last=False)
+        return key
 
 
 def _signing_key(credential: JwtCredential) -> Key:

@@ -1,4 +1,4 @@
-"""The keys of one issuer, kept fresh by one owned task, and good for a stated time when the issuer is out."""
+"""The keys of one issuer, kept fresh by one background task, and used for a limited time while the issuer is down."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from app.adapters.jwt_verifier.keys import KeySet, KeySetError
 from app.adapters.jwt_verifier.source import FETCH_DEADLINE, KeySource
 from app.domain.errors import IdentityUnavailableError
-from app.domain.events import DependencyCalled, TaskFailed
+from app.domain.events import TaskFailed
 from app.ports import EventSink
+from app.process.observed_call import ObservedCall
+from app.process.single_flight import SingleFlight
+from app.process.supervisor import growing_delay, supervised
 
 MAX_AGE = 24 * 3600.0
-"""Seconds since the last success for which a key set is believed."""
+"""Seconds since the last success for which a key set is used."""
 
 REFRESH_INTERVAL = 300.0
 """Seconds between two reads of a URL; +- 10 %, so that replicas spread."""
@@ -27,6 +30,7 @@ DEMAND_INTERVAL = 30.0
 """Seconds between two fetches that unknown keys may cause: a flood of forged key ids costs one."""
 
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
+_FETCH, _REFRESH = "fetch", "jwks-refresh"
 
 _log = logging.getLogger(__name__)
 
@@ -54,12 +58,12 @@ class Pace:
 
 
 class IssuerKeys:
-    """Owns the fetching of one issuer's keys. `start` and `stop` frame its life; both belong to the event loop.
+    """Fetches one issuer's keys from `start` to `stop`; call both in the event loop's thread.
 
     Args:
         name: The issuer, for the log.
         source: Where its keys are read.
-        sink: Told of every fetch.
+        sink: Takes an event of each fetch.
         pace: Time and chance.
 
     """
@@ -75,48 +79,50 @@ class IssuerKeys:
         self._failure: str | None = None
         self._failures = 0
         self._next_demand = -math.inf
-        self._flight: asyncio.Task[None] | None = None
+        self._fetches = SingleFlight[str, None](name="jwks-fetch")
         self._runner: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to fetch, and go on for ever."""
-        self._launch()
-        self._runner = asyncio.create_task(self._run(), name="jwks-refresh")
+        """Begin to fetch, and go on until `stop`."""
+        self._start_fetch()
+        run = supervised(_REFRESH, self._run, self._sink, lambda _: self._delay(), sleep=self._pace.sleep)
+        self._runner = asyncio.create_task(run, name=_REFRESH)
 
     def stop(self) -> tuple[asyncio.Task[None], ...]:
-        """Cancel everything; the tasks that are ending are for the caller to await."""
-        ending = tuple(task for task in (self._runner, self._flight) if task is not None and not task.done())
-        for task in ending:
-            task.cancel()
+        """Cancel everything; returns the tasks that are ending, for the caller to await."""
+        ending = self._fetches.cancel()
+        if self._runner is not None and not self._runner.done():
+            self._runner.cancel()
+            ending = (*ending, self._runner)
         return ending
 
     async def current(self) -> KeySet:
-        """The last good set. Where there is none yet, a fetch under way is waited for.
+        """The last good set. If there is none yet, a running fetch is waited for.
 
         Raises:
             IdentityUnavailableError: There is none, or it is older than `MAX_AGE`.
 
         """
-        if not self._is_good() and (flight := self._in_flight()) is not None:
-            await asyncio.wait({flight}, timeout=self._pace.patience)
+        if not self._is_good() and (fetch := self._fetches.running(_FETCH)) is not None:
+            await asyncio.wait({fetch}, timeout=self._pace.patience)
         if self._keys is None or not self._is_good():
             raise self._unavailable()
         return self._keys
 
     async def renewed(self) -> KeySet:
-        """The set after a fetch, for a token that the present one does not know; the present one where it is too soon.
+        """The set after a fetch, for a token that the present one does not know; the present one if it is too soon.
 
         Raises:
-            IdentityUnavailableError: The issuer is out, so nobody can say whether it has a new key.
+            IdentityUnavailableError: The issuer is down, so it is unknown whether it has a new key.
 
         """
-        flight = self._in_flight()
-        if flight is None and self._pace.monotonic() >= self._next_demand:
+        fetch = self._fetches.running(_FETCH)
+        if fetch is None and self._pace.monotonic() >= self._next_demand:
             self._next_demand = self._pace.monotonic() + DEMAND_INTERVAL
-            flight = self._launch()
-        if flight is not None:
-            await asyncio.wait({flight}, timeout=self._pace.patience)
-        if self._keys is None or self._failure is not None or self._in_flight() is not None:
+            fetch = self._start_fetch()
+        if fetch is not None:
+            await asyncio.wait({fetch}, timeout=self._pace.patience)
+        if self._keys is None or self._failure is not None or _FETCH in self._fetches:
             raise self._unavailable()
         return self._keys
 
@@ -124,22 +130,14 @@ class IssuerKeys:
         return self._pace.monotonic() - self._read_at <= MAX_AGE
 
     def _unavailable(self) -> IdentityUnavailableError:
-        return IdentityUnavailableError("The keys of the issuer of this JWT cannot be had at present.")
+        return IdentityUnavailableError("The signing keys of this JWT's issuer are unavailable.")
 
-    def _in_flight(self) -> asyncio.Task[None] | None:
-        return None if self._flight is None or self._flight.done() else self._flight
-
-    def _launch(self) -> asyncio.Task[None]:
-        flight = self._in_flight()
-        if flight is None:
-            flight = self._flight = asyncio.create_task(self._fetch(), name="jwks-fetch")
-        return flight
+    def _start_fetch(self) -> asyncio.Task[None]:
+        return self._fetches.start(_FETCH, self._fetch)
 
     async def _run(self) -> None:
-        while True:
-            # Waited for, not awaited: a fetch is shared with requests, and ends for itself.
-            await asyncio.wait({self._launch()})
-            await self._pace.sleep(self._delay())
+        # Waited for, not awaited: a fetch is shared with requests, and handles its own failures.
+        await asyncio.wait({self._start_fetch()})
 
     def _delay(self) -> float:
         chance = self._pace.chance()
@@ -147,27 +145,25 @@ class IssuerKeys:
             return FILE_INTERVAL
         if self._failures == 0:
             return REFRESH_INTERVAL * (0.9 + 0.2 * chance)
-        return min(_LAST_RETRY, _FIRST_RETRY * 2.0 ** min(self._failures - 1, 10)) * (0.5 + 0.5 * chance)
+        return growing_delay(self._failures, _FIRST_RETRY, _LAST_RETRY, chance)
 
     async def _fetch(self) -> None:
-        started = self._pace.monotonic()
         failure = await self._failure_of_reading()
         if failure is not None and failure != self._failure:
-            _log.warning("The keys of issuer %s cannot be had: %s.", self._name, failure)
+            _log.warning("The keys of issuer %s are unavailable: %s.", self._name, failure)
         self._failure = failure
         self._failures = 0 if failure is None else self._failures + 1
-        outcome = "ok" if failure is None else IdentityUnavailableError.code
-        self._sink.emit(DependencyCalled("jwks", "fetch", outcome, self._pace.monotonic() - started))
 
     async def _failure_of_reading(self) -> str | None:
         try:
-            async with asyncio.timeout(self._pace.fetch_deadline):
-                await self._read()
+            with ObservedCall(self._sink, "jwks", "fetch", _outcome_of, monotonic=self._pace.monotonic):
+                async with asyncio.timeout(self._pace.fetch_deadline):
+                    await self._read()
         except KeySetError as error:
             return error.reason
         except TimeoutError:
             return "no answer in time"
-        except Exception as error:  # noqa: BLE001  # the issuer stays out until the next try; it must come
+        except Exception as error:  # noqa: BLE001  # the next fetch must come, whatever happened to this one
             self._sink.emit(TaskFailed("jwks-fetch", type(error).__name__))
             return "an unexpected error"
         return None
@@ -177,3 +173,7 @@ class IssuerKeys:
         if self._keys is None or body != self._body:
             self._keys, self._body = await self._source.parse(body), body
         self._read_at = self._pace.monotonic()
+
+
+def _outcome_of(_: BaseException) -> str:
+    return IdentityUnavailableError.code

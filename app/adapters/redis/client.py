@@ -23,9 +23,9 @@ from app.adapters.redis.login import Credentials, RedisLogin
 from app.adapters.redis.patience import patience
 from app.adapters.redis.scripts import Script
 from app.domain.errors import CacheUnavailableError
-from app.domain.events import DependencyCalled
 from app.ports import EventSink
 from app.process.breaker import CircuitBreaker
+from app.process.observed_call import ObservedCall
 
 CALL_TIMEOUT = 0.25
 """Seconds that one call may take in all, waiting for a connection and connecting included; see `patience`."""
@@ -44,7 +44,7 @@ class RedisClient:
 
     Args:
         url: As `parse_address` takes it.
-        sink: Told of every call.
+        sink: Takes an event of each call.
         trust: TLS context with the CA certificates to trust instead of the system's; for ``rediss://`` only.
         login: Who logs in, where the URL does not say it.
         timeout: Seconds for one call.
@@ -92,19 +92,19 @@ class RedisClient:
             CacheUnavailableError: Redis did not do it, whatever the reason.
 
         """
-        if not self._breaker.try_acquire():
-            raise self._noted(operation, SKIPPED, 0.0)
-        began = time.perf_counter()
         try:
-            with _heeding_cancellation():
-                async with patience(self._timeout):
-                    result = await command(self._redis)
+            with self._observed(operation):
+                if not self._breaker.try_acquire():
+                    raise _CircuitOpenError
+                with _heeding_cancellation():
+                    async with patience(self._timeout):
+                        result = await command(self._redis)
+        except _CircuitOpenError:
+            raise CacheUnavailableError(SKIPPED.detail) from None
         except FAILURES as error:
-            failure = failure_of(error)
             # The error itself may quote what was sent, so it ends here.
-            raise await self._failed(operation, failure, time.perf_counter() - began) from None
+            raise await self._failed(failure_of(error)) from None
         self._breaker.succeeded()
-        self._sink.emit(DependencyCalled("redis", operation, "ok", time.perf_counter() - began))
         return result
 
     async def run(self, operation: str, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:
@@ -120,14 +120,13 @@ class RedisClient:
         return await self.call(operation, evaluate)
 
     async def listen(self, operation: str, command: Callable[[Redis], Awaitable[_Result]]) -> _Result:
-        """Run a command that may wait `LISTEN_SECONDS`, outside the pool. Raises as `call`; only failures are told."""
-        began = time.perf_counter()
+        """Run a command that may wait `LISTEN_SECONDS`, outside the pool. Raises as `call`; emits failures alone."""
         try:
-            with _heeding_cancellation():
+            with self._observed(operation, only_failures=True), _heeding_cancellation():
                 async with asyncio.timeout(self._timeout + LISTEN_SECONDS + _LISTEN_MARGIN):
                     return await command(self._listener)
         except FAILURES as error:
-            raise self._noted(operation, failure_of(error), time.perf_counter() - began) from None
+            raise CacheUnavailableError(failure_of(error).detail) from None
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -135,7 +134,10 @@ class RedisClient:
         await self._listener.aclose()
         self._credentials.close()
 
-    async def _failed(self, operation: str, failure: Failure, seconds: float) -> CacheUnavailableError:
+    def _observed(self, operation: str, *, only_failures: bool = False) -> ObservedCall:
+        return ObservedCall(self._sink, "redis", operation, _outcome_of, only_failures=only_failures)
+
+    async def _failed(self, failure: Failure) -> CacheUnavailableError:
         if failure.unreachable:
             self._breaker.failed()
         else:
@@ -143,11 +145,15 @@ class RedisClient:
         if failure.outcome == "read_only":
             # A demoted primary: the name may lead to the new one already, but open connections never will.
             await self._redis.connection_pool.disconnect(inuse_connections=False)
-        return self._noted(operation, failure, seconds)
-
-    def _noted(self, operation: str, failure: Failure, seconds: float) -> CacheUnavailableError:
-        self._sink.emit(DependencyCalled("redis", operation, failure.outcome, seconds))
         return CacheUnavailableError(failure.detail)
+
+
+class _CircuitOpenError(Exception):
+    """The call was not made."""
+
+
+def _outcome_of(error: BaseException) -> str:
+    return SKIPPED.outcome if isinstance(error, _CircuitOpenError) else failure_of(error).outcome
 
 
 @contextmanager

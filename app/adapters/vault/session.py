@@ -8,16 +8,18 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.login import Access, log_in, login_meaning, renew
 from app.adapters.vault.problems import Meaning, Problem, VaultProblemError, meant
 from app.adapters.vault.threads import BoundedThreads
 from app.adapters.vault.wire import VaultAdapter
-from app.domain.errors import BrokerError, CredentialStoreError
-from app.domain.events import DependencyCalled, TaskFailed
+from app.domain.errors import BrokerError, CredentialStoreError, OverloadedError
 from app.ports import EventSink
+from app.process.observed_call import ObservedCall
+from app.process.single_flight import SingleFlight
+from app.process.supervisor import growing_delay, supervised
 
 T = TypeVar("T")
 
@@ -27,20 +29,22 @@ LOGIN_PAUSE = 1.0
 MAX_PAUSE = 30.0
 """Seconds at most between two tries to renew the token."""
 
+_KEEPER, _LOGIN = "vault-session", "login"
+
 
 class VaultSession:
     """Holds the broker's token and runs calls with it.
 
-    A call that is refused for its token logs in anew, once and together with all others, and is repeated once. A call
-    that is refused by Vault's policy is not: a new token would be refused alike.
+    A call whose token is refused waits for a new login, which all such calls share, and is repeated once. A call that
+    Vault's policy refuses is not repeated: a new token would be refused too.
 
     Args:
         config: Where Vault is and how to log in.
-        events: Told of every call.
+        events: Takes an event of each call.
         monotonic: A clock in seconds that never steps.
         draw: Random numbers from 0 to 1, for the jitter of renewals.
-        threads: Where the blocking calls run; owned by the session from now on.
-        outgoing: Further headers of each call; asked once for each.
+        threads: Where the blocking calls run; the session closes them.
+        outgoing: Returns further headers; called once for each call.
 
     """
 
@@ -62,7 +66,7 @@ class VaultSession:
         self._outgoing = outgoing
         self._access: Access | None = None
         self._changed = asyncio.Event()
-        self._login: asyncio.Task[Access] | None = None
+        self._logins = SingleFlight[str, Access](name="vault-login")
         self._last_refusal: tuple[float, str] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -70,21 +74,23 @@ class VaultSession:
     def start(self) -> None:
         """Log in, and from now on renew the token at two thirds of its life. Does not wait for Vault."""
         if self._keeper is None and not self._closed:
-            self._keeper = asyncio.create_task(self._keep(), name="vault-session")
+            keep = supervised(_KEEPER, self._keep, self._events, self._pause, expected=BrokerError)
+            self._keeper = asyncio.create_task(keep, name=_KEEPER)
 
     async def aclose(self) -> None:
-        """Stop the renewal, break off all calls and close the connections."""
+        """Stop the renewal, cancel all calls and close the connections."""
         self._closed = True
         self._threads.close()
-        tasks = [task for task in (self._keeper, self._login) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ending: list[asyncio.Task[Any]] = [*self._logins.cancel()]
+        if self._keeper is not None:
+            self._keeper.cancel()
+            ending.append(self._keeper)
+        await asyncio.gather(*ending, return_exceptions=True)
         if self._access is not None:
             self._access.adapter.close()
 
     def remaining(self) -> float:
-        """Seconds until the token ends; NaN where there is none, or where it has no end."""
+        """Seconds until the token ends; NaN if there is none, or if it has no end."""
         access = self._access
         if access is None or access.lifetime <= 0:
             return math.nan
@@ -118,26 +124,19 @@ class VaultSession:
         raise meant(problem, meaning or {})
 
     async def _access_after(self, refused: Access | None, until: float) -> Access:
-        """The present access, if it is another than the one that was refused; else that of a new login."""
+        """The present access, unless it is the one that was refused; else that of a new login."""
         present = self._access
         if present is not None and (refused is None or present.adapter is not refused.adapter):
             return present
-        if self._login is None:
-            if self._closed:
-                raise CredentialStoreError(Problem.CLOSED.value)
-            self._login = asyncio.create_task(self._log_in(refused), name="vault-login")
-            self._login.add_done_callback(self._login_ended)
+        if self._closed and _LOGIN not in self._logins:
+            raise CredentialStoreError(Problem.CLOSED.value)
         try:
-            # Shielded: a caller that goes away must not take the login from the others.
             async with asyncio.timeout_at(until):
-                return await asyncio.shield(self._login)
+                return await self._logins.join(_LOGIN, partial(self._log_in, refused))
         except TimeoutError:
             raise CredentialStoreError(Problem.SLOW.value) from None
-
-    def _login_ended(self, task: asyncio.Task[Access]) -> None:
-        self._login = None
-        if not task.cancelled():
-            task.exception()  # Somebody may have waited for it, or nobody any more.
+        except OverloadedError:
+            raise CredentialStoreError(Problem.CLOSED.value) from None
 
     async def _log_in(self, refused: Access | None) -> Access:
         if self._last_refusal is not None:
@@ -167,45 +166,20 @@ class VaultSession:
         self._changed.set()
 
     async def _run(self, operation: str, work: Callable[[], T], until: float, meaning: Meaning | None = None) -> T:
-        started = self._monotonic()
-        outcome = CredentialStoreError.code
-        try:
-            async with asyncio.timeout_at(until):
-                result = await self._threads.run(work, self._outgoing())
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        except VaultProblemError as error:
-            outcome = meant(error.problem, meaning or {}).code
-            raise
-        except BrokerError as error:
-            outcome = error.code
-            raise
-        else:
-            outcome = "ok"
-            return result
-        finally:
-            self._events.emit(DependencyCalled("vault", operation, outcome, self._monotonic() - started))
-        raise VaultProblemError(Problem.SLOW)
+        with ObservedCall(
+            self._events, "vault", operation, partial(_outcome_of, meaning or {}), monotonic=self._monotonic
+        ):
+            try:
+                async with asyncio.timeout_at(until):
+                    return await self._threads.run(work, self._outgoing())
+            except TimeoutError:
+                raise VaultProblemError(Problem.SLOW) from None
+
+    def _pause(self, failures: int) -> float:
+        return growing_delay(failures, 2 * LOGIN_PAUSE, MAX_PAUSE, self._draw()) if failures else 0.0
 
     async def _keep(self) -> None:
-        """Renew the token in time, for ever; a Vault that fails is asked again, ever more seldom."""
-        failures = 0
-        while True:
-            try:
-                await self._keep_once()
-                failures = 0
-            except BrokerError:
-                failures += 1
-            except Exception as error:  # noqa: BLE001  # a renewal that ends silently is an outage hours later
-                failures += 1
-                self._events.emit(TaskFailed("vault-session", type(error).__name__))
-            if failures:
-                await asyncio.sleep(min(MAX_PAUSE, LOGIN_PAUSE * 2 ** min(failures, 10)) * (0.5 + self._draw() / 2))
-
-    async def _keep_once(self) -> None:
+        """Log in if there is no token yet, wait until it is due, and renew it once."""
         until = asyncio.get_running_loop().time() + 2 * self._config.deadline
         access = await self._access_after(None, until)
         if await self._due(access):
@@ -213,7 +187,7 @@ class VaultSession:
             await self._prolong(access, until)
 
     async def _due(self, access: Access) -> bool:
-        """Wait until `access` should be renewed; False where it was replaced meanwhile."""
+        """Wait until `access` should be renewed; False if it was replaced meanwhile."""
         self._changed.clear()
         if self._access is not access:
             return False
@@ -225,7 +199,7 @@ class VaultSession:
         return False
 
     def _renew_in(self, access: Access) -> float | None:
-        """Seconds until two thirds of the life, more or less; None where there is nothing to do."""
+        """Seconds until about two thirds of its life; None if there is nothing to do."""
         if access.lifetime <= 0 or not (access.renewable or self._config.can_log_in_again):
             return None
         share = 2 / 3 + (self._draw() - 0.5) / 10
@@ -244,3 +218,9 @@ class VaultSession:
                     self._adopt(renewed)
                     return
         await self._access_after(access, until)
+
+
+def _outcome_of(meaning: Meaning, error: BaseException) -> str:
+    if isinstance(error, VaultProblemError):
+        return meant(error.problem, meaning).code
+    return error.code if isinstance(error, BrokerError) else CredentialStoreError.code

@@ -7,18 +7,14 @@ import asyncio
 import pytest
 
 from app.domain.events import TaskFailed
-from app.process import supervisor
-from app.process.supervisor import Supervisor
+from app.process.supervisor import Supervisor, growing_delay, supervised
 from tests.fakes import RecordingSink
 
-
-@pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "RESTART_SECONDS", 0.001)
+QUICKLY = 0.001
 
 
-async def test_a_task_that_fails_is_told_by_its_type_and_begun_anew() -> None:
-    """The error's text, which may hold a secret, is told to nobody; the other task runs on."""
+async def test_a_task_that_fails_is_reported_by_its_type_and_run_again() -> None:
+    """The error's text, which may hold a secret, is not in the event; the other task runs on."""
     sink, runs, third = RecordingSink(), 0, asyncio.Event()
 
     async def crash() -> None:
@@ -32,7 +28,7 @@ async def test_a_task_that_fails_is_told_by_its_type_and_begun_anew() -> None:
     async def live() -> None:
         await asyncio.Event().wait()
 
-    tasks = Supervisor(sink)
+    tasks = Supervisor(sink, QUICKLY)
     tasks.start("crashing", crash)
     tasks.start("living", live)
     await asyncio.wait_for(third.wait(), 5.0)
@@ -41,8 +37,8 @@ async def test_a_task_that_fails_is_told_by_its_type_and_begun_anew() -> None:
     await tasks.aclose()
 
 
-async def test_a_task_that_ends_is_begun_anew_without_a_word() -> None:
-    """An end is no failure."""
+async def test_a_task_that_ends_is_run_again_without_an_event() -> None:
+    """An end is not a failure."""
     sink, runs, third = RecordingSink(), 0, asyncio.Event()
 
     async def end() -> None:
@@ -51,7 +47,7 @@ async def test_a_task_that_ends_is_begun_anew_without_a_word() -> None:
         if runs == 3:
             third.set()
 
-    tasks = Supervisor(sink)
+    tasks = Supervisor(sink, QUICKLY)
     tasks.start("ending", end)
     await asyncio.wait_for(third.wait(), 5.0)
     await tasks.aclose()
@@ -77,3 +73,32 @@ async def test_the_end_waits_for_the_tasks_clean_up() -> None:
     await tasks.aclose()
     assert cleaned
     assert asyncio.all_tasks() == before
+
+
+async def test_delays_are_asked_for_by_the_failures_in_a_row() -> None:
+    """A run without a failure starts the count again, and an expected failure counts without an event."""
+    sink, delays = RecordingSink(), list[float]()
+    ends: list[Exception | None] = [ValueError(), KeyError(), None, KeyError(), ValueError(), None]
+
+    async def run() -> None:
+        if not ends:
+            raise asyncio.CancelledError
+        if (end := ends.pop(0)) is not None:
+            raise end
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+
+    with pytest.raises(asyncio.CancelledError):
+        await supervised("task", run, sink, float, expected=KeyError, sleep=sleep)
+    assert delays == [1, 2, 0, 1, 2, 0]
+    assert sink.events == [TaskFailed("task", "ValueError")] * 2
+
+
+@pytest.mark.parametrize(
+    ("failures", "chance", "seconds"),
+    [(1, 1.0, 2.0), (2, 1.0, 4.0), (3, 0.5, 6.0), (4, 0.0, 8.0), (5, 1.0, 30.0), (10_000, 0.0, 15.0)],
+)
+def test_delays_double_up_to_the_longest_with_jitter(failures: int, chance: float, seconds: float) -> None:
+    """Chance shortens a delay by up to a half; no number of failures overflows."""
+    assert growing_delay(failures, 2.0, 30.0, chance) == seconds

@@ -1,0 +1,77 @@
+"""Each observed call emits one event, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.domain.errors import ImsUnavailableError
+from app.domain.events import DependencyCalled
+from app.process.observed_call import ObservedCall
+from tests.fakes import ManualClock, RecordingSink
+
+
+def outcome_of(error: BaseException) -> str:
+    """The label of a failure."""
+    return "late" if isinstance(error, TimeoutError) else "broken"
+
+
+class Calls:
+    """Observed calls that take two seconds each."""
+
+    def __init__(self) -> None:
+        self.sink = RecordingSink()
+        self.clock = ManualClock()
+
+    def run(self, error: BaseException | None, *, only_failures: bool = False) -> ObservedCall:
+        """Make a call that ends with `error`."""
+        call = ObservedCall(self.sink, "redis", "read", outcome_of, monotonic=self.clock, only_failures=only_failures)
+        with call:
+            self.clock.advance(2.0)
+            if error is not None:
+                raise error
+        return call
+
+
+@pytest.fixture
+def calls() -> Calls:
+    """No call yet."""
+    return Calls()
+
+
+def test_a_call_that_succeeds_is_ok(calls: Calls) -> None:
+    """The event has the time that the call took, and so has the call."""
+    call = calls.run(None)
+    assert calls.sink.events == [DependencyCalled("redis", "read", "ok", 2.0)]
+    assert (call.outcome, call.seconds) == ("ok", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (TimeoutError(), "late"),
+        (ImsUnavailableError("down"), "broken"),
+        (RuntimeError(), "broken"),
+        (asyncio.CancelledError(), "cancelled"),
+    ],
+)
+@pytest.mark.parametrize("only_failures", [False, True])
+def test_a_call_that_fails_has_the_label_of_its_failure_and_one_that_is_cancelled_too(
+    calls: Calls,
+    error: BaseException,
+    outcome: str,
+    only_failures: bool,
+) -> None:
+    """The exception goes on; a cancellation counts as a failure only where all calls are reported."""
+    with pytest.raises(type(error)) as raised:
+        calls.run(error, only_failures=only_failures)
+    assert raised.value is error
+    expected = [] if only_failures and outcome == "cancelled" else [DependencyCalled("redis", "read", outcome, 2.0)]
+    assert calls.sink.events == expected
+
+
+def test_where_only_failures_are_reported_a_success_emits_nothing(calls: Calls) -> None:
+    """A call that mostly waits for news says nothing about its dependency's speed."""
+    calls.run(None, only_failures=True)
+    assert calls.sink.events == []
