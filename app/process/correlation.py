@@ -1,4 +1,4 @@
-"""What is being worked for: the request's id, and its trace where it has one. Tasks inherit it from who began them."""
+"""The request that the running code serves: its id, and its trace if it has one. Tasks inherit both when they start."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TracePoint:
 
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request on the long way that is answered, or that began what runs."""
+"""The id of the request that is being answered on the slow path, or that started the running task."""
 
 TRACE_POINT: ContextVar[TracePoint | None] = ContextVar("trace_point", default=None)
-"""The span that encloses what runs; None where nothing is traced."""
+"""The span that encloses the running code; None if nothing is traced."""

@@ -1,4 +1,4 @@
-"""The audit log: one JSON line per decision, written behind the request path, on request as a hash chain."""
+"""The audit log: one JSON line per decision, written outside of the request path, on request as a hash chain."""
 
 from app.adapters.audit_log.log import FLUSH_SECONDS, MAX_WAITING, AuditLog
 

@@ -28,7 +28,7 @@ class Plain:
 class Chained:
     """Lines of one chain, which begins with this process and goes on through rotations.
 
-    Its head moves only over what was written whole: lines that were lost leave no gap, and are told by a line.
+    Its head moves only over lines that were written whole: lost lines leave no gap, and a line counts them.
 
     Args:
         lines: Makes the lines about the log.
@@ -80,7 +80,7 @@ class Chained:
 
 
 def _head_of(line: bytes) -> Head | None:
-    """The head that a chain has with `line`; None where it is in none."""
+    """The head that a chain has after `line`; None if the line is not in a chain."""
     try:
         record = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a line of the audit log says; `docs/audit.md` is its description, and a test holds one to the other."""
+"""The lines of the audit log; `docs/audit.md` describes them, and a test compares the two."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ Audited = RequestDecided | CredentialPurged | PolicyLoaded | PolicyRefused
 
 
 class Lines:
-    """Makes lines. The part of a line that is the same for all requests decided alike is made once."""
+    """Makes lines. The part of a line that is the same for all requests with the same decision is made once."""
 
     def __init__(self) -> None:
+        # A dictionary that is cleared when full, not an LRU cache: this is looked up for every request.
         self._constant: dict[Decision, str] = {}
         self._second = -1
         self._second_text = ""

@@ -31,7 +31,7 @@ class AuditLog:
     """Writes decisions, purges and changes of policy as JSON lines.
 
     Args:
-        path: File to append to (created with mode 0640; opened anew when it was rotated), or None for standard output.
+        path: File to append to (created with mode 0640; opened again after a rotation), or None for standard output.
         chained: Whether each line carries the SHA-256 of the one before; see `app.domain.audit_chain`.
 
     """
@@ -72,7 +72,7 @@ class AuditLog:
                 self._overflowed += 1
 
     async def aclose(self) -> None:
-        """Write what waits, for `FLUSH_SECONDS` at most; what is left then is counted as lost."""
+        """Write the lines that wait, for `FLUSH_SECONDS` at most; those left then are counted as lost."""
         self._stopping.set()
         if self._thread.ident is None:
             return

@@ -1,4 +1,4 @@
-"""Where the lines go: whole lines, appended to a file that may be rotated, or to standard output."""
+"""The output of the audit log: whole lines, appended to a file that may be rotated, or to standard output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Output:
         self._written = 0
 
     def open(self) -> None:
-        """Open the file. Raises `OSError` where it cannot."""
+        """Open the file. Raises `OSError` if it cannot."""
         if self._path is not None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o640)
@@ -65,7 +65,7 @@ class Output:
         return lines.count(b"\n")
 
     def last_line(self) -> bytes | None:
-        """The last whole line of the file; None where there is none, or it cannot be read."""
+        """The last whole line of the file; None if there is none, or if it cannot be read."""
         if self._path is None or not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             return None
         try:
@@ -96,7 +96,7 @@ class Output:
         while view:
             try:
                 written = os.write(self._descriptor, view)
-            except BlockingIOError:  # somebody made our standard output non-blocking
+            except BlockingIOError:  # another process made our standard output non-blocking
                 time.sleep(_PAUSE)
                 continue
             view = view[written:]

@@ -23,7 +23,7 @@ def ims_client(verify: ssl.SSLContext | None = None, max_connections: int = 500)
     """The client to give to `HttpTokenExchanger`; its owner closes it.
 
     Args:
-        verify: Trusted certificates; the system's where None.
+        verify: Trusted certificates; the system's if None.
         max_connections: Most connections open at once; one more waits for at most `READ_TIMEOUT` seconds.
 
     """
@@ -38,7 +38,7 @@ def ims_client(verify: ssl.SSLContext | None = None, max_connections: int = 500)
 
 
 class _FreshAfterStale(httpx2.AsyncBaseTransport):
-    """Repeats a request once, on a new connection, where a kept one was closed before any byte of the answer.
+    """Repeats a request once, on a new connection, if a kept one was closed before any byte of the answer.
 
     A server may close an idle connection in the moment we use it. Whether it saw the request cannot be known; a second
     exchange is waste, never corruption, for IMS keeps old tokens valid.

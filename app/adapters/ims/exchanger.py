@@ -82,7 +82,7 @@ class HttpTokenExchanger:
         except httpx2.ConnectError as error:
             detail = _connect_detail(error)
         except httpx2.RemoteProtocolError as error:
-            # A peer that closed the line is gone; one that wrote something else than HTTP is not what we think it is.
+            # A peer that closed the connection is gone; one that wrote something else than HTTP is not IMS.
             if "disconnected" not in str(error) and "closed" not in str(error):
                 raise BadUpstreamResponseError("it is not well-formed HTTP", call.debug_id) from None
             detail = "IMS closed the connection without a whole answer."
@@ -122,7 +122,7 @@ class HttpTokenExchanger:
     async def _unavailable(self, grant: Grant, response: httpx2.Response, debug_id: str | None) -> ImsUnavailableError:
         status, delay = response.status_code, response.headers.get("retry-after")
         if status == 429 or delay is not None:
-            # The body is not read: the delay must be known even where the rest of the answer never comes.
+            # The body is not read: the delay must be known even if the rest of the answer never comes.
             seconds = retry_after(delay, self._clock())
             detail = f"IMS answered {status} and asked for a pause."
             return ImsUnavailableError(detail, seconds, throttled=True, debug_id=debug_id)

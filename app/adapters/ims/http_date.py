@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 
 def http_date(value: str) -> float | None:
-    """A date as Unix time in seconds, or None where it is none."""
+    """A date as Unix time in seconds, or None if it is not one."""
     # A bare number with a sign reads as a time zone to the parser of e-mail dates.
     if not value[:3].isalpha():
         return None
@@ -22,12 +22,12 @@ def seconds_ahead(date: str | None, sent: float, received: float) -> float | Non
     """By how much our clock is ahead of the sender's, to about half a second and half the round trip.
 
     Args:
-        date: The ``Date`` header, or None where absent. It tells whole seconds, so half of one is added.
+        date: The ``Date`` header, or None if absent. It has whole seconds, so half of one is added.
         sent: Unix time in seconds of our clock when the request began; the sender wrote the date between the two.
         received: The same when the answer's head was there.
 
     Returns:
-        Seconds, negative where our clock is behind; None where the header tells no time.
+        Seconds, negative if our clock is behind; None if the header has no time.
 
     """
     theirs = None if date is None else http_date(date.strip())

@@ -19,7 +19,7 @@ _TELLING = 8
 """So many characters of a secret in a row must not be shown; fewer would be found in any word."""
 
 CONVERTED_HINT = (
-    "A service account (JWT) that Adobe has already converted to OAuth Server-to-Server answers like this for ever: "
+    "A service account (JWT) that Adobe has already converted to OAuth Server-to-Server always answers like this: "
     "if it goes on, change the credential's kind to oauth_server_to_server."
 )
 
@@ -51,7 +51,7 @@ def rejection(
         debug_id: IMS' ``X-Debug-Id``, cleaned.
 
     Returns:
-        A `CredentialRejectedError`; or a `BadUpstreamResponseError` where the body is no OAuth error: not IMS' word.
+        A `CredentialRejectedError`; or a `BadUpstreamResponseError` if the body is not an OAuth error.
 
     """
     error = payload.get("error") if isinstance(payload, Mapping) else None

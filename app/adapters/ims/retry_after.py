@@ -18,11 +18,11 @@ def retry_after(value: str | None, now: float) -> float:
     """How long to wait.
 
     Args:
-        value: The header, or None where absent.
+        value: The header, or None if absent.
         now: Unix time in seconds, which an HTTP date is compared with.
 
     Returns:
-        Seconds, from 1 to 3600; 5 for nonsense, for a time that has passed, and where there is no header.
+        Seconds, from 1 to 3600; 5 for nonsense, for a time that has passed, and if there is no header.
 
     """
     if value is None:

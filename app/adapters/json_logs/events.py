@@ -25,7 +25,7 @@ from app.domain.names import CredentialRef, TokenKey
 LOGGER: Final = "ims_token_broker"
 
 
-_TOLD: Final[dict[type[Event], tuple[int, str]]] = {
+_LOGGED: Final[dict[type[Event], tuple[int, str]]] = {
     PolicyRefused: (logging.ERROR, "policy refused; the last good one stays in force"),
     PolicyLoaded: (logging.INFO, "policy in force"),
     ServerCertificateRefused: (logging.ERROR, "renewed certificate refused; the last good one stays in force"),
@@ -37,7 +37,7 @@ _TOLD: Final[dict[type[Event], tuple[int, str]]] = {
     CacheRecordRefused: (logging.WARNING, "record in the shared cache refused"),
     CredentialPurged: (logging.INFO, "credential purged"),
 }
-"""Level and message of each event that is told as it comes."""
+"""Level and message of each event that is logged when it happens."""
 
 
 class LogSink:
@@ -49,12 +49,12 @@ class LogSink:
 
     def emit(self, event: Event) -> None:
         """See `app.ports.EventSink.emit`."""
-        level, message = self._turn(event) if isinstance(event, DependencyCalled) else _told_as(event)
+        level, message = self._turn(event) if isinstance(event, DependencyCalled) else _logged_as(event)
         if level and self._logger.isEnabledFor(level):
             self._logger.log(level, message, extra={"event": _fields(event)})
 
     def _turn(self, event: DependencyCalled) -> tuple[int, str]:
-        """A dependency that begins to fail, or works again, is told once; IMS fails per tenant, and is told as such."""
+        """A dependency that begins to fail, or works again, is logged once; IMS fails per tenant, so not as a whole."""
         name, fails = event.dependency, event.works is False
         if name == "ims" or event.works is None or fails == (name in self._failing):
             return logging.DEBUG, "dependency called"
@@ -65,21 +65,21 @@ class LogSink:
         return logging.INFO, "dependency works again"
 
 
-def _told_as(event: Event) -> tuple[int, str]:
-    """Level and message; level 0 for what the audit log or the metrics tell better."""
+def _logged_as(event: Event) -> tuple[int, str]:
+    """Level and message; level 0 for events that belong to the audit log or the metrics alone."""
     if isinstance(event, ExchangeFinished):
         return logging.DEBUG if event.outcome == "issued" else logging.WARNING, "exchange finished"
-    return _TOLD.get(type(event), (0, ""))
+    return _LOGGED.get(type(event), (0, ""))
 
 
 def _fields(event: Event) -> dict[str, object]:
-    """An event's fields, with a key or a reference told as org and credential."""
-    told: dict[str, object] = {}
+    """An event's fields, with a key or a reference as org and credential."""
+    fields: dict[str, object] = {}
     for name in event.__slots__:
         value = getattr(event, name)
         ref = value.ref if isinstance(value, TokenKey) else value
         if isinstance(ref, CredentialRef):
-            told.update(org=ref.org, credential=ref.name)
+            fields.update(org=ref.org, credential=ref.name)
         else:
-            told[name] = value
-    return told
+            fields[name] = value
+    return fields

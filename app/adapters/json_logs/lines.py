@@ -1,6 +1,6 @@
-"""JSON lines on standard error. A thread writes them, so that a stuck reader stalls nobody.
+"""JSON lines on standard error. A thread writes them, so that a stuck reader stalls no request.
 
-An exception is told by its type and by the names and lines of its stack: its text and its locals may hold a secret.
+An exception is logged by its type and by the names and lines of its stack: its text and its locals may hold a secret.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import traceback
 from typing_extensions import override
 
 from app.adapters.json_logs.redaction import plain, redact
-from app.adapters.json_logs.uncaught import tell_uncaught
+from app.adapters.json_logs.uncaught import log_uncaught
 from app.domain.errors import BrokerError, PolicyError
 from app.process.correlation import REQUEST_ID, TRACE_POINT
 
@@ -50,7 +50,7 @@ class JsonFormatter(logging.Formatter):
         line.update(_correlation())
         line.update((name, plain(name, value)) for name, value in _extra(record).items() if name not in line)
         if record.exc_info and record.exc_info[1] is not None:
-            line["exception"] = _told(record.exc_info[1])
+            line["exception"] = _exceptions(record.exc_info[1])
         return json.dumps(line, separators=(",", ":"))
 
 
@@ -58,7 +58,7 @@ class LogHandler(logging.Handler):
     """Hands finished lines to a daemon thread; when too many wait, they are lost and counted in `lost`.
 
     Args:
-        descriptor: Where the thread writes.
+        descriptor: The file descriptor that the thread writes to.
 
     """
 
@@ -99,7 +99,7 @@ class LogHandler(logging.Handler):
                 while data:
                     try:
                         written = os.write(self._descriptor, data)
-                    except BlockingIOError:  # somebody made our standard error non-blocking
+                    except BlockingIOError:  # another process made our standard error non-blocking
                         time.sleep(_PAUSE)
                         continue
                     torn = written < len(data)
@@ -115,7 +115,7 @@ def configure_logging(level: str) -> LogHandler:
         level: A level's name, such as ``info``; libraries that would log URLs or headers stay at WARNING.
 
     Raises:
-        ValueError: There is no such level.
+        ValueError: The level does not exist.
 
     """
     number = logging.getLevelNamesMapping().get(level.upper())
@@ -130,7 +130,7 @@ def configure_logging(level: str) -> LogHandler:
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     logging.captureWarnings(capture=True)
-    tell_uncaught()
+    log_uncaught()
     atexit.register(handler.close)
     return handler
 
@@ -144,21 +144,21 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def _correlation() -> dict[str, object]:
-    """Whom the line is about, where it is logged for somebody."""
-    told: dict[str, object] = {}
+    """Request and trace ids of the request being served, if any."""
+    ids: dict[str, object] = {}
     request_id, point = REQUEST_ID.get(), TRACE_POINT.get()
     if request_id is not None:
-        told["request_id"] = request_id
+        ids["request_id"] = request_id
     if point is not None:
-        told.update(trace_id=point.trace_id, span_id=point.span_id)
-    return told
+        ids.update(trace_id=point.trace_id, span_id=point.span_id)
+    return ids
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
-def _told(error: BaseException) -> list[dict[str, object]]:
+def _exceptions(error: BaseException) -> list[dict[str, object]]:
     """The exception and what led to it, outermost first: types, places, and the detail of our own errors."""
     chain: list[dict[str, object]] = []
     at: BaseException | None = error
@@ -167,10 +167,10 @@ def _told(error: BaseException) -> list[dict[str, object]]:
             f"{_short(frame.f_code.co_filename)}:{line} {frame.f_code.co_qualname}"
             for frame, line in traceback.walk_tb(at.__traceback__)
         ]
-        told: dict[str, object] = {"type": type(at).__qualname__, "stack": frames[-_MAX_FRAMES:]}
+        entry: dict[str, object] = {"type": type(at).__qualname__, "stack": frames[-_MAX_FRAMES:]}
         if isinstance(at, BrokerError | PolicyError):
-            told["detail"] = redact(str(at))
-        chain.append(told)
+            entry["detail"] = redact(str(at))
+        chain.append(entry)
         at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
     return chain
 

@@ -1,4 +1,4 @@
-"""What looks like a secret is blackened, by its name and by its form: the last net, behind never logging one."""
+"""Redacts what looks like a secret by its name or its form: a safety net, because no secret is logged on purpose."""
 
 from __future__ import annotations
 

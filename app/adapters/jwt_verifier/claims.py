@@ -37,7 +37,7 @@ def identity_of(claims: Mapping[str, object], issuer: Issuer, now: float) -> Jwt
 
 
 def _namespace(claims: Mapping[str, object], subject: str) -> str | None:
-    """The namespace of a Kubernetes service account; None where subject and claim do not both say the same one."""
+    """The namespace of a Kubernetes service account; None unless subject and claim name the same one."""
     account = _SERVICE_ACCOUNT.fullmatch(subject)
     private = claims.get("kubernetes.io")
     if account is None or not isinstance(private, dict) or private.get("namespace") != account[1]:

@@ -42,7 +42,7 @@ class JwtCallerVerifier:
         self._executors: dict[IssuerKeys | TokenReview, ThreadPoolExecutor] = {}
 
     def trust(self, issuers: tuple[Issuer, ...]) -> None:
-        """As `CallerVerifier.trust`. Where an issuer's keys are read as before, the set at hand is kept."""
+        """As `CallerVerifier.trust`. If an issuer's keys are read as before, the present set is kept."""
         known = {_origin(trusted.issuer): trusted.keys for trusted in self._trusted.values()}
         reviews = {trusted.issuer: trusted.review for trusted in self._trusted.values()}
         self._trusted = {
@@ -76,7 +76,7 @@ class JwtCallerVerifier:
         return identity
 
     async def aclose(self) -> None:
-        """Trust nobody, and end all tasks."""
+        """Trust no one, and end all tasks."""
         self.trust(())
         await asyncio.gather(*self._ending, return_exceptions=True)
 
@@ -118,7 +118,7 @@ def _origin(issuer: Issuer) -> Issuer:
 
 
 async def _is_signed(jwt: UnverifiedJwt, keys: IssuerKeys) -> bool:
-    """Whether the issuer signed `jwt`, with a key that is known or, where it names no known one, with a new key."""
+    """Whether the issuer signed `jwt`, with a key that is known or, if it names an unknown one, with a new key."""
     known = await keys.current()
     if known.verifies(jwt):
         return True

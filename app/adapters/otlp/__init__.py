@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, sent by OTLP over HTTP. Needs the extra ``otel``; imported only where tracing is on."""
+"""Traces by OpenTelemetry, sent by OTLP over HTTP. Needs the extra ``otel``; imported only if tracing is on."""
 
 from app.adapters.otlp.export import SpanExport
 from app.adapters.otlp.server import TracedApp

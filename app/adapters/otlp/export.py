@@ -1,6 +1,6 @@
 """From finished spans to the collector: a bounded queue, a thread, and a count of what was lost.
 
-Where, how often and with which headers, the SDK reads itself from the standard ``OTEL_`` variables.
+The SDK itself reads the endpoint, the interval and the headers from the standard ``OTEL_`` variables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class PreparedIds(RandomIdGenerator):
-    """Makes ids; `prepared`, where not 0, becomes the id of the next span: it was sent to the other side already."""
+    """Makes ids; `prepared`, if not 0, becomes the id of the next span: it was sent to the other side already."""
 
     prepared = 0
 
@@ -38,7 +38,7 @@ class PreparedIds(RandomIdGenerator):
 
 
 class SpanExport:
-    """Owns the SDK's parts. Spans that cannot be sent are lost and counted; nobody waits for them.
+    """Owns the SDK's parts. Spans that cannot be sent are lost and counted; no request waits for them.
 
     Args:
         version: The program's version.
@@ -50,7 +50,7 @@ class SpanExport:
     """
 
     def __init__(self, version: str, exporter: SpanExporter | None = None) -> None:
-        # What the SDK logs at each failure may quote the endpoint; the outage is told once, in our own words.
+        # What the SDK logs at each failure may quote the endpoint; the outage is logged once, in our own words.
         logging.getLogger(_SDK_LOGGER).setLevel(logging.CRITICAL + 1)
         self.ids = PreparedIds()
         self._delivery = _Delivery(exporter or OTLPSpanExporter(session=_session()))
@@ -75,16 +75,16 @@ class SpanExport:
         return self._processor.dropped + self._delivery.lost
 
     async def aclose(self) -> None:
-        """Send what waits, for `SHUTDOWN_SECONDS` at most; what is left then ends with the process."""
+        """Send the spans that wait, for `SHUTDOWN_SECONDS` at most; those left then are lost."""
         await asyncio.to_thread(self.end, SHUTDOWN_SECONDS)
 
     def end(self, seconds: float) -> None:
-        """Send what waits, for so long at most, and take nothing more; blocks."""
+        """Send the spans that wait, for a limited time, and take no more; blocks."""
         self._processor.end_within(seconds)
 
 
 class _Delivery(SpanExporter):
-    """Hands batches on, in the processor's thread; counts, and tells an outage once."""
+    """Hands batches on, in the processor's thread; counts, and logs an outage once."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -115,7 +115,7 @@ class _Delivery(SpanExporter):
 
 
 class _Counted(BatchSpanProcessor):
-    """Counts what its queue drops, which it does not tell itself: the oldest span for each one too many."""
+    """Counts what its queue drops, which the SDK does not report: the oldest span for each one too many."""
 
     def __init__(self, delivery: _Delivery) -> None:
         room: int = self._default_max_queue_size()  # type: ignore[no-untyped-call]  # OTEL_BSP_MAX_QUEUE_SIZE
@@ -135,7 +135,7 @@ class _Counted(BatchSpanProcessor):
         super().on_end(span)
 
     def end_within(self, seconds: float) -> None:
-        """Send what waits, for so long at most; blocks."""
+        """Send the spans that wait, for a limited time; blocks."""
         self._batch_processor.shutdown(timeout_millis=int(seconds * 1000))
 
 
@@ -148,6 +148,6 @@ def _session() -> requests.Session:
 
 
 def _resource(version: str) -> Resource:
-    """The name and the version of the service; what the ``OTEL_`` variables say goes before it."""
+    """The name and the version of the service; the ``OTEL_`` variables take precedence."""
     ours = Resource.create({SERVICE_NAME: _SERVICE, SERVICE_VERSION: version})
     return ours.merge(OTELResourceDetector().detect())

@@ -1,4 +1,4 @@
-"""The span of each request, drawn around the whole app; so where tracing is off, nothing of it is there."""
+"""The span of each request, started around the whole app, so that without tracing nothing of it is loaded."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The spans: some drawn around the service's steps, the calls of outside systems made from events.
 
-An exception is told by its code or its type; its text and its stack may hold a secret.
+An exception is recorded by its code or its type; its text and its stack may hold a secret.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class OtlpTracer:
     """Draws all spans. It is a listener of events, too, and should be the first: audit lines name the trace.
 
     Args:
-        export: Where finished spans go.
+        export: Takes finished spans.
         tells_orgs: Whether org ids may be in attributes.
 
     """
@@ -44,11 +44,11 @@ class OtlpTracer:
     def __init__(self, export: SpanExport, *, tells_orgs: bool) -> None:
         self._export = export
         self._tells_orgs = tells_orgs
-        # Whom a request that joins a flight waits for. As many as there are flights, which have a bound.
+        # The spans of running calls, for requests that join one: never more than `SingleFlight` runs at once.
         self._flying: dict[TokenKey, TracePoint] = {}
 
     def outgoing(self) -> dict[str, str]:
-        """The headers for the call that is about to be made: it becomes the parent of what the other side does."""
+        """The headers for the call that is about to be made, so that its span is the parent of the other side's."""
         point = TRACE_POINT.get()
         if point is None:
             return {}
@@ -58,7 +58,7 @@ class OtlpTracer:
 
     @contextmanager
     def request(self, name: str, parent: TracePoint | None, attributes: Attributes) -> Iterator[Span]:
-        """The span of one request; the caller's where it has named one."""
+        """The span of one request; a child of the caller's if it has named one."""
         span = self._start(name, parent, SpanKind.SERVER, attributes)
         trace, request = TRACE_POINT.set(_point(span)), _REQUEST.set(span)
         try:
@@ -91,7 +91,7 @@ class OtlpTracer:
         beginner = TRACE_POINT.get()
         if beginner is None:
             return start()
-        # A refresh outlives the request that it is behind, and is not a part of what its caller waited for.
+        # A refresh outlives the request that started it, and its caller does not wait for it.
         parent, links = (None, [Link(_context(beginner))]) if behind else (beginner, [])
         name = "refresh" if behind else "flight"
         span = self._start(name, parent, SpanKind.INTERNAL, self._org(key.ref), links)
@@ -113,8 +113,8 @@ class OtlpTracer:
                 self._decided(event)
             case ExchangeFinished(ref, kind, outcome, seconds, ims_error, debug_id):
                 known = {f"{_OURS}.kind": kind, "ims.error_code": ims_error, "ims.debug_id": debug_id}
-                told = {name: value for name, value in known.items() if value is not None}
-                self._called("exchange", outcome, seconds, {**told, **self._org(ref)})
+                given = {name: value for name, value in known.items() if value is not None}
+                self._called("exchange", outcome, seconds, {**given, **self._org(ref)})
             case DependencyCalled("redis", operation, outcome, seconds):
                 names = {"db.system.name": "redis", "db.operation.name": operation}
                 self._called(f"redis {operation}", outcome, seconds, names)
@@ -163,8 +163,8 @@ class OtlpTracer:
         end = time.time_ns()
         self._export.ids.prepared = prepared
         begin = end - int(seconds * 1e9)
-        told = {**attributes, f"{_OURS}.outcome": outcome}
-        span = self._start(name, parent, SpanKind.CLIENT, told, start_time=begin)
+        attributes = {**attributes, f"{_OURS}.outcome": outcome}
+        span = self._start(name, parent, SpanKind.CLIENT, attributes, start_time=begin)
         if not dependency_works(outcome):
             fail(span, outcome)
         span.end(end)

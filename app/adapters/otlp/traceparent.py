@@ -15,7 +15,7 @@ _SAMPLED = 0x01
 
 
 def parse_traceparent(headers: Iterable[tuple[bytes, bytes]]) -> TracePoint | None:
-    """Whose child the request is; None where it says nothing, or nothing well-formed, or says it twice."""
+    """The span that the request belongs to; None if there is no such header, a malformed one, or two."""
     found: bytes | None = None
     for name, value in headers:
         if name == b"traceparent":

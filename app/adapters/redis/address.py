@@ -1,4 +1,4 @@
-"""Where Redis is, as its URL says it."""
+"""The address of Redis, read from its URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where Redis is and as whom to log in; the password is never in a repr."""
+    """Host, database and login; the password is never in a repr."""
 
     host: str
     port: int = 6379

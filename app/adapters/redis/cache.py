@@ -132,5 +132,5 @@ class RedisTokenCache:
 
 
 def _counter(text: bytes | None) -> int:
-    """A purge counter; what is no number counts as lost, as after a flush."""
+    """A purge counter; a value that is not a number counts as lost, as after a flush."""
     return int(text) if text is not None and len(text) <= _COUNTER_DIGITS and text.isdigit() else 0

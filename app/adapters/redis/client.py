@@ -46,7 +46,7 @@ class RedisClient:
         url: As `parse_address` takes it.
         sink: Takes an event of each call.
         trust: TLS context with the CA certificates to trust instead of the system's; for ``rediss://`` only.
-        login: Who logs in, where the URL does not say it.
+        login: User and password, if the URL does not name them.
         timeout: Seconds for one call.
         max_connections: Size of the pool; further calls wait for a connection.
 
@@ -161,7 +161,7 @@ def _heeding_cancellation() -> Iterator[None]:
     """Raise a cancellation that got lost inside.
 
     redis-py sends with `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes as the sending
-    ends. A task that must end would then go on, for ever where it is the listener's.
+    ends. A task that must end would then go on; the listener's would never end.
     """
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()

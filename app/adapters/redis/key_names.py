@@ -32,15 +32,15 @@ class KeyNames:
         self.purges = f"{prefix}:purges"
 
     def token(self, key: TokenKey) -> str:
-        """Where the sealed token of `key` is."""
+        """The key of the sealed token of `key`."""
         return f"{self._of(key.ref)}:token:{_selection(key)}"
 
     def lease(self, key: TokenKey) -> str:
-        """Where the right to exchange for `key` is."""
+        """The key of the lease of `key`."""
         return f"{self._of(key.ref)}:lease:{_selection(key)}"
 
     def epoch(self, ref: CredentialRef) -> str:
-        """Where the purge counter of `ref` is."""
+        """The key of the purge counter of `ref`."""
         return f"{self._of(ref)}:epoch"
 
     def hold(self, ref: CredentialRef) -> str:

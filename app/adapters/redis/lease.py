@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
+
+from cachetools import LRUCache
 
 from app.adapters.redis.client import RedisClient
 from app.adapters.redis.key_names import DEFAULT_PREFIX, KeyNames
@@ -33,9 +34,9 @@ class RedisLease:
         self._client = client
         self._names = KeyNames(prefix)
         self._milliseconds = milliseconds
-        # Values whose answer never came. Redis may have taken them all the same, and then nobody would know the
-        # holder; the next try for the key shows the same value again.
-        self._uncertain: OrderedDict[TokenKey, str] = OrderedDict()
+        # Values whose answer never came. Redis may have stored them all the same, so that the lease would be held by
+        # no one: the next try for the key shows the same value again.
+        self._uncertain = LRUCache[TokenKey, str](_MAX_UNCERTAIN)
 
     async def acquire(self, key: TokenKey) -> str | None:
         """See `app.ports.Lease.acquire`."""
@@ -46,8 +47,6 @@ class RedisLease:
             )
         except BaseException:  # a cancelled try is as uncertain as one that timed out
             self._uncertain[key] = holder
-            if len(self._uncertain) > _MAX_UNCERTAIN:
-                self._uncertain.popitem(last=False)
             raise
         return holder if acquired else None
 

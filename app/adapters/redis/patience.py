@@ -22,10 +22,10 @@ LONGEST_SECONDS = 3.0
 
 @asynccontextmanager
 async def patience(seconds: float) -> AsyncIterator[None]:
-    """Break off what runs inside after `seconds` of a loop that runs on time; `LONGEST_SECONDS` in any case.
+    """Cancel what runs inside after `seconds` of a loop that runs on time; `LONGEST_SECONDS` in any case.
 
     Raises:
-        TimeoutError: The time is over.
+        TimeoutError: It took too long.
 
     """
     async with asyncio.timeout(LONGEST_SECONDS) as limit:
@@ -37,7 +37,7 @@ async def patience(seconds: float) -> AsyncIterator[None]:
 
 
 class _Ticks:
-    """Counts `seconds` down, then lets `limit` strike."""
+    """Counts `seconds` down, then makes `limit` expire."""
 
     def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
         self._loop = asyncio.get_running_loop()

@@ -28,7 +28,7 @@ _NOTHING_READ: _Id = (0, 0)
 
 
 class PurgeFeed:
-    """Tells and hears purges.
+    """Announces purges, and listens to those of other replicas.
 
     Args:
         client: The connections.
@@ -46,7 +46,7 @@ class PurgeFeed:
         """Tell all replicas that the epoch of `ref` is now `epoch`.
 
         Raises:
-            CacheUnavailableError: They may not have been told.
+            CacheUnavailableError: They may not have been announced.
 
         """
         fields: dict[FieldT, EncodableT] = {"org": ref.org, "credential": ref.name, "epoch": epoch}

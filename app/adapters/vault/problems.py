@@ -40,7 +40,7 @@ class VaultProblemError(Exception):
 
 
 Meaning = Mapping[Problem, Callable[[], BrokerError]]
-"""What a problem means to one operation, where that differs from "the store cannot be used"."""
+"""What a problem means to one operation, if that differs from "the store cannot be used"."""
 
 
 def meant(problem: Problem, meaning: Meaning) -> BrokerError:
@@ -54,14 +54,14 @@ def refused(status: int, errors: object) -> Problem:
 
     Args:
         status: The HTTP status.
-        errors: The ``errors`` member of the body, or None where there is no such body.
+        errors: The ``errors`` member of the body, or None if there is no such body.
 
     """
     match status:
         case 403:
             return Problem.BAD_TOKEN if _is_about_the_token(errors) else Problem.POLICY
         case 404:
-            # A missing path has an empty list, a deleted version none at all; a missing mount is told in words.
+            # A missing path has an empty list, a deleted version none at all; a missing mount comes with a text.
             return Problem.NO_MOUNT if errors else Problem.ABSENT
         case 400:
             return Problem.INVALID
@@ -81,7 +81,7 @@ def _is_about_the_token(errors: object) -> bool:
     """Tell the two 403s apart: only one of them is cured by a new login.
 
     A token that is wrong, revoked or expired gives a list that ends in "invalid token" (Vault 1.21), or the bare
-    "permission denied" (OpenBao, and Vault where no token came). A policy that says no gives a list with only that.
+    "permission denied" (OpenBao, and Vault if no token came). A policy that says no gives a list with only that.
     """
     if not isinstance(errors, list):
         return False

@@ -120,7 +120,7 @@ class BoundedThreads:
         raise VaultProblemError(Problem.CLOSED)
 
     def close(self) -> None:
-        """Break off what runs, drop what waits, and let the threads end."""
+        """Break off running calls, drop those that wait, and let the threads end."""
         self._executor.shutdown(wait=False, cancel_futures=True)
         for call in self._calls:
             call.break_off()
