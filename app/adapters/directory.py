@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import contextlib
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +19,7 @@ from app.domain.errors import (
 )
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
 from app.domain.strict_json import strict_json
+from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 from app.process.regular_file import FileError, MissingFileError, UnreadableFileError, read_bytes
 
 T = TypeVar("T")
@@ -51,8 +49,7 @@ class DirectoryCredentialStore:
     def __init__(self, directory: Path, allowed_base_urls: frozenset[str]) -> None:
         self._directory = directory
         self._allowed_base_urls = allowed_base_urls
-        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="credential-files")
-        self._room = threading.BoundedSemaphore(_THREADS + _WAITING)
+        self._threads = OwnThreads("credential-files", threads=_THREADS, waiting=_WAITING, deadline=_DEADLINE)
 
     async def fetch(self, ref: CredentialRef) -> Credential:
         """Read a credential as it is now.
@@ -77,20 +74,15 @@ class DirectoryCredentialStore:
 
     async def aclose(self) -> None:
         """Let the threads end."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if not self._room.acquire(blocking=False):
-            raise CredentialStoreError("Too many reads of the credential directory are waiting already.")
         try:
-            future = self._executor.submit(work)
-        except RuntimeError:
-            self._room.release()
+            return await self._threads.run(work)
+        except ThreadsBusyError:
+            raise CredentialStoreError("Too many reads of the credential directory are waiting already.") from None
+        except ThreadsClosedError:
             raise CredentialStoreError("The credential directory is closed.") from None
-        future.add_done_callback(lambda _: self._room.release())
-        try:
-            async with asyncio.timeout(_DEADLINE):
-                return await asyncio.wrap_future(future)
         except TimeoutError:
             raise CredentialStoreError("The credential directory does not answer in time.") from None
 

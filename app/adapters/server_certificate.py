@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import ssl
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -25,14 +24,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from app.domain.events import ServerCertificateLoaded, ServerCertificateRefused
 from app.ports import Clock, EventSink
+from app.process.own_threads import OwnThreads, ThreadsBusyError
 from app.process.regular_file import FileError, read_bytes
+from app.process.renewed_file import Look, RenewedFile, UnsettledError, settled
 
 LOOK_SECONDS = 2.0
 """Between two looks at the files; a renewal that is seen twice alike is in force within twice that."""
 
 READ_DEADLINE = 30.0
 MAX_FILE_BYTES = 256 * 1024
-_ROUNDS = 3
+_WAITING = 4
 _Result = TypeVar("_Result")
 
 Part = Literal["cert", "key"]
@@ -76,10 +77,9 @@ class ServerCertificate:
         self._sink = sink
         self._clock = clock
         self._pair: _Pair | None = None
-        self._seen: bytes | str = ""
-        self._refused: bytes | str = ""
-        # A thread of its own: a volume that hangs must neither stop the loop nor use up its few threads.
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-certificate")
+        # By digest, or by the reason why the files cannot be read.
+        self._renewal = RenewedFile[bytes | str](looks=2)
+        self._threads = OwnThreads("server-certificate", threads=1, waiting=_WAITING, deadline=READ_DEADLINE)
 
     async def load(self) -> ssl.SSLContext:
         """Load the pair for the first time; the context that a server is to use, now and after every renewal.
@@ -94,28 +94,28 @@ class ServerCertificate:
         return listener
 
     async def watch(self) -> None:
-        """Look for a renewal for ever. A bad one is refused, told once, and the last good one stays."""
+        """Look for a renewal forever. A bad one is refused and reported once; the last good one stays."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await self.look()
 
     async def look(self) -> None:
-        """Look once, and take or refuse what was seen alike the last time."""
-        sight = await self._sight()
-        settled, self._seen = sight == self._seen, sight
-        if sight == self._in_force.digest:
-            if self._refused:
-                # The bad pair was put back to the one in force: say so, and tell the next refusal anew.
-                self._adopt(self._in_force)
-        elif settled and sight != self._refused:
-            reason = sight if isinstance(sight, str) else await self._renewed(sight)
-            if reason is not None:
-                self._refused = sight
-                self._sink.emit(ServerCertificateRefused(self._clock(), reason))
+        """Look once, and take or refuse what the last look saw too."""
+        seen = await self._sight()
+        match self._renewal.look(seen):
+            case Look.RESTORED:
+                self._report_loaded()
+            case Look.NEW:
+                reason = seen if isinstance(seen, str) else await self._renewed(seen)
+                if reason is not None:
+                    self._renewal.refuse(seen)
+                    self._sink.emit(ServerCertificateRefused(self._clock(), reason))
+            case Look.UNCHANGED | Look.UNSETTLED | Look.REFUSED:
+                pass
 
     async def aclose(self) -> None:
-        """Let the reading thread go; a read that hangs is not waited for."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Let the reading thread end; a read that hangs is not waited for."""
+        self._threads.close()
 
     @property
     def _in_force(self) -> _Pair:
@@ -146,17 +146,20 @@ class ServerCertificate:
         return None
 
     def _adopt(self, pair: _Pair) -> None:
-        self._pair, self._seen, self._refused = pair, pair.digest, ""
-        self._sink.emit(ServerCertificateLoaded(self._clock(), pair.not_after))
+        self._pair = pair
+        self._renewal.accept(pair.digest)
+        self._report_loaded()
+
+    def _report_loaded(self) -> None:
+        self._sink.emit(ServerCertificateLoaded(self._clock(), self._in_force.not_after))
 
     def _load(self) -> _Pair:
         return _load_pair(*self._files)
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         try:
-            async with asyncio.timeout(READ_DEADLINE):
-                return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-        except TimeoutError:
+            return await self._threads.run(work)
+        except (TimeoutError, ThreadsBusyError):
             raise ServerCertificateError("cert", "could not be read in time") from None
 
 
@@ -171,22 +174,25 @@ def check_server_certificate(cert_file: Path, key_file: Path) -> None:
 
 
 def _load_pair(cert_file: Path, key_file: Path) -> _Pair:
-    chain, key = _contents(cert_file, key_file)
-    for _ in range(_ROUNDS):
-        not_after = _checked(chain, key)
-        context, is_taken = _bare_context(), True
+    def between(pair: tuple[bytes, bytes]) -> tuple[float, ssl.SSLContext | None]:
+        not_after = _checked(*pair)
+        context = _bare_context()
         try:
             # Without a password OpenSSL would ask for one at the terminal.
             context.load_cert_chain(cert_file, key_file, password="")
         except (OSError, ValueError):  # an SSLError is an OSError
-            is_taken = False
-        # OpenSSL reads the files by itself, so they are read once more: what was checked must be what was loaded.
-        before, (chain, key) = (chain, key), _contents(cert_file, key_file)
-        if before == (chain, key):
-            if not is_taken:
-                raise ServerCertificateError("cert", "is not taken by OpenSSL: a part is missing, or its key is weak")
-            return _Pair(_digest(chain, key), context, not_after)
-    raise ServerCertificateError("cert", "is still being written")
+            return not_after, None
+        return not_after, context
+
+    # OpenSSL reads the files itself, so they are read once more: what was checked must be what was loaded.
+    first = _contents(cert_file, key_file)
+    try:
+        pair, (not_after, context) = settled(first, lambda: _contents(cert_file, key_file), between)
+    except UnsettledError:
+        raise ServerCertificateError("cert", "is still being written") from None
+    if context is None:
+        raise ServerCertificateError("cert", "is not accepted by OpenSSL: a part is missing, or its key is weak")
+    return _Pair(_digest(*pair), context, not_after)
 
 
 def _bare_context() -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""The policy in force: the last good one, looked after every two seconds."""
+"""The policy in force: the last good one. The file is checked every two seconds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from app.domain.errors import PolicyError
 from app.domain.events import PolicyLoaded, PolicyRefused
 from app.domain.policy import Policy
 from app.ports import CallerVerifier, Clock, EventSink, PolicySource
+from app.process.renewed_file import Look, RenewedFile
 
 RELOAD_SECONDS = 2.0
-"""A change is in force within 5 s (product section 4): this, a second in which it must stay alike, the time to read."""
+"""A change is in force within 5 s (product section 4): this, a second in which it must stay the same, and reading."""
 
 
 class PolicyInForce:
@@ -18,8 +19,8 @@ class PolicyInForce:
 
     Args:
         source: Where the policy comes from.
-        verifier: Learns of the trusted issuers.
-        sink: Listens to events.
+        verifier: Notified of the trusted issuers.
+        sink: Receives events.
         clock: Unix time in seconds.
 
     """
@@ -30,40 +31,39 @@ class PolicyInForce:
         self._verifier = verifier
         self._sink = sink
         self._clock = clock
-        self._refused: str | None = None
+        # By version, or by the reason of a refusal. The source itself looks twice.
+        self._file = RenewedFile[str](looks=1)
 
     async def load(self) -> None:
         """Load the policy for the first time.
 
         Raises:
-            PolicyError: There is none, or it is bad; the process must not start without one.
+            PolicyError: It is missing or bad; the process must not start without one.
 
         """
         await self._adopt_change()
 
     async def watch(self) -> None:
-        """Look for changes for ever. A bad file is refused whole, told once, and the last good policy stays."""
+        """Look for changes forever. A bad file is refused as a whole and reported once; the last good policy stays."""
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
             try:
                 await self._adopt_change()
             except PolicyError as error:
-                self._tell_refusal(str(error))
+                self._report_refusal(str(error))
 
     async def _adopt_change(self) -> None:
         policy = await self._source.load()
         if policy is None:
-            if self._refused is not None:
-                # The bad file was put back to the one in force: say so, and tell the next refusal anew.
-                self._refused = None
+            if self._file.look(self.current.version) is Look.RESTORED:
                 self._sink.emit(PolicyLoaded(self._clock(), self.current.version))
             return
         self._verifier.trust(policy.issuers)
         self.current = policy
-        self._refused = None
+        self._file.accept(policy.version)
         self._sink.emit(PolicyLoaded(self._clock(), policy.version))
 
-    def _tell_refusal(self, reason: str) -> None:
-        if reason != self._refused:
-            self._refused = reason
+    def _report_refusal(self, reason: str) -> None:
+        if self._file.look(reason) is Look.NEW:
+            self._file.refuse(reason)
             self._sink.emit(PolicyRefused(self._clock(), reason))

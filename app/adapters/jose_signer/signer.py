@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from cachetools import LRUCache
@@ -18,6 +17,7 @@ from app.adapters.jose_signer.private_key import signing_key
 from app.domain.credential import JwtCredential
 from app.domain.errors import OverloadedError
 from app.domain.names import CredentialRef
+from app.process.own_threads import OwnThreads, ThreadsClosedError
 from app.process.single_flight import SingleFlight
 
 _TOO_MANY = "Too many private keys wait to be parsed."
@@ -40,8 +40,7 @@ class JoseAssertionSigner:
         self._parsing = SingleFlight[tuple[CredentialRef, str], Key](
             max_waiting, name="private-key", too_many_calls=_TOO_MANY
         )
-        # Not the loop's default executor: name resolution waits there.
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="private-key")
+        self._threads = OwnThreads("private-key", threads=1, waiting=max_waiting)
 
     async def sign(self, credential: JwtCredential, claims: Mapping[str, object]) -> str:
         """Sign `claims` as a compact JWS with the header ``{"alg":"RS256","typ":"JWT"}``.
@@ -59,7 +58,7 @@ class JoseAssertionSigner:
     def close(self) -> None:
         """Forget all keys and end the thread."""
         self._keys.clear()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def _remembered(self, credential: JwtCredential) -> Key | None:
         generation, key = self._keys.get(credential.ref, ("", None))
@@ -75,9 +74,11 @@ class JoseAssertionSigner:
                 )
         except TimeoutError:
             raise OverloadedError(_TOO_MANY) from None
+        except ThreadsClosedError:
+            raise OverloadedError("The broker is shutting down.") from None
 
     async def _parse(self, credential: JwtCredential) -> Key:
-        key = await asyncio.get_running_loop().run_in_executor(self._executor, _signing_key, credential)
+        key = await self._threads.run(partial(_signing_key, credential))
         self._keys[credential.ref] = (credential.generation, key)
         return key
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +12,7 @@ from typing import TypeVar
 import httpx2
 
 from app.process.ca_bundle import client_context
+from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 from app.process.regular_file import FileError, read_bytes
 
 _MAX_TOKEN_BYTES = 16 * 1024
@@ -60,12 +59,12 @@ class IssuerUrl:
     largest: int
 
     async def ask(
-        self, executor: Executor, method: str, headers: Mapping[str, str], body: bytes | None = None
+        self, threads: OwnThreads, method: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> tuple[int, bytes]:
         """HTTP status and body of the answer to one request. The deadline is the caller's.
 
         Args:
-            executor: Runs what blocks: files and certificates.
+            threads: Run what blocks: files and certificates.
             method: HTTP method.
             headers: Request headers, beside the token.
             body: Request body.
@@ -75,7 +74,7 @@ class IssuerUrl:
 
         """
         # Made anew each time: the CA and the token are files that Kubernetes rotates.
-        context, bearer = await _in_thread(executor, lambda: (self._tls(), self._bearer()))
+        context, bearer = await in_thread(threads, lambda: (self._tls(), self._bearer()))
         sent = {**headers, **bearer, "Accept-Encoding": "identity"}
         try:
             async with (
@@ -132,5 +131,14 @@ def read_file(path: Path, limit: int, what: str) -> bytes:
         raise IssuerUrlError(f"{what} {error.reason}") from None
 
 
-async def _in_thread(executor: Executor, work: Callable[[], _T]) -> _T:
-    return await asyncio.get_running_loop().run_in_executor(executor, work)
+async def in_thread(threads: OwnThreads, work: Callable[[], _T]) -> _T:
+    """The result of `work`, or its error. The deadline is the caller's.
+
+    Raises:
+        IssuerUrlError: Too much work of the same issuer is waiting, as when its files hang.
+
+    """
+    try:
+        return await threads.run(work)
+    except (ThreadsBusyError, ThreadsClosedError):
+        raise IssuerUrlError("its files are not read in time") from None

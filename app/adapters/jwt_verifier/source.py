@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 
-from app.adapters.jwt_verifier.issuer_url import IssuerUrl, IssuerUrlError, read_file
+from app.adapters.jwt_verifier.issuer_url import IssuerUrl, IssuerUrlError, in_thread, read_file
 from app.adapters.jwt_verifier.keys import KeySet, KeySetError, parse_key_set
 from app.domain.identity import Issuer
+from app.process.own_threads import OwnThreads
 
 MAX_BODY_BYTES = 512 * 1024
 FETCH_DEADLINE = 5.0
@@ -23,13 +23,13 @@ class KeySource:
 
     Args:
         issuer: Whose.
-        executor: Runs what blocks: files, certificates, parsing.
+        threads: Run what blocks: files, certificates, parsing.
 
     """
 
-    def __init__(self, issuer: Issuer, executor: Executor) -> None:
+    def __init__(self, issuer: Issuer, threads: OwnThreads) -> None:
         self._issuer = issuer
-        self._executor = executor
+        self._threads = threads
 
     @property
     def is_file(self) -> bool:
@@ -46,9 +46,7 @@ class KeySource:
         try:
             if self._issuer.jwks_file is not None:
                 path = Path(self._issuer.jwks_file)
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._executor, read_file, path, MAX_BODY_BYTES, "the JWKS file"
-                )
+                return await in_thread(self._threads, partial(read_file, path, MAX_BODY_BYTES, "the JWKS file"))
             return await self._download()
         except IssuerUrlError as error:
             raise KeySetError(error.reason) from None
@@ -60,7 +58,10 @@ class KeySource:
             KeySetError: It is not a usable set.
 
         """
-        return await asyncio.get_running_loop().run_in_executor(self._executor, parse_key_set, body)
+        try:
+            return await in_thread(self._threads, partial(parse_key_set, body))
+        except IssuerUrlError as error:
+            raise KeySetError(error.reason) from None
 
     async def _download(self) -> bytes:
         issuer = self._issuer
@@ -68,7 +69,7 @@ class KeySource:
         endpoint = IssuerUrl(
             "the JWKS URL", "jwks", issuer.jwks_url, issuer.jwks_ca_file, issuer.jwks_token_file, MAX_BODY_BYTES
         )
-        status, body = await endpoint.ask(self._executor, "GET", _ACCEPT)
+        status, body = await endpoint.ask(self._threads, "GET", _ACCEPT)
         if status != _OK:
             raise IssuerUrlError(f"the JWKS URL answers HTTP {status}")
         return body

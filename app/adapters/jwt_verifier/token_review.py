@@ -12,7 +12,6 @@ import json
 import logging
 import math
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
@@ -26,6 +25,7 @@ from app.domain.identity import Issuer
 from app.domain.strict_json import strict_json
 from app.ports import EventSink
 from app.process.observed_call import ObservedCall
+from app.process.own_threads import OwnThreads
 from app.process.single_flight import SingleFlight
 
 POSITIVE_SECONDS = 45.0
@@ -50,13 +50,13 @@ class TokenReview:
 
     Args:
         issuer: Whose; it has a `token_review_url`.
-        executor: Runs what blocks: files and certificates.
+        threads: Run what blocks: files and certificates.
         sink: Takes an event of each review.
         pace: Time.
 
     """
 
-    def __init__(self, issuer: Issuer, executor: Executor, sink: EventSink, pace: Pace) -> None:
+    def __init__(self, issuer: Issuer, threads: OwnThreads, sink: EventSink, pace: Pace) -> None:
         assert issuer.token_review_url is not None  # noqa: S101  # the verifier saw to it
         self._issuer = issuer
         self._endpoint = IssuerUrl(
@@ -67,7 +67,7 @@ class TokenReview:
             issuer.token_review_token_file,
             _MAX_BODY_BYTES,
         )
-        self._executor = executor
+        self._threads = threads
         self._sink = sink
         self._pace = pace
         # By the token's hash, never by the token: whether it is valid, and until when that verdict may be used.
@@ -139,7 +139,7 @@ class TokenReview:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         try:
             async with asyncio.timeout(self._pace.review_deadline), self._connections:
-                status, body = await self._endpoint.ask(self._executor, "POST", _HEADERS, json.dumps(review).encode())
+                status, body = await self._endpoint.ask(self._threads, "POST", _HEADERS, json.dumps(review).encode())
         except TimeoutError:
             raise IssuerUrlError("the TokenReview URL does not answer in time") from None
         if status not in _CREATED:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from app.adapters.jwt_verifier.claims import identity_of
@@ -14,6 +13,7 @@ from app.adapters.jwt_verifier.token_review import TokenReview
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import Issuer, JwtIdentity
 from app.ports import Clock, EventSink
+from app.process.own_threads import OwnThreads
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class JwtCallerVerifier:
         self._pace = pace or Pace()
         self._trusted: dict[str, _Trusted] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._executors: dict[IssuerKeys | TokenReview, ThreadPoolExecutor] = {}
+        self._threads: dict[IssuerKeys | TokenReview, OwnThreads] = {}
 
     def trust(self, issuers: tuple[Issuer, ...]) -> None:
         """As `CallerVerifier.trust`. If an issuer's keys are read as before, the present set is kept."""
@@ -84,9 +84,9 @@ class JwtCallerVerifier:
         origin = _origin(issuer)
         if origin in known:
             return known.pop(origin)
-        executor = _threads()
-        keys = IssuerKeys(issuer.issuer, KeySource(issuer, executor), self._sink, self._pace)
-        self._executors[keys] = executor
+        threads = _threads_of_one_issuer()
+        keys = IssuerKeys(issuer.issuer, KeySource(issuer, threads), self._sink, self._pace)
+        self._threads[keys] = threads
         keys.start()
         return keys
 
@@ -95,21 +95,21 @@ class JwtCallerVerifier:
             return known.pop(issuer)
         if issuer.token_review_url is None:
             return None
-        executor = _threads()
-        review = TokenReview(issuer, executor, self._sink, self._pace)
-        self._executors[review] = executor
+        threads = _threads_of_one_issuer()
+        review = TokenReview(issuer, threads, self._sink, self._pace)
+        self._threads[review] = threads
         return review
 
     def _stop(self, ending: IssuerKeys | TokenReview) -> None:
         for task in ending.stop():
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
-        self._executors.pop(ending).shutdown(wait=False, cancel_futures=True)
+        self._threads.pop(ending).close()
 
 
-def _threads() -> ThreadPoolExecutor:
-    """Threads for one issuer alone: the loop's default ones are few, and a file that hangs must hold up nobody else."""
-    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="jwks")
+def _threads_of_one_issuer() -> OwnThreads:
+    """Threads that no other issuer uses, so that a file that hangs affects this one only. Callers have deadlines."""
+    return OwnThreads("jwks", threads=2, waiting=256)
 
 
 def _origin(issuer: Issuer) -> Issuer:

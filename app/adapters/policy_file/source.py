@@ -7,18 +7,18 @@ could allow more than the whole one does (scopes left out mean all scopes).
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from app.adapters.policy_file.strict_yaml import decode_policy
 from app.domain.errors import PolicyError
 from app.domain.policy import Policy
 from app.domain.policy_document import parse_policy
+from app.process.own_threads import OwnThreads, ThreadsBusyError
 from app.process.regular_file import FileError, read_bytes
+from app.process.renewed_file import Look, RenewedFile, UnsettledError, settled
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 LOAD_DEADLINE = 60.0
@@ -29,7 +29,8 @@ _SETTLE_SECONDS = 1.0
 _FIRST_SETTLE_SECONDS = 0.05
 """At the start nothing is in force yet that could go on meanwhile."""
 
-_SETTLE_ROUNDS = 3
+_WAITING = 4
+"""Loads that may wait for the thread. The one that runs gives up at its deadline, and is followed by the next."""
 
 
 def read_policy(path: Path) -> Policy:
@@ -58,58 +59,56 @@ class PolicyFile:
     def __init__(self, path: Path, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._path = path
         self._sleep = sleep
-        self._accepted: bytes | None = None
-        self._refused: tuple[bytes, PolicyError] | None = None
-        # One thread of its own: the loop's default threads are few, and a slow file must not use them up.
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy-file")
+        # One look is enough: a look at new content reads it twice.
+        self._file = RenewedFile[bytes](looks=1)
+        self._is_first = True
+        self._refusal = ("", "")
+        self._threads = OwnThreads("policy-file", threads=1, waiting=_WAITING, deadline=LOAD_DEADLINE)
 
     async def load(self) -> Policy | None:
         """As `PolicySource.load`."""
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(LOAD_DEADLINE):
-                loaded = await loop.run_in_executor(self._executor, self._load)
-        except TimeoutError:
+            loaded = await self._threads.run(self._load)
+        except (TimeoutError, ThreadsBusyError):
             raise PolicyError(_PLACE, f"could not be read within {LOAD_DEADLINE:.0f} s") from None
         if loaded is None:
             return None
-        # Noted only now: a policy that nobody waited for any more must be handed out by the next call.
-        policy, self._accepted = loaded
+        # Noted only now: a policy that no one waited for must be returned by the next call.
+        policy, digest = loaded
+        self._file.accept(digest)
+        self._is_first = False
         return policy
 
     async def aclose(self) -> None:
-        """Let the reading thread go; a read that hangs is not waited for."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Let the reading thread end; a read that hangs is not waited for."""
+        self._threads.close()
 
     def _load(self) -> tuple[Policy, bytes] | None:
         content = _read(self._path)
-        digest = _digest(content)
-        if digest == self._accepted:
-            return None
-        if self._refused is not None and self._refused[0] == digest:
-            known = self._refused[1]
-            raise PolicyError(known.place, known.expected)
-        return self._parsed(self._settled(content))
+        match self._file.look(_digest(content)):
+            case Look.UNCHANGED | Look.RESTORED:
+                return None
+            case Look.REFUSED:
+                raise PolicyError(*self._refusal)
+            case Look.NEW | Look.UNSETTLED:
+                return self._parsed(self._settled(content))
 
     def _settled(self, content: bytes) -> bytes:
-        seconds = _FIRST_SETTLE_SECONDS if self._accepted is None else _SETTLE_SECONDS
-        for _ in range(_SETTLE_ROUNDS):
-            self._sleep(seconds)
-            again = _read(self._path)
-            if again == content:
-                return content
-            content = again
-        raise PolicyError(_PLACE, "is still being written")
+        seconds = _FIRST_SETTLE_SECONDS if self._is_first else _SETTLE_SECONDS
+        try:
+            content, _ = settled(content, lambda: _read(self._path), lambda _: self._sleep(seconds))
+        except UnsettledError:
+            raise PolicyError(_PLACE, "is still being written") from None
+        return content
 
     def _parsed(self, content: bytes) -> tuple[Policy, bytes]:
         digest = _digest(content)
         try:
-            policy = _parse(content)
+            return _parse(content), digest
         except PolicyError as error:
-            self._refused = (digest, PolicyError(error.place, error.expected))
+            self._file.refuse(digest)
+            self._refusal = error.place, error.expected
             raise
-        self._refused = None
-        return policy, digest
 
 
 def _digest(content: bytes) -> bytes:

@@ -5,8 +5,6 @@ Connections that stand keep the login they have, as Redis does: a new password n
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +12,12 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError
 from typing_extensions import override
 
+from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 from app.process.regular_file import FileError, read_text
 
 MAX_PASSWORD_BYTES = 4096
+_WAITING = 200
+"""Reads that may wait for the thread; more than there can be connections."""
 
 
 class PasswordFileError(ValueError):
@@ -65,8 +66,8 @@ class Credentials(CredentialProvider):
 
     def __init__(self, login: RedisLogin) -> None:
         self._login = login
-        # A thread of its own: a volume that hangs must neither stop the loop nor use up its few threads.
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="redis-password")
+        # Each new connection reads the file once; the deadline is that of the call that connects.
+        self._threads = OwnThreads("redis-password", threads=1, waiting=_WAITING)
 
     @property
     def are_needed(self) -> bool:
@@ -87,8 +88,11 @@ class Credentials(CredentialProvider):
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         if self._login.password_file is None:
             return self.get_credentials()
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self.get_credentials)
+        try:
+            return await self._threads.run(self.get_credentials)
+        except (ThreadsBusyError, ThreadsClosedError):
+            raise AuthenticationError("the password file cannot be read at present") from None
 
     def close(self) -> None:
         """Let the reading thread go; a read that hangs is not waited for."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()

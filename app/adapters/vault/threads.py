@@ -1,7 +1,4 @@
-"""A few threads for calls that block, so that a hung Vault cannot fill the event loop's own executor.
-
-That one also resolves names for every other connection (`loop.getaddrinfo`).
-"""
+"""Threads for calls to Vault, which block. A call that no one waits for is broken off by shutting its socket down."""
 
 from __future__ import annotations
 
@@ -10,10 +7,11 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from app.adapters.vault.problems import Problem, VaultProblemError
+from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 
 T = TypeVar("T")
 
@@ -83,8 +81,7 @@ class BoundedThreads:
     """
 
     def __init__(self, threads: int = THREADS, waiting: int = WAITING) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="vault")
-        self._room = threading.BoundedSemaphore(threads + waiting)
+        self._threads = OwnThreads("vault", threads=threads, waiting=waiting)
         self._calls: set[Call] = set()
 
     async def run(self, work: Callable[[], T], headers: Mapping[str, str] | None = None) -> T:
@@ -94,34 +91,23 @@ class BoundedThreads:
             VaultProblemError: All threads are busy and enough calls wait, or `close` was called.
 
         """
-        if not self._room.acquire(blocking=False):
-            raise VaultProblemError(Problem.SATURATED)
         call = Call(headers)
-        future = self._submit(call, work)
-        future.add_done_callback(lambda _: self._room.release())
         self._calls.add(call)
         try:
-            return await asyncio.wrap_future(future)
+            return await self._threads.run(partial(_run, call, work))
+        except ThreadsBusyError:
+            raise VaultProblemError(Problem.SATURATED) from None
+        except ThreadsClosedError:
+            raise VaultProblemError(Problem.CLOSED) from None
         except asyncio.CancelledError:
             call.break_off()
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
+            raise
         finally:
             self._calls.discard(call)
-        # Nobody cancelled the caller: `close` dropped the call from the queue.
-        raise VaultProblemError(Problem.CLOSED)
-
-    def _submit(self, call: Call, work: Callable[[], T]) -> Future[T]:
-        try:
-            return self._executor.submit(_run, call, work)
-        except RuntimeError:
-            self._room.release()
-        raise VaultProblemError(Problem.CLOSED)
 
     def close(self) -> None:
         """Break off running calls, drop those that wait, and let the threads end."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         for call in self._calls:
             call.break_off()
 

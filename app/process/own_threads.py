@@ -1,0 +1,102 @@
+"""A few threads of one part's own, for work that blocks: files, parsing, libraries without asyncio.
+
+The event loop's own executor also resolves names for every connection, so nothing else may fill it. Parts that do not
+share threads cannot hold up each other either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ThreadsBusyError(Exception):
+    """As much work is waiting as may wait."""
+
+
+class ThreadsClosedError(Exception):
+    """The threads were closed before the work was done."""
+
+
+class OwnThreads:
+    """Runs blocking work in a fixed number of threads, with a bounded queue and a deadline.
+
+    A thread cannot be interrupted. Work that no one waits for any more is not started; if it is running, it keeps its
+    thread and its place in the bound until it ends.
+
+    Args:
+        name: Beginning of the threads' names.
+        threads: How many pieces of work run at once.
+        waiting: How many more may wait for a thread.
+        deadline: Seconds for one piece of work, waiting for a thread included; None if the caller has its own.
+
+    """
+
+    def __init__(self, name: str, *, threads: int, waiting: int, deadline: float | None = None) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._places = threading.BoundedSemaphore(threads + waiting)
+        self._deadline = deadline
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of `work`, or its error.
+
+        Raises:
+            ThreadsBusyError: Too much work is waiting.
+            ThreadsClosedError: `close` was called.
+            TimeoutError: The deadline passed.
+
+        """
+        job = _Job(work)
+        future = asyncio.wrap_future(self._submit(job))
+        future.add_done_callback(_retrieve)
+        try:
+            # `wait` never cancels the future: cancelled work would stay in the queue but leave the bound.
+            await asyncio.wait({future}, timeout=self._deadline)
+        except asyncio.CancelledError:
+            job.abandoned = True
+            raise
+        if not future.done():
+            job.abandoned = True
+            raise TimeoutError
+        if future.cancelled():
+            raise ThreadsClosedError
+        return future.result()
+
+    def close(self) -> None:
+        """Drop what waits and let the threads end; work that hangs is not waited for."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self, job: _Job[T]) -> Future[T]:
+        if not self._places.acquire(blocking=False):
+            raise ThreadsBusyError
+        try:
+            future = self._executor.submit(job.run)
+        except RuntimeError:
+            self._places.release()
+            raise ThreadsClosedError from None
+        future.add_done_callback(lambda _: self._places.release())
+        return future
+
+
+class _Job(Generic[T]):
+    """A piece of work, which is skipped if no one waits for it when a thread is free."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self.abandoned = False
+
+    def run(self) -> T:
+        if self.abandoned:
+            raise TimeoutError
+        return self._work()
+
+
+def _retrieve(future: asyncio.Future[T]) -> None:
+    """Mark an error as seen: work that no one waits for may fail."""
+    if not future.cancelled():
+        future.exception()
