@@ -18,7 +18,6 @@ from app.adapters.audit_log.output import Output
 from app.domain.events import Event, RequestDecided
 
 MAX_WAITING = 100_000
-"""Events that may wait to be written; further ones are lost and counted."""
 
 FLUSH_SECONDS = 2.0
 """How long `AuditLog.aclose` waits for the last lines."""
@@ -33,10 +32,12 @@ class AuditLog:
     Args:
         path: File to append to (created with mode 0640; opened again after a rotation), or None for standard output.
         chained: Whether each line carries the SHA-256 of the one before; see `app.domain.audit_chain`.
+        max_waiting: Events that may wait to be written; further ones are lost and counted.
 
     """
 
-    def __init__(self, path: Path | None, *, chained: bool = False) -> None:
+    def __init__(self, path: Path | None, *, chained: bool = False, max_waiting: int = MAX_WAITING) -> None:
+        self._max_waiting = max_waiting
         self._waiting: deque[Audited] = deque()
         self._output = Output(path)
         self._format = Lines()
@@ -66,7 +67,7 @@ class AuditLog:
     def emit(self, event: Event) -> None:
         """See `app.ports.EventSink.emit`."""
         if type(event) is RequestDecided or isinstance(event, Audited):
-            if len(self._waiting) < MAX_WAITING:
+            if len(self._waiting) < self._max_waiting:
                 self._waiting.append(event)
             else:
                 self._overflowed += 1

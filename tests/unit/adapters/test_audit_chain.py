@@ -39,9 +39,9 @@ def emit(log: AuditLog, *numbers: int) -> None:
 
 
 @contextmanager
-def writing(path: Path | None, *numbers: int) -> Iterator[AuditLog]:
+def writing(path: Path | None, *numbers: int, max_waiting: int = MAX_WAITING) -> Iterator[AuditLog]:
     """A chained log that writes until the context ends."""
-    log = AuditLog(path, chained=True)
+    log = AuditLog(path, chained=True, max_waiting=max_waiting)
     emit(log, *numbers)
     log.start()
     yield log
@@ -117,7 +117,7 @@ def test_a_rotation_goes_on(path: Path) -> None:
 
 def test_lines_that_overflowed_are_told(path: Path) -> None:
     """Lines that were lost since too many waited leave no gap; a line says how many they were."""
-    with writing(path, *range(MAX_WAITING + 3)) as log:
+    with writing(path, *range(1003), max_waiting=1000) as log:
         assert log.dropped == 3
     found, verifier = verified(path)
     assert found == []

@@ -47,9 +47,11 @@ def emit(log: AuditLog, *told: events.Event) -> None:
 
 
 @contextmanager
-def writing(path: Path | None, *told: events.Event, loses: int = 0) -> Iterator[AuditLog]:
+def writing(
+    path: Path | None, *told: events.Event, loses: int = 0, max_waiting: int = MAX_WAITING
+) -> Iterator[AuditLog]:
     """A log that writes, `told` first, until the context ends; then so many lines were lost, and none besides."""
-    log = AuditLog(path)
+    log = AuditLog(path, max_waiting=max_waiting)
     emit(log, *told)
     log.start()
     yield log
@@ -191,9 +193,9 @@ def test_the_end_writes_what_waits_in_order(path: Path) -> None:
 
 def test_a_full_queue_loses_and_counts(path: Path) -> None:
     """When too many lines wait, further ones are lost and counted, and those that waited are written."""
-    with writing(path, *map(request, range(MAX_WAITING + 3)), loses=3) as log:
+    with writing(path, *map(request, range(1003)), loses=3, max_waiting=1000) as log:
         assert log.dropped == 3
-    assert numbers(path.read_text()) == list(range(MAX_WAITING))
+    assert numbers(path.read_text()) == list(range(1000))
 
 
 def test_a_file_is_appended_to(path: Path) -> None:
