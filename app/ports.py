@@ -5,12 +5,12 @@ All implementations are safe for concurrent use by the tasks of one event loop.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
 
 from app.domain.access_token import AccessToken
+from app.domain.cache_entry import CacheEntry, Purge, StoreOutcome
 from app.domain.credential import Credential, JwtCredential
 from app.domain.events import Event
 from app.domain.grant import Grant, IssuedToken
@@ -21,8 +21,10 @@ from app.domain.policy import Policy
 Clock = Callable[[], float]
 """Unix time in seconds."""
 
-MAX_HOLD = 3600.0
-"""Seconds. What IMS asks for beyond that counts as this (product section 9)."""
+CertificateEnd = Callable[[str], float]
+"""Unix time in seconds at which a PEM certificate ends."""
+
+Result = TypeVar("Result")
 
 
 class CallerVerifier(Protocol):
@@ -37,7 +39,7 @@ class CallerVerifier(Protocol):
 
         Raises:
             UnauthenticatedError: It proves nothing, whatever the reason.
-            IdentityUnavailableError: Its issuer is trusted, but no keys of it can be had.
+            IdentityUnavailableError: Its issuer is trusted, but its keys are unavailable.
 
         """
         ...
@@ -47,7 +49,7 @@ class PolicySource(Protocol):
     """Where the policy comes from. An outage leaves the last good policy in force."""
 
     async def load(self) -> Policy | None:
-        """The policy, or None where the source has not changed since the last successful call.
+        """The policy, or None if the source has not changed since the last successful call.
 
         Raises:
             PolicyError: The file is missing, unreadable or bad; it is refused as a whole.
@@ -109,43 +111,11 @@ class TokenExchanger(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CacheEntry:
-    """What the shared cache knows about a key.
-
-    Args:
-        token: The token, unexpired or not, or None.
-        epoch: The purge counter of the credential.
-        hold: Seconds for which IMS asked not to be called with this credential again; 0 where it did not.
-
-    """
-
-    token: AccessToken | None
-    epoch: int
-    hold: float = 0.0
-
-
-class StoreOutcome(Enum):
-    """What became of a write to the shared cache."""
-
-    STORED = "stored"
-    OLDER = "older"
-    STALE_EPOCH = "stale_epoch"
-
-
-@dataclass(frozen=True, slots=True)
-class Purge:
-    """Another replica (or this one) raised the epoch of `ref` to `epoch`. `ref` None: some may have been missed."""
-
-    ref: CredentialRef | None
-    epoch: int
-
-
 class TokenCache(Protocol):
-    """The cache that replicas share.
+    """The tokens that replicas share.
 
-    Every method raises `CacheUnavailableError` soon when the cache cannot be reached: within a quarter of a
-    second, or 3 s where the event loop itself is late.
+    Every method raises `CacheUnavailableError` if the cache cannot be reached: within a quarter of a second, or within
+    3 s if the event loop itself is late.
     An outage costs each replica at most one exchange per token; no caller sees an error.
     """
 
@@ -154,72 +124,68 @@ class TokenCache(Protocol):
         ...
 
     async def store(self, token: AccessToken, replacing: AccessToken | None = None) -> StoreOutcome:
-        """Store `token` if it is of the current epoch and expires later than what is there.
+        """Store `token` if it is of the current epoch and expires later than the stored one.
 
         Args:
             token: The token to store.
-            replacing: A token that was refused by Adobe and may be replaced even by one that expires no later.
+            replacing: A token that Adobe refused. It may be replaced even by one that does not expire later.
 
         """
         ...
 
-    async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
-        """Raise the purge counter over its present value and over `above`, tell all replicas, and return it."""
-        ...
-
     async def hold(self, ref: CredentialRef, seconds: float) -> None:
-        """Tell all replicas that IMS asked not to be called with `ref` for `seconds`."""
+        """Let all replicas back off from IMS with `ref` for `seconds`."""
         ...
 
     async def claim_replacement(self, ref: CredentialRef, window: float) -> bool:
-        """Claim the one replacement of a reported token that `window` seconds allow; False where it is taken."""
+        """Claim the one replacement of a reported token per `window` seconds; False if it is taken."""
         ...
 
     async def return_replacement(self, ref: CredentialRef) -> None:
-        """Give a claim back that came to nothing."""
+        """Give back a claim after a failed exchange."""
+        ...
+
+
+class PurgeLog(Protocol):
+    """The purges that replicas share: a counter (epoch) per credential, and a stream that announces each change.
+
+    Every method raises `CacheUnavailableError` as those of `TokenCache` do.
+    An outage delays a purge on the other replicas until the log is back; the replica that was asked forgets at once.
+    """
+
+    async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
+        """Raise the purge counter above its present value and above `above`, announce it, and return it."""
         ...
 
     async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
-        """The purge counters of `refs`, in their order; 0 for one that was never raised, or lost."""
+        """The purge counters of `refs`, in their order; 0 for one that was never raised, or was lost."""
         ...
 
     async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
-        """Raise a purge counter that was lost to at least `epoch` again, and tell all replicas where it was lower."""
+        """Raise a purge counter that was lost to at least `epoch` again, and announce it if it was lower."""
         ...
 
     def purges(self) -> AsyncIterator[Purge]:
-        """Purges as they happen, for ever; raises `CacheUnavailableError` when the connection is lost."""
+        """Purges as they happen, without end; raises `CacheUnavailableError` if the connection is lost."""
         ...
 
 
 class Lease(Protocol):
-    """One replica's right to exchange for one key. It saves exchanges; nothing breaks where it is lost or doubled."""
+    """One replica's right to exchange for one key. It saves exchanges; nothing breaks if it is lost or doubled.
+
+    Every method raises `CacheUnavailableError` as those of `TokenCache` do.
+    """
 
     async def acquire(self, key: TokenKey) -> str | None:
-        """The holder's random value, or None where somebody else holds it.
-
-        Raises:
-            CacheUnavailableError: The shared cache cannot be reached.
-
-        """
+        """The holder's random value, or None if another replica holds the lease."""
         ...
 
     async def renew(self, key: TokenKey, holder: str) -> bool:
-        """Go on holding; False where the lease was lost.
-
-        Raises:
-            CacheUnavailableError: The shared cache cannot be reached.
-
-        """
+        """Go on holding; False if the lease was lost."""
         ...
 
     async def release(self, key: TokenKey, holder: str) -> None:
-        """Give the lease back if it is still ours.
-
-        Raises:
-            CacheUnavailableError: The shared cache cannot be reached.
-
-        """
+        """Give the lease back if it is still ours."""
         ...
 
 
@@ -227,5 +193,26 @@ class EventSink(Protocol):
     """Listens to events. It never blocks and never raises."""
 
     def emit(self, event: Event) -> None:
-        """Take note of `event`."""
+        """Note `event`."""
+        ...
+
+
+class Tracer(Protocol):
+    """Draws spans around a vend. It never blocks, and raises nothing of its own.
+
+    It exists for what events cannot say: what encloses what, and who waits for whom.
+    """
+
+    def vend(self, ref: CredentialRef) -> AbstractContextManager[None]:
+        """Encloses one request's search for a token of `ref`."""
+        ...
+
+    def flight(
+        self, key: TokenKey, start: Callable[[], Coroutine[Any, Any, Result]], *, behind: bool
+    ) -> Coroutine[Any, Any, Result]:
+        """The call `start()`, enclosed. It belongs to the request that starts it, or to none if in the background."""
+        ...
+
+    def joins(self, key: TokenKey) -> None:
+        """Note that the current request waits for a call that another request started."""
         ...

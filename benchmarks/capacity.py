@@ -24,8 +24,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.adapters.redis.key_ring import new_key_ring
 from app.domain.api_key import api_key_sha256, new_api_key
+from app.shared_cache.key_ring import new_key_ring
 from benchmarks.servers import free_port, wait_for
 
 _CHUNK = 50

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
+from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCache
 from app.domain.access_token import AccessToken
+from app.domain.cache_entry import CacheEntry, Purge, StoreOutcome
 from app.domain.credential import Credential, JwtCredential
 from app.domain.errors import CacheUnavailableError, CredentialNotFoundError, UnauthenticatedError
 from app.domain.events import Event, RequestDecided
@@ -18,7 +19,6 @@ from app.domain.grant import Grant, IssuedToken
 from app.domain.identity import Identity, Issuer
 from app.domain.names import CredentialRef, OrgId, TokenKey
 from app.domain.policy import Policy
-from app.ports import CacheEntry, Purge, StoreOutcome
 
 NOW = 1_900_000_000.0
 DAY = 86_400.0
@@ -210,72 +210,93 @@ class FakePolicySource:
         return self.content
 
 
-class FakeCache:
-    """The memory cache behind a wire that can break; `calls` names what was asked while it was whole or not."""
+class FakeWire:
+    """The connection to the shared cache; `calls` names what was asked, whether it was up or not."""
 
-    def __init__(self, clock: ManualClock) -> None:
-        self._inner = MemoryTokenCache(clock)
+    def __init__(self) -> None:
         self.calls: list[str] = []
         self.away = False
-        self.before_store: Callable[[AccessToken], Awaitable[None]] | None = None
 
-    async def _reach(self, operation: str) -> None:
+    async def reach(self, operation: str) -> None:
+        """What a call does first."""
         self.calls.append(operation)
         await asyncio.sleep(0)
         if self.away:
             raise CacheUnavailableError("away")
 
+
+class FakePurgeLog:
+    """The memory purge log behind a connection that can break."""
+
+    def __init__(self, wire: FakeWire) -> None:
+        self.wire = wire
+        self.inner = MemoryPurgeLog()
+
+    async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
+        """As `PurgeLog.raise_epoch`."""
+        await self.wire.reach("raise_epoch")
+        return await self.inner.raise_epoch(ref, above)
+
+    async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
+        """As `PurgeLog.epochs`."""
+        await self.wire.reach("epochs")
+        return await self.inner.epochs(refs)
+
+    async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
+        """As `PurgeLog.restore_epoch`."""
+        await self.wire.reach("restore_epoch")
+        await self.inner.restore_epoch(ref, epoch)
+
+    def forget_epochs(self) -> None:
+        """Lose all purge counters, as a Redis does that was restarted empty."""
+        self.inner._epochs.clear()
+
+    async def purges(self) -> AsyncIterator[Purge]:
+        """As `PurgeLog.purges`."""
+        await self.wire.reach("purges")
+        async for purge in self.inner.purges():
+            yield purge
+
+
+class FakeCache:
+    """The memory token cache behind the connection of its purge log."""
+
+    def __init__(self, clock: ManualClock, purge_log: FakePurgeLog) -> None:
+        self._inner = MemoryTokenCache(clock, purge_log.inner)
+        self._wire = purge_log.wire
+        self.before_store: Callable[[AccessToken], Awaitable[None]] | None = None
+
+    @property
+    def calls(self) -> list[str]:
+        """What was asked over the connection, of the purge log too."""
+        return self._wire.calls
+
     async def read(self, key: TokenKey) -> CacheEntry:
         """As `TokenCache.read`."""
-        await self._reach("read")
+        await self._wire.reach("read")
         return await self._inner.read(key)
 
     async def store(self, token: AccessToken, replacing: AccessToken | None = None) -> StoreOutcome:
         """As `TokenCache.store`."""
         if self.before_store is not None:
             await self.before_store(token)
-        await self._reach("store")
+        await self._wire.reach("store")
         return await self._inner.store(token, replacing)
-
-    async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
-        """As `TokenCache.raise_epoch`."""
-        await self._reach("raise_epoch")
-        return await self._inner.raise_epoch(ref, above)
 
     async def hold(self, ref: CredentialRef, seconds: float) -> None:
         """As `TokenCache.hold`."""
-        await self._reach("hold")
+        await self._wire.reach("hold")
         await self._inner.hold(ref, seconds)
 
     async def claim_replacement(self, ref: CredentialRef, window: float) -> bool:
         """As `TokenCache.claim_replacement`."""
-        await self._reach("claim_replacement")
+        await self._wire.reach("claim_replacement")
         return await self._inner.claim_replacement(ref, window)
 
     async def return_replacement(self, ref: CredentialRef) -> None:
         """As `TokenCache.return_replacement`."""
-        await self._reach("return_replacement")
+        await self._wire.reach("return_replacement")
         await self._inner.return_replacement(ref)
-
-    async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
-        """As `TokenCache.epochs`."""
-        await self._reach("epochs")
-        return await self._inner.epochs(refs)
-
-    async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
-        """As `TokenCache.restore_epoch`."""
-        await self._reach("restore_epoch")
-        await self._inner.restore_epoch(ref, epoch)
-
-    def forget_epochs(self) -> None:
-        """Lose all purge counters, as a Redis does that was restarted empty."""
-        self._inner._epochs.clear()
-
-    async def purges(self) -> AsyncIterator[Purge]:
-        """As `TokenCache.purges`."""
-        await self._reach("purges")
-        async for purge in self._inner.purges():
-            yield purge
 
 
 class FakeLease:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from app.adapters.certificates import certificate_not_after
 from app.adapters.jwt_verifier import JwtCallerVerifier
 from app.adapters.policy_file import PolicyFile
-from app.adapters.prometheus import Watched
+from app.adapters.prometheus import PrometheusSink
 from app.adapters.server_certificate import ServerCertificate
 from app.api.app import Services
 from app.api.health import Readiness
@@ -80,13 +80,13 @@ async def assembled(settings: Settings) -> AsyncIterator[Broker]:
         shared = await stack.enter_async_context(shared_cache(settings, sink, clock))
         memory, backoff, epochs = TokenMemory(), RefreshBackoff(), Epochs()
         exchange = SharedExchange(shared.tokens, shared.lease, mint.minter, epochs, sink, clock)
-        purges = Purges(memory, shared.tokens, epochs, sink, clock)
+        purges = Purges(memory, shared.purge_log, epochs, sink, clock)
         stack.push_async_callback(purges.aclose)
         vendor = TokenVendor(memory, exchange, purges, epochs, sink, clock, backoff, tracer=tracer)
         stack.push_async_callback(vendor.aclose, LANDING_SECONDS)
-        _watch(heard.metrics.watched, memory, backoff, vendor, clock)
-        heard.metrics.watched.vault_token_remaining = mint.vault_token_remaining
-        heard.metrics.watched.redis_breaker_open = shared.breaker_open
+        _gauges(heard.metrics, memory, backoff, vendor, clock)
+        heard.metrics.gauge("vault_token_remaining_seconds", mint.vault_token_remaining)
+        heard.metrics.gauge("redis_breaker_open", shared.breaker_open)
 
         tasks = Supervisor(sink)
         stack.push_async_callback(tasks.aclose)
@@ -108,11 +108,13 @@ async def assembled(settings: Settings) -> AsyncIterator[Broker]:
         yield Broker(services, tls, heard.enclose)
 
 
-def _watch(watched: Watched, memory: TokenMemory, backoff: RefreshBackoff, vendor: TokenVendor, clock: Clock) -> None:
-    watched.tokens = lambda: memory.states(clock())
-    watched.unrefreshed = lambda: failing_refreshes(memory, backoff, clock())
-    watched.flights = lambda: vendor.flights
-    watched.requests_waiting = lambda: vendor.requests_waiting
+def _gauges(
+    metrics: PrometheusSink, memory: TokenMemory, backoff: RefreshBackoff, vendor: TokenVendor, clock: Clock
+) -> None:
+    metrics.gauge("tokens", lambda: memory.states(clock()))
+    metrics.gauge("tokens_unrefreshed", lambda: failing_refreshes(memory, backoff, clock()))
+    metrics.gauge("flights", lambda: vendor.flights)
+    metrics.gauge("requests_waiting", lambda: vendor.requests_waiting)
 
 
 async def _policy(

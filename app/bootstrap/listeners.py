@@ -61,8 +61,8 @@ async def listeners(settings: Settings, clock: Clock) -> AsyncIterator[Listeners
         stack.push_async_callback(audit.aclose)
         audit.start()
         metrics = PrometheusSink(CollectorRegistry(), clock, __version__)
-        metrics.watched.audit_lines_lost = lambda: audit.dropped
-        metrics.watched.log_lines_lost = lines_lost
+        metrics.gauge("audit_lines_lost", lambda: audit.dropped)
+        metrics.gauge("log_lines_lost", lines_lost)
         tracer = _tracer(settings, stack, metrics)
         sink = EventStream()
         # The tracer first: audit lines name the trace.
@@ -79,5 +79,5 @@ def _tracer(settings: Settings, stack: AsyncExitStack, metrics: PrometheusSink) 
 
     export = SpanExport(__version__)
     stack.push_async_callback(export.aclose)
-    metrics.watched.spans_lost = lambda: export.lost
+    metrics.gauge("spans_lost", lambda: export.lost)
     return OtlpTracer(export, tells_orgs=settings.tracing_orgs)

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from app.adapters.memory_cache import MemoryLease, MemoryTokenCache
-from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisTokenCache, load_key_ring
-from app.ports import Clock, EventSink, Lease, TokenCache
+from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCache
+from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisPurgeLog, RedisTokenCache
+from app.ports import Clock, EventSink, Lease, PurgeLog, TokenCache
 from app.process.ca_bundle import client_context
 from app.settings import Settings
+from app.shared_cache.key_ring import load_key_ring
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,15 @@ class SharedCache:
     """The shared cache, running.
 
     Args:
-        tokens: Tokens, epochs and back-offs.
+        tokens: Tokens and back-offs.
+        purge_log: Purges.
         lease: The right to exchange for a key.
         breaker_open: Whether the circuit breaker of Redis is open; never without Redis.
 
     """
 
     tokens: TokenCache
+    purge_log: PurgeLog
     lease: Lease
     breaker_open: Callable[[], bool]
 
@@ -42,7 +45,8 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
     """
     url = settings.redis_url.get_secret_value()
     if not url:
-        yield SharedCache(MemoryTokenCache(clock), MemoryLease(time.monotonic), lambda: False)
+        purge_log = MemoryPurgeLog()
+        yield SharedCache(MemoryTokenCache(clock, purge_log), purge_log, MemoryLease(time.monotonic), lambda: False)
         return
     assert settings.cache_keys_file is not None  # noqa: S101  # the settings saw to it
     key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
@@ -51,7 +55,10 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
     prefix = settings.redis_prefix
     try:
         yield SharedCache(
-            RedisTokenCache(client, key_ring, sink, prefix), RedisLease(client, prefix), lambda: client.circuit_is_open
+            RedisTokenCache(client, key_ring, sink, prefix),
+            RedisPurgeLog(client, prefix),
+            RedisLease(client, prefix),
+            lambda: client.circuit_is_open,
         )
     finally:
         await client.aclose()

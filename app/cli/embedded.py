@@ -16,11 +16,12 @@ import uvloop
 from app import main
 from app.adapters.json_logs import configure_logging
 from app.bootstrap.broker import assembled
+from app.cli.addresses import url_of
 from app.cli.curl_lines import curl_lines
 from app.cli.demo_caller import CALLER, demo_api_key
 from app.cli.demo_tenants import JWT_ORG, OAUTH_ORG, ORGS, demo_tenants
 from app.cli.local_ims import free_socket, served
-from app.cli.serve import start_error, url_of
+from app.cli.preflight import start_error
 from app.cli.signals import Ending
 from app.sandbox import Sandbox, create_sandbox
 from app.settings import Settings, read_settings

@@ -24,7 +24,7 @@ def create(
     as_json: Annotated[bool, typer.Option("--json", help="With FILE: say what was written as JSON.")] = False,
 ) -> None:
     """Make a key ring for BROKER_CACHE_KEYS_FILE. An existing file is never overwritten."""
-    from app.adapters.redis.key_ring import new_key_ring
+    from app.shared_cache.key_ring import new_key_ring
 
     key_id = f"k{secrets.token_hex(4)}"
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -48,7 +48,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
 ) -> None:
     """Validate a key ring exactly as the broker does, without showing a key. Exit code 0: valid; 1: not; 2: no file."""
-    from app.adapters.redis.key_ring import KeyRingError, load_key_ring
+    from app.shared_cache.key_ring import KeyRingError, load_key_ring
 
     if file is None:
         raise CommandError(

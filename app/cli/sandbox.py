@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.addresses import url_of
 from app.cli.failure import USAGE, CommandError
-from app.cli.serve import url_of
 
 if TYPE_CHECKING:
     from app.sandbox import Sandbox, SandboxClient

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from app.domain.cache_entry import MAX_HOLD
 from app.domain.errors import BrokerError, DependencyError
 from app.domain.names import TokenKey
-from app.ports import MAX_HOLD
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0

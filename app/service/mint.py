@@ -15,7 +15,7 @@ from app.domain.errors import CredentialRejectedError
 from app.domain.events import CertificateSeen
 from app.domain.grant import Grant, IssuedToken, client_credentials_grant, jwt_grant
 from app.domain.names import CredentialRef, Scope, TokenKey
-from app.ports import AssertionSigner, Clock, CredentialStore, EventSink, TokenExchanger
+from app.ports import AssertionSigner, CertificateEnd, Clock, CredentialStore, EventSink, TokenExchanger
 
 REFRESH_WINDOW = (0.45, 0.55)
 """Share of a token's life within which its refresh is drawn, once (SPIRE's rule; `reliability.md` 1)."""
@@ -46,7 +46,7 @@ class Minter:
         key_signer: Signs with a private key of the document.
         transit_signer: Signs with a key that never leaves Vault.
         exchanger: IMS.
-        not_after: Unix time in seconds at which a PEM certificate ends.
+        not_after: When a PEM certificate ends.
         sink: Listens to events.
         clock: Unix time in seconds.
         draw: Uniform random float between two bounds.
@@ -59,7 +59,7 @@ class Minter:
         key_signer: AssertionSigner,
         transit_signer: AssertionSigner,
         exchanger: TokenExchanger,
-        not_after: Callable[[str], float],
+        not_after: CertificateEnd,
         sink: EventSink,
         clock: Clock,
         draw: Callable[[float, float], float] = random.uniform,

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from app.domain.cache_entry import Purge
 from app.domain.errors import CacheUnavailableError, OverloadedError
 from app.domain.events import CredentialPurged, PurgesUntold
 from app.domain.names import CredentialRef
-from app.ports import Clock, EventSink, Purge, TokenCache
+from app.ports import Clock, EventSink, PurgeLog
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 
@@ -32,16 +33,16 @@ class Purges:
 
     Args:
         memory: The front cache.
-        cache: What replicas share.
+        log: The purges that replicas share.
         epochs: What is known of purges.
         sink: Listens to events.
         clock: Unix time in seconds.
 
     """
 
-    def __init__(self, memory: TokenMemory, cache: TokenCache, epochs: Epochs, sink: EventSink, clock: Clock) -> None:
+    def __init__(self, memory: TokenMemory, log: PurgeLog, epochs: Epochs, sink: EventSink, clock: Clock) -> None:
         self._memory = memory
-        self._cache = cache
+        self._log = log
         self._epochs = epochs
         self._sink = sink
         self._clock = clock
@@ -62,7 +63,7 @@ class Purges:
         """
         known = max(self._epochs.of(ref), self._owed.get(ref, 0))
         try:
-            epoch = await self._cache.raise_epoch(ref, known)
+            epoch = await self._log.raise_epoch(ref, known)
         except CacheUnavailableError:
             if ref not in self._owed and len(self._owed) >= MAX_OWED:
                 raise OverloadedError("Too many purges wait for the shared cache to come back.") from None
@@ -109,10 +110,10 @@ class Purges:
         refs = tuple({*self._memory.refs(), *self._epochs.refs()})
         for start in range(0, len(refs), EPOCHS_AT_ONCE):
             batch = refs[start : start + EPOCHS_AT_ONCE]
-            for ref, epoch in zip(batch, await self._cache.epochs(batch), strict=True):
+            for ref, epoch in zip(batch, await self._log.epochs(batch), strict=True):
                 known = self._epochs.of(ref)
                 if epoch < known:
-                    await self._cache.restore_epoch(ref, known)
+                    await self._log.restore_epoch(ref, known)
                 self.heard(Purge(ref, epoch))
 
     async def aclose(self) -> None:
@@ -146,7 +147,7 @@ class Purges:
         owed = self._owed.get(ref)
         if owed is None:
             return
-        self._epochs.learn(ref, await self._cache.raise_epoch(ref, owed))
+        self._epochs.learn(ref, await self._log.raise_epoch(ref, owed))
         if self._owed.get(ref) == owed:  # Else it was purged once more meanwhile.
             del self._owed[ref]
 
@@ -154,7 +155,7 @@ class Purges:
         """After a lost connection, go on where it broke."""
         while True:
             with contextlib.suppress(CacheUnavailableError):
-                async for purge in self._cache.purges():
+                async for purge in self._log.purges():
                     self.heard(purge)
             await asyncio.sleep(RETRY_SECONDS)
 

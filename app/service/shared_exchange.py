@@ -17,11 +17,12 @@ from typing import Literal
 from cachetools import LRUCache
 
 from app.domain.access_token import AccessToken, TokenState
+from app.domain.cache_entry import MAX_HOLD, StoreOutcome
 from app.domain.decision import Tier
 from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CacheLookedUp
 from app.domain.names import CredentialRef, TokenKey
-from app.ports import MAX_HOLD, Clock, EventSink, Lease, StoreOutcome, TokenCache
+from app.ports import Clock, EventSink, Lease, TokenCache
 from app.service.epochs import Epochs
 from app.service.lease_turn import RENEWAL_SECONDS, LeaseTurns, Turn
 from app.service.mint import Minter

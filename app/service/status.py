@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.domain.access_token import AccessToken
+from app.domain.cache_entry import CacheEntry
 from app.domain.credential import Credential
 from app.domain.errors import BrokerError, CredentialStoreError
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.policy import Action, Caller
-from app.ports import CacheEntry, Clock, CredentialStore, TokenCache
+from app.ports import CertificateEnd, Clock, CredentialStore, TokenCache
 from app.service.vend import TokenVendor
 
 CONCURRENT_READS = 8
@@ -55,7 +55,7 @@ class StatusReader:
         store: Where credentials live.
         cache: What replicas share.
         vendor: What this replica has in memory.
-        not_after: Unix time in seconds at which a PEM certificate ends.
+        not_after: When a PEM certificate ends.
         clock: Unix time in seconds.
 
     """
@@ -65,7 +65,7 @@ class StatusReader:
         store: CredentialStore,
         cache: TokenCache,
         vendor: TokenVendor,
-        not_after: Callable[[str], float],
+        not_after: CertificateEnd,
         clock: Clock,
     ) -> None:
         self._store = store

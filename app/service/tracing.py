@@ -1,39 +1,20 @@
-"""What a tracer must know of the service that events do not say: what encloses what, and who waits for whom."""
+"""The tracer of a broker that does not trace."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from app.domain.names import CredentialRef, TokenKey
-
-Result = TypeVar("Result")
-
-
-class Tracer(Protocol):
-    """Draws spans around the long way. It never blocks, and raises nothing of its own."""
-
-    def vend(self, ref: CredentialRef) -> AbstractContextManager[None]:
-        """Encloses one request's search for a token of `ref`."""
-        ...
-
-    def flight(
-        self, key: TokenKey, start: Callable[[], Coroutine[Any, Any, Result]], *, behind: bool
-    ) -> Coroutine[Any, Any, Result]:
-        """The flight `start()`, enclosed; it belongs to the request that begins it, unless it is `behind` an answer."""
-        ...
-
-    def joins(self, key: TokenKey) -> None:
-        """Take note that the present request waits for a flight that another one began."""
-        ...
+from app.ports import Result
 
 
 class NoTracer:
     """Draws nothing."""
 
     def vend(self, ref: CredentialRef) -> AbstractContextManager[None]:  # noqa: ARG002  # the protocol's
-        """See `Tracer`."""
+        """See `app.ports.Tracer`."""
         return nullcontext()
 
     def flight(
@@ -43,8 +24,8 @@ class NoTracer:
         *,
         behind: bool,  # noqa: ARG002  # the protocol's
     ) -> Coroutine[Any, Any, Result]:
-        """See `Tracer`."""
+        """See `app.ports.Tracer`."""
         return start()
 
     def joins(self, key: TokenKey) -> None:
-        """See `Tracer`."""
+        """See `app.ports.Tracer`."""

@@ -17,7 +17,7 @@ from app.domain.errors import (
 )
 from app.domain.events import CacheLookedUp, MintFailed, RefreshFailed, TaskFailed
 from app.domain.names import CredentialRef, TokenKey
-from app.ports import Clock, EventSink
+from app.ports import Clock, EventSink, Tracer
 from app.process.single_flight import SingleFlight
 from app.service.backoff import RecentFailures, RefreshBackoff
 from app.service.epochs import Epochs
@@ -25,7 +25,7 @@ from app.service.memory import TokenMemory
 from app.service.min_ttl import lives_long_enough
 from app.service.purges import Purges
 from app.service.shared_exchange import REPLACEMENT_SECONDS, Need, Obtained, SharedExchange, purged_too_often
-from app.service.tracing import NoTracer, Tracer
+from app.service.tracing import NoTracer
 
 MAX_FLIGHTS = 2_000
 """How many tokens may be waited for at once in one replica; one more is answered `overloaded`."""

@@ -1,4 +1,7 @@
-"""Names of the keys in Redis. All keys of one credential share a cluster slot; no name holds a token or a secret."""
+"""Names of the keys in the shared cache. No name holds a token or a secret.
+
+The braces make all keys of one credential share a slot of a Redis Cluster.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class KeyNames:
     """Builds the names under one prefix.
 
     Args:
-        prefix: Beginning of every name; two brokers on one Redis need two prefixes.
+        prefix: Beginning of every name; two brokers on one backend need two prefixes.
 
     Raises:
         ValueError: The prefix has a character that would make names ambiguous.
@@ -44,7 +47,7 @@ class KeyNames:
         return f"{self._of(ref)}:epoch"
 
     def hold(self, ref: CredentialRef) -> str:
-        """Present for as long as IMS asked not to be called with `ref`."""
+        """Present while IMS asks not to be called with `ref`."""
         return f"{self._of(ref)}:hold"
 
     def replaced(self, ref: CredentialRef) -> str:

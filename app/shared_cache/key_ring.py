@@ -99,7 +99,7 @@ class KeyRing:
         return self._ring[self.sealing_id].encrypt(nonce, plain, bound_to)
 
     def open(self, key_id: str, nonce: bytes, sealed: bytes, bound_to: bytes) -> bytes | None:
-        """Decrypt, or None where `sealed` was not made with this key for `bound_to`."""
+        """Decrypt, or None if `sealed` was not made with this key for `bound_to`."""
         cipher = self._ring.get(key_id)
         if cipher is None or len(nonce) != NONCE_BYTES or len(sealed) < TAG_BYTES:
             return None
@@ -144,7 +144,7 @@ def _parse_keys(unverified: object) -> list[CacheKey]:
     keys: list[CacheKey] = []
     for index, item in enumerate(unverified):
         key = _parse_key(item, f"keys[{index}]")
-        # The same material under two ids would hide that a rotation did nothing.
+        # The same key under two ids would hide that a rotation changed nothing.
         if any(key.id == other.id for other in keys):
             raise KeyRingError(f"keys[{index}].id", "must be unique")
         if any(key.material == other.material for other in keys):

@@ -1,7 +1,7 @@
-"""A token as bytes in Redis: a plain header that scripts can read, then the record under AES-256-GCM.
+"""A token as bytes in the shared cache: a plain header that scripts can read, then the record under AES-256-GCM.
 
-The associated data is the whole key name and the header. So no mix-up of keys, replies or tenants, and no edited
-expiry, can yield another tenant's token or a longer life: it yields a record that does not open.
+The associated data is the whole key name and the header. A record that was moved to another key or tenant, or whose
+expiry was edited, does not open. So it cannot yield another tenant's token or a longer life.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import os
 import re
 from typing import Literal
 
-from app.adapters.redis.key_ring import NONCE_BYTES, KeyRing
 from app.domain.access_token import AccessToken
 from app.domain.names import TokenKey
 from app.domain.token_record import RECORD_VERSION, TokenRecordError, decode_token, encode_token
+from app.shared_cache.key_ring import NONCE_BYTES, KeyRing
 
 _FORMAT = re.compile(rb"itb([0-9]{1,4});")
 _HEADER = re.compile(rb"itb([0-9]{1,4});([a-z0-9]{1,16});([0-9]{1,15});([0-9]{1,15});")
@@ -24,7 +24,7 @@ class RecordRefusedError(Exception):
 
     Args:
         reason: As in `app.domain.events.CacheRecordRefused`.
-        worthless: True where nobody can use the value, so that it is best removed.
+        worthless: True if no replica can use the value, so it is best removed.
 
     """
 
@@ -40,7 +40,7 @@ def milliseconds(seconds: float) -> int:
 
 
 def seal(token: AccessToken, ring: KeyRing, name: str) -> bytes:
-    """The bytes to store for `token` under the Redis key `name`."""
+    """The bytes to store for `token` under the key `name`."""
     expiry = milliseconds(token.expires_at)
     header = f"itb{RECORD_VERSION};{ring.sealing_id};{expiry};{token.epoch};".encode()
     nonce = os.urandom(NONCE_BYTES)
@@ -48,7 +48,7 @@ def seal(token: AccessToken, ring: KeyRing, name: str) -> bytes:
 
 
 def unseal(stored: bytes, ring: KeyRing, name: str, key: TokenKey) -> AccessToken:
-    """The token in `stored`, which was found under the Redis key `name` of `key`.
+    """The token in `stored`, which was found under the key `name` of `key`.
 
     Raises:
         RecordRefusedError: It is not a token that this ring sealed for this key.
@@ -56,7 +56,7 @@ def unseal(stored: bytes, ring: KeyRing, name: str, key: TokenKey) -> AccessToke
     """
     written = _FORMAT.match(stored)
     if written is not None and int(written[1]) != RECORD_VERSION:
-        # Written by another release, which may still be in use: not ours to judge.
+        # Written by another release, which may still be in use: leave it alone.
         raise RecordRefusedError("version", worthless=False)
     header = _HEADER.match(stored)
     if header is None:
@@ -65,7 +65,7 @@ def unseal(stored: bytes, ring: KeyRing, name: str, key: TokenKey) -> AccessToke
     nonce_end = header.end() + NONCE_BYTES
     plain = ring.open(key_id, stored[header.end() : nonce_end], stored[nonce_end:], _bound_to(name, header[0]))
     if plain is None:
-        # A replica with a newer ring may have sealed it: what names an unknown key is left for those who have it.
+        # A replica with a newer ring may have sealed it: leave a record of an unknown key for replicas that have it.
         raise RecordRefusedError("integrity", worthless=key_id in ring.ids)
     try:
         token = decode_token(plain, key)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.redis.key_names import KeyNames
-from app.adapters.redis.sealing import RecordRefusedError, seal, unseal
 from app.domain.names import TokenKey
 from app.domain.token_record import RECORD_VERSION
+from app.shared_cache.key_names import KeyNames
+from app.shared_cache.sealing import RecordRefusedError, seal, unseal
 from tests.support.cached_tokens import ALL_KEYS, KEY, key_ring, token_of
 
 STORED = {

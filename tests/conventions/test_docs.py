@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
-from app.adapters.prometheus import PrometheusSink
 from app.api.problems import PROBLEMS
 from app.cli.program import app
 from app.settings import PREFIX, Settings, variables
+from tests.support.readme import between, metrics_table
 from tests.support.repository import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -81,15 +79,9 @@ def test_every_error_code_is_in_the_readme() -> None:
         assert f"| {problem.status} | `{error.code}` |" in README, error.code
 
 
-def test_every_metric_is_in_the_readme() -> None:
-    """The README names every metric that is exported, and no other."""
-    sink = PrometheusSink(CollectorRegistry(), lambda: 0.0, "1")
-    exported = set(re.findall(r"^# TYPE (\S+) ", sink.render().decode(), re.MULTILINE))
-    exported = {name for name in exported if not name.startswith("process_")}  # the README names them together
-
-    documented = set(re.findall(r"^\| `(ims_token_broker_\w+)` \|", README, re.MULTILINE))
-
-    assert documented == exported
+def test_the_readme_has_the_table_of_metrics() -> None:
+    """The README's metrics are exactly those of the code; `python -m tests.support.readme` writes the table."""
+    assert between("metrics") == metrics_table()
 
 
 def test_every_command_is_in_the_readme() -> None:

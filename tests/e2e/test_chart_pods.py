@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from app.adapters.redis.key_ring import new_key_ring
+from app.shared_cache.key_ring import new_key_ring
 from tests.support.chart import ci_values, render, the, with_value
 from tests.support.fleet import Fleet
 from tests.support.processes import run_cli

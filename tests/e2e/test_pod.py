@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.redis.key_ring import new_key_ring
 from app.main import END_SECONDS, GRACE_SECONDS, HANDSHAKE_SECONDS, PRE_STOP_SECONDS
+from app.shared_cache.key_ring import new_key_ring
 from tests.support.fleet import CALLER, Fleet
 from tests.support.mounted import MountedFolder
 from tests.support.processes import Finished, run_cli

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.adapters.redis.key_ring import new_key_ring
+from app.shared_cache.key_ring import new_key_ring
 from tests.support.backends import SandboxBackend, sandbox_backend
 from tests.support.children import free_port
 from tests.support.fenced import fenced

@@ -184,12 +184,12 @@ def redis() -> Iterator[RedisServer]:
 
 
 async def _hears_purges(replica: RedisReplica) -> None:
-    purges = cast("AsyncGenerator[object, None]", replica.cache.purges())
+    purges = cast("AsyncGenerator[object, None]", replica.purge_log.purges())
     async with aclosing(purges):
         heard = asyncio.ensure_future(anext(purges))
         try:
             await asyncio.wait({heard}, timeout=0.1)  # it listens for what comes from now on
-            await replica.cache.raise_epoch(REF, 0)
+            await replica.purge_log.raise_epoch(REF, 0)
             await asyncio.wait_for(asyncio.shield(heard), 2)
         finally:
             heard.cancel()
@@ -226,8 +226,8 @@ OPERATIONS: dict[str, Callable[[RedisReplica], Awaitable[object]]] = {
     "store": lambda replica: replica.cache.store(token_of(minted_at=time.time())),
     "read again": lambda replica: replica.cache.read(KEY),
     "hold": lambda replica: replica.cache.hold(REF, 60),
-    "epochs": lambda replica: replica.cache.epochs([REF]),
-    "restore epoch": lambda replica: replica.cache.restore_epoch(REF, 7),
+    "epochs": lambda replica: replica.purge_log.epochs([REF]),
+    "restore epoch": lambda replica: replica.purge_log.restore_epoch(REF, 7),
     "leases": _leases,
     "replaces": _replaces,
     "purges": _hears_purges,

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.adapters.redis.key_ring import KeyRing
+from app.domain.cache_entry import StoreOutcome
 from app.domain.token_record import encode_token
-from app.ports import StoreOutcome
+from app.shared_cache.key_ring import KeyRing
 from tests.support.cached_tokens import ALL_KEYS, KEY, ORG, OTHER_KEY, REF, key_ring, token_of
 from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer
@@ -43,7 +43,7 @@ async def test_redis_never_has_a_secret(redis_server: RedisServer, replica: Redi
     await replica.cache.hold(REF, 60)
     await replica.cache.claim_replacement(REF, 60)
     values = b"".join(redis_server.run("GET", key) for key in redis_server.key_names())
-    await replica.cache.raise_epoch(REF, 0)
+    await replica.purge_log.raise_epoch(REF, 0)
     for text in (CANARY, "client-of-the-tests", "AdobeID", "adobelogin"):
         assert text.encode() not in values + redis_server.dump()
 
@@ -117,7 +117,7 @@ async def test_wrong_type(redis_server: RedisServer, replica: RedisReplica, comm
     assert (entry.token, entry.epoch, entry.hold) == (None, 0, 0)
     assert await replica.cache.store(TOKEN) is StoreOutcome.STORED
     assert (await replica.cache.read(KEY)).token == TOKEN
-    assert await replica.cache.raise_epoch(REF, 0) == 1
+    assert await replica.purge_log.raise_epoch(REF, 0) == 1
     await replica.cache.hold(REF, 60)
     assert (await replica.cache.read(KEY)).hold > 59
 
@@ -127,15 +127,15 @@ async def test_epoch_that_is_no_number(redis_server: RedisServer, replica: Redis
     """A damaged epoch counts as lost, and the next purge mends it."""
     redis_server.run("SET", f"itb:{{{ORG}/default}}:epoch", text)
     assert (await replica.cache.read(KEY)).epoch == 0
-    assert await replica.cache.raise_epoch(REF, 4) == 5
+    assert await replica.purge_log.raise_epoch(REF, 4) == 5
     assert (await replica.cache.read(KEY)).epoch == 5
 
 
 async def test_epoch_outlives_a_flush(redis_server: RedisServer, replica: RedisReplica) -> None:
     """A replica that remembers an epoch brings it back after a flush, and what is older stays out."""
-    assert await replica.cache.raise_epoch(REF, 0) == 1
+    assert await replica.purge_log.raise_epoch(REF, 0) == 1
     redis_server.flush()
-    assert await replica.cache.raise_epoch(REF, 1) == 2
+    assert await replica.purge_log.raise_epoch(REF, 1) == 2
     redis_server.flush()
     assert await replica.cache.store(replace(TOKEN, epoch=2)) is StoreOutcome.STORED
     assert await replica.cache.store(replace(LATER, epoch=1)) is StoreOutcome.STALE_EPOCH

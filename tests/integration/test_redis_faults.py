@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.cache_entry import StoreOutcome
 from app.domain.errors import CacheUnavailableError
 from app.domain.events import DependencyCalled
-from app.ports import StoreOutcome
 from tests.support.cached_tokens import KEY, OTHER_KEY, REF, token_of
 from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer, running_redis
@@ -26,7 +26,7 @@ PASSWORD = "canary-password-of-redis"
 OPERATIONS: dict[str, Callable[[RedisReplica], Awaitable[object]]] = {
     "read": lambda replica: replica.cache.read(KEY),
     "store": lambda replica: replica.cache.store(TOKEN),
-    "raise_epoch": lambda replica: replica.cache.raise_epoch(REF, 0),
+    "raise_epoch": lambda replica: replica.purge_log.raise_epoch(REF, 0),
     "hold": lambda replica: replica.cache.hold(REF, 60),
     "claim": lambda replica: replica.cache.claim_replacement(REF, 60),
     "acquire": lambda replica: replica.lease.acquire(KEY),
@@ -135,10 +135,10 @@ async def test_read_only_replica(own_redis: RedisServer) -> None:
         await replica.cache.store(TOKEN)
         own_redis.run("REPLICAOF", "127.0.0.1", "1")
         with pytest.raises(CacheUnavailableError, match="read-only"):
-            await replica.cache.raise_epoch(REF, 0)
+            await replica.purge_log.raise_epoch(REF, 0)
         assert (await replica.cache.read(KEY)).token == TOKEN
         own_redis.run("REPLICAOF", "NO", "ONE")
-        assert await replica.cache.raise_epoch(REF, 0) == 1
+        assert await replica.purge_log.raise_epoch(REF, 0) == 1
 
 
 async def test_lost_password() -> None:
@@ -242,7 +242,7 @@ async def test_every_call_is_told_once(redis_server: RedisServer) -> None:
 
 
 async def _listen(replica: RedisReplica) -> None:
-    async for _ in replica.cache.purges():
+    async for _ in replica.purge_log.purges():
         pass
 
 

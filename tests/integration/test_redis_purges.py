@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.domain.cache_entry import Purge
 from app.domain.errors import CacheUnavailableError
-from app.ports import Purge
 from tests.support.cached_tokens import OTHER_KEY, REF
 from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer
@@ -31,7 +31,7 @@ class Listener:
     async def _listen(self) -> None:
         while True:
             try:
-                async for purge in self._replica.cache.purges():
+                async for purge in self._replica.purge_log.purges():
                     self.heard.append(purge)
             except CacheUnavailableError:
                 self.losses += 1
@@ -74,9 +74,9 @@ async def listener(own_redis: RedisServer, replica: RedisReplica) -> AsyncIterat
         end = time.monotonic() + DEADLINE
         while not listener.heard:
             assert time.monotonic() < end
-            await replica.cache.raise_epoch(OTHER_KEY.ref, 0)
+            await replica.purge_log.raise_epoch(OTHER_KEY.ref, 0)
             await asyncio.sleep(0.02)
-        last = Purge(OTHER_KEY.ref, await replica.cache.raise_epoch(OTHER_KEY.ref, 0))
+        last = Purge(OTHER_KEY.ref, await replica.purge_log.raise_epoch(OTHER_KEY.ref, 0))
         while listener.heard[-1] != last:
             assert time.monotonic() < end
             await asyncio.sleep(0.005)
@@ -89,7 +89,7 @@ async def test_heard_after_a_lost_connection(own_redis: RedisServer, replica: Re
     """What is purged while the listener is cut off is heard when it is back, once each and in order."""
     own_redis.run("ACL", "SETUSER", "default", "-xread", "-xrange")
     await listener.loses()
-    epochs = [await replica.cache.raise_epoch(REF, 0) for _ in range(250)]
+    epochs = [await replica.purge_log.raise_epoch(REF, 0) for _ in range(250)]
     own_redis.run("ACL", "SETUSER", "default", "+xread", "+xrange")
     await listener.hears(*(Purge(REF, epoch) for epoch in epochs))
 
@@ -114,19 +114,19 @@ async def test_trimmed_while_away(own_redis: RedisServer, replica: RedisReplica,
     """A listener that was away for longer than the stream remembers knows that it missed something."""
     own_redis.run("ACL", "SETUSER", "default", "-xread", "-xrange")
     await listener.loses()
-    await replica.cache.raise_epoch(REF, 0)
+    await replica.purge_log.raise_epoch(REF, 0)
     own_redis.run("XTRIM", STREAM, "MAXLEN", "0")
-    await replica.cache.raise_epoch(REF, 0)
+    await replica.purge_log.raise_epoch(REF, 0)
     own_redis.run("ACL", "SETUSER", "default", "+xread", "+xrange")
     await listener.hears(MISSED)
-    await listener.hears(Purge(REF, await replica.cache.raise_epoch(REF, 0)))
+    await listener.hears(Purge(REF, await replica.purge_log.raise_epoch(REF, 0)))
 
 
 async def test_flushed(own_redis: RedisServer, replica: RedisReplica, listener: Listener) -> None:
     """A flush makes the listener drop what it cannot be sure of, once; later purges are heard."""
     own_redis.flush()
     await listener.hears(MISSED)
-    await listener.hears(Purge(REF, await replica.cache.raise_epoch(REF, 0)))
+    await listener.hears(Purge(REF, await replica.purge_log.raise_epoch(REF, 0)))
 
 
 async def test_restarted_empty(own_redis: RedisServer, replica: RedisReplica, listener: Listener) -> None:
@@ -181,9 +181,9 @@ async def test_untold_purge_is_an_error(own_redis: RedisServer, replica: RedisRe
     """When the replicas could not be told, the purge fails, with the epoch raised already."""
     own_redis.run("SET", STREAM, "not a stream")
     with pytest.raises(CacheUnavailableError):
-        await replica.cache.raise_epoch(REF, 0)
+        await replica.purge_log.raise_epoch(REF, 0)
     own_redis.run("DEL", STREAM)
-    assert await replica.cache.raise_epoch(REF, 0) == 2
+    assert await replica.purge_log.raise_epoch(REF, 0) == 2
 
 
 async def test_stream_stays_bounded(own_redis: RedisServer, replica: RedisReplica) -> None:
@@ -194,7 +194,7 @@ async def test_stream_stays_bounded(own_redis: RedisServer, replica: RedisReplic
         "1",
         STREAM,
     )
-    await replica.cache.raise_epoch(REF, 0)
+    await replica.purge_log.raise_epoch(REF, 0)
     assert own_redis.run("XLEN", STREAM) <= 10_200
 
 
@@ -203,7 +203,7 @@ async def _purged(replica: RedisReplica) -> int:
     end = time.monotonic() + DEADLINE
     while True:
         try:
-            return await replica.cache.raise_epoch(REF, 0)
+            return await replica.purge_log.raise_epoch(REF, 0)
         except CacheUnavailableError:
             assert time.monotonic() < end
             await asyncio.sleep(0.05)

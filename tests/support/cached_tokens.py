@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 
-from app.adapters.redis.key_ring import KeyRing
 from app.domain.access_token import AccessToken
 from app.domain.names import ALL_SCOPES, CredentialName, CredentialRef, OrgId, ScopeSelection, TokenKey, scopes_of
+from app.shared_cache.key_ring import KeyRing
 
 ORG = OrgId("0123456789ABCDEF01234567@AdobeOrg")
 OTHER_ORG = OrgId("FEDCBA9876543210FEDCBA98@AdobeOrg")

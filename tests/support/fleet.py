@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.adapters.redis.key_ring import new_key_ring
 from app.domain.api_key import SECRET_BYTES, new_api_key
+from app.shared_cache.key_ring import new_key_ring
 from tests.support.backends import RedisBackend, SandboxBackend
 from tests.support.replica import Replica
 from tests.support.tenants import Tenant

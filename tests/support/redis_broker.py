@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from app.adapters.redis import KeyRing, RedisClient, RedisLease, RedisLogin, RedisTokenCache
+from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisPurgeLog, RedisTokenCache
 from app.domain.events import CacheRecordRefused
 from app.process.ca_bundle import client_context
+from app.shared_cache.key_ring import KeyRing
 from tests.support.cached_tokens import key_ring
 from tests.support.recorded_events import RecordedEvents
 
 
 class RedisReplica:
-    """One replica's cache and lease.
+    """One replica's cache, purge log and lease.
 
     Args:
         url: Of Redis.
@@ -37,6 +38,7 @@ class RedisReplica:
         trust = None if cacert is None else client_context(Path(cacert))
         self.client = RedisClient(url, self.events, trust, login)
         self.cache = RedisTokenCache(self.client, ring or key_ring("k1"), self.events)
+        self.purge_log = RedisPurgeLog(self.client)
         self.lease = RedisLease(self.client, milliseconds=lease_milliseconds)
 
     @property

@@ -14,7 +14,17 @@ from app.service.purges import Purges
 from app.service.shared_exchange import Obtained, SharedExchange
 from app.service.vend import TokenVendor
 from tests.factories import KEY, OTHER_REF, make_credential
-from tests.fakes import FakeCache, FakeCredentialStore, FakeExchanger, FakeLease, FakeSigner, ManualClock, RecordingSink
+from tests.fakes import (
+    FakeCache,
+    FakeCredentialStore,
+    FakeExchanger,
+    FakeLease,
+    FakePurgeLog,
+    FakeSigner,
+    FakeWire,
+    ManualClock,
+    RecordingSink,
+)
 
 
 @dataclass
@@ -28,7 +38,9 @@ class World:
 
     def __post_init__(self) -> None:
         self.exchanger = FakeExchanger(self.clock)
-        self.cache = FakeCache(self.clock)
+        self.wire = FakeWire()
+        self.purge_log = FakePurgeLog(self.wire)
+        self.cache = FakeCache(self.clock, self.purge_log)
         self.lease = FakeLease(self.clock)
 
     @property
@@ -38,7 +50,7 @@ class World:
 
     def redis_away(self, away: bool = True) -> None:
         """Take the shared cache and the lease away, or bring them back."""
-        self.cache.away = self.lease.away = away
+        self.wire.away = self.lease.away = away
 
     def put(self, credential: Credential) -> None:
         """Store a credential."""
@@ -80,7 +92,7 @@ class ReplicaInMemory:
             draw=lambda _low, _high: 0.0,
             **seconds,
         )
-        self.purges = Purges(self.memory, world.cache, self.epochs, self.sink, world.clock)
+        self.purges = Purges(self.memory, world.purge_log, self.epochs, self.sink, world.clock)
         self.vendor = TokenVendor(self.memory, self.fleet, self.purges, self.epochs, self.sink, world.clock)
 
     async def values(self, times: int, key: TokenKey = KEY) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from app.adapters.ims.http_date import http_date
-from app.ports import MAX_HOLD
+from app.domain.cache_entry import MAX_HOLD
 
 DEFAULT_DELAY = 5.0
 MIN_DELAY = 1.0

@@ -70,7 +70,7 @@ class OtlpTracer:
 
     @contextmanager
     def vend(self, ref: CredentialRef) -> Iterator[None]:
-        """See `app.service.tracing.Tracer`."""
+        """See `app.ports.Tracer`."""
         if TRACE_POINT.get() is None:
             yield
             return
@@ -87,7 +87,7 @@ class OtlpTracer:
     def flight(
         self, key: TokenKey, start: Callable[[], Coroutine[Any, Any, Result]], *, behind: bool
     ) -> Coroutine[Any, Any, Result]:
-        """See `app.service.tracing.Tracer`."""
+        """See `app.ports.Tracer`."""
         beginner = TRACE_POINT.get()
         if beginner is None:
             return start()
@@ -101,7 +101,7 @@ class OtlpTracer:
         return self._flown(key, span, point, start)
 
     def joins(self, key: TokenKey) -> None:
-        """See `app.service.tracing.Tracer`."""
+        """See `app.ports.Tracer`."""
         point, span = self._flying.get(key), _VEND.get()
         if point is not None and span is not None:
             span.add_link(_context(point))

@@ -1,6 +1,5 @@
-"""Prometheus: what happened as counters and histograms, and what is as gauges, asked for at each scrape."""
+"""Prometheus: events as counters and histograms, and present values as gauges, asked for at each scrape."""
 
-from app.adapters.prometheus.gauges import Watched
 from app.adapters.prometheus.sink import PrometheusSink
 
-__all__ = ["PrometheusSink", "Watched"]
+__all__ = ["PrometheusSink"]

@@ -1,4 +1,4 @@
-"""What is not told by events but asked for at each scrape, so that nothing is counted on a request's way."""
+"""Values that no event reports: they are asked for at each scrape, so that no request has to count them."""
 
 from __future__ import annotations
 
@@ -6,93 +6,134 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
-from app.adapters.prometheus.metrics import Metrics
+from app.adapters.prometheus.declared import Declarations
 
-_TOKEN_STATES = ("fresh", "aging", "expired")
+Ask = Callable[[], float | Mapping[str, float]]
+"""The present value of a metric; for a metric with a label, the value per label."""
 
 
-@dataclass(slots=True)
-class Watched:
-    """Who is asked at a scrape; the composition root puts those in place that there are.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A metric that is asked for.
 
     Args:
-        tokens: Tokens in memory by state.
-        unrefreshed: Tokens whose last refresh failed and whose end is near, by how near.
-        flights: Tokens that are being waited for.
-        requests_waiting: Requests that wait for them.
-        redis_breaker_open: Whether Redis is spared calls, because it does not answer.
-        vault_token_remaining: Seconds until the broker's token at Vault ends; NaN where it has none, or no end.
-        audit_lines_lost: Audit lines lost since the start.
-        log_lines_lost: Lines of the log lost since the start.
-        spans_lost: Spans lost since the start.
+        name: Without prefix and suffix.
+        text: Its help text.
+        label: Its label, if it has one.
+        values: Values of the label that are 0 from the start.
+        initial: Its value until it is asked for the first time.
+        counts: True for a counter, whose value never falls.
 
     """
 
-    tokens: Callable[[], Mapping[str, int]] = dict
-    unrefreshed: Callable[[], Mapping[str, int]] = dict
-    flights: Callable[[], int] = int
-    requests_waiting: Callable[[], int] = int
-    redis_breaker_open: Callable[[], bool] = bool
-    vault_token_remaining: Callable[[], float] = lambda: math.nan
-    audit_lines_lost: Callable[[], int] = int
-    log_lines_lost: Callable[[], int] = int
-    spans_lost: Callable[[], int] = int
+    name: str
+    text: str
+    label: str | None = None
+    values: tuple[str, ...] = ()
+    initial: float = 0.0
+    counts: bool = False
+
+
+ASKED = (
+    Asked("tokens", "Tokens in this replica's memory.", "state", ("fresh", "aging", "expired")),
+    Asked(
+        "tokens_unrefreshed",
+        "Tokens whose last refresh failed and that end within 1 h or 6 h (at most a tenth or a quarter of their life).",
+        "within",
+    ),
+    Asked("flights", "Tokens being looked up or minted now."),
+    Asked("requests_waiting", "Requests that wait for a token that is being looked up or minted."),
+    Asked("redis_breaker_open", "1 while the Redis circuit breaker is open."),
+    Asked(
+        "vault_token_remaining_seconds",
+        "Remaining life of the broker's own token at Vault; NaN if there is no token, or it has no end.",
+        initial=math.nan,
+    ),
+    Asked("audit_lines_lost", "Audit lines that could not be written.", counts=True),
+    Asked("log_lines_lost", "Lines of the log that could not be written.", counts=True),
+    Asked("spans_lost", "Spans that the collector did not take.", counts=True),
+)
 
 
 class Gauges:
-    """Carries what is watched into the metrics.
+    """Carries what is asked for into the metrics.
 
     Args:
-        metrics: Where to.
-        watched: Who is asked.
+        declare: Where the metrics are made.
+        failed: Called for each question that fails.
 
     """
 
-    def __init__(self, metrics: Metrics, watched: Watched) -> None:
-        self._metrics = metrics
-        self._watched = watched
-        self._audit_lines = _Follower(metrics.audit_lines_lost)
-        self._log_lines = _Follower(metrics.log_lines_lost)
-        self._spans = _Follower(metrics.spans_lost)
+    def __init__(self, declare: Declarations, failed: Callable[[], None]) -> None:
+        self._metrics = {asked.name: _metric(asked, declare) for asked in ASKED}
+        self._failed = failed
+        self._asks: dict[str, Ask] = {}
+
+    def register(self, name: str, ask: Ask) -> None:
+        """Call `ask` at each scrape for the metric `name` of `ASKED`, instead of what was registered before.
+
+        Raises:
+            KeyError: There is no such metric.
+
+        """
+        if name not in self._metrics:
+            raise KeyError(name)
+        self._asks[name] = ask
 
     def read(self) -> None:
-        """Ask all of them. One who fails keeps its last value and is counted; it costs nobody the other metrics."""
-        metrics, watched = self._metrics, self._watched
-        for carry in (
-            self._carry_tokens,
-            self._carry_unrefreshed,
-            lambda: metrics.flights.set(watched.flights()),
-            lambda: metrics.requests_waiting.set(watched.requests_waiting()),
-            lambda: metrics.redis_breaker_open.set(watched.redis_breaker_open()),
-            lambda: metrics.vault_token_remaining.set(watched.vault_token_remaining()),
-            lambda: self._audit_lines.follow(watched.audit_lines_lost()),
-            lambda: self._log_lines.follow(watched.log_lines_lost()),
-            lambda: self._spans.follow(watched.spans_lost()),
-        ):
+        """Ask for all values. A question that fails is counted, and leaves the last value and all other metrics."""
+        for name, ask in self._asks.items():
             try:
-                carry()
-            except Exception:  # noqa: BLE001  # a scrape that fails whole would blind the operator just then
-                metrics.task_failures.labels("metrics").inc()
-
-    def _carry_tokens(self) -> None:
-        tokens = self._watched.tokens()
-        for state in _TOKEN_STATES:
-            self._metrics.tokens.labels(state).set(tokens.get(state, 0))
-
-    def _carry_unrefreshed(self) -> None:
-        for within, count in self._watched.unrefreshed().items():
-            self._metrics.tokens_unrefreshed.labels(within).set(count)
+                self._metrics[name].take(ask())
+            except Exception:  # noqa: BLE001  # a scrape that fails as a whole would blind the operator
+                self._failed()
 
 
-class _Follower:
-    """Lets a counter follow a number that somebody else counts; it stands still where that number seems to fall."""
+def _metric(asked: Asked, declare: Declarations) -> _Value | _Labelled | _Count:
+    if asked.counts:
+        return _Count(declare.counter(asked.name, asked.text))
+    if asked.label is not None:
+        return _Labelled(declare.gauge(asked.name, asked.text, asked.label), asked.values)
+    return _Value(declare.gauge(asked.name, asked.text), asked.initial)
+
+
+class _Value:
+    """A gauge."""
+
+    def __init__(self, gauge: Gauge, initial: float) -> None:
+        self._gauge = gauge
+        gauge.set(initial)
+
+    def take(self, value: float | Mapping[str, float]) -> None:
+        assert not isinstance(value, Mapping)  # noqa: S101  # it has no label
+        self._gauge.set(value)
+
+
+class _Labelled:
+    """A gauge per label; a label that is no longer named is 0."""
+
+    def __init__(self, gauge: Gauge, values: tuple[str, ...]) -> None:
+        self._gauge = gauge
+        self._known = set(values)
+        self.take({})
+
+    def take(self, value: float | Mapping[str, float]) -> None:
+        assert isinstance(value, Mapping)  # noqa: S101  # it has a label
+        self._known.update(value)
+        for label in self._known:
+            self._gauge.labels(label).set(value.get(label, 0.0))
+
+
+class _Count:
+    """A counter that follows a number that is counted elsewhere; it stays as it is if that number falls."""
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
-        self._seen = 0
+        self._seen = 0.0
 
-    def follow(self, number: int) -> None:
-        self._counter.inc(max(0, number - self._seen))
-        self._seen = number
+    def take(self, value: float | Mapping[str, float]) -> None:
+        assert not isinstance(value, Mapping)  # noqa: S101  # it has no label
+        self._counter.inc(max(0.0, value - self._seen))
+        self._seen = value

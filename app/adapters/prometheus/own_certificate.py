@@ -8,13 +8,22 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from app.adapters.prometheus.metrics import PREFIX
+from app.adapters.prometheus.declared import PREFIX, Declarations
+
+_NAME = "tls_not_after_timestamp_seconds"
+_TEXT = "When the broker's own certificate ends; absent without one."
 
 
 class OwnCertificate(Collector):
-    """The end of the broker's own certificate; without one no sample, for 0 would look like one that has ended."""
+    """The end of the broker's own certificate. Without one there is no sample: 0 would look like one that has ended.
 
-    def __init__(self) -> None:
+    Args:
+        declare: Where other metrics are made.
+
+    """
+
+    def __init__(self, declare: Declarations) -> None:
+        declare.note(_NAME, _TEXT)
         self._not_after: float | None = None
 
     def set(self, not_after: float) -> None:
@@ -23,5 +32,4 @@ class OwnCertificate(Collector):
 
     @override
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        told = "When the certificate of the broker's own HTTPS ends."
-        yield GaugeMetricFamily(f"{PREFIX}_tls_not_after_timestamp_seconds", told, value=self._not_after)
+        yield GaugeMetricFamily(f"{PREFIX}_{_NAME}", _TEXT, value=self._not_after)

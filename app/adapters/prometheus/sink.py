@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector, gener
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from app.adapters.prometheus.gauges import Gauges, Watched
-from app.adapters.prometheus.metrics import metrics_in
+from app.adapters.prometheus.declared import Declarations, Declared
+from app.adapters.prometheus.gauges import Ask, Gauges
+from app.adapters.prometheus.metrics import Metrics
 from app.adapters.prometheus.own_certificate import OwnCertificate
 from app.domain import events
 from app.domain.credential import CredentialKind
@@ -28,7 +29,7 @@ _MAX_CERTIFICATES = 20_000
 
 
 class _Tally:
-    """Requests decided alike, counted without a lock; only the event loop's thread counts."""
+    """Requests with the same decision, counted without a lock; only the thread of the event loop counts."""
 
     __slots__ = ("count",)
 
@@ -47,17 +48,17 @@ class PrometheusSink:
     """
 
     def __init__(self, registry: CollectorRegistry, clock: Clock, version: str) -> None:
-        self.watched = Watched()
         ProcessCollector(registry=registry)
         self._rendered = _WithoutCreationTimes(registry)
         self._clock = clock
-        self._metrics = metrics_in(registry)
+        self._declare = Declarations(registry)
+        self._metrics = Metrics(self._declare)
         self._metrics.build_info.labels(version).set(1)
-        self._own_certificate = OwnCertificate()
+        self._own_certificate = OwnCertificate(self._declare)
         registry.register(self._own_certificate)
         self._metrics.clock_skew.set(math.nan)
         self._begin_at_zero()
-        self._gauges = Gauges(self._metrics, self.watched)
+        self._gauges = Gauges(self._declare, lambda: self._metrics.task_failures.labels("metrics").inc())
         self._tallies: dict[Decision, _Tally] = {}
         self._certificates: OrderedDict[CredentialRef, float] = OrderedDict()
         self._takers: dict[type[events.Event], Callable[..., None]] = {
@@ -75,6 +76,20 @@ class PrometheusSink:
             events.RefreshFailed: lambda e: self._metrics.refresh_failures.labels(e.code).inc(),
             events.TaskFailed: lambda e: self._metrics.task_failures.labels(e.task).inc(),
         }
+
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """All metrics of the broker, in the order of the README's table."""
+        return tuple(self._declare.all)
+
+    def gauge(self, name: str, ask: Ask) -> None:
+        """Call `ask` at each scrape for the metric `name` of `app.adapters.prometheus.gauges.ASKED`.
+
+        Raises:
+            KeyError: There is no such metric.
+
+        """
+        self._gauges.register(name, ask)
 
     def emit(self, event: events.Event) -> None:
         """See `app.ports.EventSink.emit`."""
@@ -97,7 +112,7 @@ class PrometheusSink:
         return generate_latest(self._rendered)
 
     def _begin_at_zero(self) -> None:
-        """Series of which already the first count must be an increase to Prometheus, because alerts look at them."""
+        """Series that must exist at 0, so that alerts see their first increment."""
         for kind in CredentialKind:
             self._metrics.exchanges.labels(kind.value, CredentialRejectedError.code)
         for reason in _RECORDS_REFUSED_FOR:
@@ -157,7 +172,7 @@ class PrometheusSink:
 
 
 class _WithoutCreationTimes(Collector):
-    """All metrics but the ``_created`` series, which double the series of a scrape and which nothing here needs."""
+    """All metrics except the ``_created`` series, which would double a scrape and which nothing here needs."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import cast
 
 from redis.asyncio import Redis
 
 from app.adapters.redis.client import RedisClient
-from app.adapters.redis.key_names import DEFAULT_PREFIX, KeyNames
-from app.adapters.redis.key_ring import KeyRing
-from app.adapters.redis.purges import PurgeFeed
-from app.adapters.redis.scripts import DISCARD, HOLD, RAISE_EPOCH, RESTORE_EPOCH, STORE
-from app.adapters.redis.sealing import RecordRefusedError, milliseconds, seal, unseal
+from app.adapters.redis.purge_log import EPOCH_KEPT, counter
+from app.adapters.redis.scripts import DISCARD, HOLD, STORE
 from app.domain.access_token import AccessToken
+from app.domain.cache_entry import MAX_HOLD, CacheEntry, StoreOutcome
 from app.domain.errors import CacheUnavailableError
 from app.domain.events import CacheRecordRefused
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.token_record import RECORD_VERSION
-from app.ports import MAX_HOLD, CacheEntry, EventSink, StoreOutcome
-
-_EPOCH_KEPT = 72 * 3600 * 1000  # ms; a token lives 48 h at most, so none can outlive the purge that refused it
-_COUNTER_DIGITS = 15
+from app.ports import EventSink
+from app.shared_cache.key_names import DEFAULT_PREFIX, KeyNames
+from app.shared_cache.key_ring import KeyRing
+from app.shared_cache.sealing import RecordRefusedError, milliseconds, seal, unseal
 
 
 class RedisTokenCache:
-    """Tokens sealed, epochs and holds in plain, purges as a stream.
+    """Tokens sealed; epochs and back-offs in plain text.
 
     Args:
         client: The connections.
         key_ring: Seals and opens tokens.
-        sink: Told of records that were refused.
+        sink: Notified of records that were refused.
         prefix: Beginning of all key names.
 
     """
@@ -41,8 +37,6 @@ class RedisTokenCache:
         self._ring = key_ring
         self._sink = sink
         self._names = KeyNames(prefix)
-        self._feed = PurgeFeed(client, self._names.purges)
-        self.purges = self._feed.purges
         self._known_ids = f",{','.join(key_ring.ids)},"
 
     async def read(self, key: TokenKey) -> CacheEntry:
@@ -58,7 +52,7 @@ class RedisTokenCache:
                 return stored, epoch, hold
 
         stored, epoch_text, hold_ms = await self._client.call("read", fetch)
-        epoch = _counter(epoch_text)
+        epoch = counter(epoch_text)
         hold = min(max(hold_ms, 0) / 1000, MAX_HOLD)
         token = None if stored is None else await self._open(stored, token_name, key)
         if token is None or token.epoch < epoch:
@@ -81,19 +75,13 @@ class RedisTokenCache:
                 RECORD_VERSION,
                 self._known_ids,
                 *replaced,
-                _EPOCH_KEPT,
+                EPOCH_KEPT,
             ],
         )
         return StoreOutcome(outcome.decode())
 
-    async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
-        """See `app.ports.TokenCache.raise_epoch`. An error after the first step leaves the epoch raised but untold."""
-        raised = int(await self._client.run("raise_epoch", RAISE_EPOCH, [self._names.epoch(ref)], [above, _EPOCH_KEPT]))
-        await self._feed.announce(ref, raised)
-        return raised
-
     async def hold(self, ref: CredentialRef, seconds: float) -> None:
-        """See `app.ports.TokenCache.hold`. Never shortens a hold; `MAX_HOLD` at most."""
+        """See `app.ports.TokenCache.hold`. It never shortens a back-off, and bounds it by `MAX_HOLD`."""
         duration = milliseconds(min(seconds, MAX_HOLD))
         if duration > 0:
             await self._client.run("hold", HOLD, [self._names.hold(ref)], [duration])
@@ -108,17 +96,6 @@ class RedisTokenCache:
         """See `app.ports.TokenCache.return_replacement`."""
         await self._client.call("return", lambda redis: redis.delete(self._names.replaced(ref)))
 
-    async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
-        """See `app.ports.TokenCache.epochs`. One round trip; a key of another type reads as nothing."""
-        names = [self._names.epoch(ref) for ref in refs]
-        texts = cast("list[bytes | None]", await self._client.call("epochs", lambda redis: redis.mget(names)))
-        return [_counter(text) for text in texts]
-
-    async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
-        """See `app.ports.TokenCache.restore_epoch`."""
-        if await self._client.run("restore_epoch", RESTORE_EPOCH, [self._names.epoch(ref)], [epoch, _EPOCH_KEPT]):
-            await self._feed.announce(ref, epoch)
-
     async def _open(self, stored: bytes, name: str, key: TokenKey) -> AccessToken | None:
         try:
             return unseal(stored, self._ring, name, key)
@@ -129,8 +106,3 @@ class RedisTokenCache:
                 with suppress(CacheUnavailableError):
                     await self._client.run("discard", DISCARD, [name], [stored])
             return None
-
-
-def _counter(text: bytes | None) -> int:
-    """A purge counter; a value that is not a number counts as lost, as after a flush."""
-    return int(text) if text is not None and len(text) <= _COUNTER_DIGITS and text.isdigit() else 0

@@ -7,9 +7,9 @@ import secrets
 from cachetools import LRUCache
 
 from app.adapters.redis.client import RedisClient
-from app.adapters.redis.key_names import DEFAULT_PREFIX, KeyNames
 from app.adapters.redis.scripts import ACQUIRE, RELEASE, RENEW
 from app.domain.names import TokenKey
+from app.shared_cache.key_names import DEFAULT_PREFIX, KeyNames
 
 LEASE_MILLISECONDS = 5000
 """Longer than a few missed renewals of one second each, short enough for the successor of a dead holder."""
@@ -45,7 +45,7 @@ class RedisLease:
             acquired = await self._client.run(
                 "acquire", ACQUIRE, [self._names.lease(key)], [holder, self._milliseconds]
             )
-        except BaseException:  # a cancelled try is as uncertain as one that timed out
+        except BaseException:  # a cancelled attempt is as uncertain as one that timed out
             self._uncertain[key] = holder
             raise
         return holder if acquired else None

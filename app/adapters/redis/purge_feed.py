@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
 from app.adapters.redis.client import LISTEN_SECONDS, RedisClient
+from app.domain.cache_entry import Purge
 from app.domain.errors import CacheUnavailableError, InvalidRequestError
 from app.domain.names import CredentialRef, parse_credential_name, parse_org
-from app.ports import Purge
 
 MAX_ENTRIES = 10_000
 """About how many purges the stream keeps."""

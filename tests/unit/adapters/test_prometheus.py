@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import weakref
 from typing import Never
@@ -12,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.adapters.prometheus import PrometheusSink
+from app.adapters.prometheus.gauges import ASKED
 from app.domain import events
 from app.domain.credential import CredentialKind
 from app.domain.decision import DONE, VENDED, Decision, Tier
@@ -150,7 +150,7 @@ def test_durations_are_histograms(metrics: Metrics) -> None:
 def test_tokens_in_memory_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
     """The gauge of tokens is as the memory is now, with a zero for a state that has none."""
     counts = {"fresh": 3, "aging": 1}
-    metrics.sink.watched.tokens = lambda: counts
+    metrics.sink.gauge("tokens", lambda: counts)
     states = ("fresh", "aging", "expired")
     assert [metrics.value("tokens", state=state) for state in states] == [3, 1, 0]
     counts.clear()
@@ -197,35 +197,52 @@ def test_the_clock_is_told_once_it_was_compared(metrics: Metrics) -> None:
     assert metrics.value("clock_skew_seconds") == -2.25
 
 
-def test_one_who_is_watched_and_fails_costs_nothing_else(metrics: Metrics) -> None:
-    """A scrape goes on past everyone who raises: each is counted, keeps its last value, and the others are asked."""
+def test_a_value_that_cannot_be_read_costs_no_other_metric(metrics: Metrics) -> None:
+    """A scrape goes on past every failure: each is counted, keeps the last value, and the others are asked."""
 
     def fails() -> Never:
         raise RuntimeError("canary")
 
-    watched = metrics.sink.watched
-    watched.flights = lambda: 2
+    metrics.sink.gauge("flights", lambda: 2)
     assert metrics.value("flights") == 2
-    for name in (field.name for field in dataclasses.fields(watched)):
-        setattr(watched, name, fails)
-    watched.requests_waiting = lambda: 9
+    for asked in ASKED:
+        metrics.sink.gauge(asked.name, fails)
+    metrics.sink.gauge("requests_waiting", lambda: 9)
     assert b"canary" not in metrics.sink.render()
     failed = metrics.registry.get_sample_value("ims_token_broker_task_failures_total", {"task": "metrics"})
-    assert failed == len(dataclasses.fields(watched)) - 1
+    assert failed == len(ASKED) - 1
     assert (metrics.value("flights"), metrics.value("requests_waiting")) == (2, 9)
 
 
-def test_what_is_watched_is_asked_at_each_scrape(metrics: Metrics) -> None:
+def test_gauges_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
     """Gauges of the present are read when Prometheus asks, each from its own source."""
-    watched = metrics.sink.watched
     assert metrics.value("flights") == metrics.value("requests_waiting") == metrics.value("redis_breaker_open") == 0
     assert math.isnan(metrics.value("vault_token_remaining_seconds") or 0)
-    watched.flights, watched.requests_waiting = lambda: 2, lambda: 9
-    watched.redis_breaker_open, watched.vault_token_remaining = lambda: True, lambda: 1800.0
-    watched.unrefreshed = lambda: {"1h": 1, "6h": 4}
+    metrics.sink.gauge("flights", lambda: 2)
+    metrics.sink.gauge("requests_waiting", lambda: 9)
+    metrics.sink.gauge("redis_breaker_open", lambda: True)
+    metrics.sink.gauge("vault_token_remaining_seconds", lambda: 1800.0)
+    metrics.sink.gauge("tokens_unrefreshed", lambda: {"1h": 1, "6h": 4})
     assert [metrics.value(name) for name in ("flights", "requests_waiting", "redis_breaker_open")] == [2, 9, 1]
     assert metrics.value("vault_token_remaining_seconds") == 1800
     assert [metrics.value("tokens_unrefreshed", within=within) for within in ("1h", "6h")] == [1, 4]
+
+
+def test_a_gauge_that_is_not_declared_stops_the_start(metrics: Metrics) -> None:
+    """A source for a metric that does not exist is a mistake of the code, and is refused by name."""
+    with pytest.raises(KeyError, match="flight_count"):
+        metrics.sink.gauge("flight_count", lambda: 1)
+
+
+def test_every_metric_is_declared_once(metrics: Metrics) -> None:
+    """What is exported is what is declared: the same names, each with its labels and its text."""
+    text = metrics.sink.render().decode()
+    names = [declared.name for declared in metrics.sink.declared]
+    assert len(set(names)) == len(names)
+    exported = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+    assert set(names) == {name for name in exported if not name.startswith("process_")}
+    for declared in metrics.sink.declared:
+        assert f"# HELP {declared.name} {declared.text}\n" in text
 
 
 def test_what_alerts_count_begins_at_zero(metrics: Metrics) -> None:
@@ -264,10 +281,10 @@ def test_the_counter_of_lost_audit_lines_never_decreases(metrics: Metrics) -> No
     """The counter follows what the audit log lost, and stands still where that seems to fall."""
     assert metrics.value("audit_lines_lost_total") == 0
     lost = iter((4, 4, 7, 2, 2, 3))
-    metrics.sink.watched.audit_lines_lost = lambda: next(lost)
+    metrics.sink.gauge("audit_lines_lost", lambda: next(lost))
     assert [metrics.value("audit_lines_lost_total") for _ in range(6)] == [4, 4, 7, 7, 7, 8]
-    metrics.sink.watched.audit_lines_lost = lambda: 3
-    metrics.sink.watched.log_lines_lost = lambda: 2
+    metrics.sink.gauge("audit_lines_lost", lambda: 3)
+    metrics.sink.gauge("log_lines_lost", lambda: 2)
     assert metrics.value("log_lines_lost_total") == 2
     assert metrics.value("audit_lines_lost_total") == 8
 
@@ -276,7 +293,7 @@ def test_spans_lost_are_counted(metrics: Metrics) -> None:
     """Lost spans are counted once each, whenever they are asked for."""
     lost = iter((2, 2, 5))
     assert metrics.value("spans_lost_total") == 0
-    metrics.sink.watched.spans_lost = lambda: next(lost)
+    metrics.sink.gauge("spans_lost", lambda: next(lost))
     assert [metrics.value("spans_lost_total") for _ in range(3)] == [2, 2, 5]
 
 
@@ -338,8 +355,8 @@ def test_two_sinks_share_nothing(metrics: Metrics) -> None:
     """What one application counts is not in the metrics of another."""
     other = Metrics()
     metrics.emit(*decided(vended()), events.CertificateSeen(REF, NOW), events.PolicyRefused(NOW, "x"))
-    metrics.sink.watched.audit_lines_lost = lambda: 3
-    metrics.sink.watched.tokens = lambda: {"fresh": 3}
+    metrics.sink.gauge("audit_lines_lost", lambda: 3)
+    metrics.sink.gauge("tokens", lambda: {"fresh": 3})
     assert other.value("tokens_vended_total", caller="journey", tier="memory") is None
     assert other.value("certificates_expiring", within="3d") == 0
     assert other.value("policy_refusals_total") == 0

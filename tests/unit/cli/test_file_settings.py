@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from app.adapters.policy_file import read_policy
-from app.adapters.redis.key_ring import new_key_ring
 from app.adapters.vault import VaultConfig
 from app.adapters.vault.login import log_in
 from app.cli.failure import CommandError
-from app.cli.serve import check_settings, start_error
+from app.cli.preflight import check_settings, start_error
 from app.domain.errors import CredentialStoreError, PolicyError
 from app.settings import Settings, read_settings
+from app.shared_cache.key_ring import new_key_ring
 from tests.support.tls import server_certificate
 
 pytestmark = pytest.mark.timeout(10)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from app.adapters.redis.key_ring import KeyRing, load_key_ring
 from app.cli.program import app
+from app.shared_cache.key_ring import KeyRing, load_key_ring
 
 
 def test_standard_output() -> None:

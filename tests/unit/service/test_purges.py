@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 from typing_extensions import override
 
+from app.domain.cache_entry import Purge
 from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CredentialPurged, PurgesUntold
 from app.domain.names import CredentialRef, TokenKey, parse_org
-from app.ports import Purge
 from app.service import purges
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 from app.service.purges import MAX_OWED, Purges
 from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
-from tests.fakes import DAY, FakeCache
+from tests.fakes import DAY, FakePurgeLog
 from tests.support.replica_in_memory import ReplicaInMemory, World
 from tests.support.waiting import until
 
@@ -112,7 +112,7 @@ async def test_a_purge_between_the_answer_of_ims_and_the_write_voids_the_token(
 
     async def purge(_token: object) -> None:
         world.cache.before_store = None
-        await world.cache.raise_epoch(REF, 0)
+        await world.purge_log.raise_epoch(REF, 0)
 
     world.cache.before_store = purge
     assert (await replica.vend()).token.epoch == 1
@@ -163,10 +163,10 @@ async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: Wo
     await replica.purges.purge(REF)
     tokens = [(await replica.vend(key)).token for key in (KEY, OTHER_KEY)]
     deaf = ReplicaInMemory(world)
-    world.cache.forget_epochs()
+    world.purge_log.forget_epochs()
     await replica.purges.catch_up()
     assert [replica.vendor.take_usable(key, world.clock()) for key in (KEY, OTHER_KEY)] == tokens
-    assert await world.cache.epochs([REF, OTHER_KEY.ref]) == [1, 0]
+    assert await world.purge_log.epochs([REF, OTHER_KEY.ref]) == [1, 0]
     await deaf.purges.catch_up()
     assert world.exchanges == 2
 
@@ -189,16 +189,16 @@ async def test_a_purge_missed_while_catching_up_calls_for_one_more(
 ) -> None:
     """A gap that is heard of while epochs are being compared is not taken for the one that is being mended."""
     await replica.vend(KEY)
-    read = world.cache.epochs
+    read = world.purge_log.epochs
 
     async def overtaken(refs: Sequence[CredentialRef]) -> Sequence[int]:
         epochs = await read(refs)
-        monkeypatch.setattr(world.cache, "epochs", read)
+        monkeypatch.setattr(world.purge_log, "epochs", read)
         await ReplicaInMemory(world).purges.purge(REF)
         replica.purges.heard(Purge(None, 0))
         return epochs
 
-    monkeypatch.setattr(world.cache, "epochs", overtaken)
+    monkeypatch.setattr(world.purge_log, "epochs", overtaken)
     await replica.purges.catch_up()
     async with listening(replica):
         await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
@@ -211,8 +211,8 @@ async def test_a_purge_that_was_never_announced_is_found(
     monkeypatch.setattr(purges, "COMPARE_SECONDS", 0.01)
     await replica.vend(KEY)
     async with listening(replica):
-        await world.cache.epochs([])
-        world.cache._inner._epochs[REF] = 1
+        await world.purge_log.epochs([])
+        world.purge_log.inner.learn(REF, 1)
         await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
 
 
@@ -270,7 +270,7 @@ async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
     world: World, replica: ReplicaInMemory
 ) -> None:
     """A token stored before the purge is not adopted in the moment between Redis' return and the settling."""
-    await world.cache.raise_epoch(REF, 6)
+    await world.purge_log.raise_epoch(REF, 6)
     await world.cache.store(make_token(value="eyJ.before-the-purge", epoch=7))
     world.redis_away()
     await replica.purges.purge(REF)  # It cannot know that the epoch is 7 already.
@@ -318,8 +318,8 @@ async def test_a_token_purged_between_landing_and_waking_is_not_answered(
 async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: ReplicaInMemory) -> None:
     """A stream that ends at once leaves the event loop to others."""
 
-    class Ended(FakeCache):
-        """A cache whose purges end."""
+    class Ended(FakePurgeLog):
+        """A log whose purges end."""
 
         rounds = 0
 
@@ -331,7 +331,7 @@ async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: Re
             for purge in nothing:
                 yield purge
 
-    ending = Purges(TokenMemory(), Ended(world.clock), Epochs(), replica.sink, world.clock)
+    ending = Purges(TokenMemory(), Ended(world.wire), Epochs(), replica.sink, world.clock)
     task = asyncio.create_task(ending.listen())
     await until(lambda: Ended.rounds > 2)
     task.cancel()

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from app.domain.cache_entry import CacheEntry
 from app.domain.errors import BrokerError, ImsUnavailableError, OverloadedError
 from app.domain.events import CacheLookedUp
 from app.domain.grant import Grant
-from app.ports import CacheEntry
 from app.service import shared_exchange
 from app.service.shared_exchange import Need
 from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
@@ -165,7 +165,7 @@ async def test_a_cache_that_always_calls_the_epoch_stale_is_no_endless_loop(
     """One flight mints a few times at most, however often a purge overtakes it."""
 
     async def purge(_grant: Grant) -> None:
-        await world.cache.raise_epoch(REF, 0)
+        await world.purge_log.raise_epoch(REF, 0)
 
     world.exchanger.before = purge
     with pytest.raises(OverloadedError):
@@ -240,7 +240,7 @@ async def test_an_epoch_that_is_learnt_from_the_cache_drops_what_memory_holds(
     """A replica that hears of a purge first by reading forgets the credential's other tokens too."""
     scoped = make_key(scopes="openid")
     await replicas[0].vend(scoped)
-    await world.cache.raise_epoch(REF, 0)
+    await world.purge_log.raise_epoch(REF, 0)
     await replicas[0].vend(KEY)
     assert replicas[0].vendor.take_usable(scoped, world.clock()) is None
     entry: CacheEntry = await world.cache.read(KEY)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.adapters.redis.key_ring import (
+from app.shared_cache.key_ring import (
     MAX_FILE_BYTES,
     MAX_KEYS,
     NONCE_BYTES,

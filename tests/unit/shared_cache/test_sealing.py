@@ -12,12 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.adapters.redis.key_names import KeyNames
-from app.adapters.redis.key_ring import NONCE_BYTES, KeyRing
-from app.adapters.redis.sealing import RecordRefusedError, milliseconds, seal, unseal
 from app.domain.access_token import AccessToken
 from app.domain.names import TokenKey
 from app.domain.token_record import encode_token
+from app.shared_cache.key_names import KeyNames
+from app.shared_cache.key_ring import NONCE_BYTES, KeyRing
+from app.shared_cache.sealing import RecordRefusedError, milliseconds, seal, unseal
 from tests.support.cached_tokens import ALL_KEYS, KEY, OTHER_KEY, key_ring, token_of
 
 NOW = 1_900_000_000.123

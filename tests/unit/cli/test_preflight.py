@@ -9,7 +9,7 @@ import pytest
 
 from app.adapters.server_certificate import ServerCertificateError
 from app.cli.failure import USAGE, CommandError
-from app.cli.serve import start_error, url_of
+from app.cli.preflight import start_error
 from app.domain.errors import PolicyError
 from app.settings import Settings, read_settings
 
@@ -55,12 +55,3 @@ def test_unforeseen(settings: Settings) -> None:
     """A failure of unknown origin stays what it is: its text may hold a secret."""
     error = ValueError("hunter2")
     assert start_error(settings, error) is error
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [("127.0.0.1", "http://127.0.0.1:80"), ("0.0.0.0", "http://0.0.0.0:80"), ("::1", "http://[::1]:80")],
-)
-def test_url(host: str, url: str) -> None:
-    """An address is shown as a URL that can be called."""
-    assert url_of(host, 80) == url
