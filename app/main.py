@@ -24,25 +24,25 @@ from app.bootstrap.broker import LANDING_SECONDS, Broker, assembled
 from app.settings import Settings
 
 DRAIN_SECONDS = 16
-"""A little more than a request may take: nothing in flight is torn when the process ends."""
+"""Slightly more than a request may take, so that no request is cut off when the process ends."""
 
 HANDSHAKE_SECONDS = 10.0
 """From the connection to the end of the TLS handshake; then `app.api.http_protocol.HEAD_SECONDS` begin."""
 
 GOODBYE_SECONDS = 2.0
-"""How long a connection that is closed waits for the other side to say so too: it must not hold up the end."""
+"""How long a closed connection waits for the TLS goodbye of the other side, which must not delay the end."""
 
 PRE_STOP_SECONDS = 5
-"""What a chart lets a pod go on before SIGTERM: time for every node and gateway to hear that it takes no more."""
+"""How long a chart keeps a pod running before SIGTERM, so that every node and gateway stops sending requests to it."""
 
 MARGIN_SECONDS = 10
-"""For what ends after that: purges still owed 2 s, spans 3 s, the audit log 2 s, the log 1 s; and some to spare."""
+"""For what ends after that: pending purges 2 s, spans 3 s, the audit log 2 s, the log 1 s, and a reserve."""
 
 END_SECONDS = DRAIN_SECONDS + int(LANDING_SECONDS) + MARGIN_SECONDS
 """From SIGTERM to the end of the process, at the longest."""
 
 GRACE_SECONDS = PRE_STOP_SECONDS + END_SECONDS
-"""A pod's `terminationGracePeriodSeconds` at the least: Kubernetes counts the preStop hook in."""
+"""The least `terminationGracePeriodSeconds` of a pod: Kubernetes includes the preStop hook."""
 
 KEEP_ALIVE_SECONDS = 65
 BACKLOG = 2048
@@ -61,13 +61,13 @@ def create_broker_server(broker: Broker) -> Server:
 
 
 def request_ids() -> Callable[[], str]:
-    """Makes request ids: random for the process, counted within it. They are names, not secrets."""
+    """Makes request ids: a random part per process, and a counter. They are names, not secrets."""
     process, numbers = secrets.token_hex(8), itertools.count(1)
     return lambda: f"{process}{next(numbers):012x}"
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but ended by its owner: by default it would raise the signal again before our own clean-up.
+    """uvicorn, ended by its owner: by default it would raise the signal again before our own cleanup.
 
     Args:
         config: As uvicorn takes it.
@@ -81,9 +81,9 @@ class Server(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen at `sockets`. As uvicorn does, but that it knows no deadlines for TLS: the loop's are minutes."""
+        """Listen at `sockets`, with deadlines for TLS: uvicorn sets none, and those of the event loop are minutes."""
         loop = asyncio.get_running_loop()
-        # Without TLS the loop takes no deadlines for it.
+        # Without TLS the event loop does not accept TLS deadlines.
         handshake, goodbye = (HANDSHAKE_SECONDS, GOODBYE_SECONDS) if self._tls is not None else (None, None)
         self.servers = [
             await loop.create_server(
@@ -105,14 +105,14 @@ class Server(uvicorn.Server):
     @override
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
+        """Do not handle signals."""
         yield
 
 
 def create_server(
     app: ASGIApp, protocol: type[BoundedHttpProtocol] = BoundedHttpProtocol, tls: ssl.SSLContext | None = None
 ) -> Server:
-    """A server for `app`, with HTTPS where `tls` is given; give it its socket in ``serve(sockets=[…])``."""
+    """A server for `app`, with HTTPS if `tls` is given. Pass its socket to ``serve(sockets=[…])``."""
     return Server(
         uvicorn.Config(
             app,
@@ -132,10 +132,10 @@ def create_server(
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens at `host` and `port`; 0 takes a free one.
+    """A socket that listens at `host` and `port`; port 0 takes a free one.
 
     Raises:
-        OSError: The address cannot be had.
+        OSError: The address is unavailable.
 
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -155,16 +155,16 @@ async def serve(settings: Settings, started: Callable[[str, int], None] = lambda
 
     Args:
         settings: All settings.
-        started: Called with the address once requests are taken.
+        started: Called with the address once requests are accepted.
 
     Raises:
         PolicyError: The policy is missing or bad.
         ValueError: The key ring, or the certificate with its key, is bad.
-        OSError: The address, or a file that a setting names, cannot be had.
+        OSError: The address is unavailable, or a file that a setting names cannot be used.
 
     """
     sock = listening_socket(settings.host, settings.port)
-    # The handlers are taken back last: a second signal must not kill what is ending in good order.
+    # The handlers are removed last: a second signal must not kill a clean shutdown.
     with contextlib.closing(sock), contextlib.ExitStack() as handlers:
         async with assembled(settings) as broker:
             server, readiness = create_broker_server(broker), broker.services.readiness

@@ -15,20 +15,20 @@ STANDARD_INPUT = "-"
 _GZIP = b"\x1f\x8b"
 _STEP = 1 << 20
 _RATIO = 8
-"""How much gzip makes of an audit log, about: for the progress bar."""
+"""Approximate compression ratio of gzip for an audit log, for the progress bar."""
 
 
 class AuditFileError(Exception):
     """A file cannot be read; the text is one sentence that names it."""
 
 
-def lines_of(name: str, max_line: int, told: Callable[[int], None]) -> Iterator[bytes]:
-    """The lines of a file, with their newlines; what is longer than `max_line` bytes comes in pieces.
+def lines_of(name: str, max_line: int, on_read: Callable[[int], None]) -> Iterator[bytes]:
+    """The lines of a file, with their newlines. A line longer than `max_line` bytes comes in pieces.
 
     Args:
         name: Its path, or `STANDARD_INPUT`.
         max_line: Bytes.
-        told: Is told how many bytes more of the file were read, each some thousand lines.
+        on_read: Called every few thousand lines with the number of bytes of the file read since the last call.
 
     Raises:
         AuditFileError: It cannot be opened, read or decompressed.
@@ -42,7 +42,7 @@ def lines_of(name: str, max_line: int, told: Callable[[int], None]) -> Iterator[
             while line := plain.readline(max_line):
                 size += len(line)
                 if size - counted > _STEP:
-                    told((size - counted) // (_RATIO if packed else 1))
+                    on_read((size - counted) // (_RATIO if packed else 1))
                     counted = size
                 yield line
     except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -53,7 +53,7 @@ def lines_of(name: str, max_line: int, told: Callable[[int], None]) -> Iterator[
 
 @contextmanager
 def _opened(name: str) -> Iterator[io.BufferedReader]:
-    """A file, closed with the context; standard input is not ours to close."""
+    """A file, closed with the context. Standard input is not closed."""
     if name == STANDARD_INPUT:
         raw = sys.stdin.buffer
         yield raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
@@ -63,7 +63,7 @@ def _opened(name: str) -> Iterator[io.BufferedReader]:
 
 
 def size_of(names: list[str]) -> int | None:
-    """Bytes of all files together; None where one has no size, as standard input."""
+    """Bytes of all files together; None if one has no size, such as standard input."""
     try:
         return None if STANDARD_INPUT in names else sum(Path(name).stat().st_size for name in names)
     except OSError:

@@ -1,6 +1,6 @@
-"""Follows one chain of an audit log, and says which line does not fit. Memory does not grow with the chain's length.
+"""Follows one chain of an audit log, and reports each line that does not fit. Memory does not grow with the chain.
 
-A line that does not fit is held until the next one tells what it is: changed, inserted, moved, or next to a gap.
+A line that does not fit is kept until the next one shows what happened: changed, inserted, moved, or next to a gap.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from app.audit.lines import Place
 from app.domain.audit_chain import ENDED, STARTED, Head, Link
 
 _RECENT = 32
-"""Accepted lines that are remembered, to tell where forged lines branched off."""
+"""Accepted lines that are remembered, to find where forged lines branched off."""
 
 _HELD = 128
 """Accepted lines whose hashes are remembered, for a start that names one of them as the last it found."""
@@ -27,9 +27,9 @@ class Finding:
 
     Args:
         place: The line.
-        sentence: What is to be said of it; names the line.
-        after: Where lines are missing: the last line before the gap.
-        is_fault: Whether verification fails for it.
+        sentence: The finding, as a sentence that names the line.
+        after: The last line before a gap, if lines are missing.
+        is_fault: Whether verification fails because of it.
 
     """
 
@@ -47,7 +47,7 @@ class Seen:
     place: Place
 
     def precedes(self, other: Seen) -> bool:
-        """Whether `other` is the next line, and vouches for this one."""
+        """Whether `other` is the next line, and carries the hash of this one."""
         return other.link.seq == self.link.seq + 1 and other.link.prev == self.link.sha256
 
 
@@ -66,7 +66,7 @@ class ChainFollower:
         self.ended = False
         self._last = first
         self._suspect: Seen | None = None
-        self._told = False
+        self._reported = False
         self._recent: deque[Seen] = deque(maxlen=_RECENT)
         self._held: deque[tuple[int, str]] = deque(maxlen=_HELD)
         self._moved: dict[int, Seen] = {}
@@ -81,8 +81,8 @@ class ChainFollower:
 
     @property
     def newest(self) -> Seen:
-        """The line that came last, unless it is known not to belong there."""
-        return self._last if self._suspect is None or self._told else self._suspect
+        """The last line, unless it is known not to belong there."""
+        return self._last if self._suspect is None or self._reported else self._suspect
 
     def has_accepted(self, head: Head) -> bool:
         """Whether `head` is one of its newest lines, as it was written."""
@@ -92,7 +92,7 @@ class ChainFollower:
         """What is wrong with the first line as a beginning.
 
         Args:
-            before: The line before it in the input, of whatever kind.
+            before: The line before it in the input, of any kind.
             partial: Earlier files were left out on purpose.
 
         """
@@ -108,35 +108,35 @@ class ChainFollower:
         return None
 
     def follow(self, now: Seen) -> list[Finding]:
-        """Take the next line of the chain; what is known to be wrong by now."""
+        """Take the next line of the chain, and return the faults that are known by now."""
         suspect = self._suspect
         if self._last.precedes(now):
-            found = [] if suspect is None or self._told else [self._stray(suspect)]
+            found = [] if suspect is None or self._reported else [self._stray(suspect)]
             self._resume(now)
         elif suspect is None:
-            self._suspect, self._told, found = now, False, []
+            self._suspect, self._reported, found = now, False, []
         elif suspect.precedes(now):
-            found = [] if self._told else self._before(suspect)
-            if self._told:
+            found = [] if self._reported else self._before(suspect)
+            if self._reported:
                 self._suspect = now
             else:
                 self._accept(suspect)
                 self._resume(now)
-        elif now.link.seq == self._last.link.seq + 2 and not self._told:
+        elif now.link.seq == self._last.link.seq + 2 and not self._reported:
             found = [_fault(suspect, "was changed, or put in the place of another line")]
             self._resume(now)
         else:
-            found = [] if self._told else [self._stray(suspect)]
-            self._suspect, self._told = now, False
+            found = [] if self._reported else [self._stray(suspect)]
+            self._suspect, self._reported = now, False
         return found + self._collect_unmet()
 
     def finish(self) -> list[Finding]:
-        """The chain has no further line: what was held back, and heads that were expected and not met."""
+        """The findings at the end of the chain: the line that was kept back, and expected heads that were not found."""
         found: list[Finding] = []
         suspect = self._suspect
-        if suspect is not None and not self._told:
+        if suspect is not None and not self._reported:
             found = self._before(suspect, known=False)
-            if suspect.link.seq > self._last.link.seq and not self._told:
+            if suspect.link.seq > self._last.link.seq and not self._reported:
                 self._accept(suspect)
         for seq in sorted(self._expected):
             beyond = seq > self._last.link.seq
@@ -149,7 +149,7 @@ class ChainFollower:
         return found + self._collect_unmet()
 
     def _before(self, suspect: Seen, *, known: bool = True) -> list[Finding]:
-        """Why `suspect`, which is (`known`) as it was written, does not fit to what was before it."""
+        """Why `suspect` does not fit the line before it. `known`: the next line proves `suspect` to be unchanged."""
         last = self._last
         gap = suspect.link.seq - last.link.seq - 1
         if gap == 0:
@@ -163,7 +163,7 @@ class ChainFollower:
         rivals = [seen for seen in self._recent if seen.link.seq >= suspect.link.seq]
         if rivals and rivals[0].link.prev == suspect.link.prev and rivals[0].link.sha256 != suspect.link.sha256:
             return [_fault(seen, f"was inserted: the chain goes on at {suspect.place}") for seen in rivals]
-        self._told = known
+        self._reported = known
         return [self._stray(suspect)]
 
     def _stray(self, seen: Seen) -> Finding:
@@ -174,7 +174,7 @@ class ChainFollower:
         )
 
     def _resume(self, now: Seen) -> None:
-        self._suspect, self._told = None, False
+        self._suspect, self._reported = None, False
         self._accept(now)
         while (later := self._moved.pop(self._last.link.seq + 1, None)) is not None and self._last.precedes(later):
             self._accept(later)

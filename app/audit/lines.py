@@ -34,7 +34,7 @@ class AuditLine:
     Args:
         place: Where it ends.
         text: As the broker wrote it, without newline and the container runtime's wrapping.
-        whole: False for the last line of a file, where it has no newline.
+        whole: False for the last line of a file if it has no newline.
 
     """
 
@@ -43,7 +43,7 @@ class AuditLine:
     whole: bool = True
 
     def record(self) -> dict[str, object] | None:
-        """The JSON object that it is, or None."""
+        """The line as a JSON object, or None if it is not one."""
         try:
             parsed = json.loads(self.text)
         except (ValueError, RecursionError):
@@ -52,10 +52,10 @@ class AuditLine:
 
 
 def unwrapped(file: str, lines: Iterable[bytes]) -> Iterator[AuditLine]:
-    """The lines of a file, out of the forms of CRI (parts joined) and Docker's json-file; standard error is left out.
+    """The lines of a file, unwrapped from CRI (partial lines joined) or Docker's json-file, without standard error.
 
     Args:
-        file: How to name it.
+        file: Its name in findings.
         lines: Its lines, with their newlines.
 
     """

@@ -21,7 +21,7 @@ _TIME = re.compile(rb'"time":"([0-9T:.Z-]{20,30})"')
 
 
 def token_prefix(text: str) -> str:
-    """What the log has of a SHA-256 that is given by 16 to 64 of its hex digits.
+    """The part of a SHA-256 that the log has, given 16 to 64 of its hex digits.
 
     Raises:
         ValueError: It is anything else.
@@ -67,8 +67,8 @@ class Trace:
     Args:
         receivers: All of them, in the order of the log; `MAX_RECEIVERS` at most.
         lines: Audit lines that were read.
-        since: Time of the earliest, RFC 3339; None where there was none.
-        until: Time of the latest.
+        since: Time of the earliest line, RFC 3339; None if there was none.
+        until: Time of the latest line.
         left_out: Answers to receivers beyond the bound.
 
     """
@@ -86,10 +86,10 @@ def trace(prefix: str, lines: Iterable[AuditLine]) -> Trace:
     result = Trace([])
     wanted = prefix.encode()
     for line in lines:
-        told = _TIME.search(line.text)
-        if told is None or b'"audit":' not in line.text:
+        time = _TIME.search(line.text)
+        if time is None or b'"audit":' not in line.text:
             continue
-        at = told[1].decode()
+        at = time[1].decode()
         result.lines += 1
         result.since = at if result.since is None else min(result.since, at)
         result.until = at if result.until is None else max(result.until, at)

@@ -1,4 +1,4 @@
-"""Verifies audit logs: each chain is followed by its id, however the lines of several are interleaved."""
+"""Verifies audit logs. Each chain is followed by its id, so the lines of several chains may be interleaved."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CHAINED = f'{OPENING}"chain":"'.encode()
 
 @dataclass(slots=True)
 class ChainSummary:
-    """What is known of a chain in the end.
+    """A chain, after all lines were read.
 
     Args:
         head: Its last line; worth keeping elsewhere.
         first: Number of its first line that was read.
-        lines: How many fit.
-        ended: Whether its process ended cleanly; else it runs, was killed, or the end was cut off.
+        lines: How many lines fit.
+        ended: Whether its process ended cleanly. If not, it is running, was killed, or the end was cut off.
         lost: Lines that the log says it could not write.
 
     """
@@ -33,12 +33,12 @@ class ChainSummary:
 
 
 class AuditVerifier:
-    """Reads lines in order; `findings` says what is wrong while it reads, `chains` what there was.
+    """Reads lines in order. `findings` reports faults while it reads; `chains` summarizes what was read.
 
     Args:
         expected: Heads that were kept elsewhere: those lines must be there.
-        partial: Accept that chains begin in the middle, since earlier files were left out.
-        mixed: Let lines pass that are in no chain: of other programs, or from before the chain was turned on.
+        partial: Accept chains that begin in the middle, because earlier files were left out.
+        mixed: Accept lines without a chain: of other programs, or from before the chain was turned on.
 
     """
 
@@ -52,7 +52,7 @@ class AuditVerifier:
         self.other_lines = 0
 
     def findings(self, lines: Iterable[AuditLine]) -> Iterator[Finding]:
-        """Whatever is found, in the order in which it becomes known."""
+        """All findings, in the order in which they become known."""
         before: Place | None = None
         for line in lines:
             record = line.record()
@@ -85,7 +85,7 @@ class AuditVerifier:
         return [finding for finding in found if finding is not None]
 
     def _tied(self, start: Seen) -> Finding | None:
-        """Whether what the start of a process found in its file is there."""
+        """Check that the line which a starting process found at the end of its file is there."""
         follows, place = start.link.follows, start.place
         if follows is None:
             return None
@@ -113,11 +113,11 @@ class AuditVerifier:
             if not self._mixed:
                 yield Finding(
                     line.place,
-                    f"{line.place} is in no chain: it was changed or inserted, or is no audit line (see --mixed).",
+                    f"{line.place} is in no chain: it was changed, inserted, or is not an audit line (see --mixed).",
                 )
 
     def _after_stump(self, link: Link | None) -> Iterator[Finding]:
-        """A line was cut short. If the log says next that lines were lost, or that it started, nobody else did that."""
+        """A line was cut short: no fault if the next line says that lines were lost, or that a process started."""
         stump, self._stump = self._stump, None
         if stump is None:
             return
@@ -137,12 +137,12 @@ class AuditVerifier:
             yield from chain.finish()
 
     def missing_chains(self) -> list[Head]:
-        """Heads that were expected of chains that are not there at all."""
+        """Expected heads of chains that are missing."""
         return [head for head in self._expected if head.chain not in self._chains]
 
 
 def _overtaken(before: ChainFollower, follows: Head, newest: Seen, place: Place) -> Finding:
-    """What to say of lines that came between the last one that a starting process found and its first."""
+    """The finding for lines between the last one that a starting process found and its own first line."""
     added = f"lines {follows.seq + 1} to {newest.link.seq} of chain {follows.chain}"
     if before.has_accepted(follows):
         sentence = f"{added} were written while the next process began, or were added to the end of a stopped one"

@@ -34,7 +34,7 @@ from app.service.vend import TokenVendor
 from app.settings import Settings
 
 LANDING_SECONDS = 12.0
-"""How long running exchanges may go on when the process ends: their result is stored, their lease given back."""
+"""How long running exchanges may go on at shutdown: their result is stored and their lease returned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Broker:
     Args:
         services: What the API is built from.
         tls: What HTTPS is served with, or None for plain HTTP.
-        enclose: Puts what listens to whole requests around the app.
+        enclose: Wraps the app in the span of each request, if tracing is on.
 
     """
 
@@ -57,7 +57,7 @@ class Broker:
 async def assembled(settings: Settings) -> AsyncIterator[Broker]:
     """Run the whole broker for as long as the context lasts.
 
-    It ends in reverse: tasks, running exchanges, purges that are owed, adapters, and the audit log last.
+    It ends in reverse order: tasks, running exchanges, pending purges, adapters, and the audit log last.
 
     Raises:
         PolicyError: The policy is missing or bad.

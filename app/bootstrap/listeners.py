@@ -39,7 +39,7 @@ class Listeners:
 
     @property
     def enclose(self) -> Callable[[ASGIApp], ASGIApp]:
-        """Puts the request's span around an app, if tracing is on."""
+        """Wraps an app in the span of each request, if tracing is on."""
         if self.tracer is None:
             return lambda app: app
         from app.adapters.otlp import TracedApp
@@ -65,7 +65,7 @@ async def listeners(settings: Settings, clock: Clock) -> AsyncIterator[Listeners
         metrics.gauge("log_lines_lost", lines_lost)
         tracer = _tracer(settings, stack, metrics)
         sink = EventStream()
-        # The tracer first: audit lines name the trace.
+        # The tracer first, because audit lines name the trace.
         for listener in (*(() if tracer is None else (tracer,)), metrics, audit, LogSink()):
             sink.add(listener)
         yield Listeners(sink, metrics, tracer)

@@ -26,7 +26,7 @@ _Files = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Answer as JSON lines.")]
 
-MAX_TOLD = 1000
+MAX_PRINTED = 1000
 """Findings that are printed; further ones are counted."""
 
 MAX_TOKEN = 1 << 16
@@ -44,13 +44,13 @@ def verify(
     partial: Annotated[
         bool, typer.Option("--partial", help="Earlier files are left out: chains may begin late.")
     ] = False,
-    mixed: Annotated[bool, typer.Option("--mixed", help="Let lines pass that are in no chain.")] = False,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Accept lines that are not in a chain.")] = False,
     as_json: _Json = False,
 ) -> None:
     """Find removed, changed, inserted and reordered lines of a log with BROKER_AUDIT_CHAIN. Exit code 0: none; 1: some.
 
-    What it cannot see: lines cut off at the very end of a chain, or a change of its last line, unless --expect names
-    it; and a chain that was made anew by who may write the file. Keep the heads that it prints elsewhere.
+    It cannot detect lines cut off at the very end of a chain, or a change of its last line, unless --expect names it.
+    Nor can it detect a whole chain rewritten by someone who may write the file. Keep the printed heads elsewhere.
     """
     from app.audit.verify import AuditVerifier
     from app.domain.audit_chain import Head
@@ -59,19 +59,19 @@ def verify(
         verifier = AuditVerifier([Head.parse(text) for text in expect or ()], partial=partial, mixed=mixed)
     except ValueError as error:
         raise CommandError(f"--expect {error}.", USAGE) from None
-    faults = told = 0
+    faults = found = 0
     with _lines_of(files) as lines:
         for finding in verifier.findings(lines):
             faults += finding.is_fault
-            told += 1
-            if told <= MAX_TOLD:
+            found += 1
+            if found <= MAX_PRINTED:
                 _say(as_json, finding.sentence, kind="fault" if finding.is_fault else "note")
     for head in verifier.missing_chains():
         faults += 1
-        _say(as_json, f"Chain {head.chain}, of which line {head.seq} was expected, is not there at all.", kind="fault")
-    if told > MAX_TOLD:
-        _say(as_json, f"{told - MAX_TOLD} more findings are left out.", kind="note")
-    _tell_chains(verifier, as_json)
+        _say(as_json, f"Chain {head.chain} is missing; line {head.seq} of it was expected.", kind="fault")
+    if found > MAX_PRINTED:
+        _say(as_json, f"{found - MAX_PRINTED} more findings are left out.", kind="note")
+    _print_chains(verifier, as_json)
     if not verifier.chains():
         raise CommandError("No line of a chain was found: was BROKER_AUDIT_CHAIN on?")
     if faults:
@@ -112,7 +112,7 @@ def trace_token(
         looked = (
             f"in {found.lines} audit lines from {found.since} to {found.until}" if found.lines else "in no audit line"
         )
-        raise CommandError(f"Nobody received that token: looked {looked}.")
+        raise CommandError(f"No caller received that token: looked {looked}.")
 
 
 def _sha256_of_standard_input() -> str:
@@ -131,8 +131,8 @@ def _lines_of(files: list[str]) -> Iterator[Iterator[AuditLine]]:
     from app.audit.lines import MAX_LINE, unwrapped
 
     try:
-        with _progress(size_of(files)) as told:
-            yield (line for name in files for line in unwrapped(name, lines_of(name, MAX_LINE, told)))
+        with _progress(size_of(files)) as on_read:
+            yield (line for name in files for line in unwrapped(name, lines_of(name, MAX_LINE, on_read)))
     except AuditFileError as error:
         raise CommandError(str(error), USAGE) from None
 
@@ -157,7 +157,7 @@ def _say(as_json: bool, sentence: str, *, kind: str) -> None:
     typer.echo(json.dumps({kind: sentence}) if as_json else sentence)
 
 
-def _tell_chains(verifier: AuditVerifier, as_json: bool) -> None:
+def _print_chains(verifier: AuditVerifier, as_json: bool) -> None:
     for chain in verifier.chains():
         if as_json:
             typer.echo(json.dumps({"chain": {**asdict(chain), "head": str(chain.head)}}))
@@ -166,7 +166,7 @@ def _tell_chains(verifier: AuditVerifier, as_json: bool) -> None:
         lost = f"; {chain.lost} lines lost, as the log says" if chain.lost else ""
         typer.echo(f"{chain.head}  lines {chain.first} to {chain.head.seq}, {end}{lost}")
     if verifier.other_lines:
-        _say(as_json, f"{verifier.other_lines} lines are in no chain, and not protected.", kind="note")
+        _say(as_json, f"{verifier.other_lines} lines are not in a chain, and not protected.", kind="note")
 
 
 def _print_table(found: Trace) -> None:

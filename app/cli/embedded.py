@@ -41,7 +41,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What is to be told of a run.
+    """What to print about a run.
 
     Args:
         broker: The broker's base URL.
@@ -63,12 +63,12 @@ def run_embedded(folder: Path, ports: Ports, ending: Ending, *, as_json: bool, i
     Args:
         folder: Where everything is written, and found again.
         ports: Where to listen.
-        ending: Tells when to end.
+        ending: Says when to end.
         as_json: Describe what runs for programs instead of for people.
         is_kept: Whether the folder outlives the run.
 
     Raises:
-        CommandError: A port cannot be had, or the folder's files cannot be used.
+        CommandError: A port is unavailable, or the files of the folder cannot be used.
         KeyboardInterrupt: A signal came before all was up.
 
     """
@@ -115,7 +115,7 @@ def _lines(running: Running) -> Mapping[str, tuple[str, str]]:
 
 
 def demo_settings(folder: Path, sandbox_url: str) -> Settings:
-    """The broker's settings; the BROKER_ variables of the environment have no say."""
+    """The broker's settings; the BROKER_ variables of the environment are ignored."""
     return read_settings(
         {
             "BROKER_HOST": HOST,
@@ -132,7 +132,7 @@ def demo_settings(folder: Path, sandbox_url: str) -> Settings:
 async def _serve_both(
     sandbox: Sandbox, sandbox_sock: socket.socket, settings: Settings, sock: socket.socket, ending: Ending, text: str
 ) -> None:
-    """Serve until `ending`. The sandbox outlives the broker, so that no exchange is torn."""
+    """Serve until `ending`. The sandbox outlives the broker, so that no exchange is cut off."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101  # a coroutine that runs is in a task
     ending.calls(lambda: loop.call_soon_threadsafe(task.cancel))

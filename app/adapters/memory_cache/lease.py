@@ -1,4 +1,4 @@
-"""`Lease` in one process, where there is one call per key anyway: it is there so that the contract holds."""
+"""`Lease` in one process. One process makes one call per key anyway; this keeps the contract of the port."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class MemoryPurgeLog:
 
     Args:
         capacity: Most epochs; beyond it the least recently used is forgotten.
-        max_purges: Purges that a listener may lag behind; beyond it, it is told that it missed some.
+        max_purges: How far a listener may lag; beyond it, it gets `Purge(None, 0)`.
 
     """
 

@@ -43,7 +43,7 @@ class PurgeFeed:
         self._deaf = False
 
     async def announce(self, ref: CredentialRef, epoch: int) -> None:
-        """Tell all replicas that the epoch of `ref` is now `epoch`.
+        """Announce to all replicas that the epoch of `ref` is now `epoch`.
 
         Raises:
             CacheUnavailableError: They may not have been announced.
@@ -57,10 +57,10 @@ class PurgeFeed:
     async def purges(self) -> AsyncIterator[Purge]:
         """Purges since the end of the last iteration, and at the first one since now; then as they happen.
 
-        `Purge(None, 0)` stands for purges that may have been missed.
+        `Purge(None, 0)` means that purges may have been missed.
 
         Raises:
-            CacheUnavailableError: The connection was lost. Iterate again to go on where this stopped.
+            CacheUnavailableError: The connection was lost. Iterate again to continue where this stopped.
 
         """
         if await self._missed():
@@ -75,7 +75,7 @@ class PurgeFeed:
                 yield _MISSED
 
     async def _missed(self) -> bool:
-        """Whether entries after our position may be gone; moves the position to where reading can go on."""
+        """Whether entries after our position may be gone; moves the position to where reading can continue."""
         try:
             first, last = await self._client.listen("purges", self._ends)
         except CacheUnavailableError:
@@ -84,10 +84,10 @@ class PurgeFeed:
         position = self._position
         if position is None:
             self._position = last
-            # While we could not listen for the first time, others may have purged what we hold.
+            # Before the first connection, other replicas may have purged what this one has.
             missed, self._deaf = self._deaf, False
             return missed
-        # Nothing read yet leaves no entry to look for; only a stream that was cut can have hidden one.
+        # If nothing was read yet, there is no entry to look for; only a trimmed stream can have hidden one.
         lost = last < position or (position > _NOTHING_READ and first > position)
         if lost:
             self._position = last
