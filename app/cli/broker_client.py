@@ -57,7 +57,7 @@ def _content(file: Path) -> str:
         raise CommandError(f"{file} cannot be read: {error.strerror}.", USAGE) from None
 
 
-class Broker:
+class BrokerClient:
     """A broker at a URL.
 
     Args:

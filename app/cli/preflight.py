@@ -59,7 +59,7 @@ def _certificate_error(error: ServerCertificateError) -> CommandError:
 
 def _check_redis(settings: Settings) -> None:
     from app.adapters.redis.address import parse_address
-    from app.adapters.redis.login import PasswordFileError, read_password
+    from app.adapters.redis.login_provider import PasswordFileError, read_password
     from app.shared_cache.key_ring import KeyRingError, load_key_ring
 
     redis_url = settings.redis_url.get_secret_value()

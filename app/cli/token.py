@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.broker_client import Broker, read_api_key
+from app.cli.broker_client import BrokerClient, read_api_key
 from app.cli.failure import USAGE, CommandError
 
 MAX_MIN_TTL = 43200
@@ -55,7 +55,7 @@ def get(
         raise CommandError(error.detail, USAGE) from None
     if scope is not None:
         query["scope"] = scope
-    answer = Broker(url, read_api_key(api_key_file), ca_file).token({**query, "min_ttl": str(min_ttl)})
+    answer = BrokerClient(url, read_api_key(api_key_file), ca_file).token({**query, "min_ttl": str(min_ttl)})
     if as_json:
         typer.echo(json.dumps(answer))
     else:

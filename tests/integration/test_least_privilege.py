@@ -16,7 +16,7 @@ import pytest
 from app.adapters.redis.client import RedisClient
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
 from app.adapters.vault.login import log_in, look_up, renew
-from app.adapters.vault.problems import VaultProblemError
+from app.adapters.vault.vault_problem import VaultProblemError
 from app.domain.credential import JwtCredential
 from app.domain.errors import BrokerError, CacheUnavailableError
 from tests.support.cached_tokens import KEY, REF, token_of

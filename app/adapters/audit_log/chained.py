@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 
-from app.adapters.audit_log.lines import Lines
+from app.adapters.audit_log.audit_lines import AuditLines
 from app.adapters.audit_log.output import Output
 from app.domain.audit_chain import ENDED, LINES_LOST, STARTED, Head, link_of
 
@@ -35,7 +35,7 @@ class Chained:
 
     """
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: AuditLines) -> None:
         self._lines = lines
         self._head = Head(secrets.token_hex(8))
         self._follows: Head | None = None

@@ -12,8 +12,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+from app.adapters.audit_log.audit_lines import Audited, AuditLines
 from app.adapters.audit_log.chained import Chained, Plain
-from app.adapters.audit_log.lines import Audited, Lines
 from app.adapters.audit_log.output import Output
 from app.domain.events import Event, RequestDecided
 
@@ -40,7 +40,7 @@ class AuditLog:
         self._max_waiting = max_waiting
         self._waiting: deque[Audited] = deque()
         self._output = Output(path)
-        self._format = Lines()
+        self._format = AuditLines()
         self._form: Plain | Chained = Chained(self._format) if chained else Plain()
         self._overflowed = 0
         self._unwritten = 0

@@ -10,8 +10,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from app.adapters.jwt_verifier.keys import KeySet, KeySetError
-from app.adapters.jwt_verifier.source import FETCH_DEADLINE, KeySource
+from app.adapters.jwt_verifier.issuer_error import IssuerError
+from app.adapters.jwt_verifier.key_set import KeySet
+from app.adapters.jwt_verifier.key_source import FETCH_DEADLINE, KeySource
 from app.domain.errors import IdentityUnavailableError
 from app.domain.events import TaskFailed
 from app.ports import EventSink
@@ -159,7 +160,7 @@ class IssuerKeys:
             with ObservedCall(self._sink, "jwks", "fetch", _outcome_of, monotonic=self._pace.monotonic):
                 async with asyncio.timeout(self._pace.fetch_deadline):
                     await self._read()
-        except KeySetError as error:
+        except IssuerError as error:
             return error.reason
         except TimeoutError:
             return "no answer in time"

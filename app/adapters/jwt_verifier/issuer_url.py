@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import httpx2
 
+from app.adapters.jwt_verifier.issuer_error import IssuerError
 from app.process.ca_bundle import client_context
 from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 from app.process.regular_file import FileError, read_bytes
@@ -22,19 +23,6 @@ _TIMEOUT = httpx2.Timeout(_SECONDS, connect=2.0)
 _LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=0)
 
 _T = TypeVar("_T")
-
-
-class IssuerUrlError(Exception):
-    """The endpoint gave no answer that could be used.
-
-    Args:
-        reason: Why, in constant words that hold nothing of what was read.
-
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +58,7 @@ class IssuerUrl:
             body: Request body.
 
         Raises:
-            IssuerUrlError: A file cannot be used, or there is no sane answer.
+            IssuerError: A file cannot be used, or there is no sane answer.
 
         """
         # Made anew each time: the CA and the token are files that Kubernetes rotates.
@@ -85,9 +73,9 @@ class IssuerUrl:
             ):
                 return response.status_code, await self._body(response)
         except httpx2.TimeoutException:
-            raise IssuerUrlError(f"{self.name} does not answer in time") from None
+            raise IssuerError(f"{self.name} does not answer in time") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError):
-            raise IssuerUrlError(f"{self.name} cannot be reached") from None
+            raise IssuerError(f"{self.name} cannot be reached") from None
 
     def _bearer(self) -> dict[str, str]:
         if self.token_file is None:
@@ -95,7 +83,7 @@ class IssuerUrl:
         what = f"{self.fields}_token_file"
         token = read_file(Path(self.token_file), _MAX_TOKEN_BYTES, what).strip()
         if _TOKEN.fullmatch(token) is None:
-            raise IssuerUrlError(f"{what} does not hold one token")
+            raise IssuerError(f"{what} does not hold one token")
         return {"Authorization": f"Bearer {token.decode()}"}
 
     def _tls(self) -> ssl.SSLContext:
@@ -104,17 +92,17 @@ class IssuerUrl:
         try:
             return client_context(None if self.ca_file is None else Path(self.ca_file))
         except FileError as error:
-            raise IssuerUrlError(f"{self.fields}_ca_file {error.reason}") from None
+            raise IssuerError(f"{self.fields}_ca_file {error.reason}") from None
 
     async def _body(self, response: httpx2.Response) -> bytes:
         # It was asked not to compress; a small bomb unpacks to a large one.
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise IssuerUrlError(f"{self.name} answers compressed")
+            raise IssuerError(f"{self.name} answers compressed")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self.largest:
-                raise IssuerUrlError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
+                raise IssuerError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
         return bytes(body)
 
 
@@ -122,23 +110,23 @@ def read_file(path: Path, limit: int, what: str) -> bytes:
     """Read a regular file of at most `limit` bytes; blocks.
 
     Raises:
-        IssuerUrlError: It cannot be read, or is something else; `what` names it.
+        IssuerError: It cannot be read, or is something else; `what` names it.
 
     """
     try:
         return read_bytes(path, limit)
     except FileError as error:
-        raise IssuerUrlError(f"{what} {error.reason}") from None
+        raise IssuerError(f"{what} {error.reason}") from None
 
 
 async def in_thread(threads: OwnThreads, work: Callable[[], _T]) -> _T:
     """The result of `work`, or its error. The deadline is the caller's.
 
     Raises:
-        IssuerUrlError: Too much work of the same issuer is waiting, as when its files hang.
+        IssuerError: Too much work of the same issuer is waiting, as when its files hang.
 
     """
     try:
         return await threads.run(work)
     except (ThreadsBusyError, ThreadsClosedError):
-        raise IssuerUrlError("its files are not read in time") from None
+        raise IssuerError("its files are not read in time") from None

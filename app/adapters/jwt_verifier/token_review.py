@@ -17,8 +17,9 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from app.adapters.jwt_verifier.issuer_error import IssuerError
 from app.adapters.jwt_verifier.issuer_keys import Pace
-from app.adapters.jwt_verifier.issuer_url import IssuerUrl, IssuerUrlError
+from app.adapters.jwt_verifier.issuer_url import IssuerUrl
 from app.domain.errors import IdentityUnavailableError, OverloadedError, UnauthenticatedError
 from app.domain.events import TaskFailed
 from app.domain.identity import Issuer
@@ -124,7 +125,7 @@ class TokenReview:
         try:
             with ObservedCall(self._sink, "token_review", "review", _outcome_of, monotonic=self._pace.monotonic):
                 holds = await self._asked(token, subject)
-        except IssuerUrlError as error:
+        except IssuerError as error:
             failure = error.reason
         except Exception as error:  # noqa: BLE001  # the requests that wait must be answered; the next review may succeed
             self._sink.emit(TaskFailed("token-review", type(error).__name__))
@@ -141,9 +142,9 @@ class TokenReview:
             async with asyncio.timeout(self._pace.review_deadline), self._connections:
                 status, body = await self._endpoint.ask(self._threads, "POST", _HEADERS, json.dumps(review).encode())
         except TimeoutError:
-            raise IssuerUrlError("the TokenReview URL does not answer in time") from None
+            raise IssuerError("the TokenReview URL does not answer in time") from None
         if status not in _CREATED:
-            raise IssuerUrlError(f"the TokenReview URL answers HTTP {status}")
+            raise IssuerError(f"the TokenReview URL answers HTTP {status}")
         return _holds(body, self._issuer.audience, subject)
 
     def _note(self, failure: str | None) -> None:
@@ -159,10 +160,10 @@ def _holds(body: bytes, audience: str, subject: str) -> bool:
     try:
         review = strict_json(body)
     except ValueError:
-        raise IssuerUrlError("the TokenReview URL does not answer with JSON") from None
+        raise IssuerError("the TokenReview URL does not answer with JSON") from None
     status = review.get("status") if isinstance(review, dict) and review.get("kind") == "TokenReview" else None
     if not isinstance(status, dict):
-        raise IssuerUrlError("the TokenReview URL does not answer with a TokenReview")
+        raise IssuerError("the TokenReview URL does not answer with a TokenReview")
     user, audiences = status.get("user"), status.get("audiences")
     return (
         status.get("authenticated") is True

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from app.adapters.jwt_verifier.claims import identity_of
 from app.adapters.jwt_verifier.compact import UnverifiedJwt, parse_jwt
 from app.adapters.jwt_verifier.issuer_keys import IssuerKeys, Pace
-from app.adapters.jwt_verifier.source import KeySource
+from app.adapters.jwt_verifier.key_source import KeySource
 from app.adapters.jwt_verifier.token_review import TokenReview
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import Issuer, JwtIdentity

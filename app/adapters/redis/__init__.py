@@ -3,7 +3,7 @@
 from app.adapters.redis.cache import RedisTokenCache
 from app.adapters.redis.client import RedisClient
 from app.adapters.redis.lease import RedisLease
-from app.adapters.redis.login import RedisLogin
+from app.adapters.redis.login_provider import RedisLogin
 from app.adapters.redis.purge_log import RedisPurgeLog
 
 __all__ = ["RedisClient", "RedisLease", "RedisLogin", "RedisPurgeLog", "RedisTokenCache"]

@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError
 
 from app.adapters.redis.address import Address, parse_address
 from app.adapters.redis.failures import FAILURES, SKIPPED, Failure, failure_of
-from app.adapters.redis.login import Credentials, RedisLogin
+from app.adapters.redis.login_provider import LoginProvider, RedisLogin
 from app.adapters.redis.patience import patience
 from app.adapters.redis.scripts import Script
 from app.domain.errors import CacheUnavailableError
@@ -67,7 +67,7 @@ class RedisClient:
         max_connections: int = 50,
     ) -> None:
         address = parse_address(url)
-        self._credentials = Credentials(_login(address, login))
+        self._credentials = LoginProvider(_login(address, login))
         connection = _connection_class(address, trust)
         # Calls have the one deadline of `call`: redis-py's own would run on while the loop is busy.
         self._redis = _redis(address, connection, self._credentials, None, None, max_connections)
@@ -183,7 +183,7 @@ def _login(address: Address, login: RedisLogin | None) -> RedisLogin:
 def _redis(
     address: Address,
     connection: type[Connection],
-    credentials: Credentials,
+    credentials: LoginProvider,
     connect: float | None,
     answer: float | None,
     size: int,

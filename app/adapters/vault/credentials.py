@@ -10,8 +10,8 @@ from functools import partial
 
 from hvac.api.secrets_engines import KvV2
 
-from app.adapters.vault.problems import Problem, VaultProblemError
 from app.adapters.vault.session import VaultSession
+from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.credential import MAX_DOCUMENT_BYTES, Credential, parse_credential
 from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError, InvalidRequestError
@@ -48,7 +48,7 @@ class VaultCredentialStore:
 
         """
         work = partial(_read, self._mount, self._path(ref.org, ref.name))
-        meaning = {Problem.ABSENT: CredentialNotFoundError}
+        meaning = {VaultProblem.ABSENT: CredentialNotFoundError}
         document, generation = await self._session.call("read", work, meaning)
         return parse_credential(document, ref, generation, self._allowed_base_urls)
 
@@ -95,10 +95,10 @@ def _read(mount: str, path: str, adapter: VaultAdapter) -> tuple[object, str]:
     metadata = data.get("metadata") if isinstance(data, Mapping) else None
     version = metadata.get("version") if isinstance(metadata, Mapping) else None
     if not isinstance(data, Mapping) or not isinstance(version, int):
-        raise VaultProblemError(Problem.NONSENSE)
+        raise VaultProblemError(VaultProblem.NONSENSE)
     document = data.get("data")
     if document is None:
-        raise VaultProblemError(Problem.ABSENT)
+        raise VaultProblemError(VaultProblem.ABSENT)
     if len(json.dumps(document, ensure_ascii=False).encode(errors="replace")) > MAX_DOCUMENT_BYTES:
         raise CredentialMisconfiguredError("document", f"must be at most {MAX_DOCUMENT_BYTES} bytes")
     return document, str(version)
@@ -108,11 +108,11 @@ def _list(mount: str, path: str, adapter: VaultAdapter) -> list[str]:
     try:
         answer = KvV2(adapter).list_secrets(path, mount_point=mount)
     except VaultProblemError as error:
-        if error.problem is not Problem.ABSENT:
+        if error.problem is not VaultProblem.ABSENT:
             raise
         return []
     data = answer.get("data")
     keys = data.get("keys") if isinstance(data, Mapping) else None
     if not isinstance(keys, list):
-        raise VaultProblemError(Problem.NONSENSE)
+        raise VaultProblemError(VaultProblem.NONSENSE)
     return [key for key in keys if isinstance(key, str)]

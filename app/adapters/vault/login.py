@@ -9,7 +9,7 @@ from pathlib import Path
 from hvac.api.auth_methods import AppRole, Kubernetes, Token
 
 from app.adapters.vault.config import VaultAuth, VaultConfig
-from app.adapters.vault.problems import Meaning, Problem, VaultProblemError
+from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter, connect
 from app.domain.errors import CredentialStoreError
 from app.process.regular_file import FileError, read_bytes
@@ -22,7 +22,13 @@ _WHAT_TO_CHECK: dict[VaultAuth, str] = {
     "kubernetes": "check BROKER_VAULT_ROLE and the role's bound service account.",
 }
 
-_REFUSALS = (Problem.BAD_TOKEN, Problem.POLICY, Problem.INVALID, Problem.ABSENT, Problem.NO_MOUNT)
+_REFUSALS = (
+    VaultProblem.BAD_TOKEN,
+    VaultProblem.POLICY,
+    VaultProblem.INVALID,
+    VaultProblem.ABSENT,
+    VaultProblem.NO_MOUNT,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +108,13 @@ def look_up(adapter: VaultAdapter) -> tuple[float, bool]:
     try:
         answer = Token(adapter).lookup_self()  # type: ignore[no-untyped-call]  # hvac's stubs leave it open
     except VaultProblemError as error:
-        if error.problem is not Problem.POLICY:
+        if error.problem is not VaultProblem.POLICY:
             raise
         # A token without the default policy works too; it merely cannot be renewed.
         return 0.0, False
     data = answer.get("data")
     if not isinstance(data, Mapping):
-        raise VaultProblemError(Problem.NONSENSE)
+        raise VaultProblemError(VaultProblem.NONSENSE)
     return _seconds(data.get("ttl")), data.get("renewable") is True
 
 
@@ -122,16 +128,16 @@ def _grant(answer: Mapping[str, object]) -> tuple[str, float, bool]:
     """Token, lifetime in seconds and renewability of a login's or a renewal's answer."""
     auth = answer.get("auth")
     if not isinstance(auth, Mapping):
-        raise VaultProblemError(Problem.NONSENSE)
+        raise VaultProblemError(VaultProblem.NONSENSE)
     token = auth.get("client_token")
     if not isinstance(token, str) or not _is_token(token):
-        raise VaultProblemError(Problem.NONSENSE)
+        raise VaultProblemError(VaultProblem.NONSENSE)
     return token, _seconds(auth.get("lease_duration")), auth.get("renewable") is True
 
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise VaultProblemError(Problem.NONSENSE)
+        raise VaultProblemError(VaultProblem.NONSENSE)
     return float(value)
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.login import Access, log_in, login_meaning, renew
-from app.adapters.vault.problems import Meaning, Problem, VaultProblemError, meant
 from app.adapters.vault.threads import BoundedThreads
+from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError, meant
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.errors import BrokerError, CredentialStoreError, OverloadedError
 from app.ports import EventSink
@@ -115,7 +115,7 @@ class VaultSession:
             return await self._run(operation, partial(work, access.adapter), until, meaning)
         except VaultProblemError as error:
             problem = error.problem
-        if problem is Problem.BAD_TOKEN:
+        if problem is VaultProblem.BAD_TOKEN:
             access = await self._access_after(access, until)
             try:
                 return await self._run(operation, partial(work, access.adapter), until, meaning)
@@ -129,14 +129,14 @@ class VaultSession:
         if present is not None and (refused is None or present.adapter is not refused.adapter):
             return present
         if self._closed and _LOGIN not in self._logins:
-            raise CredentialStoreError(Problem.CLOSED.value)
+            raise CredentialStoreError(VaultProblem.CLOSED.value)
         try:
             async with asyncio.timeout_at(until):
                 return await self._logins.join(_LOGIN, partial(self._log_in, refused))
         except TimeoutError:
-            raise CredentialStoreError(Problem.SLOW.value) from None
+            raise CredentialStoreError(VaultProblem.SLOW.value) from None
         except OverloadedError:
-            raise CredentialStoreError(Problem.CLOSED.value) from None
+            raise CredentialStoreError(VaultProblem.CLOSED.value) from None
 
     async def _log_in(self, refused: Access | None) -> Access:
         if self._last_refusal is not None:
@@ -173,7 +173,7 @@ class VaultSession:
                 async with asyncio.timeout_at(until):
                     return await self._threads.run(work, self._outgoing())
             except TimeoutError:
-                raise VaultProblemError(Problem.SLOW) from None
+                raise VaultProblemError(VaultProblem.SLOW) from None
 
     def _pause(self, failures: int) -> float:
         return growing_delay(failures, 2 * LOGIN_PAUSE, MAX_PAUSE, self._draw()) if failures else 0.0
@@ -210,7 +210,7 @@ class VaultSession:
             try:
                 renewed = await self._run("renew", partial(renew, access, self._monotonic), until)
             except VaultProblemError as error:
-                if error.problem not in {Problem.BAD_TOKEN, Problem.POLICY, Problem.INVALID}:
+                if error.problem not in {VaultProblem.BAD_TOKEN, VaultProblem.POLICY, VaultProblem.INVALID}:
                     raise meant(error.problem, {}) from None
             else:
                 # Near the token's maximum life a renewal gives little: then a new token is due.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from app.adapters.vault.problems import Problem, VaultProblemError
+from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError
 from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 
 T = TypeVar("T")
@@ -96,9 +96,9 @@ class BoundedThreads:
         try:
             return await self._threads.run(partial(_run, call, work))
         except ThreadsBusyError:
-            raise VaultProblemError(Problem.SATURATED) from None
+            raise VaultProblemError(VaultProblem.SATURATED) from None
         except ThreadsClosedError:
-            raise VaultProblemError(Problem.CLOSED) from None
+            raise VaultProblemError(VaultProblem.CLOSED) from None
         except asyncio.CancelledError:
             call.break_off()
             raise

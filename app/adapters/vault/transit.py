@@ -10,8 +10,8 @@ from functools import partial
 
 from hvac.api.secrets_engines import Transit
 
-from app.adapters.vault.problems import Meaning, Problem, VaultProblemError
 from app.adapters.vault.session import VaultSession
+from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.credential import JwtCredential
 from app.domain.errors import CredentialMisconfiguredError, CredentialStoreError
@@ -32,7 +32,7 @@ def _not_allowed() -> CredentialStoreError:
 
 
 # Vault answers 400 for a missing key, and for one that cannot sign at all.
-_MEANING: Meaning = {Problem.INVALID: _no_such_key, Problem.POLICY: _not_allowed}
+_MEANING: Meaning = {VaultProblem.INVALID: _no_such_key, VaultProblem.POLICY: _not_allowed}
 
 
 class VaultTransitSigner:
@@ -77,7 +77,7 @@ def _sign(mount: str, key: str, signed: str, adapter: VaultAdapter) -> str:
     signature = data.get("signature") if isinstance(data, Mapping) else None
     found = _SIGNATURE.fullmatch(signature) if isinstance(signature, str) else None
     if found is None:
-        raise VaultProblemError(Problem.NONSENSE)
+        raise VaultProblemError(VaultProblem.NONSENSE)
     if len(found[1]) < _SHORTEST_RSA_SIGNATURE:
         # An elliptic-curve key signs too, whatever algorithm is asked for; IMS would refuse it without saying why.
         raise _no_such_key()

@@ -20,8 +20,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from app.adapters.vault.config import VaultConfig
-from app.adapters.vault.problems import Problem, VaultProblemError, refused
 from app.adapters.vault.threads import further_headers, note_connection
+from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError, refused
 from app.domain.errors import CredentialStoreError
 from app.process.ca_bundle import client_context
 from app.process.regular_file import FileError
@@ -43,11 +43,11 @@ class VaultAdapter(JSONAdapter):
         # Raised here, outside the handler, so that no exception with a request in it hangs on this one.
         if isinstance(answer, FileError):
             raise CredentialStoreError(f"BROKER_VAULT_CACERT {answer.reason}.")
-        if isinstance(answer, Problem):
+        if isinstance(answer, VaultProblem):
             raise VaultProblemError(answer)
         return answer
 
-    def _send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | Problem | FileError:
+    def _send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | VaultProblem | FileError:
         kwargs["raise_exception"] = False
         kwargs["headers"] = {**(kwargs.get("headers") or {}), **further_headers()}
         try:
@@ -56,20 +56,20 @@ class VaultAdapter(JSONAdapter):
             if isinstance(answer, dict):
                 return answer
             if not isinstance(answer, requests.Response):
-                return Problem.NONSENSE
+                return VaultProblem.NONSENSE
             if answer.status_code == requests.codes.no_content:
                 return {}
             return refused(answer.status_code, _errors(answer))
         except FileError as error:
             return error
         except requests.exceptions.SSLError:
-            return Problem.UNTRUSTED
+            return VaultProblem.UNTRUSTED
         except requests.exceptions.Timeout:
-            return Problem.SLOW
+            return VaultProblem.SLOW
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
-            return Problem.UNREACHABLE
+            return VaultProblem.UNREACHABLE
         except (requests.exceptions.RequestException, ValueError, RecursionError):
-            return Problem.NONSENSE
+            return VaultProblem.NONSENSE
 
 
 def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:

@@ -21,7 +21,7 @@ import pytest
 from typing_extensions import override
 
 from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_logging
-from app.adapters.json_logs.lines import MAX_WAITING, JsonFormatter
+from app.adapters.json_logs.json_lines import MAX_WAITING, JsonFormatter
 from app.domain import events
 from app.domain.decision import Decision
 from app.domain.errors import BrokerError, OverloadedError, PolicyError

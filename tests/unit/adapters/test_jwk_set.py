@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from app.adapters.jwt_verifier.keys import MAX_KEYS, KeySetError, parse_key_set
+from app.adapters.jwt_verifier.issuer_error import IssuerError
+from app.adapters.jwt_verifier.key_set import MAX_KEYS, parse_key_set
 from tests.support.issuer import SigningKey, base64url
 
 GOOD = SigningKey().jwk
@@ -58,7 +59,7 @@ def body(*keys: object) -> bytes:
 def test_a_foreign_key_costs_only_itself(name: str, key: object) -> None:
     """A key of a foreign, weak or private kind is left out, and the key after it is used."""
     assert len(parse_key_set(body(key, GOOD))) == 1
-    with pytest.raises(KeySetError, match="no usable key"):
+    with pytest.raises(IssuerError, match="no usable key"):
         parse_key_set(body(key))
 
 
@@ -86,7 +87,7 @@ def test_keys_for_signatures_are_used(use: str | None) -> None:
 )
 def test_what_is_no_set_is_refused(content: bytes) -> None:
     """A login page, an empty set or a flood of keys is refused whole, so that the old set stays."""
-    with pytest.raises(KeySetError) as refused:
+    with pytest.raises(IssuerError) as refused:
         parse_key_set(content)
     assert refused.value.__cause__ is None
 
@@ -100,8 +101,8 @@ def test_what_is_no_set_is_refused(content: bytes) -> None:
     ).map(lambda changes: body({**GOOD, **changes}))
 )
 def test_no_bytes_cause_another_error(content: bytes) -> None:
-    """Parsing ends in usable keys or in `KeySetError`, whatever the bytes."""
+    """Parsing ends in usable keys or in `IssuerError`, whatever the bytes."""
     try:
         assert len(parse_key_set(content)) == 1
-    except KeySetError:
+    except IssuerError:
         return

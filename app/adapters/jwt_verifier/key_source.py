@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from app.adapters.jwt_verifier.issuer_url import IssuerUrl, IssuerUrlError, in_thread, read_file
-from app.adapters.jwt_verifier.keys import KeySet, KeySetError, parse_key_set
+from app.adapters.jwt_verifier.issuer_error import IssuerError
+from app.adapters.jwt_verifier.issuer_url import IssuerUrl, in_thread, read_file
+from app.adapters.jwt_verifier.key_set import KeySet, parse_key_set
 from app.domain.identity import Issuer
 from app.process.own_threads import OwnThreads
 
@@ -40,28 +41,22 @@ class KeySource:
         """Read the set's bytes.
 
         Raises:
-            KeySetError: They cannot be had.
+            IssuerError: The URL or the file gave nothing that can be used.
 
         """
-        try:
-            if self._issuer.jwks_file is not None:
-                path = Path(self._issuer.jwks_file)
-                return await in_thread(self._threads, partial(read_file, path, MAX_BODY_BYTES, "the JWKS file"))
-            return await self._download()
-        except IssuerUrlError as error:
-            raise KeySetError(error.reason) from None
+        if self._issuer.jwks_file is not None:
+            path = Path(self._issuer.jwks_file)
+            return await in_thread(self._threads, partial(read_file, path, MAX_BODY_BYTES, "the JWKS file"))
+        return await self._download()
 
     async def parse(self, body: bytes) -> KeySet:
         """Parse what was read.
 
         Raises:
-            KeySetError: It is not a usable set.
+            IssuerError: It is not a usable set.
 
         """
-        try:
-            return await in_thread(self._threads, partial(parse_key_set, body))
-        except IssuerUrlError as error:
-            raise KeySetError(error.reason) from None
+        return await in_thread(self._threads, partial(parse_key_set, body))
 
     async def _download(self) -> bytes:
         issuer = self._issuer
@@ -71,5 +66,5 @@ class KeySource:
         )
         status, body = await endpoint.ask(self._threads, "GET", _ACCEPT)
         if status != _OK:
-            raise IssuerUrlError(f"the JWKS URL answers HTTP {status}")
+            raise IssuerError(f"the JWKS URL answers HTTP {status}")
         return body

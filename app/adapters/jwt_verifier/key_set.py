@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
 from app.adapters.jwt_verifier.compact import MAX_KEY_ID_LENGTH, UnverifiedJwt
+from app.adapters.jwt_verifier.issuer_error import IssuerError
 from app.domain.identity import JWT_ALGORITHMS
 from app.domain.strict_json import strict_json
 
@@ -27,19 +28,6 @@ _KINDS: dict[tuple[object, object], tuple[Any, tuple[str, ...]]] = {
 }
 # "jwt-svid" is what a SPIFFE trust bundle says of keys for JWT-SVIDs.
 _USES = (None, "sig", "jwt-svid")
-
-
-class KeySetError(Exception):
-    """An issuer's keys cannot be had.
-
-    Args:
-        reason: Why, in constant words that hold nothing of what was read.
-
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +82,21 @@ def parse_key_set(body: bytes) -> KeySet:
     """Parse a JWK set (RFC 7517). Keys of foreign, weak or private kinds are left out: they are others' business.
 
     Raises:
-        KeySetError: It is not a JWK set, or no key of it is usable.
+        IssuerError: It is not a JWK set, or no key of it is usable.
 
     """
     try:
         document = strict_json(body)
     except ValueError:
-        raise KeySetError("what was read is not JSON") from None
+        raise IssuerError("what was read is not JSON") from None
     items = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(items, list):
-        raise KeySetError("what was read is not a JWK set")
+        raise IssuerError("what was read is not a JWK set")
     if len(items) > MAX_KEYS:
-        raise KeySetError(f"the JWK set has more than {MAX_KEYS} keys")
+        raise IssuerError(f"the JWK set has more than {MAX_KEYS} keys")
     keys = tuple(key for key in map(_usable_key, items) if key is not None)
     if not keys:
-        raise KeySetError("the JWK set has no usable key")
+        raise IssuerError("the JWK set has no usable key")
     return KeySet(keys)
 
 

@@ -56,7 +56,7 @@ def read_password(file: Path) -> str:
         raise PasswordFileError(error.reason) from None
 
 
-class Credentials(CredentialProvider):
+class LoginProvider(CredentialProvider):
     """What redis-py asks for the login of each new connection.
 
     Args:

@@ -15,7 +15,7 @@ _TOKEN_DIGITS = 16
 Audited = RequestDecided | CredentialPurged | PolicyLoaded | PolicyRefused
 
 
-class Lines:
+class AuditLines:
     """Makes lines. The part of a line that is the same for all requests with the same decision is made once."""
 
     def __init__(self) -> None:

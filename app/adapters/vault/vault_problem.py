@@ -11,7 +11,7 @@ from enum import Enum
 from app.domain.errors import BrokerError, CredentialStoreError
 
 
-class Problem(Enum):
+class VaultProblem(Enum):
     """Why a call failed; the value is the sentence for the operator."""
 
     BAD_TOKEN = "Vault refuses the broker's token."
@@ -34,22 +34,22 @@ class Problem(Enum):
 class VaultProblemError(Exception):
     """A call failed; for use within this package only."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: VaultProblem) -> None:
         super().__init__(problem.name)
         self.problem = problem
 
 
-Meaning = Mapping[Problem, Callable[[], BrokerError]]
+Meaning = Mapping[VaultProblem, Callable[[], BrokerError]]
 """What a problem means to one operation, if that differs from "the store cannot be used"."""
 
 
-def meant(problem: Problem, meaning: Meaning) -> BrokerError:
+def meant(problem: VaultProblem, meaning: Meaning) -> BrokerError:
     """The broker's error for `problem`."""
     special = meaning.get(problem)
     return CredentialStoreError(problem.value) if special is None else special()
 
 
-def refused(status: int, errors: object) -> Problem:
+def refused(status: int, errors: object) -> VaultProblem:
     """Classify an answer of Vault that is not a success (statuses as seen with Vault 1.21 and OpenBao 2.4).
 
     Args:
@@ -59,22 +59,22 @@ def refused(status: int, errors: object) -> Problem:
     """
     match status:
         case 403:
-            return Problem.BAD_TOKEN if _is_about_the_token(errors) else Problem.POLICY
+            return VaultProblem.BAD_TOKEN if _is_about_the_token(errors) else VaultProblem.POLICY
         case 404:
             # A missing path has an empty list, a deleted version none at all; a missing mount comes with a text.
-            return Problem.NO_MOUNT if errors else Problem.ABSENT
+            return VaultProblem.NO_MOUNT if errors else VaultProblem.ABSENT
         case 400:
-            return Problem.INVALID
+            return VaultProblem.INVALID
         case 429:
-            return Problem.THROTTLED
+            return VaultProblem.THROTTLED
         case 501 | 503:
-            return Problem.SEALED
+            return VaultProblem.SEALED
         case _ if 300 <= status < 400:
-            return Problem.REDIRECT
+            return VaultProblem.REDIRECT
         case _ if status >= 500:
-            return Problem.SERVER
+            return VaultProblem.SERVER
         case _:
-            return Problem.NONSENSE
+            return VaultProblem.NONSENSE
 
 
 def _is_about_the_token(errors: object) -> bool:
