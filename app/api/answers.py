@@ -104,7 +104,7 @@ def _compact(document: dict[str, str]) -> str:
 
 
 def adobe_headers(token: AccessToken) -> dict[str, str]:
-    """The headers of an Adobe API call (`ims.md` 8)."""
+    """The headers of an Adobe API call (docs/ims.md section 8)."""
     headers = {
         "Authorization": f"Bearer {token.value}",
         "x-api-key": token.client_id,

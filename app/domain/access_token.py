@@ -10,7 +10,7 @@ from functools import cached_property
 from app.domain.names import Scope, TokenKey
 
 MAX_CLOCK_DIFFERENCE = 60.0
-"""Seconds by which replicas' clocks may differ (product section 9)."""
+"""Seconds by which replicas' clocks may differ (docs/contract.md section 9)."""
 
 _MARGIN_SHARE = 0.025
 

@@ -32,7 +32,7 @@ def parse_api_key(unverified: bytes) -> ApiKeyIdentity:
 
 
 def api_key_sha256(api_key: str) -> str:
-    """The line for ``api_key_sha256`` of the policy: lower-case hex of the whole key's bytes (product section 4)."""
+    """The value for ``api_key_sha256`` in the policy: hex SHA-256 of the whole key (docs/contract.md section 4)."""
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 

@@ -206,7 +206,7 @@ class _Reader:
         return tuple(value)
 
     def scopes(self, name: str) -> tuple[Scope, ...]:
-        """A list of scopes; a metascope may be given as ``ent_x``, ``/s/ent_x`` or a full URL (`ims.md` 4.1)."""
+        """A list of scopes; a metascope may be ``ent_x``, ``/s/ent_x`` or a full URL (docs/ims.md section 4.1)."""
         value = self._required(name)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise CredentialMisconfiguredError(name, "must be a list of strings")

@@ -1,4 +1,4 @@
-"""From a credential to the form to POST at IMS (RFC 6749 section 4.4; `ims.md` 1.2, 3.1, 3.6)."""
+"""From a credential to the form to POST at IMS (RFC 6749 section 4.4; docs/ims.md sections 1.2, 3.1 and 3.6)."""
 
 from __future__ import annotations
 

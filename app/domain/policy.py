@@ -139,7 +139,7 @@ class Policy:
 
         Raises:
             UnauthenticatedError: An API key that no caller has.
-            ForbiddenError: A JWT of a configured issuer that no caller entry matches (product section 9).
+            ForbiddenError: A JWT of a configured issuer that no caller entry matches (docs/contract.md section 9).
 
         """
         match identity:

@@ -1,4 +1,4 @@
-"""Whether an answer of IMS is a token we may trust (`ims.md` 1.4, 3.2, 7; product sections 2 and 9).
+"""Whether a response of IMS can be trusted (docs/ims.md sections 1.4, 3.2, 7; docs/contract.md sections 2 and 9).
 
 An answer is believed only where everything in it that can be read agrees with the grant. The most dangerous doubt
 is the unit of ``expires_in``: it belongs to the endpoint, and the token's own claims are asked as a second witness.
@@ -105,7 +105,7 @@ def _access_token(payload: Mapping[object, object]) -> str:
     if not isinstance(value, str) or _ACCESS_TOKEN.fullmatch(value) is None:
         raise BadUpstreamResponseError("access_token is missing or not 16 to 16384 visible ASCII characters")
     token_type = payload.get("token_type")
-    # Enterprise web apps get none (`ims.md` 3.2).
+    # Enterprise web apps get none (docs/ims.md section 3.2).
     if token_type is not None and (not isinstance(token_type, str) or token_type.lower() != "bearer"):
         raise BadUpstreamResponseError("token_type is not bearer")
     return value

@@ -1,4 +1,4 @@
-"""Plays one Adobe API behind Adobe's gateway: ``/imp/``, Journey Optimizer (`ims.md` 8).
+"""Plays one Adobe API behind Adobe's gateway: ``/imp/``, Journey Optimizer (docs/ims.md section 8).
 
 | what is wrong | status | error_code |
 |---|---|---|

@@ -43,10 +43,10 @@ def grant_for_assertion(state: SandboxState, form: Mapping[str, str]) -> Granted
         ImsRefusal: As IMS would refuse it.
 
     """
-    # A wrong secret is 401 here and 400 at the token endpoint (`ims.md` 1.5 and 3.5).
+    # A wrong secret is 401 here and 400 at the token endpoint (docs/ims.md sections 1.5 and 3.5).
     client = _authenticated(state, form, wrong_secret=401)
     if client.kind != "jwt":
-        # What a client that Adobe has converted to OAuth answers, for ever (`ims.md` 1.6).
+        # What a client that Adobe has converted to OAuth answers, for ever (docs/ims.md section 1.6).
         raise ImsRefusal(500, "internal_error", "Please try again later")
     bindings = state.clients.bindings(client.client_id)
     check_assertion(form.get("jwt_token", ""), client, bindings, state.hosts, state.clock())

@@ -11,7 +11,7 @@ from app.sandbox.journal import Journal
 from app.sandbox.tokens import TokenMint
 
 ENTERPRISE_LIFETIME = 3599.0
-"""Seconds. Tokens of enterprise web apps live an hour, all others a day (`ims.md` 3.2)."""
+"""Seconds. Tokens of enterprise web apps live an hour, all others a day (docs/ims.md section 3.2)."""
 
 
 class SandboxState:

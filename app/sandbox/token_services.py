@@ -1,4 +1,4 @@
-"""The rest of IMS that clients use: its keys, and the validation and withdrawal of tokens (`ims.md` 7)."""
+"""The rest of IMS that clients use: its keys, and the validation and withdrawal of tokens (docs/ims.md section 7)."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class TokenMint:
             The token and its SHA-256.
 
         """
-        # `ims.md` 7: both times are strings of milliseconds.
+        # docs/ims.md section 7: both times are strings of milliseconds.
         payload = {
             "id": f"{secrets.token_hex(12)}_ue1",
             "type": "access_token",

@@ -18,7 +18,7 @@ from app.domain.names import CredentialRef, Scope, TokenKey
 from app.ports import AssertionSigner, CertificateEnd, Clock, CredentialStore, EventSink, TokenExchanger
 
 REFRESH_WINDOW = (0.45, 0.55)
-"""Share of a token's life within which its refresh is drawn, once (SPIRE's rule; `reliability.md` 1)."""
+"""Share of a token's life within which its refresh is drawn, once (SPIRE's rule; decision 6 in app/ARCHITECTURE.md)."""
 
 
 REJECTED_SECONDS = 60.0

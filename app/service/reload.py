@@ -11,7 +11,7 @@ from app.ports import CallerVerifier, Clock, EventSink, PolicySource
 from app.process.renewed_file import Look, RenewedFile
 
 RELOAD_SECONDS = 2.0
-"""A change is in force within 5 s (product section 4): this, a second in which it must stay the same, and reading."""
+"""A change is in force within 5 s (docs/contract.md section 4): this, a second without a change, the time to read."""
 
 
 class PolicyInForce:

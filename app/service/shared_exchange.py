@@ -37,7 +37,7 @@ MAX_MINTS = 4
 """How often one call mints again because a purge overtook it, before it gives up."""
 
 REPLACEMENT_SECONDS = 60.0
-"""A reported token is replaced at most once in this time, per credential (product section 3)."""
+"""A reported token is replaced at most once in this time, per credential (docs/contract.md section 3)."""
 
 MAX_HELD = 10_000
 """Credentials whose back-off is remembered here too, besides the shared cache."""

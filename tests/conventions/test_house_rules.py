@@ -363,7 +363,7 @@ def _words(line: str) -> str:
 
 
 def test_the_architecture_names_modules_that_exist() -> None:
-    """Every module that ARCHITECTURE.md speaks of is there, apart from those for which it leaves room."""
+    """Every module that app/ARCHITECTURE.md names exists, apart from those for which it leaves room."""
     text, rooms, _ = ARCHITECTURE.partition("\n## Rooms left free\n")
     assert rooms
     packages = "|".join(sorted(path.name for path in APP.iterdir() if (path / "__init__.py").exists()))

@@ -1,4 +1,4 @@
-"""What a refusal of IMS means, in a person's words (`ims.md` 1.5, 1.6, 3.5).
+"""What a refusal of IMS means, in a person's words (docs/ims.md sections 1.5, 1.6 and 3.5).
 
 The table of Adobe's documentation and the texts IMS really sends differ, so status, ``error`` and ``error_description``
 are matched loosely. The description only chooses among our own sentences; it is never repeated.

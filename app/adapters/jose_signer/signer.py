@@ -51,7 +51,7 @@ class JoseAssertionSigner:
 
         """
         key = self._remembered(credential) or await self._parsed(credential)
-        # IMS refuses an `exp` that is not an integer, and python-jose would keep a float (`ims.md` 1.3).
+        # IMS refuses an `exp` that is not an integer, and python-jose would keep a float (docs/ims.md section 1.3).
         whole = {name: int(value) if isinstance(value, float) else value for name, value in claims.items()}
         return jws.sign(whole, key, algorithm="RS256")
 
