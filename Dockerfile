@@ -1,8 +1,8 @@
-# Three stages. `wheel` builds the program, with tools that nothing else sees. `rootfs` installs what requirements/otel.lock
-# names, with hashes, and copies into /rootfs what a run needs and nothing beside: interpreter, packages, their shared
-# libraries (asked of ldd, so that any Debian release does), CA certificates. The last stage begins with nothing and is that
-# folder, in one layer: no shell, no package manager, no pip, no setuid file, nothing to update but what is used.
-# Needs a base with glibc, Debian's packages and Python 3.11 or newer; pin yours by digest: --build-arg PYTHON_IMAGE=…@sha256:…
+# Three stages. `wheel` builds the program; its tools are not in the other stages. `rootfs` installs the packages of requirements/otel.lock,
+# with hashes, and copies into /rootfs only what the program needs at run time: interpreter, packages, their shared
+# libraries (found with ldd, so that any Debian release works), CA certificates. The last stage starts from scratch and contains only that
+# folder, in one layer: no shell, no package manager, no pip, no setuid file, and nothing to update that is not used.
+# The base image must have glibc, Debian packages and Python 3.11 or newer. Pin yours by digest: --build-arg PYTHON_IMAGE=…@sha256:…
 ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${PYTHON_IMAGE} AS wheel
@@ -12,7 +12,7 @@ COPY requirements/build.lock requirements/
 RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
-# The earliest time that an archive of Python's can bear; a release passes the time of its commit.
+# The earliest time that a zip archive can store; a release passes the time of its commit.
 ARG SOURCE_DATE_EPOCH=315532800
 RUN SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH}" /opt/build/bin/python -m hatchling build -t wheel -d /wheel
 
@@ -30,8 +30,8 @@ RUN python -m pip --python /opt/broker/bin/python install --no-index --no-deps /
 
 FROM scratch
 COPY --from=rootfs /rootfs /
-# Nothing is written but what a setting names, and `dev`'s folder below /tmp. PYTHONSAFEPATH: never import from where the process
-# happens to stand. No fault handler: its dump of a crash would go past the redaction of the log.
+# The program writes only to paths that a setting names, and `dev` to a folder below /tmp. PYTHONSAFEPATH: never import from the working
+# directory. No fault handler: its crash dump would bypass the redaction of the log.
 ENV PATH=/opt/broker/bin:/usr/local/bin \
     LANG=C.UTF-8 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
@@ -41,11 +41,11 @@ WORKDIR /
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# Kubernetes ignores it and has probes of its own.
+# Kubernetes ignores this and uses its own probes.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["ims-token-broker", "health"]
 ENTRYPOINT ["ims-token-broker"]
 CMD ["serve"]
-# Last, so that another revision does not build anew what is above.
+# Last, so that another revision can reuse the layers above.
 ARG VERSION="" REVISION="" CREATED="" SOURCE=""
 LABEL org.opencontainers.image.title="ims-token-broker" \
       org.opencontainers.image.description="Hands short-lived Adobe IMS access tokens to internal services" \

@@ -1,5 +1,5 @@
-# What can be done with this tree. Plain `make` lists it.
-# The environment is .venv, made by the first Python 3.11+ that can; `make PYTHON=/path/to/python …` names another.
+# The targets of this repository. Plain `make` lists them.
+# The virtual environment is .venv, created with the first usable Python 3.11+; `make PYTHON=/path/to/python …` selects another.
 
 PYTHONS := python3.13 python3.12 python3.11 python3
 VENV := .venv
@@ -11,7 +11,7 @@ PYTHON_IMAGE ?= python:3.12-slim
 
 .DEFAULT_GOAL := help
 VERSIONS ?= python3.11 python3.12 python3.13
-# Files of tests at a time: most of them wait for something.
+# Test files in parallel; most of them spend their time waiting.
 WORKERS ?= 2
 
 .PHONY: help run test test-versions venv-dev check fmt lock bench image sbom chart clean
@@ -22,14 +22,14 @@ help: ## List the targets
 run: $(VENV)/.runtime ## Try it: broker, local IMS and two demo tenants in one process (ARGS="--port 8080")
 	@exec $(VENV)/bin/ims-token-broker dev $(ARGS)
 
-test: $(VENV)/.dev ## Run the whole test suite (ARGS="-k cli"; WORKERS=0 for one test after the other)
+test: $(VENV)/.dev ## Run the whole test suite (ARGS="-k cli"; WORKERS=0 for one test at a time)
 	$(VENV)/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
-venv-dev: $(VENV)/.dev ## Make the environment of the tests and nothing else
+venv-dev: $(VENV)/.dev ## Create the environment of the tests only
 
-test-versions: ## Run the fast tests on the other Python versions that are here (VERSIONS="python3.12 …")
+test-versions: ## Run the fast tests on other installed Python versions (VERSIONS="python3.12 …")
 	@for python in $(VERSIONS); do \
-	  "$$python" -c 'import venv' 2>/dev/null || { echo "No $$python here: skipped."; continue; }; \
+	  "$$python" -c 'import venv' 2>/dev/null || { echo "$$python is not installed: skipped."; continue; }; \
 	  $(MAKE) --no-print-directory PYTHON="$$python" VENV=".venv-$$python" venv-dev && \
 	  ".venv-$$python/bin/pytest" -q --numprocesses $(WORKERS) --dist loadfile tests/unit tests/contract || exit 1; \
 	done
@@ -44,7 +44,7 @@ fmt: $(VENV)/.dev ## Format the code and fix what can be fixed
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-lock: ## Resolve the dependencies anew into requirements/*.lock (needs uv)
+lock: ## Resolve the dependencies again into requirements/*.lock (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv, which resolves for every platform at once." >&2; exit 1; }
 	uv pip compile $(LOCKING) pyproject.toml --output-file requirements/runtime.lock
 	uv pip compile $(LOCKING) pyproject.toml --extra otel --constraints requirements/runtime.lock --output-file requirements/otel.lock
@@ -60,11 +60,11 @@ image: ## Build the container image (docker, podman or buildah, or BUILD="tool b
 	if docker info >/dev/null 2>&1; then exec docker build $(IMAGE_OPTIONS); fi; \
 	for tool in podman buildah; do \
 	  if $$tool info >/dev/null 2>&1; then exec $$tool build --format docker $(IMAGE_OPTIONS); fi; \
-	done; echo "make image needs docker, podman or buildah, running." >&2; exit 1
+	done; echo "make image needs a working docker, podman or buildah." >&2; exit 1
 
-# The image's own packages, installed apart, are looked at: so markers are resolved and licences are known, and no package of
-# the tests or of the tool is among them.
-sbom: $(SBOM)/.made ## Write dist/sbom.cdx.json: the Python packages that the image carries, as CycloneDX 1.6
+# Reads the packages of the image from an environment of their own, so that markers are resolved, licences are known, and no package of
+# the tests or of the tool is included.
+sbom: $(SBOM)/.made ## Write dist/sbom.cdx.json: the Python packages of the image, as CycloneDX 1.6
 	@mkdir -p dist
 	@$(SBOM)/bin/cyclonedx-py environment --pyproject pyproject.toml --spec-version 1.6 --output-format JSON \
 	  --output-reproducible --output-file dist/sbom.cdx.json $(SBOM)/image
@@ -72,7 +72,7 @@ sbom: $(SBOM)/.made ## Write dist/sbom.cdx.json: the Python packages that the im
 	  bom["metadata"]["component"]["version"] = sys.argv[2]; path.write_text(json.dumps(bom, indent=2) + "\n")' \
 	  dist/sbom.cdx.json "$(VERSION)"
 
-chart: $(VENV)/.dev ## Check the Helm chart and package it into dist/ (builds helm where there is none)
+chart: $(VENV)/.dev ## Check the Helm chart and package it into dist/ (builds helm if it is not installed)
 	@helm=$$($(VENV)/bin/python -m tests.support.tools helm) || exit 1; chart=deploy/helm/ims-token-broker; \
 	for values in $$chart/ci/*-values.yaml; do \
 	  echo "Checking $$values"; \
@@ -80,11 +80,11 @@ chart: $(VENV)/.dev ## Check the Helm chart and package it into dist/ (builds he
 	    "$$helm" template chart $$chart --values $$values >/dev/null || exit 1; \
 	done; "$$helm" package $$chart --destination dist
 
-clean: ## Remove the environment, caches and whatever was built
+clean: ## Remove the environment, caches and build results
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov dist
 	find app tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What the image's labels say, and the time of its files: that of the commit, so that the same commit is the same image.
+# The image's labels, and the time of its files: the time of the commit, so that the same commit gives the same image.
 VERSION ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
 REVISION ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 CREATED ?= $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
@@ -94,34 +94,34 @@ IMAGE_OPTIONS = --tag $(IMAGE) $(foreach name,PYTHON_IMAGE VERSION REVISION CREA
 
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade
 
-# A stamp says that .venv holds what these files name; a second run has nothing to do.
+# A stamp file records that .venv has the packages of these files, so that a second run does nothing.
 $(VENV)/.runtime: requirements/runtime.lock requirements/build.lock pyproject.toml | $(VENV)/bin/pip
-	@echo "Installing what requirements/runtime.lock names; this takes a minute the first time."
+	@echo "Installing the packages of requirements/runtime.lock; this takes a minute the first time."
 	@$(PIP) install --quiet --require-hashes -r requirements/runtime.lock -r requirements/build.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The tests' packages include all that the program needs.
+# The tests' packages include those of the program.
 $(VENV)/.dev: requirements/dev.lock requirements/runtime.lock requirements/build.lock pyproject.toml | $(VENV)/bin/pip
-	@echo "Installing what requirements/dev.lock names; this takes some minutes the first time."
+	@echo "Installing the packages of requirements/dev.lock; this takes some minutes the first time."
 	@$(PIP) install --quiet --require-hashes -r requirements/dev.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@
 
 $(SBOM)/.made: requirements/sbom.lock requirements/otel.lock | $(VENV)/bin/pip
-	@echo "Installing what requirements/sbom.lock and requirements/otel.lock name; this takes a minute the first time."
+	@echo "Installing the packages of requirements/sbom.lock and requirements/otel.lock; this takes a minute the first time."
 	@rm -rf $(SBOM) && $(VENV)/bin/python -m venv $(SBOM) && $(VENV)/bin/python -m venv --without-pip $(SBOM)/image
 	@$(SBOM)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/sbom.lock
 	@$(SBOM)/bin/python -m pip --disable-pip-version-check --python $(SBOM)/image/bin/python install --quiet --require-hashes \
 	  -r requirements/otel.lock
 	@touch $@
 
-# A command of that name may be a mere pointer to a Python that is not there, or lack venv: so each one is tried.
+# A command of that name may be a shim for a Python that is not installed, or lack venv: so each one is tried.
 $(VENV)/bin/pip:
 	@for python in $(or $(PYTHON),$(PYTHONS)); do \
 	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 	  "$$python" -m venv --clear $(VENV) >/dev/null 2>&1 && [ -x $@ ] && \
-	    echo "Made $(VENV) with $$("$$python" --version)." && exit 0; \
+	    echo "Created $(VENV) with $$("$$python" --version)." && exit 0; \
 	done; \
-	echo "No Python that is 3.11 or newer and can make a virtual environment was found among: $(or $(PYTHON),$(PYTHONS))." >&2; \
-	echo "Install one (on Debian also python3-venv), or name one: make PYTHON=/path/to/python3 …" >&2; exit 1
+	echo "Python 3.11 or newer with venv was not found among: $(or $(PYTHON),$(PYTHONS))." >&2; \
+	echo "Install it (on Debian also python3-venv), or select one: make PYTHON=/path/to/python3 …" >&2; exit 1
