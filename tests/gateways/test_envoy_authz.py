@@ -122,7 +122,7 @@ async def test_trouble_behind_the_broker_is_503(by_application: Gateway, behind_
     """IMS away is 503 with a body and a Retry-After, not Envoy's 403."""
     reply = await by_application.ask("/data/", behind_authz.callers["app"])
     assert (reply.status, reply.header("Retry-After")) == (503, "5")
-    assert reply.json["title"] == "No token at the moment"
+    assert reply.json["title"] == "No token is available at the moment"
 
 
 async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_authz: Rig) -> None:
@@ -135,7 +135,7 @@ async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_aut
         reply = await behind_authz.gateway.ask("/imp/", method="POST", body=b"x")
         assert (reply.status, reply.header("Retry-After")) == (503, "5")
         assert reply.header("Content-Type") == "application/problem+json"
-        assert reply.json["title"] == "No token at the moment"
+        assert reply.json["title"] == "No token is available at the moment"
         assert reply.seconds < 3
         assert len(behind_authz.adobe.server.seen) == count
     finally:

@@ -13,7 +13,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The full name with a suffix, cut so that the suffix stays: (list context suffix) */}}
+{{/* The full name with a suffix, truncated so that the suffix stays whole: (list context suffix) */}}
 {{- define "broker.named" -}}
 {{- $suffix := index . 1 -}}
 {{- include "broker.fullname" (index . 0) | trunc (int (sub 62 (len $suffix))) | trimSuffix "-" }}-{{ $suffix -}}
@@ -23,7 +23,7 @@
 {{- default .Release.Namespace .Values.namespaceOverride -}}
 {{- end -}}
 
-{{/* Names of things without a namespace carry it, so that two releases do not meet: (list context suffix) */}}
+{{/* A name for a cluster-wide object contains the namespace, so that two releases do not collide: (list context suffix) */}}
 {{- define "broker.clusterName" -}}
 {{- $suffix := index . 1 -}}
 {{- $context := index . 0 -}}
@@ -34,7 +34,7 @@
 {{- default (include "broker.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* What a selector selects; immutable. The component keeps the pods of checks and tests out of the Service. */}}
+{{/* The selector labels; immutable. The component keeps the pods of checks and tests out of the Service. */}}
 {{- define "broker.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "broker.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -121,7 +121,7 @@ imagePullSecrets:
 {{- default (ternary "443" "80" (eq $url.scheme "https")) $port -}}
 {{- end -}}
 
-{{/* Whether the broker speaks to something; empty: no */}}
+{{/* Whether the broker uses a system; empty means no */}}
 {{- define "broker.usesVault" -}}{{ if eq .Values.credentials.store "vault" }}true{{ end }}{{- end -}}
 {{- define "broker.usesRedis" -}}{{ if ne .Values.redis.mode "memory" }}true{{ end }}{{- end -}}
 {{- define "broker.usesKubernetesAuth" -}}
@@ -194,7 +194,7 @@ resources:
 {{- end }}
 {{- end -}}
 
-{{/* Containers that end in error where the policy or the key ring is bad, as the broker itself would */}}
+{{/* Containers that fail if the policy or the key ring is invalid, as the broker itself would */}}
 {{- define "broker.checks" -}}
 - name: check-policy
   {{- include "broker.container" . | nindent 2 }}
@@ -214,7 +214,7 @@ resources:
 {{- end }}
 {{- end -}}
 
-{{/* What the pods of checks and tests have in common: they run once, and reach nothing of Kubernetes */}}
+{{/* What the pods of checks and tests have in common: they run once, and have no access to the Kubernetes API */}}
 {{- define "broker.oncePod" -}}
 restartPolicy: Never
 automountServiceAccountToken: false

@@ -1,4 +1,4 @@
-{{/* The settings that are no secret, in the order of the README of ims-token-broker; an empty one counts as unset */}}
+{{/* The settings that are not secrets, in the order of the README of ims-token-broker; an empty one counts as unset */}}
 {{- define "broker.settings" -}}
 {{- $values := .Values -}}
 {{- $etc := "/etc/ims-token-broker" -}}

@@ -1,72 +1,72 @@
-{{/* Values that contradict each other stop the rendering with one sentence: the value's path, and what to do */}}
+{{/* Values that contradict each other stop the rendering with one sentence: the path of the value, and what to do */}}
 {{- define "broker.validate" -}}
 {{- $v := .Values -}}
 {{- $floor := include "broker.replicaFloor" . | int -}}
 
 {{- if not (or $v.policy.inline $v.policy.existingConfigMap $v.policy.existingSecret) -}}
-{{- fail "policy.inline is empty: write the policy there, or name policy.existingConfigMap or policy.existingSecret." -}}
+{{- fail "policy.inline is empty: put the policy there, or set policy.existingConfigMap or policy.existingSecret." -}}
 {{- end -}}
 {{- include "broker.onlyOne" (dict "policy.inline" $v.policy.inline "policy.existingConfigMap" $v.policy.existingConfigMap "policy.existingSecret" $v.policy.existingSecret) -}}
 
 {{- if regexMatch "itb_[A-Za-z0-9]{1,32}_[A-Za-z0-9_-]{16}" (include "broker.inlinePolicy" .) -}}
-{{- fail "policy.inline holds an API key, and a ConfigMap is no place for one; write its SHA-256 into api_key_sha256, and make a new key." -}}
+{{- fail "policy.inline holds an API key, and a ConfigMap is not safe for secrets; put its SHA-256 into api_key_sha256, and create a new key." -}}
 {{- end -}}
 
 {{- if include "broker.usesVault" . -}}
 {{- if not $v.vault.addr -}}
-{{- fail "vault.addr is required with credentials.store: vault; give Vault's URL, such as https://vault.example.com:8200." -}}
+{{- fail "vault.addr is required with credentials.store: vault; set it to Vault's URL, such as https://vault.example.com:8200." -}}
 {{- end -}}
 {{- if or $v.credentials.directory.secrets $v.credentials.directory.volume -}}
-{{- fail "credentials.directory is for credentials.store: directory; change the store or leave it out." -}}
+{{- fail "credentials.directory is for credentials.store: directory; change the store or remove it." -}}
 {{- end -}}
 {{- if and (eq $v.vault.auth "kubernetes") (not $v.vault.role) -}}
-{{- fail "vault.role is required with vault.auth: kubernetes; name the role of Vault's auth method." -}}
+{{- fail "vault.role is required with vault.auth: kubernetes; set it to the role of Vault's auth method." -}}
 {{- end -}}
 {{- if and (eq $v.vault.auth "approle") (not $v.vault.roleId) -}}
-{{- fail "vault.roleId is required with vault.auth: approle; give the role id." -}}
+{{- fail "vault.roleId is required with vault.auth: approle; set it to the role id." -}}
 {{- end -}}
 {{- if and (eq $v.vault.auth "approle") (not $v.vault.secretId.existingSecret) -}}
-{{- fail "vault.secretId.existingSecret is required with vault.auth: approle; name a Secret with the secret id." -}}
+{{- fail "vault.secretId.existingSecret is required with vault.auth: approle; set it to a Secret with the secret id." -}}
 {{- end -}}
 {{- if and (eq $v.vault.auth "token") (not (or $v.vault.token.existingSecret $v.vault.token.file)) -}}
-{{- fail "vault.token.existingSecret is required with vault.auth: token; name a Secret with the token, or set vault.token.file." -}}
+{{- fail "vault.token.existingSecret is required with vault.auth: token; set it to a Secret with the token, or set vault.token.file." -}}
 {{- end -}}
 {{- include "broker.onlyOne" (dict "vault.token.existingSecret" $v.vault.token.existingSecret "vault.token.file" $v.vault.token.file) -}}
 {{- if and (ne $v.vault.auth "token") (or $v.vault.token.existingSecret $v.vault.token.file) -}}
-{{- fail (printf "vault.token is for vault.auth: token, not %s; change vault.auth or leave vault.token out." $v.vault.auth) -}}
+{{- fail (printf "vault.token is for vault.auth: token, not %s; change vault.auth or remove vault.token." $v.vault.auth) -}}
 {{- end -}}
 {{- if and (ne $v.vault.auth "approle") (or $v.vault.roleId $v.vault.secretId.existingSecret) -}}
-{{- fail (printf "vault.roleId and vault.secretId are for vault.auth: approle, not %s; change vault.auth or leave them out." $v.vault.auth) -}}
+{{- fail (printf "vault.roleId and vault.secretId are for vault.auth: approle, not %s; change vault.auth or remove them." $v.vault.auth) -}}
 {{- end -}}
 {{- else -}}
 {{- if not (or $v.credentials.directory.secrets $v.credentials.directory.volume) -}}
-{{- fail "credentials.directory.secrets is empty: name Secrets there, or a credentials.directory.volume, for credentials.store: directory." -}}
+{{- fail "credentials.directory.secrets is empty: list Secrets there, or set credentials.directory.volume, for credentials.store: directory." -}}
 {{- end -}}
 {{- include "broker.onlyOne" (dict "credentials.directory.secrets" $v.credentials.directory.secrets "credentials.directory.volume" $v.credentials.directory.volume) -}}
 {{- if $v.vault.addr -}}
-{{- fail "vault.addr is for credentials.store: vault; change the store or leave it out." -}}
+{{- fail "vault.addr is for credentials.store: vault; change the store or remove it." -}}
 {{- end -}}
 {{- end -}}
 
 {{- if include "broker.usesRedis" . -}}
 {{- if not $v.redis.host -}}
-{{- fail "redis.host is required with redis.mode: standalone; give it, or set redis.mode: memory for one replica without Redis." -}}
+{{- fail "redis.host is required with redis.mode: standalone; set it, or set redis.mode: memory for one replica without Redis." -}}
 {{- end -}}
 {{- if not $v.cacheKeys.existingSecret -}}
-{{- fail "cacheKeys.existingSecret is required with Redis; make a key ring with `ims-token-broker keys create`, put it into a Secret and name that." -}}
+{{- fail "cacheKeys.existingSecret is required with Redis; create a key ring with `ims-token-broker keys create`, and set this to a Secret with it." -}}
 {{- end -}}
 {{- if and (not $v.redis.tls.enabled) (include "broker.hasCa" $v.redis.tls.ca) -}}
-{{- fail "redis.tls.ca is for redis.tls.enabled: true; switch TLS on or leave the CA out." -}}
+{{- fail "redis.tls.ca is for redis.tls.enabled: true; turn TLS on or remove the CA." -}}
 {{- end -}}
 {{- if and $v.redis.username (not $v.redis.password.existingSecret) -}}
-{{- fail "redis.username needs redis.password.existingSecret; name a Secret with the user's password." -}}
+{{- fail "redis.username needs redis.password.existingSecret; set it to a Secret with the user's password." -}}
 {{- end -}}
 {{- else -}}
 {{- if $v.redis.host -}}
-{{- fail "redis.host is for redis.mode: standalone, not memory; change redis.mode or leave it out." -}}
+{{- fail "redis.host is for redis.mode: standalone, not memory; change redis.mode or remove it." -}}
 {{- end -}}
 {{- if and (gt (include "broker.replicaCeiling" . | int) 1) (not $v.redis.allowMemoryWithReplicas) -}}
-{{- fail (printf "redis.mode: memory is for one replica; set %s, use Redis, or accept one exchange per replica and purges that reach one replica only with redis.allowMemoryWithReplicas: true." (ternary "autoscaling.maxReplicas: 1" "replicaCount: 1" $v.autoscaling.enabled)) -}}
+{{- fail (printf "redis.mode: memory is for one replica; set %s, use Redis, or set redis.allowMemoryWithReplicas: true and accept one exchange per replica and purges that reach only one replica." (ternary "autoscaling.maxReplicas: 1" "replicaCount: 1" $v.autoscaling.enabled)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -77,38 +77,38 @@
 {{- include "broker.onlyOne" (dict "tls.existingSecret" $v.tls.existingSecret "tls.certManager.enabled" $v.tls.certManager.enabled) -}}
 {{- if $v.tls.enabled -}}
 {{- if not (or $v.tls.existingSecret $v.tls.certManager.enabled) -}}
-{{- fail "tls.existingSecret is required with tls.enabled; name a TLS Secret, or set tls.certManager.enabled: true." -}}
+{{- fail "tls.existingSecret is required with tls.enabled; set it to a TLS Secret, or set tls.certManager.enabled: true." -}}
 {{- end -}}
 {{- if and $v.tls.certManager.enabled (not $v.tls.certManager.issuerRef.name) -}}
-{{- fail "tls.certManager.issuerRef.name is required with tls.certManager.enabled; name the issuer." -}}
+{{- fail "tls.certManager.issuerRef.name is required with tls.certManager.enabled; set it to the name of the issuer." -}}
 {{- end -}}
 {{- else if or $v.tls.existingSecret $v.tls.certManager.enabled -}}
-{{- fail "tls.enabled is false, but a certificate is named; set tls.enabled: true or leave tls.existingSecret and tls.certManager out." -}}
+{{- fail "tls.enabled is false, but a certificate is configured; set tls.enabled: true or remove tls.existingSecret and tls.certManager." -}}
 {{- end -}}
 {{- if and $v.tls.enabled $v.broker.publicUrl (hasPrefix "http://" $v.broker.publicUrl) -}}
-{{- fail "broker.publicUrl begins with http://, but tls.enabled is true; make it https://." -}}
+{{- fail "broker.publicUrl begins with http://, but tls.enabled is true; change it to https://." -}}
 {{- end -}}
 
 {{- if and (not $v.callers.kubernetes.enabled) $v.callers.kubernetes.tokenReview -}}
 {{- fail "callers.kubernetes.tokenReview needs callers.kubernetes.enabled: true." -}}
 {{- end -}}
 {{- if and (include "broker.traces" .) (not $v.tracing.endpoint) -}}
-{{- fail "tracing.endpoint is required with tracing.exporter: otlp; give the collector's URL, such as http://collector:4318." -}}
+{{- fail "tracing.endpoint is required with tracing.exporter: otlp; set it to the collector's URL, such as http://collector:4318." -}}
 {{- end -}}
 {{- if and (not (include "broker.traces" .)) $v.tracing.endpoint -}}
-{{- fail "tracing.endpoint is for tracing.exporter: otlp, not off; change the exporter or leave it out." -}}
+{{- fail "tracing.endpoint is for tracing.exporter: otlp, not off; change the exporter or remove it." -}}
 {{- end -}}
 {{- if and $v.audit.volume (not $v.audit.file) -}}
 {{- fail "audit.volume needs audit.file; without it the audit log goes to standard output." -}}
 {{- end -}}
 {{- range $own := list "/tmp" "/etc/ims-token-broker" "/var/run/secrets" "/opt/broker" -}}
 {{- if and $v.audit.file (hasPrefix (printf "%s/" $own) (printf "%s/" (dir $v.audit.file))) -}}
-{{- fail (printf "audit.file is in %s, which is in use; give it a folder of its own, such as /var/log/ims-token-broker/audit.jsonl." $own) -}}
+{{- fail (printf "audit.file is in %s, which is in use; use a separate folder, such as /var/log/ims-token-broker/audit.jsonl." $own) -}}
 {{- end -}}
 {{- end -}}
 
 {{- if and $v.autoscaling.enabled (gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas)) -}}
-{{- fail "autoscaling.minReplicas is greater than autoscaling.maxReplicas; change one." -}}
+{{- fail "autoscaling.minReplicas is greater than autoscaling.maxReplicas; change one of them." -}}
 {{- end -}}
 {{- if and $v.autoscaling.enabled (not (or $v.autoscaling.targetCPUUtilizationPercentage $v.autoscaling.targetMemoryUtilizationPercentage $v.autoscaling.metrics)) -}}
 {{- fail "autoscaling.enabled needs a target: set autoscaling.targetCPUUtilizationPercentage, targetMemoryUtilizationPercentage or metrics." -}}
@@ -116,54 +116,54 @@
 {{- $min := toString $v.podDisruptionBudget.minAvailable -}}
 {{- $max := toString $v.podDisruptionBudget.maxUnavailable -}}
 {{- if and (ne $min "") (ne $max "") -}}
-{{- fail "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable exclude each other; leave one out." -}}
+{{- fail "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable exclude each other; remove one of them." -}}
 {{- end -}}
 {{- if and $v.podDisruptionBudget.enabled (gt $floor 1) -}}
 {{- if and (regexMatch "^[0-9]+$" $min) (ge (int $min) $floor) -}}
-{{- fail (printf "podDisruptionBudget.minAvailable must be less than the %d replicas there are at least, or no node can ever be drained." $floor) -}}
+{{- fail (printf "podDisruptionBudget.minAvailable must be less than the %d replicas that always run, or no node can be drained." $floor) -}}
 {{- end -}}
 {{- if or (eq $min "100%") (eq $max "0") (eq $max "0%") -}}
-{{- fail "podDisruptionBudget allows no pod to go, so that no node can ever be drained; change minAvailable or maxUnavailable." -}}
+{{- fail "podDisruptionBudget allows no eviction, so that no node can be drained; change minAvailable or maxUnavailable." -}}
 {{- end -}}
 {{- end -}}
 
 {{- /* 16: DRAIN_SECONDS of app/main.py; 12: LANDING_SECONDS of app/bootstrap/broker.py; 10: MARGIN_SECONDS of app/main.py. */ -}}
 {{- $least := add (int $v.preStopSleepSeconds) 16 12 10 | int -}}
 {{- if lt (int $v.terminationGracePeriodSeconds) $least -}}
-{{- fail (printf "terminationGracePeriodSeconds must be at least %d (preStopSleepSeconds, 16 for requests, 12 for exchanges, 10 for the rest), or what is in flight is torn." $least) -}}
+{{- fail (printf "terminationGracePeriodSeconds must be at least %d (preStopSleepSeconds, 16 for requests, 12 for exchanges, 10 for the rest), or in-flight requests are cut off." $least) -}}
 {{- end -}}
 
 {{- if and (not $v.serviceAccount.create) (not $v.serviceAccount.name) -}}
-{{- fail "serviceAccount.name is required with serviceAccount.create: false; name one that exists." -}}
+{{- fail "serviceAccount.name is required with serviceAccount.create: false; set it to an existing ServiceAccount." -}}
 {{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}
-{{- fail "ingress.hosts is required with ingress.enabled; name at least one host." -}}
+{{- fail "ingress.hosts is required with ingress.enabled; list at least one host." -}}
 {{- end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
-{{- fail "httpRoute.parentRefs is required with httpRoute.enabled; name the gateway." -}}
+{{- fail "httpRoute.parentRefs is required with httpRoute.enabled; list the gateway." -}}
 {{- end -}}
 {{- range $index, $variable := include "broker.tpl" (list . $v.extraEnv) | fromYamlArray -}}
 {{- if hasPrefix "BROKER_" (upper $variable.name) -}}
-{{- fail (printf "extraEnv[%d].name is %s: settings have values of their own, and secrets are files; use those." $index $variable.name) -}}
+{{- fail (printf "extraEnv[%d].name is %s: use the chart value for this setting, or a Secret that is mounted as a file." $index $variable.name) -}}
 {{- end -}}
 {{- end -}}
 {{- $names := dict -}}
 {{- range $v.credentials.directory.secrets -}}
 {{- $path := printf "%s/%s" .org (default "default" .credential) -}}
 {{- if hasKey $names $path -}}
-{{- fail (printf "credentials.directory.secrets names %s twice; leave one out." $path) -}}
+{{- fail (printf "credentials.directory.secrets names %s twice; remove one of them." $path) -}}
 {{- end -}}
 {{- $_ := set $names $path true -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Fails where more than one of a dict of path -> value is set */}}
+{{/* Fails if more than one of a dict of path -> value is set */}}
 {{- define "broker.onlyOne" -}}
 {{- $set := list -}}
 {{- range $path, $value := . -}}
 {{- if $value -}}{{- $set = append $set $path -}}{{- end -}}
 {{- end -}}
 {{- if gt (len $set) 1 -}}
-{{- fail (printf "%s exclude each other; leave all but one out." (join " and " $set)) -}}
+{{- fail (printf "%s exclude each other; keep only one of them." (join " and " $set)) -}}
 {{- end -}}
 {{- end -}}

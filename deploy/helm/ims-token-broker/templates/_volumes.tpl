@@ -97,7 +97,7 @@
         path: {{ .path }}
 {{- end -}}
 
-{{/* The CA bundles that are asked for, by what they are for */}}
+{{/* The configured CA bundles, by the system that they are for */}}
 {{- define "broker.cas" -}}
 {{- $cas := dict -}}
 {{- if and (include "broker.usesVault" .) (include "broker.hasCa" .Values.vault.ca) -}}{{- $_ := set $cas "vault" .Values.vault.ca -}}{{- end -}}
