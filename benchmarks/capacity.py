@@ -1,4 +1,4 @@
-"""What a tenant costs: memory of a replica and of Redis per token, and how long an empty replica takes to be warm.
+"""The cost of a tenant: memory in a replica and in Redis per token, and how long an empty replica takes to become warm.
 
     python -m benchmarks.capacity [--orgs 10000] [--connections 16]
 
@@ -33,7 +33,7 @@ _CHUNK = 50
 
 @dataclass(frozen=True)
 class Cost:
-    """What serving all orgs once took of a replica: seconds, and bytes of resident memory that it grew by."""
+    """What serving all orgs once cost a replica: seconds, and growth of resident memory in bytes."""
 
     seconds: float
     grown: int
@@ -77,7 +77,7 @@ def _resident(pid: int) -> int:
 
 
 def _vend(port: int, key: str, numbers: range) -> int:
-    """Ask for the tokens of these orgs on one connection; the bytes of the last token."""
+    """Request the tokens of these orgs on one connection, and return the length of the last token in bytes."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     length = 0
     for number in numbers:
@@ -150,7 +150,7 @@ def measure(orgs: int, connections: int, folder: Path) -> None:
     print(f"replica that minted, per token    {minted.grown / orgs / 1e3:9.2f} kB")
     print(f"replica that read, per token      {found.grown / orgs / 1e3:9.2f} kB")
     print(f"Redis, per token                  {kept / orgs / 1e3:9.2f} kB")
-    print(f"all minted (sandbox beside it) in {minted.seconds:9.1f} s")
+    print(f"all minted (sandbox on same cores) {minted.seconds:9.1f} s")
     print(f"all read from Redis in            {found.seconds:9.1f} s")
 
 

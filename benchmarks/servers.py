@@ -1,4 +1,4 @@
-"""Servers under measurement: finding them a port, and waiting for them."""
+"""Servers under measurement: find a free port for one, and wait until it answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import urllib.request
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until something speaks HTTP at `port`; the end of the program where nothing does."""
+    """Wait until a server answers HTTP at `port`; exit if none does."""
     until = time.monotonic() + 30
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -24,7 +24,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has."""
+    """A free loopback port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -1,9 +1,9 @@
-"""Warm ``GET /token`` against a raw ASGI app of the same body size, same server, same run.
+"""Compare warm ``GET /token`` with a raw ASGI app: same body size, same server, same run.
 
     python -m benchmarks.warm_path [--seconds 5] [--rounds 5] [--connections 32]
 
-The broker runs as ``serve`` with everything on: API key, policy, rate limit, metrics, audit log to a file. Both
-servers are pinned to one core and the load (``wrk``) to another; they take turns, and medians are compared.
+The broker runs as ``serve`` with all features on: API key, policy, rate limit, metrics, audit log to a file. Both
+servers are pinned to one core and the load (``wrk``) to another; they alternate, and medians are compared.
 """
 
 from __future__ import annotations

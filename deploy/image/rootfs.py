@@ -1,6 +1,6 @@
-"""Lays out the root folder of the image: what a run of the broker needs, and nothing beside.
+"""Builds the root file system of the image: only what the broker needs at run time.
 
-Runs in the Dockerfile's second stage, with the interpreter that it copies and that interpreter's library alone. Shared
+Runs in the Dockerfile's second stage, with the interpreter that it copies and only its standard library. Shared
 libraries are found by asking the loader (``ldd``), their packages by asking ``dpkg``: no release of Debian is named.
 """
 
@@ -50,26 +50,26 @@ UNUSED = (
     "*.exe",
     "__pycache__",
 )
-"""Of the standard library: what no server needs. Some of it would bring shared libraries along: readline, Tk."""
+"""Modules of the standard library that a server does not need. Some of them need shared libraries: readline, Tk."""
 
 SCRIPTS = ("python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}", "ims-token-broker")
-"""What stays of the environment's ``bin``: not the scripts of its libraries, nor what a shell would source."""
+"""Files of the environment's ``bin`` to keep: not the scripts of its libraries, nor those for a shell."""
 
 LOADED_BY_NAME = ("libgcc_s.so.1",)
-"""What glibc opens by itself when a thread is cancelled: no file names it, and without it the process aborts."""
+"""Opened by glibc when a thread is cancelled: no file links to it, and without it the process aborts."""
 
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 CA_PACKAGE = Path("/usr/sbin/update-ca-certificates")
-"""A file of the package of the bundle; the bundle itself is made at its installation."""
+"""A file of the bundle's package; the bundle itself is generated at installation."""
 
 OPENSSL_CONFIG = (Path("/etc/ssl/openssl.cnf"), Path("/usr/lib/ssl/openssl.cnf"))
-"""The file, and the link to it from where Debian's OpenSSL looks."""
+"""The file, and the link to it at the path where Debian's OpenSSL looks."""
 
 FILES = {
-    # Who runs it needs no name; these two are for tools that ask.
+    # No user name is needed; these two are for tools that look one up.
     "etc/passwd": "root:x:0:0:root:/:/nonexistent\nbroker:x:65532:65532:ims-token-broker:/nonexistent:/nonexistent\n",
     "etc/group": "root:x:0:\nbroker:x:65532:\n",
-    # Otherwise glibc would ask the DNS before /etc/hosts.
+    # Otherwise glibc would query DNS before /etc/hosts.
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
 
@@ -89,11 +89,11 @@ class RootFolder:
         path.mkdir(parents=True)
 
     def within(self, path: Path) -> Path:
-        """Where a file of this machine lies in the image."""
+        """The path in the image of a file on this machine."""
         return self.path / path.relative_to("/")
 
     def copy(self, source: Path) -> None:
-        """Copy a file to its own place, with the file that it points to where it is a link."""
+        """Copy a file to the same path; if it is a link, copy its target too."""
         target = self.within(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_symlink() or target.exists():
@@ -106,7 +106,7 @@ class RootFolder:
         shutil.copy2(source, target)
 
     def copy_tree(self, source: Path, without: Iterable[str] = ()) -> None:
-        """Copy a folder to its own place."""
+        """Copy a folder to the same path."""
         shutil.copytree(source, self.within(source), symlinks=True, ignore=shutil.ignore_patterns(*without))
 
     def write(self, name: str, text: str) -> None:
@@ -133,7 +133,7 @@ def copy_environment(root: RootFolder, venv: Path) -> None:
 
 
 def copy_libraries(root: RootFolder) -> list[Path]:
-    """The shared libraries that interpreter and extension modules want; answers which came from outside the two."""
+    """Copy the shared libraries of interpreter and extension modules; return those from outside of both."""
     asked = [path for path in _files(root.path) if _is_elf(path)]
     found: set[Path] = set()
     for path in asked:
@@ -147,7 +147,7 @@ def copy_libraries(root: RootFolder) -> list[Path]:
 
 
 def _copy_library(root: RootFolder, path: Path) -> None:
-    """To the place where the loader looks: folders that are links (Debian's /lib) are kept as links."""
+    """Copy to the path where the loader looks: folders that are links (Debian's /lib) stay links."""
     first = Path("/", path.parts[1])
     if first.is_symlink():
         link = root.within(first)
@@ -158,7 +158,7 @@ def _copy_library(root: RootFolder, path: Path) -> None:
 
 
 def _libraries(path: Path) -> Iterator[Path]:
-    """What the loader would load for a file.
+    """The libraries that the loader would load for a file.
 
     Raises:
         SystemExit: A library is missing.
@@ -166,13 +166,13 @@ def _libraries(path: Path) -> Iterator[Path]:
     """
     done = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)
     if "not found" in done.stdout:
-        sys.exit(f"{path} wants a library that is not here:\n{done.stdout}")
+        sys.exit(f"{path} needs a library that is not installed:\n{done.stdout}")
     for match in _FOUND.finditer(done.stdout):
         yield Path(os.path.normpath(match["path"]))
 
 
 def _cached(name: str) -> Iterator[Path]:
-    """Where the loader's cache has a library."""
+    """The path of a library in the loader's cache."""
     listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
     for line in listed.splitlines():
         if line.strip().startswith(f"{name} "):
@@ -181,14 +181,14 @@ def _cached(name: str) -> Iterator[Path]:
 
 
 def list_libraries(root: RootFolder, libraries: Iterable[Path]) -> None:
-    """Make the loader's cache: it would look into few folders without one, /usr/local/lib not among them."""
+    """Create the loader's cache: without one it searches few folders, and not /usr/local/lib."""
     folders = dict.fromkeys(str(path.parent) for path in libraries)
     root.write("etc/ld.so.conf", "".join(f"{folder}\n" for folder in folders))
     subprocess.run(["ldconfig", "-X", "-r", str(root.path)], check=True)
 
 
 def copy_trust(root: RootFolder) -> None:
-    """The CA certificates, and how Debian wants OpenSSL to behave.
+    """The CA certificates, and Debian's configuration of OpenSSL.
 
     Raises:
         SystemExit: The base has no CA certificates.
@@ -203,7 +203,7 @@ def copy_trust(root: RootFolder) -> None:
 
 
 def describe_packages(root: RootFolder, files: Iterable[Path]) -> None:
-    """Say in dpkg's format which of Debian's packages the files came from, for scanners, and bring their licences."""
+    """List in dpkg's format the Debian packages of the files, for scanners, and copy their licences."""
     names = sorted({name for path in files for name in _package(path)})
     for name in names:
         stanza = subprocess.run(["dpkg-query", "--status", name], capture_output=True, text=True, check=True).stdout
@@ -215,7 +215,7 @@ def describe_packages(root: RootFolder, files: Iterable[Path]) -> None:
 
 
 def _package(path: Path) -> list[str]:
-    """The package of a file, which dpkg may know by its name before /lib became a link to /usr/lib."""
+    """The package of a file; dpkg may know it by its path from before /lib became a link to /usr/lib."""
     resolved = path.resolve()
     names = dict.fromkeys([str(path), str(resolved), str(resolved).removeprefix("/usr"), f"/usr{path}"])
     for name in names:
@@ -226,7 +226,7 @@ def _package(path: Path) -> list[str]:
 
 
 def compile_all(root: RootFolder) -> None:
-    """Compile every module, for a root folder that cannot be written; not by time stamps, which copying may lose."""
+    """Compile every module, because the root file system is read-only; not by time stamps, which copying may lose."""
     done = compileall.compile_dir(
         root.path,
         maxlevels=50,
@@ -241,7 +241,7 @@ def compile_all(root: RootFolder) -> None:
 
 
 def settle(root: RootFolder, epoch: int) -> None:
-    """Give everything root's ownership, no more rights than it needs, and one time."""
+    """Set the owner of all files to root, minimal permissions, and one time stamp."""
     for path in [root.path, *root.path.rglob("*")]:
         if not path.is_symlink():
             executable = path.is_dir() or path.parent.name == "bin" or _is_elf(path)
@@ -261,7 +261,7 @@ def _is_elf(path: Path) -> bool:
 
 
 def main() -> None:
-    """Make the folder."""
+    """Build the folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("root", type=Path, help="the folder to make")
     parser.add_argument("--venv", type=Path, required=True, help="the environment with the broker")
