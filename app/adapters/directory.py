@@ -37,8 +37,8 @@ _GENERATION_DIGITS = 12
 class DirectoryCredentialStore:
     """The `CredentialStore` whose documents are files. A document's generation is a digest of its bytes.
 
-    Files are read in threads of its own, so that a volume that hangs holds up nothing else. Symbolic links are
-    followed: Kubernetes mounts Secrets and ConfigMaps as such.
+    Files are read in threads of its own, so that a volume that hangs blocks nothing else. Symbolic links are followed:
+    Kubernetes mounts Secrets and ConfigMaps as links.
 
     Args:
         directory: The folder that holds one folder per org.
@@ -64,7 +64,7 @@ class DirectoryCredentialStore:
         return parse_credential(document, ref, generation, self._allowed_base_urls)
 
     async def refs(self) -> tuple[CredentialRef, ...]:
-        """All credentials that have a file, sorted; anything else in the directory is passed over.
+        """All credentials that have a file, sorted; anything else in the directory is ignored.
 
         Raises:
             CredentialStoreError: The directory cannot be read.

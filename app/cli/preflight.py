@@ -43,12 +43,12 @@ def _check_ca_bundles(settings: Settings) -> None:
 
 
 def _check_certificate(settings: Settings) -> None:
-    from app.adapters.server_certificate import ServerCertificateError, check_server_certificate
+    from app.adapters.server_certificate import ServerCertificateError, load_pair
 
     if settings.tls_cert_file is None or settings.tls_key_file is None:
         return
     try:
-        check_server_certificate(settings.tls_cert_file, settings.tls_key_file)
+        load_pair(settings.tls_cert_file, settings.tls_key_file)
     except ServerCertificateError as error:
         raise _certificate_error(error) from None
 

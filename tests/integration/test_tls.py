@@ -55,7 +55,8 @@ class Rig:
         self.first = authority.issue()
         self.secret = MountedFolder(folder / "tls", files(self.first))
         self.events = RecordedEvents()
-        self.certificate = ServerCertificate(self.secret / "tls.crt", self.secret / "tls.key", self.events, time.time)
+        cert, key = self.secret / "tls.crt", self.secret / "tls.key"
+        self.certificate = ServerCertificate(cert, key, self.events, time.time, look_seconds=0.05)
         self.server = main.create_server(app)
         self.port = 0
         self.task: asyncio.Task[None]
@@ -213,9 +214,8 @@ async def test_files_that_go_and_come(rig: Rig) -> None:
     assert await rig.shown() == rig.first.der
 
 
-async def test_the_watch_does_it_in_some_seconds(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_watch_does_it_in_some_seconds(rig: Rig) -> None:
     """The background task takes a renewal by itself, and ends when it is cancelled."""
-    monkeypatch.setattr("app.adapters.server_certificate.LOOK_SECONDS", 0.05)
     task = asyncio.create_task(rig.certificate.watch())
     renewed = rig.authority.issue()
     rig.secret.swap(files(renewed))

@@ -1,8 +1,8 @@
-"""The policy file: read whole, noticed by its content, decoded by a YAML reader that refuses what could mislead.
+"""The policy file: read as a whole, compared by its content, decoded by a YAML reader that refuses ambiguous input.
 
-A change is found by the content's hash, so that a ConfigMap's ``..data`` swap, a rename and an edit in place are all
-alike. New content counts only after it was read twice alike, a second apart: a file cut off in the middle of a rule
-could allow more than the whole one does (scopes left out mean all scopes).
+A change is found by the content's hash, so that a ConfigMap's ``..data`` swap, a rename and an edit in place are the
+same. New content counts only if a second read, a second later, finds the same: a file cut off in the middle of a rule
+could allow more than the whole file does (without scopes, a rule means all scopes).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOAD_DEADLINE = 60.0
 _PLACE = "policy"
 _SETTLE_SECONDS = 1.0
 _FIRST_SETTLE_SECONDS = 0.05
-"""At the start nothing is in force yet that could go on meanwhile."""
+"""At the start no policy is in force yet that could be used in the meantime."""
 
 _WAITING = 4
 """Loads that may wait for the thread. The one that runs gives up at its deadline, and is followed by the next."""
@@ -46,9 +46,9 @@ def read_policy(path: Path) -> Policy:
 class PolicyFile:
     """Implements `PolicySource`: a policy in a YAML file.
 
-    A bad file raises at every call for as long as it is bad, so that no caller can miss it; it is parsed only once.
-    Who reports compares the error with the last one. A file that turns bad and then back into the last good one is
-    no change.
+    A bad file raises at every call while it is bad, so that no caller can miss it; it is parsed only once. The caller
+    that reports it compares the error with the last one. A file that turns bad and then back into the last good one
+    is unchanged.
 
     Args:
         path: The file.

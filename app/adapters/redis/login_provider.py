@@ -1,6 +1,6 @@
-"""Who logs in to Redis. A password in a file is read for each new connection, so that it can be changed at any time.
+"""The login at Redis. A password in a file is read for each new connection, so that it can be changed at any time.
 
-Connections that stand keep the login they have, as Redis does: a new password needs no restart and drops nothing.
+Open connections keep their login, as Redis does: a new password needs no restart and closes no connection.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class PasswordFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RedisLogin:
-    """A user and a password. Without any of them it is false, and nobody logs in.
+    """A user and a password. Without any of them it is false, and there is no login.
 
     Args:
         user: The user; None for Redis' default user.
         password: The password.
-        password_file: A file with the password, instead; a newline at its end is no part of it.
+        password_file: A file with the password, instead; a newline at its end is not a part of it.
 
     """
 
@@ -71,7 +71,7 @@ class LoginProvider(CredentialProvider):
 
     @property
     def are_needed(self) -> bool:
-        """Whether anybody logs in at all."""
+        """Whether there is a login at all."""
         return bool(self._login)
 
     @override
@@ -80,7 +80,7 @@ class LoginProvider(CredentialProvider):
         try:
             password = self._login.password or "" if file is None else read_password(file)
         except PasswordFileError:
-            # As where Redis refuses the password: the operator has the same place to look at.
+            # The same error as for a password that Redis refuses: the operator looks in the same place.
             raise AuthenticationError("the password file cannot be used") from None
         return (password,) if self._login.user is None else (self._login.user, password)
 
@@ -94,5 +94,5 @@ class LoginProvider(CredentialProvider):
             raise AuthenticationError("the password file cannot be read at present") from None
 
     def close(self) -> None:
-        """Let the reading thread go; a read that hangs is not waited for."""
+        """Let the reading thread end; a read that hangs is not waited for."""
         self._threads.close()

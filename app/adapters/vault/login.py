@@ -37,9 +37,9 @@ class Access:
 
     Args:
         adapter: Sends it.
-        since: When it was got or renewed, by the session's clock.
-        lifetime: Seconds from `since` to its end; 0 where it has none.
-        renewable: Whether Vault would prolong it.
+        since: When it was issued or renewed, by the session's clock.
+        lifetime: Seconds from `since` to its end; 0 if it has none.
+        renewable: Whether Vault would renew it.
         full: The lifetime it had when new, in seconds; a renewal near the token's maximum gives less.
 
     """
@@ -86,7 +86,7 @@ def log_in(config: VaultConfig, clock: Callable[[], float]) -> Access:
 
 
 def renew(access: Access, clock: Callable[[], float]) -> Access:
-    """Prolong the token of `access`.
+    """Renew the token of `access`.
 
     Raises:
         VaultProblemError: Vault refuses, or cannot be used.
@@ -119,7 +119,7 @@ def look_up(adapter: VaultAdapter) -> tuple[float, bool]:
 
 
 def _adopt(adapter: VaultAdapter, since: float) -> Access:
-    """Make a token that was given usable: ask Vault how long it lives."""
+    """Make a configured token usable: ask Vault how long it lives."""
     lifetime, renewable = look_up(adapter)
     return Access(adapter, since, lifetime, renewable, full=lifetime)
 

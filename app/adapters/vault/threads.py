@@ -1,4 +1,4 @@
-"""Threads for calls to Vault, which block. A call that no one waits for is broken off by shutting its socket down."""
+"""Threads for calls to Vault, which block. When no one waits for a call any more, its socket is shut down."""
 
 from __future__ import annotations
 

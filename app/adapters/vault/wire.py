@@ -76,7 +76,7 @@ def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
     """An adapter for `config` that sends `token`, or none."""
     session = requests.Session()
     session.trust_env = False
-    # Calls are rare, and an idle connection may have died unseen: a new one each time costs less than an error.
+    # Calls are rare, and an idle connection may be closed without notice: a new one each time costs less than an error.
     session.headers["Connection"] = "close"
     for scheme in ("http://", "https://"):
         session.mount(scheme, _WatchedTransport(config.cacert))
