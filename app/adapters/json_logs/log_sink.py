@@ -31,9 +31,9 @@ _LOGGED: Final[dict[type[Event], tuple[int, str]]] = {
     ServerCertificateRefused: (logging.ERROR, "renewed certificate refused; the last good one stays in force"),
     ServerCertificateLoaded: (logging.INFO, "certificate in force"),
     TaskFailed: (logging.ERROR, "background task failed and is restarted"),
-    PurgesUntold: (logging.ERROR, "purges were not told to the other replicas before the end; purge again"),
+    PurgesUntold: (logging.ERROR, "purges were not published to the other replicas before shutdown; purge again"),
     MintFailed: (logging.WARNING, "no token could be minted"),
-    RefreshFailed: (logging.WARNING, "refresh failed; the token that is still good goes on being served"),
+    RefreshFailed: (logging.WARNING, "refresh failed; the current token is still valid and is served"),
     CacheRecordRefused: (logging.WARNING, "record in the shared cache refused"),
     CredentialPurged: (logging.INFO, "credential purged"),
 }
