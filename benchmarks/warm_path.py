@@ -1,4 +1,4 @@
-"""Compare warm ``GET /token`` with a raw ASGI app: same body size, same server, same run.
+"""Compare warm ``GET /token`` and ``GET /headers`` with a raw ASGI app: same body size, same server, same run.
 
     python -m benchmarks.warm_path [--seconds 5] [--rounds 5] [--connections 32]
 
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from pathlib import Path
 from app.domain.api_key import api_key_sha256, new_api_key
 from benchmarks.servers import free_port, wait_for
 
+NAMES = ("raw ASGI", "GET /token", "GET /headers")
 ORG = "0123456789ABCDEF01234567@AdobeOrg"
 RAW_APP = """async def app(scope, receive, send):
     if scope["type"] != "http":
@@ -148,25 +149,27 @@ def _measure(folder: Path, seconds: int, rounds: int, connections: int) -> None:
         size = len(urllib.request.urlopen(request, timeout=10).read())
         raw_url = f"http://127.0.0.1:{raw_port}/"
         with _server(_raw_command(folder, raw_port, size), raw_port, {}):
-            samples = [
-                (_load(raw_url, key, seconds, connections), _load(url, key, seconds, connections))
-                for _ in range(rounds)
-            ]
+            urls = (raw_url, url, url.replace("/token?", "/headers?"))
+            samples = [tuple(_load(each, key, seconds, connections) for each in urls) for _ in range(rounds)]
     _report(samples, size, connections)
 
 
-def _report(samples: list[tuple[Sample, Sample]], size: int, connections: int) -> None:
+def _report(samples: Sequence[Sequence[Sample]], size: int, connections: int) -> None:
+    """Print medians, and the ratios of samples that were taken one right after the other."""
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, body {size} bytes, {connections} connections")
-    print(f"{'':12}{'requests/s':>12}{'p99 ms':>10}")
-    for index, name in enumerate(("raw ASGI", "GET /token")):
-        rate = statistics.median(pair[index].rate for pair in samples)
-        p99 = statistics.median(pair[index].p99 for pair in samples)
-        print(f"{name:12}{rate:12.0f}{p99:10.2f}")
-    ratios = sorted(warm.rate / raw.rate for raw, warm in samples)
-    tails = sorted(warm.p99 / raw.p99 for raw, warm in samples)
-    for name, values in (("requests/s", ratios), ("p99", tails)):
-        median = statistics.median(values)
-        print(f"ratio of {name}, pair by pair: median {median:.2f} ({values[0]:.2f} to {values[-1]:.2f})")
+    print(f"{'':14}{'requests/s':>12}{'p99 ms':>10}")
+    for index, name in enumerate(NAMES):
+        rate = statistics.median(turn[index].rate for turn in samples)
+        p99 = statistics.median(turn[index].p99 for turn in samples)
+        print(f"{name:14}{rate:12.0f}{p99:10.2f}")
+    for index, of in ((1, 0), (2, 1)):
+        pairs = [(turn[index], turn[of]) for turn in samples]
+        _report_ratio(f"{NAMES[index]} : {NAMES[of]}, requests/s", [one.rate / other.rate for one, other in pairs])
+        _report_ratio(f"{NAMES[index]} : {NAMES[of]}, p99", [one.p99 / other.p99 for one, other in pairs])
+
+
+def _report_ratio(name: str, ratios: Sequence[float]) -> None:
+    print(f"{name}: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":
