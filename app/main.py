@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 
 from app.api.app import Services, create_api
-from app.api.door import Door, teller_of_malformed
+from app.api.door import Door, reporter_of_malformed
 from app.api.health import Readiness
 from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
 from app.api.limits import Limits
@@ -56,7 +56,7 @@ def create_app(services: Services, limits: Limits | None = None) -> ASGIApp:
 def create_broker_server(broker: Broker) -> Server:
     """The server of the broker itself: what never reaches the app is reported like every other exit."""
     services = broker.services
-    protocol = bounded_http_protocol(teller_of_malformed(services.sink, services.clock))
+    protocol = bounded_http_protocol(reporter_of_malformed(services.sink, services.clock))
     return create_server(broker.enclose(create_app(services)), protocol, broker.tls)
 
 

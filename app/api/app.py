@@ -1,4 +1,4 @@
-"""Builds the FastAPI app behind the door: the routes, and problem documents for everything else."""
+"""Builds the FastAPI app inside the door: the routes, and problem documents for everything else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _NO_TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""FastAPI's own would record queries, and the texts and stacks of exceptions; ours is around the whole app."""
+"""FastAPI's own would record queries, and the texts and stacks of exceptions; ours wraps the whole app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class Services:
         verifier: Verifies callers' JWTs.
         vendor: Vends tokens.
         purges: Purges credentials.
-        status: Tells what is known of tenants.
+        status: Reads what is known about tenants.
         sink: Listens to events.
         clock: Unix time in seconds.
         render_metrics: The metrics in Prometheus' text format.
-        readiness: Set while this replica takes requests.
+        readiness: Set while this replica accepts requests.
         public_url: The broker's URL as callers see it, or None.
 
     """
@@ -83,12 +83,12 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The API, for what is in front of it.
+    """The API, as the door needs it.
 
     Args:
         app: The app of the long way.
         warm: The warm paths that need nothing but the head of a request, by path.
-        refusals: How a path refuses, for those that do not refuse by a problem document.
+        refusals: How a path refuses, if not by a problem document.
         limits: How many requests may wait, and how large and slow their bodies may be.
 
     """
@@ -142,7 +142,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:  # noqa: ARG001  # the framework's signature
-    """The constant answer; the framework raises the error on to the door, which logs it."""
+    """The constant answer; the framework passes the error on to the door, which logs it."""
     return unexpected_response(request_id_of(request))
 
 

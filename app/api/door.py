@@ -1,4 +1,4 @@
-"""The one ASGI app in front: request id, bounds on bodies and on how many wait; warm requests end here."""
+"""The outermost ASGI app: request ids, bounds on bodies and on waiting requests, and the warm path's answers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from app.ports import Clock, EventSink
 from app.process.correlation import REQUEST_ID
 
 _NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
-"""An overloaded replica must not be restarted for it."""
+"""An overloaded replica must not be restarted because of the overload."""
 
-_REFUSED_AT_THE_DOOR = Decision(endpoint="*", action=None, outcome=OverloadedError.code)
-_NO_REQUEST = Decision(endpoint="*", action=None, outcome=InvalidRequestError.code)
+_OVERLOADED = Decision(endpoint="*", action=None, outcome=OverloadedError.code)
+_MALFORMED = Decision(endpoint="*", action=None, outcome=InvalidRequestError.code)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)
 
 
-def teller_of_malformed(sink: EventSink, clock: Clock) -> Callable[[str], None]:
-    """Tells `sink`, by request id, of what was no request at all, and never came to the door."""
-    return lambda request_id: sink.emit(RequestDecided(clock(), request_id, _NO_REQUEST))
+def reporter_of_malformed(sink: EventSink, clock: Clock) -> Callable[[str], None]:
+    """Emits an event for input that was never a valid HTTP request, by the id that it was answered with."""
+    return lambda request_id: sink.emit(RequestDecided(clock(), request_id, _MALFORMED))
 
 
 class Door:
@@ -57,7 +57,7 @@ class Door:
         self._bodies: dict[asyncio.Timeout, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or hand over the lifespan."""
+        """Answer one request, or pass the lifespan on."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
@@ -65,7 +65,7 @@ class Door:
         request_id: bytes | None = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                # Two of them are for the long way, which refuses them.
+                # The long way refuses two of them.
                 authorization = value if authorization is None else b""
             elif name == b"x-request-id":
                 request_id = value
@@ -86,9 +86,9 @@ class Door:
     async def _long_way(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         identified = _Identified(send, request_id)
         scope.setdefault("state", {})["request_id"] = request_id.decode()
-        REQUEST_ID.set(request_id.decode())  # of this request's task, and of what it begins
+        REQUEST_ID.set(request_id.decode())  # for this request's task, and the tasks that it starts
         if self._waiting >= self._limits.waiting and scope["path"] not in _NEVER_REFUSED:
-            self._emit(RequestDecided(self._clock(), request_id.decode(), _REFUSED_AT_THE_DOOR))
+            self._emit(RequestDecided(self._clock(), request_id.decode(), _OVERLOADED))
             refuse = self._refusals.get(scope["path"], problem_response)
             await refuse(OverloadedError(), request_id.decode())(scope, receive, identified)
             return
@@ -105,7 +105,7 @@ class Door:
     @contextmanager
     def _body_awaited(self, limit: asyncio.Timeout) -> Iterator[None]:
         if len(self._bodies) >= self._limits.bodies:
-            # The one that has waited longest goes, for an honest body is here within milliseconds.
+            # The one that has waited longest ends: an honest body arrives within milliseconds.
             longest = next(iter(self._bodies))
             del self._bodies[longest]
             longest.reschedule(0.0)
@@ -119,7 +119,7 @@ class Door:
 
 
 class _Identified:
-    """A `send` that puts the request id on every answer."""
+    """A `send` that adds the request id to every answer."""
 
     def __init__(self, send: Send, request_id: bytes) -> None:
         self._send = send

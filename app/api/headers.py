@@ -41,7 +41,7 @@ HEADERS = openapi.route(
 
 
 class _AnyMethod:
-    """An endpoint as an ASGI app, which the framework does not restrict to some methods."""
+    """A route's function as an ASGI app, which the framework does not restrict to some methods."""
 
     def __init__(self, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
         self._endpoint = endpoint
@@ -64,6 +64,6 @@ def headers_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
     for method in METHODS:
         name = f"headers_{method.lower()}"
         router.add_api_route("/headers", vend, methods=[method], operation_id=name, name=name, **HEADERS)
-    # A gateway may ask with any method at all (Envoy's ext_authz: its client's own); those are not worth describing.
+    # A gateway may ask with any method at all (Envoy's ext_authz: its client's own); those are not described.
     router.routes.append(Route("/headers", _AnyMethod(vend), include_in_schema=False))
     return router

@@ -37,14 +37,14 @@ METRICS = openapi.route(
 
 
 class Readiness:
-    """Whether this replica takes requests. It depends on no tenant, and on no outside system once it has started."""
+    """Whether this replica accepts requests. It depends on no tenant, and on no outside system once it has started."""
 
     def __init__(self) -> None:
         self.ready = False
 
 
 def health_routes(readiness: Readiness, render_metrics: Callable[[], bytes]) -> APIRouter:
-    """The routes for operators. They need no credential and tell nothing of any tenant."""
+    """The routes for operators. They need no credential and say nothing about any tenant."""
     router = APIRouter()
 
     async def livez(request: Request) -> Response:  # noqa: ARG001  # the framework's signature

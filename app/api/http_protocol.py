@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on what arrives before anybody has looked at it.
+"""HTTP/1.1 as uvicorn speaks it, with bounds on what arrives before a caller is known.
 
 uvicorn takes a request line and headers of any size, for any time, and answers what is not HTTP in plain text.
 Measured: a header of 50 MB held the event loop for seconds, and a connection that sends nothing was never closed.
@@ -20,13 +20,13 @@ from app.domain.errors import InvalidRequestError
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADER_FIELDS = 100
 MAX_PIPELINED = 100
-"""Requests that may wait behind the one that is answered; uvicorn would queue them without a bound."""
+"""Requests that may queue on a connection after the one being answered; uvicorn has no bound for them."""
 
 HEAD_SECONDS = 10.0
-"""From the connection, or the first byte of a further request, to the end of its headers."""
+"""From the start of the connection, or of a further request, to the end of its headers."""
 
 Refused = Callable[[str], None]
-"""Told of the request id of every request that is refused here."""
+"""Called with the request id of every request that is refused here."""
 
 _MALFORMED = (Problem(400, "The request is malformed"), InvalidRequestError.code, "This is not well-formed HTTP/1.1.")
 _TOO_SLOW = (Problem(408, "The request is too slow"), InvalidRequestError.code, "The headers did not arrive in time.")
@@ -41,7 +41,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. It is closed once a request on it was refused."""
 
     refused: Refused = staticmethod(lambda _request_id: None)
-    """Set on a subclass by `bounded_http_protocol`, for uvicorn makes the instances."""
+    """Set on a subclass by `bounded_http_protocol`, because uvicorn makes the instances."""
 
     _head_bytes = 0
     _piece = 0
@@ -74,22 +74,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("")
             return
-        # Asked afterwards: nearly always the piece held the whole head, and there is nothing to count or to time.
+        # Checked afterwards: nearly always the piece held the whole head, and there is nothing to count or to time.
         if self._in_head and not self.transport.is_closing():
-            # Of the piece in which it began, other requests may have been the most.
+            # Most of the piece in which it began may belong to other requests.
             self._head_bytes += 0 if self._begins_here else self._piece
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(_TOO_LARGE)
             else:
                 self._expect_head()
         elif self._is_idle():
-            # An empty line, or the rest of a body that nobody reads: no request, so nothing else would end this.
+            # An empty line, or the rest of an unread body: not a request, so nothing else would end the connection.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
     def _read_without_upgrade(self, rest: bytes) -> None:
-        """Read the request as one that offers no other protocol (RFC 9110 section 7.8): the parser left its body out.
+        """Read the request as one that offers no other protocol (RFC 9110 section 7.8): the parser skipped its body.
 
         Java's HttpClient offers h2c with every request on a plain connection, those with a body included.
         """
@@ -123,7 +123,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_is_complete()
         names = [name for name, _ in self.headers]
         hosts, encodings = names.count(b"host"), names.count(b"transfer-encoding")
-        # RFC 9112 sections 3.2 and 6.1: what two readers could understand differently.
+        # RFC 9112 sections 3.2 and 6.1: what two parsers could read differently.
         if (hosts != 1 and self.parser.get_http_version() == "1.1") or hosts > 1 or encodings > 1:
             raise ValueError("an ambiguous request")
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -171,19 +171,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         )
 
     def _is_answering(self) -> bool:
-        # uvicorn types it as never None, which it is before the first request.
+        # uvicorn's type says that it is never None, but it is before the first request.
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
     def _refuse(self, reason: tuple[Problem, str, str]) -> None:
-        """Answer in the form of every other error, and close."""
+        """Answer as every other error is answered, and close."""
         self._head_is_complete()
         if self._is_answering():
             if self.pipeline or self.cycle.response_started:
-                # In the midst of an answer another one would be taken for a part of it.
+                # An answer has begun, and another one would be taken for a part of it.
                 self.transport.close()
                 return
-            # Nothing was said yet: the app's own answer, to a request that turned out malformed, is dropped.
+            # Nothing was sent yet: the app's own answer, to a request that turned out malformed, is dropped.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         request_id = secrets.token_hex(14)
@@ -196,10 +196,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def bounded_http_protocol(refused: Refused) -> type[BoundedHttpProtocol]:
-    """The protocol for a server that tells `refused` of what it refuses."""
+    """The protocol for a server that calls `refused` with the request id of each refusal."""
 
-    class Told(BoundedHttpProtocol):
-        """Tells whom the server was made with."""
+    class Reporting(BoundedHttpProtocol):
+        """Reports refusals to the given function."""
 
-    Told.refused = staticmethod(refused)
-    return Told
+    Reporting.refused = staticmethod(refused)
+    return Reporting

@@ -1,4 +1,4 @@
-"""``GET /orgs``: what a caller may know of its tenants."""
+"""``GET /orgs``: what a caller may know about its tenants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From raw bytes a caller sent to typed values, strictly: nothing malformed, repeated or unknown passes."""
+"""Parses the raw bytes that a caller sent into typed values: nothing malformed, repeated or unknown passes."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRout
 
 
 def _reported_sha256(body: bytes) -> str:
-    """The token's hash out of ``{"token_sha256": "<hex>"}``; other members are ignored.
+    """The token's hash from ``{"token_sha256": "<hex>"}``; other members are ignored.
 
     Raises:
         InvalidRequestError: Not that.

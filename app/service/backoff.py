@@ -18,7 +18,7 @@ LONGEST_SECONDS = 300.0
 LONGEST_REFUSAL_SECONDS = 5.0
 
 MAX_REMEMBERED = 10_000
-"""Tokens whose failures are remembered at once; beyond it the one that was least recently asked for is forgotten."""
+"""Tokens whose failures are remembered at once; beyond it the least recently used one is forgotten."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class _Wait:
 
 
 class RefreshBackoff:
-    """Exponential from 1 s to 5 min with jitter, per token; IMS' own wish is obeyed where it is longer.
+    """Exponential from 1 s to 5 min with jitter, per token; a longer ``Retry-After`` of IMS is obeyed.
 
     Args:
         draw: Uniform random float between two bounds.
@@ -71,9 +71,9 @@ class _Failure:
 
 
 class RecentFailures:
-    """What those who have no token are told while its last exchange has only just failed.
+    """The error to answer at once if the last exchange for a token failed a moment ago.
 
-    One failure alone is tried again at once; from the second in a row on, the next try waits 1 s, doubling to 5 s, each
+    A first failure is retried at once; from the second in a row on, the next attempt waits 1 s, doubling to 5 s, each
     time shortened by up to a half. So callers that hammer a failing tenant cost Vault and IMS a call per 2.5 to 5 s,
     and a tenant that recovers is served within 5 s.
 
@@ -88,7 +88,7 @@ class RecentFailures:
         self._failures = LRUCache[TokenKey, _Failure](limit)
 
     def recall(self, key: TokenKey, now: float) -> BrokerError | None:
-        """The error to answer at `now` (Unix time in seconds) instead of trying; None where a try is due."""
+        """The error to answer at `now` (Unix time in seconds) instead of trying; None if an attempt is due."""
         failure = self._failures.get(key)
         # A clock that was set back must not prolong the wait.
         if failure is None or not now < failure.until <= now + LONGEST_REFUSAL_SECONDS:
@@ -96,12 +96,12 @@ class RecentFailures:
         return failure.error
 
     def failed(self, key: TokenKey, error: BrokerError, now: float) -> None:
-        """A try for `key` failed at `now`."""
+        """An attempt for `key` failed at `now`."""
         before = self._failures.pop(key, None)
         times = 1 if before is None else before.times + 1
         wait = 0.0 if times == 1 else min(LONGEST_REFUSAL_SECONDS, FIRST_SECONDS * 2.0 ** min(times - 2, 8))
         self._failures[key] = _Failure(error, times, now + wait * self._draw(0.5, 1.0))
 
     def succeeded(self, key: TokenKey) -> None:
-        """A try for `key` succeeded: nothing is remembered."""
+        """An attempt for `key` succeeded: nothing is remembered."""
         self._failures.pop(key, None)

@@ -1,4 +1,4 @@
-"""What this replica knows of purges: the highest epoch seen of each credential."""
+"""What this replica knows about purges: the highest epoch seen for each credential."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.domain.access_token import AccessToken
 from app.domain.names import CredentialRef
 
 MAX_KNOWN = 200_000
-"""Purged credentials that are remembered. One that is forgotten matters only to an exchange that is under way now."""
+"""Purged credentials that are remembered. A forgotten one matters only to an exchange that is running now."""
 
 
 class Epochs:
@@ -20,12 +20,12 @@ class Epochs:
         self._known = LRUCache[CredentialRef, int](MAX_KNOWN)
         self._listeners: tuple[Callable[[CredentialRef], None], ...] = ()
 
-    def when_raised(self, tell: Callable[[CredentialRef], None]) -> None:
-        """Call `tell` with each credential whose epoch rises, by whatever way this replica learns of it."""
-        self._listeners = (*self._listeners, tell)
+    def when_raised(self, notify: Callable[[CredentialRef], None]) -> None:
+        """Call `notify` with each credential whose epoch rises, however this replica learns of it."""
+        self._listeners = (*self._listeners, notify)
 
     def of(self, ref: CredentialRef) -> int:
-        """The highest epoch seen of `ref`."""
+        """The highest epoch seen for `ref`."""
         return self._known.get(ref, 0)
 
     def refs(self) -> tuple[CredentialRef, ...]:
@@ -33,12 +33,12 @@ class Epochs:
         return tuple(self._known)
 
     def learn(self, ref: CredentialRef, epoch: int) -> bool:
-        """Take note of `epoch`; True where it is news."""
+        """Note `epoch`; True if it is higher than the one known."""
         if epoch <= self.of(ref):
             return False
         self._known[ref] = epoch
-        for tell in self._listeners:
-            tell(ref)
+        for notify in self._listeners:
+            notify(ref)
         return True
 
     def allows(self, token: AccessToken) -> bool:

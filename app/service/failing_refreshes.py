@@ -1,7 +1,7 @@
-"""Tokens whose end comes near because their refresh fails: what an operator must hear of before callers do.
+"""Tokens that end soon because their refresh fails: operators must learn of them before callers do.
 
-A token is refreshed when it is asked for, so one that nobody asks for may grow old: that is as it should be, and does
-not count. What counts is a refresh that was tried and failed, and a life that will soon be over.
+A token is refreshed when a caller asks for it, so an unused one may grow old. That is intended and does not count: only
+a refresh that was tried and failed counts, if the token's life will soon be over.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from app.service.backoff import RefreshBackoff
 from app.service.memory import TokenMemory
 
 WITHIN = {"1h": (3600.0, 0.1), "6h": (21600.0, 0.25)}
-"""Seconds of life left, and as a share of the whole life; the lesser counts, for a token of a shorter one."""
+"""Seconds of life left, and as a share of the whole life; the lesser counts, because some tokens live shorter."""
 
 
 def failing_refreshes(memory: TokenMemory, backoff: RefreshBackoff, now: float) -> dict[str, int]:
@@ -19,7 +19,7 @@ def failing_refreshes(memory: TokenMemory, backoff: RefreshBackoff, now: float) 
     counts = dict.fromkeys(WITHIN, 0)
     for key, failed_at in backoff.failures():
         token = memory.get(key)
-        # A failure from before the token was due is one of the token before it, which came to be replaced after all.
+        # A failure from before the token was due belongs to the token before it, which was replaced in the end.
         if token is None or failed_at < token.refresh_at or now >= token.usable_until:
             continue
         for within in WITHIN:

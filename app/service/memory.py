@@ -1,4 +1,4 @@
-"""The front cache: tokens in this process' memory. The warm way touches nothing else."""
+"""The front cache: tokens in this process' memory. The warm path reads nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TokenMemory:
             self._discard(next(iter(self._tokens)))
 
     def refs(self) -> tuple[CredentialRef, ...]:
-        """All credentials of which there is a token."""
+        """All credentials that have a token here."""
         return tuple(self._keys)
 
     def tokens_of(self, ref: CredentialRef) -> tuple[AccessToken, ...]:
@@ -48,7 +48,7 @@ class TokenMemory:
         return tuple(self._tokens[key] for key in self._keys.get(ref, ()))
 
     def drop(self, ref: CredentialRef) -> None:
-        """Forget all tokens of a credential."""
+        """Drop all tokens of a credential."""
         for key in tuple(self._keys.get(ref, ())):
             self._discard(key)
 

@@ -1,4 +1,4 @@
-"""What a caller may know of its tenants: kind, generation, life of the token, last error. Never a token or secret."""
+"""What a caller may know about its tenants: kind, generation, life of the token, last error. Never a secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CredentialStatus:
 
     Args:
         ref: Which credential.
-        kind: Its kind, or None where its document cannot be read.
+        kind: Its kind, or None if its document cannot be read.
         generation: Its version in the store, or None.
         certificate_expires_at: When its certificate ends, or None.
         token: The token that would be answered now for all scopes, or None.
@@ -43,7 +43,7 @@ class CredentialStatus:
 
 @dataclass(slots=True)
 class _Outage:
-    """What one page has learned of the store: once it is out, the rest is not asked for, each until its deadline."""
+    """Whether the store failed for this page: then the rest is not asked for, which would wait for a deadline each."""
 
     error: CredentialStoreError | None = None
 
@@ -78,7 +78,7 @@ class StatusReader:
     async def page(
         self, caller: Caller, after: CredentialRef | None, limit: int
     ) -> tuple[list[CredentialStatus], CredentialRef | None]:
-        """At most `limit` credentials behind `after`, in order, and the last of them where more follow.
+        """At most `limit` credentials after `after`, in order, and the last of them if more follow.
 
         Raises:
             CredentialStoreError: The store cannot list what a rule for every org covers.
