@@ -62,7 +62,7 @@ class CredentialStore(Protocol):
     """Where tenants' credentials live. An outage: no new exchange; tokens already minted are served to their end."""
 
     async def fetch(self, ref: CredentialRef) -> Credential:
-        """Read a credential as it is now.
+        """Read the current version of a credential.
 
         Raises:
             CredentialNotFoundError: Nothing is stored there.

@@ -9,7 +9,7 @@ from app.domain.errors import CredentialMisconfiguredError
 
 
 def certificate_not_after(pem: str) -> float:
-    """The end of validity of a PEM certificate; of the first one where there are several.
+    """The end of validity of a PEM certificate; of the first one, if there are several.
 
     Returns:
         Unix time in seconds.

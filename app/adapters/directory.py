@@ -52,7 +52,7 @@ class DirectoryCredentialStore:
         self._threads = OwnThreads("credential-files", threads=_THREADS, waiting=_WAITING, deadline=_DEADLINE)
 
     async def fetch(self, ref: CredentialRef) -> Credential:
-        """Read a credential as it is now.
+        """Read the current version of a credential.
 
         Raises:
             CredentialNotFoundError: There is no such file.

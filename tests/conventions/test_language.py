@@ -14,14 +14,11 @@ DOCUMENTS = ("*.md", "deploy", "Makefile", "Dockerfile", ".ci", "pyproject.toml"
 """What is read whole, as Git names files; documents of every folder are among them."""
 
 CODE = (
-    "app/adapters/event_stream.py",
-    "app/adapters/ims",
-    "app/adapters/jose_signer",
-    "app/adapters/json_logs",
-    "app/adapters/memory_cache",
-    "app/adapters/prometheus",
+    "app/adapters",
+    "app/audit",
     "app/bootstrap",
     "app/main.py",
+    "app/ports.py",
     "app/process",
     "app/shared_cache",
     "benchmarks",

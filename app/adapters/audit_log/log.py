@@ -1,6 +1,6 @@
 """The audit log: one JSON line per decision. The request path only appends to a bounded queue.
 
-A daemon thread formats and writes, so that a full disk or a pipe that nobody reads costs lines, which are counted,
+A daemon thread formats and writes, so that a full disk or a pipe that no one reads costs lines, which are counted,
 and never a request.
 """
 

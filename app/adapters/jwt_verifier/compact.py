@@ -28,7 +28,7 @@ _TYPES = frozenset({"jwt", "at+jwt", "jose"})
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedJwt:
-    """A well-formed JWT of which nothing is proved yet.
+    """A well-formed JWT that is not verified yet.
 
     Args:
         algorithm: The ``alg`` header, one of `JWT_ALGORITHMS`.

@@ -54,14 +54,14 @@ class IssuerUrl:
         Args:
             threads: Run what blocks: files and certificates.
             method: HTTP method.
-            headers: Request headers, beside the token.
+            headers: Request headers, in addition to the token.
             body: Request body.
 
         Raises:
             IssuerError: A file cannot be used, or there is no sane answer.
 
         """
-        # Made anew each time: the CA and the token are files that Kubernetes rotates.
+        # Created each time: the CA and the token are files that Kubernetes rotates.
         context, bearer = await in_thread(threads, lambda: (self._tls(), self._bearer()))
         sent = {**headers, **bearer, "Accept-Encoding": "identity"}
         try:
@@ -88,7 +88,7 @@ class IssuerUrl:
 
     def _tls(self) -> ssl.SSLContext:
         if self.url.lower().startswith("http:"):
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Not used; it trusts nobody, and costs nothing to make.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Not used; it trusts no CA, and costs nothing to create.
         try:
             return client_context(None if self.ca_file is None else Path(self.ca_file))
         except FileError as error:

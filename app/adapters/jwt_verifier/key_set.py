@@ -49,7 +49,7 @@ class VerifyingKey:
         """Whether the signature of `jwt` was made with this key."""
         try:
             return _VERIFIERS[jwt.algorithm].verify(jwt.signing_input, self.key, jwt.signature)
-        except Exception:  # noqa: BLE001  # whatever a library makes of a forged signature, it is no proof
+        except Exception:  # noqa: BLE001  # any error that a library raises means: not verified
             return False
 
 

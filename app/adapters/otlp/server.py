@@ -21,7 +21,7 @@ _WARM = "/token"
 class TracedApp:
     """Draws a span around each request of `app`.
 
-    Attributes are those of OpenTelemetry's HTTP conventions, but for what the caller wrote itself: no path beside the
+    Attributes are those of OpenTelemetry's HTTP conventions, except for what the caller wrote: no path other than the
     route, no query, no header.
 
     Args:
@@ -76,7 +76,7 @@ def _route(scope: Scope) -> str | None:
     """The route as the app declares it; None for a path that it does not know, for that is raw input."""
     route: Any = scope.get("route")
     if route is None:
-        # The warm way asks no router.
+        # The warm path does not use the router.
         return _WARM if scope["path"] == _WARM else None
     path = getattr(route, "path", None)
     return path if isinstance(path, str) else None

@@ -24,7 +24,7 @@ _NULL, _INT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:int"
 def decode_policy(content: bytes) -> object:
     """Decode YAML into dicts, lists, strings and integers.
 
-    Refused, beside what is not YAML or not UTF-8: invisible characters, a key given twice, anchors and aliases, tags,
+    Refused, besides what is not YAML or not UTF-8: invisible characters, a key given twice, anchors and aliases, tags,
     a second document, keys that are not text, deep nesting, and plain words that YAML reads as something else than
     text (``yes``, ``1.5``, ``2026-01-01``).
 

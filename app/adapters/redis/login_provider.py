@@ -44,7 +44,7 @@ class RedisLogin:
 
 
 def read_password(file: Path) -> str:
-    """The password in `file`, as it is now.
+    """The current password in `file`.
 
     Raises:
         PasswordFileError: It cannot be read, is not a regular file, is empty, is too large, or is not UTF-8 text.

@@ -24,12 +24,12 @@ class VaultConfig:
         addr: Base URL, such as ``https://vault:8200``.
         auth: How to log in.
         token: The token, for `auth` ``token``.
-        token_file: A file with the token, read anew at each login; one of the two.
+        token_file: A file with the token, read again at each login; one of the two.
         role_id: For `auth` ``approle``.
         secret_id: For `auth` ``approle``.
-        secret_id_file: A file with the secret id, read anew at each login; one of the two.
+        secret_id_file: A file with the secret id, read again at each login; one of the two.
         role: For `auth` ``kubernetes``.
-        kubernetes_token_file: A file with the pod's JWT, read anew at each login.
+        kubernetes_token_file: A file with the pod's JWT, read again at each login.
         auth_mount: Where the auth method is mounted; None for Vault's default, the method's name.
         cacert: CA bundle for `addr`; None for the system's.
         namespace: Value of ``X-Vault-Namespace``, or None.

@@ -39,7 +39,7 @@ class VaultCredentialStore:
         self._allowed_base_urls = allowed_base_urls
 
     async def fetch(self, ref: CredentialRef) -> Credential:
-        """Read a credential as it is now.
+        """Read the current version of a credential.
 
         Raises:
             CredentialNotFoundError: Nothing is stored there, or its newest version was deleted or destroyed.

@@ -123,7 +123,7 @@ class _HttpsPool(HTTPSConnectionPool):
 class _WatchedTransport(HTTPAdapter):
     """Gives each call its socket, because hvac's timeout is per socket operation and not for the whole call.
 
-    Each connection trusts the CA bundle as it is now; requests alone would trust the CAs of certifi.
+    Each connection trusts the current CA bundle; requests alone would trust the CAs of certifi.
 
     Args:
         cacert: CA bundle; None for the system's.
