@@ -1,6 +1,6 @@
 """Renders a token as an answer: a JSON body, the headers of an Adobe API call, or the form of RFC 6749.
 
-The warm path and the long way use the same renderers, so they cannot differ.
+The warm path and the long path use the same renderers, so they cannot differ.
 """
 
 from __future__ import annotations

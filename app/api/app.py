@@ -86,7 +86,7 @@ class Api:
     """The API, as the door needs it.
 
     Args:
-        app: The app of the long way.
+        app: The app of the long path.
         warm: The warm paths that need nothing but the head of a request, by path.
         refusals: How a path refuses, if not by a problem document.
         limits: How many requests may wait, and how large and slow their bodies may be.

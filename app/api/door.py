@@ -65,7 +65,7 @@ class Door:
         request_id: bytes | None = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                # The long way refuses two of them.
+                # The long path refuses two of them.
                 authorization = value if authorization is None else b""
             elif name == b"x-request-id":
                 request_id = value

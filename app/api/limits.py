@@ -12,7 +12,7 @@ class Limits:
     Args:
         request_seconds: Longest time for one request: under 15 s, whatever hangs; the rest is for the answer itself.
         policy_changes: How often the policy may change what a waiting request may have, before it is refused.
-        waiting: How many requests may be on the long way at once; one more is answered `overloaded`.
+        waiting: How many requests may be on the long path at once; one more is answered `overloaded`.
         bodies: How many of them may wait for their body, apart from the others, because anyone can send half of one.
         body_seconds: Longest time for the whole body.
         body_bytes: The largest body.

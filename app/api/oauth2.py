@@ -64,7 +64,7 @@ def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
 
 
 async def _vended(frame: RequestFrame, talk: Conversation, sent: Form, query: Mapping[str, str]) -> AccessToken:
-    """The long way: authenticate the client, authorise, obtain a token.
+    """The long path: authenticate the client, authorise, obtain a token.
 
     Raises:
         BrokerError: The client may not have it, or it is unavailable.

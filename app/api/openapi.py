@@ -1,4 +1,4 @@
-"""The parts of which each route's module makes its entry in ``/openapi.json``: parameters, answers and headers."""
+"""The parts for each route's entry in ``/openapi.json``: parameters, responses and headers."""
 
 from __future__ import annotations
 

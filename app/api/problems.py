@@ -90,7 +90,7 @@ def problem_response(error: BrokerError, request_id: str) -> Response:
 
 
 def unexpected_response(request_id: str) -> Response:
-    """The constant answer to an error that nobody expected; nothing of the error is in it."""
+    """The constant response to an unexpected error; it contains nothing of the error."""
     return problem_body(_UNEXPECTED, BrokerError.code, _UNEXPECTED_DETAIL, request_id)
 
 
@@ -103,7 +103,7 @@ def problem_body(
     retryable: bool = False,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """A problem document; never stored by anybody on the way."""
+    """A problem document, with headers that forbid caching."""
     document = {
         "type": f"urn:ims-token-broker:problem:{code}",
         "title": problem.title,

@@ -1,14 +1,14 @@
 """The warm path: a decision on a token in memory, prepared beforehand and made by one synchronous function.
 
-It is the same decision as that of the long way, which teaches it: what is kept here is what the long way decided under
-the policy in force. ``None`` always means: take the long way. It never means no.
+It is the same decision as that of the long path, which fills it: what is kept here is what the long path decided
+under the policy in force. ``None`` always means: take the long path. It never means no.
 
 Rules:
 
 1. An endpoint has a warm path of its own, so no endpoint can answer with what another one prepared.
 2. A caller is recalled by the very bytes that proved it, never for longer than the proof or the policy version lasts.
-3. A query is a dictionary key and nothing else. Only the long way parses one.
-4. A request is counted against its rate limit once: here if it is answered here, else by the long way.
+3. A query is a dictionary key and nothing else. Only the long path parses one.
+4. A request is counted against its rate limit once: here if it is answered here, else by the long path.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_TAUGHT = 100_000
 """Pairs of caller and query per endpoint."""
 
 MAX_QUERY_BYTES = 1024
-"""Longer queries always take the long way: pairs are many, so each must be small."""
+"""Longer queries always take the long path: pairs are many, so each must be small."""
 
 Renderer = Callable[[AccessToken], Callable[[int], Answer]]
 """Prepares a token's answer; what it returns completes it with the whole seconds left."""
@@ -51,7 +51,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class _Taught:
-    """What the long way decided for one caller and one query, and what has been prepared from it."""
+    """What the long path decided for one caller and one query, and what has been prepared from it."""
 
     caller: str
     key: TokenKey
@@ -101,7 +101,7 @@ class WarmPath:
         self._taught_under: Policy | None = None
 
     def decide(self, proof: bytes, query: bytes, now: float) -> Prepared | None:
-        """The prepared answer, or None for the long way. Never awaits, never raises.
+        """The prepared answer, or None for the long path. Never awaits, never raises.
 
         Args:
             proof: The bytes that prove the caller: the one Authorization header's value, or the digest of a form.
@@ -121,7 +121,7 @@ class WarmPath:
         seconds_left = int(token.expires_at - now)
         if seconds_left < taught.min_ttl:
             return None
-        # Last, because the long way counts again: a request is counted once.
+        # Last, because the long path counts again: a request is counted once.
         if taught.bucket is not None and taught.bucket.take(now) > 0:
             return None
         if token is not taught.token:
@@ -131,7 +131,7 @@ class WarmPath:
         return _prepare(taught, seconds_left)
 
     def learn(self, caller: Caller, query: bytes, key: TokenKey, min_ttl: int = 0) -> None:
-        """Prepare for the next request like this one, which the long way has just answered under the policy in force.
+        """Prepare for the next request like this one, which the long path has just answered under the policy in force.
 
         Args:
             caller: Who asked.

@@ -45,7 +45,7 @@ def demo_tenants(directory: Path, ims_base_url: str) -> tuple[DemoTenant, ...]:
     """Put the tenants' documents below `directory`, pointing at `ims_base_url`.
 
     What is there from an earlier run stays: keys, secrets, scopes. Only the URL changes, as the sandbox takes
-    another port each time; and an expired certificate is made anew, with its key.
+    another port each time; and an expired certificate is replaced, with its key.
 
     Raises:
         CommandError: A document there is not one of a demo tenant, or cannot be written.

@@ -20,7 +20,7 @@ USAGE = 2
 
 
 class CommandError(TyperException):
-    """A command cannot do what it was told.
+    """A command cannot do what was asked.
 
     Args:
         sentence: What is wrong, for a person. Never contains a secret.

@@ -12,14 +12,14 @@ from app.main import Server, create_server, listening_socket
 from app.sandbox import Sandbox
 
 LAST_REQUESTS_SECONDS = 1
-"""How long requests in flight may go on at the end; an ordered fault may let one hang for ever."""
+"""How long in-flight requests may take at shutdown; an injected fault may let one hang forever."""
 
 
 def free_socket(host: str, port: int) -> socket.socket:
     """A socket that listens at `host` and `port`; 0 takes a free one.
 
     Raises:
-        CommandError: The address cannot be had.
+        CommandError: The address is unavailable.
 
     """
     try:

@@ -36,7 +36,7 @@ def replace_file(path: Path, text: str) -> None:
         CommandError: It cannot be written.
 
     """
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    write_new_file(beside, text)
-    beside.replace(path)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    write_new_file(temporary, text)
+    temporary.replace(path)

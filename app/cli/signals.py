@@ -36,7 +36,7 @@ class Ending:
             end()
 
     def interrupts(self) -> None:
-        """Raise KeyboardInterrupt at the first signal, or now where it has come already."""
+        """Raise KeyboardInterrupt at the first signal, or now if it has arrived already."""
         self.calls(_interrupt)
 
     def is_over(self) -> None:

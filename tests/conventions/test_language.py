@@ -15,11 +15,14 @@ DOCUMENTS = ("*.md", "deploy", "Makefile", "Dockerfile", ".ci", "pyproject.toml"
 
 CODE = (
     "app/adapters",
+    "app/api",
     "app/audit",
     "app/bootstrap",
+    "app/cli",
     "app/main.py",
     "app/ports.py",
     "app/process",
+    "app/service",
     "app/shared_cache",
     "benchmarks",
     "deploy/image",
