@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -24,7 +25,8 @@ from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 from app.service.min_ttl import lives_long_enough
 from app.service.purges import Purges
-from app.service.shared_exchange import REPLACEMENT_SECONDS, Need, Obtained, SharedExchange, purged_too_often
+from app.service.replacements import MAX_REMEMBERED, Replacements
+from app.service.shared_exchange import Need, Obtained, SharedExchange, purged_too_often
 from app.service.tracing import NoTracer
 
 MAX_FLIGHTS = 2_000
@@ -35,9 +37,6 @@ MAX_WAITERS = 2_000
 
 MAX_ROUNDS = 5
 """How often one request joins a call whose token does not meet its need, before it gives up."""
-
-MAX_REMEMBERED = 10_000
-"""Credentials whose last error, and whose last replacement, are remembered at once."""
 
 
 class TokenVendor:
@@ -82,7 +81,7 @@ class TokenVendor:
             too_many_calls="Too many tenants wait for a new token at once.",
             too_many_waiters="Too many requests wait for a token of this tenant.",
         )
-        self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
+        self._replacements = Replacements()
         self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
 
     def take_usable(self, key: TokenKey, now: float) -> AccessToken | None:
@@ -90,10 +89,9 @@ class TokenVendor:
         token = self._memory.get(key)
         if token is None or now < token.refresh_at:
             return token
-        if now >= token.usable_until:
-            return None
-        self._start_refresh(key, now)
-        return token
+        if now < token.usable_until:
+            self._start_refresh(key, now)
+        return token if now < token.usable_until else None
 
     async def vend(self, key: TokenKey, min_ttl: float = 0.0) -> Obtained:
         """A usable token with at least `min_ttl` seconds of life left.
@@ -133,12 +131,12 @@ class TokenVendor:
         refused = current.token
         if refused.sha256 != sha256 or current.tier == "exchange":
             return current
-        if key not in self._flights and not self._claim_replacement(key.ref):
+        if key not in self._flights and not self._replacements.claim(key.ref, self._clock()):
             return current
         try:
             obtained = await self._join(key, Need(replacing=refused))
         except BrokerError:
-            self._replaced.pop(key.ref, None)  # A failed exchange did not replace anything.
+            self._replacements.give_back(key.ref)
             raise
         return obtained if self._epochs.allows(obtained.token) else await self.vend(key)
 
@@ -171,8 +169,8 @@ class TokenVendor:
             recent = self._failures.recall(key, self._clock())
             if recent is not None:
                 raise recent.with_traceback(None)
-        call = partial(self._call, key, need)
-        return await self._flights.join(key, partial(self._tracer.flight, key, call, behind=False))
+        call = partial(self._tracer.flight, key, partial(self._call, key, need), behind=False)
+        return await self._flights.join(key, call)
 
     async def _call(self, key: TokenKey, need: Need) -> Obtained:
         try:
@@ -199,10 +197,8 @@ class TokenVendor:
     def _start_refresh(self, key: TokenKey, now: float) -> None:
         if key in self._flights or not self._backoff.allows(key, now):
             return
-        try:
+        with suppress(OverloadedError):  # The token is still good; the next request tries again.
             self._flights.start(key, partial(self._tracer.flight, key, partial(self._refresh, key), behind=True))
-        except OverloadedError:
-            return  # The token is still good; the next request tries again.
 
     async def _refresh(self, key: TokenKey) -> Obtained:
         """One refresh in the background. Its failure is not a caller's error: the token in memory is still good."""
@@ -210,10 +206,11 @@ class TokenVendor:
             obtained = await self._call(key, Need(fresh=True))
         except Exception as error:
             self._backoff.failed(key, error, self._clock())
-            if isinstance(error, BrokerError):
-                self._sink.emit(RefreshFailed(key.ref, error.code, error.detail))
-            else:
-                self._sink.emit(TaskFailed("refresh", type(error).__name__))
+            self._sink.emit(
+                RefreshFailed(key.ref, error.code, error.detail)
+                if isinstance(error, BrokerError)
+                else TaskFailed("refresh", type(error).__name__)
+            )
             raise
         if self._memory.get(key) is obtained.token:
             self._backoff.succeeded(key)
@@ -221,10 +218,3 @@ class TokenVendor:
             # IMS issues shorter lives now, and the aging token outlives the new one: do not mint per request.
             self._backoff.failed(key, None, self._clock())
         return obtained
-
-    def _claim_replacement(self, ref: CredentialRef) -> bool:
-        now = self._clock()
-        if now - self._replaced.get(ref, -REPLACEMENT_SECONDS) < REPLACEMENT_SECONDS:
-            return False
-        self._replaced[ref] = now
-        return True
