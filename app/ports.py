@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from app.domain.access_token import AccessToken
-from app.domain.cache_entry import CacheEntry, Purge, StoreOutcome
-from app.domain.credential import Credential, JwtCredential
+from app.domain.credential import Credential
 from app.domain.events import Event
 from app.domain.grant import Grant, IssuedToken
 from app.domain.identity import Identity, Issuer
@@ -85,7 +84,7 @@ class CredentialStore(Protocol):
 class AssertionSigner(Protocol):
     """Signs assertions. An outage (of a remote signer) means the same as one of the credential store."""
 
-    async def sign(self, credential: JwtCredential, claims: Mapping[str, object]) -> str:
+    async def sign(self, credential: Credential, claims: Mapping[str, object]) -> str:
         """Sign `claims` with RS256 as a compact JWS.
 
         Raises:

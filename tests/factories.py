@@ -26,6 +26,7 @@ from app.domain.names import (
     scopes_of,
 )
 from app.domain.policy import DEFAULT_ACTIONS, Action, Caller, Policy, Rule
+from app.domain.signing import RemoteKey, StoredKey
 
 ORG = OrgId("0123456789ABCDEF01234567@AdobeOrg")
 OTHER_ORG = OrgId("FEDCBA9876543210FEDCBA98@AdobeOrg")
@@ -103,9 +104,7 @@ def make_credential(
             return JwtCredential(
                 **fields,  # type: ignore[arg-type]  # one dictionary serves three classes
                 technical_account_id=account,
-                private_key=None if transit_key else "-----BEGIN canary-key-----",
-                private_key_passphrase=None,
-                transit_key=transit_key,
+                signing=RemoteKey("transit", transit_key) if transit_key else StoredKey("-----BEGIN canary-key-----"),
             )
         case CredentialKind.OAUTH_SERVER_TO_SERVER:
             return OAuthServerToServerCredential(**fields, technical_account_id=account)  # type: ignore[arg-type]  # as above

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCache
 from app.domain.access_token import AccessToken
-from app.domain.cache_entry import CacheEntry, Purge, StoreOutcome
-from app.domain.credential import Credential, JwtCredential
+from app.domain.credential import Credential
 from app.domain.errors import CacheUnavailableError, CredentialNotFoundError, UnauthenticatedError
 from app.domain.events import Event, RequestDecided
 from app.domain.grant import Grant, IssuedToken
@@ -124,7 +123,7 @@ class FakeSigner:
         self.name = name
         self.signed: list[Mapping[str, object]] = []
 
-    async def sign(self, credential: JwtCredential, claims: Mapping[str, object]) -> str:
+    async def sign(self, credential: Credential, claims: Mapping[str, object]) -> str:
         """As `AssertionSigner.sign`."""
         self.signed.append(claims)
         return f"{self.name}.{credential.generation}.assertion"

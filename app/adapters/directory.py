@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from app.domain.credential import MAX_DOCUMENT_BYTES, Credential, parse_credential
+from app.domain.credential import Credential
+from app.domain.credential_document import MAX_DOCUMENT_BYTES, parse_credential
 from app.domain.errors import (
     CredentialMisconfiguredError,
     CredentialNotFoundError,

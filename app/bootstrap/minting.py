@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx2
 
@@ -15,6 +15,7 @@ from app.adapters.directory import DirectoryCredentialStore
 from app.adapters.ims import HttpTokenExchanger, ims_client
 from app.adapters.jose_signer import JoseAssertionSigner
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
+from app.domain.signing import StoredKey
 from app.ports import AssertionSigner, Clock, CredentialStore, EventSink
 from app.process.ca_bundle import client_context
 from app.service.mint import Minter
@@ -42,10 +43,10 @@ class Minting:
 
 @dataclass(frozen=True, slots=True)
 class _Credentials:
-    """Where credentials live, and who signs with keys that stay there."""
+    """Where credentials live, and by scheme the signers whose keys are kept there."""
 
     store: CredentialStore
-    transit_signer: AssertionSigner | None = None
+    signers: Mapping[str, AssertionSigner] = field(default_factory=dict)
     token_remaining: Callable[[], float] = lambda: math.nan
 
 
@@ -70,9 +71,8 @@ async def minting(
         key_signer = JoseAssertionSigner()
         stack.callback(key_signer.close)
         exchanger = HttpTokenExchanger(await _ims_client(settings, stack), clock, sink, outgoing=outgoing)
-        # Without Vault no one can sign with a key that stays there; the other signer's error says so.
-        signers = (key_signer, credentials.transit_signer or key_signer)
-        minter = Minter(credentials.store, *signers, exchanger, certificate_not_after, sink, clock)
+        signers = {StoredKey.scheme: key_signer, **credentials.signers}
+        minter = Minter(credentials.store, signers, exchanger, certificate_not_after, sink, clock)
         yield Minting(credentials.store, minter, credentials.token_remaining)
 
 
@@ -87,7 +87,8 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
     stack.push_async_callback(session.aclose)
     session.start()
     store = VaultCredentialStore(session, settings.vault_mount, settings.vault_prefix, allowed)
-    return _Credentials(store, VaultTransitSigner(session, settings.vault_transit_mount), session.remaining)
+    signers = {"transit": VaultTransitSigner(session, settings.vault_transit_mount)}
+    return _Credentials(store, signers, session.remaining)
 
 
 def _vault_config(settings: MintingSettings) -> VaultConfig:

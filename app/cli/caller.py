@@ -70,7 +70,7 @@ def policy_lines(name: str, digest: str, orgs: list[str] | None) -> str:
 
     """
     from app.adapters.policy_file import decode_policy
-    from app.domain.errors import PolicyError
+    from app.domain.plain_document import PolicyError
     from app.domain.policy_document import parse_policy
 
     listed = ", ".join(json.dumps(org) for org in orgs or [EXAMPLE_ORG])

@@ -11,7 +11,8 @@ from app.adapters.policy_file import read_policy
 from app.cli.failure import USAGE, CommandError
 from app.cli.new_file import write_new_file
 from app.domain.api_key import SECRET_BYTES, api_key_sha256, new_api_key, parse_api_key
-from app.domain.errors import PolicyError, UnauthenticatedError
+from app.domain.errors import UnauthenticatedError
+from app.domain.plain_document import PolicyError
 
 CALLER = "demo"
 

@@ -13,7 +13,8 @@ from app.adapters.certificates import certificate_not_after
 from app.cli.failure import USAGE, CommandError
 from app.cli.new_file import replace_file
 from app.cli.self_signed import new_key_pair
-from app.domain.credential import Credential, JwtCredential, parse_credential
+from app.domain.credential import Credential, JwtCredential
+from app.domain.credential_document import parse_credential
 from app.domain.errors import CredentialMisconfiguredError
 from app.domain.names import CredentialRef, OrgId
 from app.sandbox import SandboxClient

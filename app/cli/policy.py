@@ -28,7 +28,7 @@ def check(
 ) -> None:
     """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: no file was named."""
     from app.adapters.policy_file import read_policy
-    from app.domain.errors import PolicyError
+    from app.domain.plain_document import PolicyError
 
     if file is None:
         raise CommandError(

@@ -1,15 +1,15 @@
-"""The claims of the JWT that a service account signs (RFC 7523; docs/ims.md section 1.3)."""
+"""The claims of the JWT that a service account signs (RFC 7523; docs/ims.md)."""
 
 from __future__ import annotations
 
-from app.domain.credential import JwtCredential
+from app.domain.credential import Credential
 from app.domain.names import Scope
 
 ASSERTION_LIFETIME = 300
-"""Seconds. Adobe's own libraries use 180 to 300; a longer life gains nothing, for each exchange signs anew."""
+"""Seconds. Adobe's own libraries use 180 to 300; a longer life gains nothing, because each exchange signs a new one."""
 
 
-def assertion_claims(credential: JwtCredential, metascopes: tuple[Scope, ...], now: float) -> dict[str, object]:
+def assertion_claims(credential: Credential, metascopes: tuple[Scope, ...], now: float) -> dict[str, object]:
     """The claims exactly as IMS wants them: one ``aud``, integer ``exp``, and one ``true`` claim per metascope.
 
     No ``iat``: IMS does not ask for it, and a clock slightly ahead of Adobe's would make it a reason to refuse.

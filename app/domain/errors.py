@@ -227,18 +227,3 @@ class CacheUnavailableError(DependencyError):
     """The shared cache does not answer. The service goes on without it: no caller ever sees this error."""
 
     code = "cache_unavailable"
-
-
-class PolicyError(ValueError):
-    """A policy file is refused as a whole.
-
-    Args:
-        place: Where in the file, such as ``callers[2].allow[0].orgs``.
-        expected: What was expected there.
-
-    """
-
-    def __init__(self, place: str, expected: str) -> None:
-        super().__init__(f"{place}: {expected}")
-        self.place = place
-        self.expected = expected

@@ -1,22 +1,14 @@
-"""From a credential to the form to POST at IMS (RFC 6749 section 4.4; docs/ims.md sections 1.2, 3.1 and 3.6)."""
+"""From a credential to the form to POST at IMS, and the token that comes back (docs/ims.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
-from app.domain.credential import Credential, EnterpriseWebAppCredential, JwtCredential
+from app.domain.credential import Credential
 from app.domain.names import Scope
 
 _SECRET_FIELDS = ("client_secret", "jwt_token")
-
-
-class ExpiresInUnit(Enum):
-    """The unit of ``expires_in`` in an endpoint's answer; the value is how many of it make a second."""
-
-    MILLISECONDS = 1000
-    SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +16,20 @@ class Grant:
     """One exchange, ready to be sent, and what its answer must agree with.
 
     Args:
-        credential: The credential presented.
+        credential: The credential presented; it says where, and in which unit the answer counts.
         scopes: The scopes asked for.
-        url: Where to POST.
         form: The fields to send urlencoded; holds secrets, so it is never in a repr.
-        expires_in_unit: What the endpoint means by ``expires_in``. It belongs to the endpoint and is never guessed.
 
     """
 
     credential: Credential
     scopes: tuple[Scope, ...]
-    url: str
     form: Mapping[str, str] = field(repr=False)
-    expires_in_unit: ExpiresInUnit
+
+    @property
+    def url(self) -> str:
+        """Where to POST."""
+        return f"{self.credential.ims_base_url}{self.credential.path}"
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -44,28 +37,19 @@ class Grant:
         return tuple(self.form[name] for name in _SECRET_FIELDS if name in self.form)
 
 
-def jwt_grant(credential: JwtCredential, scopes: tuple[Scope, ...], client_secret: str, assertion: str) -> Grant:
-    """The exchange of a signed assertion. Its answers count in milliseconds."""
-    form = {"client_id": credential.client_id, "client_secret": client_secret, "jwt_token": assertion}
-    url = f"{credential.ims_base_url}/ims/exchange/jwt"
-    return Grant(credential, scopes, url, form, ExpiresInUnit.MILLISECONDS)
+def grant_of(
+    credential: Credential, scopes: tuple[Scope, ...], client_secret: str, assertion: str | None = None
+) -> Grant:
+    """The grant that presents `credential`.
 
+    Args:
+        credential: The credential to present.
+        scopes: The scopes to ask for.
+        client_secret: Which of its secrets to send.
+        assertion: The signed assertion, for a kind that signs.
 
-def client_credentials_grant(credential: Credential, scopes: tuple[Scope, ...], client_secret: str) -> Grant:
-    """The client credentials grant. Its answers count in seconds; scopes are joined by commas, as Adobe's clients do.
-
-    ``org_id`` is sent for enterprise web apps alone, and is the stored credential's own, never the caller's word.
     """
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": credential.client_id,
-        "client_secret": client_secret,
-        "scope": ",".join(scopes),
-    }
-    if isinstance(credential, EnterpriseWebAppCredential):
-        form["org_id"] = credential.ref.org
-    url = f"{credential.ims_base_url}/ims/token/v3"
-    return Grant(credential, scopes, url, form, ExpiresInUnit.SECONDS)
+    return Grant(credential, scopes, credential.form(scopes, client_secret, assertion))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from app.domain.errors import PolicyError
 from app.domain.identity import Issuer
-from app.domain.plain_document import Mapping, items_of, mapping_of, text_of
+from app.domain.plain_document import Fields, PolicyError, fields_of, items_of, text_of
 
 MAX_ISSUERS = 100
 """Each issuer is a background task and a connection."""
@@ -54,7 +53,7 @@ def parse_issuers(value: object) -> tuple[Issuer, ...]:
 
 
 def _issuer(value: object, place: str) -> Issuer:
-    fields = mapping_of(value, place, _FIELDS, required=("issuer", "audience"))
+    fields = fields_of(value, place, _FIELDS, required=("issuer", "audience"))
     if ("jwks_url" in fields) == ("jwks_file" in fields):
         raise PolicyError(place, "must have either jwks_url or jwks_file")
     if "jwks_url" not in fields and ("jwks_ca_file" in fields or "jwks_token_file" in fields):
@@ -74,11 +73,11 @@ def _issuer(value: object, place: str) -> Issuer:
     )
 
 
-def _path(fields: Mapping, name: str, place: str) -> str | None:
+def _path(fields: Fields, name: str, place: str) -> str | None:
     return text_of(fields[name], f"{place}.{name}", _MAX_PATH) if name in fields else None
 
 
-def _url(fields: Mapping, name: str, place: str) -> str | None:
+def _url(fields: Fields, name: str, place: str) -> str | None:
     if name not in fields:
         return None
     value = fields[name]

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import collections.abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from app.domain.errors import PolicyError
-
-Mapping = collections.abc.Mapping[str, object]
+Fields = Mapping[str, object]
+"""A decoded mapping of a policy file, by field."""
 
 
-def mapping_of(value: object, place: str, known: frozenset[str], required: tuple[str, ...] = ()) -> Mapping:
+class PolicyError(ValueError):
+    """A policy file is refused as a whole.
+
+    Args:
+        place: Where in the file, such as ``callers[2].allow[0].orgs``.
+        expected: What was expected there.
+
+    """
+
+    def __init__(self, place: str, expected: str) -> None:
+        super().__init__(f"{place}: {expected}")
+        self.place = place
+        self.expected = expected
+
+
+def fields_of(value: object, place: str, known: frozenset[str], required: tuple[str, ...] = ()) -> Fields:
     """`value` as a mapping with only `known` fields.
 
     A misspelt field must not be ignored: it may be the one that narrows a rule.

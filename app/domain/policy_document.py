@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from app.domain.errors import InvalidRequestError, PolicyError
+from app.domain.errors import InvalidRequestError
 from app.domain.identity import Issuer, RateLimit
 from app.domain.issuer_document import parse_issuers
 from app.domain.names import (
@@ -21,7 +21,7 @@ from app.domain.names import (
     parse_org,
     scopes_of,
 )
-from app.domain.plain_document import Mapping, items_of, mapping_of, text_of
+from app.domain.plain_document import Fields, PolicyError, fields_of, items_of, text_of
 from app.domain.policy import DEFAULT_ACTIONS, Action, Caller, Policy, Rule
 
 MAX_SUBJECT_LENGTH = 512
@@ -54,7 +54,7 @@ def parse_policy(document: object, version: str) -> Policy:
     """
     if document is None:
         raise PolicyError("policy", "must not be empty")
-    top = mapping_of(document, "policy", _TOP, required=("version", "callers"))
+    top = fields_of(document, "policy", _TOP, required=("version", "callers"))
     if type(top["version"]) is not int or top["version"] != 1:
         raise PolicyError("version", "must be 1")
     issuers = parse_issuers(top.get("issuers", []))
@@ -76,14 +76,14 @@ class _Callers:
             yield self._caller(item, place)
 
     def _caller(self, value: object, place: str) -> Caller:
-        fields = mapping_of(value, place, _CALLER, required=("name", "match", "allow"))
+        fields = fields_of(value, place, _CALLER, required=("name", "match", "allow"))
         name = fields["name"]
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise PolicyError(f"{place}.name", "must be 1 to 63 letters, digits, dots, hyphens or underscores")
         if name in self._names:
             raise PolicyError(f"{place}.name", "is the name of an earlier caller")
         self._names.add(name)
-        match = mapping_of(fields["match"], f"{place}.match", _MATCH)
+        match = fields_of(fields["match"], f"{place}.match", _MATCH)
         digests = self._digests_of(match, f"{place}.match.api_key_sha256")
         subjects, namespaces = self._jwts_of(match, f"{place}.match")
         if not digests and not subjects and not namespaces:
@@ -99,7 +99,7 @@ class _Callers:
             rate_limit=_rate_limit(fields["rate_limit"], f"{place}.rate_limit") if "rate_limit" in fields else None,
         )
 
-    def _digests_of(self, match: Mapping, place: str) -> frozenset[bytes]:
+    def _digests_of(self, match: Fields, place: str) -> frozenset[bytes]:
         if "api_key_sha256" not in match:
             return frozenset()
         digests = set()
@@ -113,7 +113,7 @@ class _Callers:
             digests.add(digest)
         return frozenset(digests)
 
-    def _jwts_of(self, match: Mapping, place: str) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
+    def _jwts_of(self, match: Fields, place: str) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
         """The subjects and the namespaces of a match; one of the two, where it names an issuer."""
         if "issuer" not in match and "subject" not in match and "namespace" not in match:
             return frozenset(), frozenset()
@@ -150,7 +150,7 @@ def _rate_limit(value: object, place: str) -> RateLimit:
 
 
 def _rule(value: object, place: str) -> Rule:
-    fields = mapping_of(value, place, _RULE, required=("orgs",))
+    fields = fields_of(value, place, _RULE, required=("orgs",))
     return Rule(
         orgs=_orgs(fields["orgs"], f"{place}.orgs"),
         credentials=_credentials(fields["credentials"], place) if "credentials" in fields else _ONLY_DEFAULT,

@@ -1,7 +1,7 @@
-"""Whether a response of IMS can be trusted (docs/ims.md sections 1.4, 3.2, 7; docs/contract.md sections 2 and 9).
+"""Whether an answer of IMS is a token that may be trusted (docs/ims.md; docs/contract.md sections 2 and 9).
 
-An answer is believed only where everything in it that can be read agrees with the grant. The most dangerous doubt
-is the unit of ``expires_in``: it belongs to the endpoint, and the token's own claims are asked as a second witness.
+An answer is trusted only if everything in it that can be read agrees with the grant. The most dangerous mistake is
+the unit of ``expires_in``: it belongs to the endpoint, and is checked against the token's own claims.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.domain.credential import CredentialKind
+from app.domain.credential import ExpiresInUnit
 from app.domain.errors import BadUpstreamResponseError
-from app.domain.grant import ExpiresInUnit, Grant, IssuedToken
+from app.domain.grant import Grant, IssuedToken
 from app.domain.names import Scope
 from app.domain.strict_json import strict_json
 
 MIN_LIFETIME = 5.0
-"""Seconds. A token with less life than this is of no use to anybody."""
+"""Seconds. A token with less life than this is of no use."""
 
 MAX_LIFETIME = 48 * 3600.0
-"""Seconds. Adobe's tokens live up to 24 hours; twice that can only be a mistake of the unit."""
+"""Seconds. Adobe's tokens live up to 24 hours; twice that can only be the wrong unit."""
 
 MIN_OPAQUE_LIFETIME: Mapping[ExpiresInUnit, float] = {
-    # 86399 meant as seconds reads as 86 s here, and no second witness can be asked: what is doubtful is refused.
+    # 86399 meant as seconds reads as 86 s here, and nothing else can confirm it: what is doubtful is refused.
     ExpiresInUnit.MILLISECONDS: 300.0,
     ExpiresInUnit.SECONDS: 10.0,
 }
@@ -67,7 +67,7 @@ def issued_token(grant: Grant, payload: object, received_at: float) -> IssuedTok
     if not isinstance(payload, Mapping):
         raise BadUpstreamResponseError("it is not a JSON object")
     value = _access_token(payload)
-    lifetime = _expires_in(payload) / grant.expires_in_unit.value
+    lifetime = _expires_in(payload) / grant.credential.expires_in_unit.value
     if not 0 < lifetime <= MAX_LIFETIME:
         raise BadUpstreamResponseError("expires_in is not a lifetime of up to 48 hours in this endpoint's unit")
     claims = readable_claims(value)
@@ -77,9 +77,9 @@ def issued_token(grant: Grant, payload: object, received_at: float) -> IssuedTok
 
 
 def readable_claims(token: str) -> Mapping[str, object]:
-    """The claims of a three-part JWT, unverified; empty where the token is opaque to us.
+    """The claims of a three-part JWT, unverified; empty if the token is opaque.
 
-    IMS publishes no key for access tokens, so the claims are a witness against mistakes, not a proof.
+    IMS publishes no key for access tokens, so the claims can reveal a mistake, but prove nothing.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -105,7 +105,7 @@ def _access_token(payload: Mapping[object, object]) -> str:
     if not isinstance(value, str) or _ACCESS_TOKEN.fullmatch(value) is None:
         raise BadUpstreamResponseError("access_token is missing or not 16 to 16384 visible ASCII characters")
     token_type = payload.get("token_type")
-    # Enterprise web apps get none (docs/ims.md section 3.2).
+    # Enterprise web apps get none (docs/ims.md).
     if token_type is not None and (not isinstance(token_type, str) or token_type.lower() != "bearer"):
         raise BadUpstreamResponseError("token_type is not bearer")
     return value
@@ -154,7 +154,7 @@ def _is_technical_account(value: object) -> bool:
 def _expires_at(grant: Grant, claims: Mapping[str, object], lifetime: float, received_at: float) -> float:
     claimed = _claimed_life(claims)
     if claimed is None:
-        if lifetime < MIN_OPAQUE_LIFETIME[grant.expires_in_unit]:
+        if lifetime < MIN_OPAQUE_LIFETIME[grant.credential.expires_in_unit]:
             raise BadUpstreamResponseError("expires_in is too short for a token whose own claims cannot be read")
         return received_at + lifetime
     _check_life(claimed, lifetime, received_at)
@@ -184,10 +184,10 @@ def _check_life(claimed: _ClaimedLife, lifetime: float, received_at: float) -> N
 def _scopes(grant: Grant, claims: Mapping[str, object]) -> tuple[Scope, ...]:
     """The scopes asked for that the token claims; metascopes and unreadable claims: those asked for.
 
-    Who asked for a part of the credential's scopes must not get more. Where all were asked for, more is Adobe's affair.
+    A request for some of the credential's scopes must not get more. If all were asked for, Adobe may add others.
     """
     claimed = claims.get("scope")
-    if grant.credential.kind is CredentialKind.JWT or claimed is None:
+    if not grant.credential.token_claims_scopes or claimed is None:
         return grant.scopes
     carried = set(_SCOPE_SEPARATORS.split(claimed)) - {""} if isinstance(claimed, str) else set()
     asked = set(grant.scopes)

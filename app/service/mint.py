@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cachetools import LRUCache
 
 from app.domain.access_token import AccessToken
 from app.domain.assertion import assertion_claims
-from app.domain.credential import Credential, JwtCredential
-from app.domain.errors import CredentialRejectedError
+from app.domain.credential import Credential
+from app.domain.errors import CredentialMisconfiguredError, CredentialRejectedError
 from app.domain.events import CertificateSeen
-from app.domain.grant import Grant, IssuedToken, client_credentials_grant, jwt_grant
+from app.domain.grant import Grant, IssuedToken, grant_of
 from app.domain.names import CredentialRef, Scope, TokenKey
-from app.ports import AssertionSigner, CertificateEnd, Clock, CredentialStore, EventSink, TokenExchanger
+from app.domain.signing import REMOTE_SCHEMES, SigningKey
+from app.ports import AssertionSigner, Clock, CredentialStore, EventSink, TokenExchanger
 
 REFRESH_WINDOW = (0.45, 0.55)
-"""Share of a token's life within which its refresh is drawn, once (SPIRE's rule; decision 6 in app/ARCHITECTURE.md)."""
+"""Share of a token's life within which its refresh is drawn, once (the rule of SPIRE)."""
 
 
 REJECTED_SECONDS = 60.0
@@ -43,8 +44,7 @@ class Minter:
 
     Args:
         store: Where credentials live.
-        key_signer: Signs with a private key of the document.
-        transit_signer: Signs with a key that never leaves Vault.
+        signers: By scheme, what signs with a key of that scheme (`SigningKey`).
         exchanger: IMS.
         not_after: When a PEM certificate ends.
         sink: Listens to events.
@@ -56,8 +56,7 @@ class Minter:
     def __init__(
         self,
         store: CredentialStore,
-        key_signer: AssertionSigner,
-        transit_signer: AssertionSigner,
+        signers: Mapping[str, AssertionSigner],
         exchanger: TokenExchanger,
         not_after: CertificateEnd,
         sink: EventSink,
@@ -65,8 +64,7 @@ class Minter:
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._store = store
-        self._key_signer = key_signer
-        self._transit_signer = transit_signer
+        self._signers = signers
         self._exchanger = exchanger
         self._not_after = not_after
         self._sink = sink
@@ -166,9 +164,15 @@ class Minter:
         return (first, *others)
 
     async def _grant(self, credential: Credential, scopes: tuple[Scope, ...], number: int) -> Grant:
-        secret = credential.client_secrets[number]
-        if not isinstance(credential, JwtCredential):
-            return client_credentials_grant(credential, scopes, secret)
-        signer = self._key_signer if credential.transit_key is None else self._transit_signer
-        assertion = await signer.sign(credential, assertion_claims(credential, scopes, self._clock()))
-        return jwt_grant(credential, scopes, secret, assertion)
+        assertion = None
+        if credential.signing is not None:
+            claims = assertion_claims(credential, scopes, self._clock())
+            assertion = await self._signer(credential.signing).sign(credential, claims)
+        return grant_of(credential, scopes, credential.client_secrets[number], assertion)
+
+    def _signer(self, key: SigningKey) -> AssertionSigner:
+        signer = self._signers.get(key.scheme)
+        if signer is None:
+            scheme = REMOTE_SCHEMES[key.scheme]
+            raise CredentialMisconfiguredError(scheme.field, f"needs {scheme.needs}")
+        return signer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from app.domain.errors import PolicyError
 from app.domain.events import PolicyLoaded, PolicyRefused
+from app.domain.plain_document import PolicyError
 from app.domain.policy import Policy
 from app.ports import CallerVerifier, Clock, EventSink, PolicySource
 from app.process.renewed_file import Look, RenewedFile

@@ -13,9 +13,11 @@ import pytest
 
 from app.adapters.directory import DirectoryCredentialStore
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession
-from app.domain.credential import MAX_DOCUMENT_BYTES, JwtCredential, OAuthServerToServerCredential
+from app.domain.credential import JwtCredential, OAuthServerToServerCredential
+from app.domain.credential_document import MAX_DOCUMENT_BYTES
 from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError
 from app.domain.names import CredentialRef
+from app.domain.signing import StoredKey
 from app.ports import CredentialStore
 from tests.support.documents import ALLOWED, CANARY, jwt_document, oauth_document, ref_of
 from tests.support.recorded_events import RecordedEvents
@@ -105,7 +107,7 @@ class TestCredentialStore:
         credential = await kept.store.fetch(ref)
         assert isinstance(credential, JwtCredential)
         assert (credential.ref, credential.sandbox) == (ref, "dev")
-        assert credential.private_key == jwt_document(ref)["private_key"]
+        assert credential.signing == StoredKey(str(jwt_document(ref)["private_key"]))
 
     async def test_nothing_stored(self, kept: Kept, ref: CredentialRef) -> None:
         """An org without a credential is not found, nor is another name of an org that has one."""

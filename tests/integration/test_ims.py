@@ -14,7 +14,7 @@ from app.domain.assertion import assertion_claims
 from app.domain.credential import JwtCredential
 from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError, ImsUnavailableError
 from app.domain.events import ClockCompared
-from app.domain.grant import Grant, client_credentials_grant, jwt_grant
+from app.domain.grant import Grant, grant_of
 from app.domain.names import Scope
 from app.sandbox.faults import Fault, FaultKind
 from tests.support import grants
@@ -45,7 +45,7 @@ async def signed_grant(
     signer = JoseAssertionSigner()
     try:
         claims = assertion_claims(credential, scopes, time.time() if now is None else now)
-        return jwt_grant(credential, scopes, grants.SECRET, await signer.sign(credential, claims))
+        return grant_of(credential, scopes, grants.SECRET, await signer.sign(credential, claims))
     finally:
         signer.close()
 
@@ -177,7 +177,7 @@ async def test_a_scope_the_client_lacks_is_told_as_such(ims: RunningSandbox, bro
     """An unknown scope points at the scopes."""
     ims.sandbox.state.clients.put(oauth_client())
     credential = grants.oauth_credential(base_url=ims.base_url)
-    error = await rejection(broker, client_credentials_grant(credential, (Scope("nope"),), grants.SECRET))
+    error = await rejection(broker, grant_of(credential, (Scope("nope"),), grants.SECRET))
     assert error.ims_error == "invalid_scope"
     assert "scopes" in error.detail
 

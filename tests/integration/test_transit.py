@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from app.adapters.vault import VaultConfig, VaultSession, VaultTransitSigner
 from app.domain.assertion import assertion_claims
-from app.domain.credential import JwtCredential, parse_credential
+from app.domain.credential import JwtCredential
+from app.domain.credential_document import parse_credential
 from app.domain.errors import CredentialMisconfiguredError, CredentialStoreError
 from tests.support.documents import ALLOWED, jwt_document, ref_of, without
 from tests.support.recorded_events import RecordedEvents

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from app.domain.credential import (
-    Credential,
-    EnterpriseWebAppCredential,
-    JwtCredential,
-    OAuthServerToServerCredential,
-)
-from app.domain.grant import Grant, client_credentials_grant, jwt_grant
+from app.domain.credential import Credential, EnterpriseWebAppCredential, JwtCredential, OAuthServerToServerCredential
+from app.domain.grant import Grant, grant_of
 from app.domain.names import CredentialRef, OrgId, Scope
+from app.domain.signing import RemoteKey, StoredKey
 
 ORG = OrgId("0123456789ABCDEF01234567@AdobeOrg")
 OTHER_ORG = OrgId("76543210FEDCBA9876543210@AdobeOrg")
@@ -30,7 +26,7 @@ def jwt_credential(
     generation: str = "1",
     ref: CredentialRef | None = None,
     client_id: str = CLIENT_ID,
-    transit_key: str | None = None,
+    transit_key: str = "",
 ) -> JwtCredential:
     """A service account."""
     return JwtCredential(
@@ -43,9 +39,7 @@ def jwt_credential(
         ims_base_url=base_url,
         certificate=certificate,
         sandbox=None,
-        private_key=private_key,
-        private_key_passphrase=passphrase,
-        transit_key=transit_key,
+        signing=StoredKey(private_key, passphrase) if private_key is not None else RemoteKey("transit", transit_key),
     )
 
 
@@ -84,7 +78,7 @@ def enterprise_credential(*, base_url: str = BASE_URL, org: OrgId = ORG) -> Ente
 def jwt_exchange(base_url: str = BASE_URL, assertion: str = "an.assertion.x") -> Grant:
     """The exchange of an assertion."""
     credential = jwt_credential(base_url=base_url)
-    return jwt_grant(credential, credential.scopes, SECRET, assertion)
+    return grant_of(credential, credential.scopes, SECRET, assertion)
 
 
 def oauth_exchange(
@@ -95,4 +89,4 @@ def oauth_exchange(
 ) -> Grant:
     """A client credentials grant; for all scopes where none are named."""
     credential = credential or oauth_credential(base_url=base_url)
-    return client_credentials_grant(credential, scopes or credential.scopes, secret)
+    return grant_of(credential, scopes or credential.scopes, secret)

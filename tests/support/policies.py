@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.errors import PolicyError
+from app.domain.plain_document import PolicyError
 from app.domain.policy_document import parse_policy
 
 ORG = "0123456789ABCDEF01234567@AdobeOrg"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from app.domain.credential import Credential
 from app.domain.names import TokenKey
+from app.ports import AssertionSigner
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 from app.service.mint import Minter
@@ -72,10 +73,10 @@ class ReplicaInMemory:
         self.memory = TokenMemory()
         self.epochs = Epochs()
         self.key_signer, self.transit_signer = FakeSigner("key"), FakeSigner("transit")
+        self.signers: dict[str, AssertionSigner] = {"stored": self.key_signer, "transit": self.transit_signer}
         self.minter = Minter(
             world.store,
-            self.key_signer,
-            self.transit_signer,
+            self.signers,
             world.exchanger,
             lambda _pem: world.clock() + 1000.0,
             self.sink,

@@ -11,9 +11,8 @@ import httpx2
 
 from app.adapters.ims.body import read_json
 from app.adapters.ims.http_date import seconds_ahead
-from app.adapters.ims.refusals import CONVERTED_HINT, cleaned, rejection
+from app.adapters.ims.refusals import cleaned, rejection
 from app.adapters.ims.retry_after import DEFAULT_DELAY, retry_after
-from app.domain.credential import CredentialKind
 from app.domain.errors import BadUpstreamResponseError, BrokerError, CredentialRejectedError, ImsUnavailableError
 from app.domain.events import ClockCompared, ExchangeFinished
 from app.domain.grant import Grant, IssuedToken
@@ -127,8 +126,9 @@ class HttpTokenExchanger:
             detail = f"IMS answered {status} and asked for a pause."
             return ImsUnavailableError(detail, seconds, throttled=True, debug_id=debug_id)
         detail = f"IMS answered {status}."
-        if status == 500 and grant.credential.kind is CredentialKind.JWT and await _is_internal_error(response):
-            detail = f"IMS answered 500 internal_error. {CONVERTED_HINT}"
+        hint = grant.credential.hints.internal_error
+        if status == 500 and hint and await _is_internal_error(response):
+            detail = f"IMS answered 500 internal_error. {hint}"
         return ImsUnavailableError(detail, DEFAULT_DELAY, debug_id=debug_id)
 
 

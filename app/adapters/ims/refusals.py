@@ -1,4 +1,4 @@
-"""What a refusal of IMS means, in a person's words (docs/ims.md sections 1.5, 1.6 and 3.5).
+"""What a refusal of IMS means, in a person's words (docs/ims.md).
 
 The table of Adobe's documentation and the texts IMS really sends differ, so status, ``error`` and ``error_description``
 are matched loosely. The description only chooses among our own sentences; it is never repeated.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from app.domain.credential import CredentialKind
+from app.domain.credential import RefusalHints
 from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError
 from app.domain.grant import Grant
 
@@ -18,24 +18,15 @@ _MAX_CODE = 64
 _TELLING = 8
 """So many characters of a secret in a row must not be shown; fewer would be found in any word."""
 
-CONVERTED_HINT = (
-    "A service account (JWT) that Adobe has already converted to OAuth Server-to-Server always answers like this: "
-    "if it goes on, change the credential's kind to oauth_server_to_server."
-)
-
 _CERTIFICATE = (
     "The private key does not belong to a certificate that is bound to this client at Adobe, or that certificate has "
     "expired: compare them, and add a new certificate or correct private_key."
 )
 _ASSERTION_EXPIRED = "The assertion had expired when IMS saw it: compare the broker's clock with a time server."
 _ASSERTION = "IMS cannot accept the assertion: check org_id, technical_account_id and ims_base_url."
-_METASCOPES = "A metascope is missing, unknown, or not one that the certificate is bound to: check metascopes."
-_SCOPES = "A scope is unknown or not one that the client has: copy scopes from the Adobe Developer Console again."
 _SECRET = "The client secret is wrong or has been deleted: put a current one into client_secrets."
 _CLIENT = "The client does not exist at this IMS, or is not the one the assertion names: check client_id, ims_base_url."
 _CLIENT_OR_SECRET = "The client id and the client secret do not belong together: check client_id and client_secrets."
-_NO_GRANT = "The client may not use this flow: check kind, which must be that of the credential at Adobe."
-_CONSENT = "The org has not consented to this app, or has withdrawn its consent: ask the org's administrator."
 _UNKNOWN = "Compare the stored credential with the Adobe Developer Console."
 
 
@@ -62,7 +53,7 @@ def rejection(
     return CredentialRejectedError(
         cleaned(error, grant.secrets) or "unknown",
         debug_id,
-        hint=_hint(grant.credential.kind, status, error, text),
+        hint=_hint(grant.credential.hints, status, error, text),
         secret_refused=error == "invalid_client",
     )
 
@@ -83,7 +74,7 @@ def _repeats(identifier: str, secrets: Iterable[str]) -> bool:
     return any(part in searched for part in parts)
 
 
-def _hint(kind: CredentialKind, status: int, error: str, description: str) -> str:
+def _hint(hints: RefusalHints, status: int, error: str, description: str) -> str:
     if "binding" in description and "scope" not in description:
         return _CERTIFICATE
     match error:
@@ -92,20 +83,20 @@ def _hint(kind: CredentialKind, status: int, error: str, description: str) -> st
         case "invalid_token":
             return _ASSERTION_EXPIRED if "expired" in description else _ASSERTION
         case "bad_request" | "invalid_request":
-            return _ASSERTION if kind is CredentialKind.JWT else _UNKNOWN
+            return hints.bad_request
         case "invalid_scope" | "invalid_target_scope":
-            return _METASCOPES if kind is CredentialKind.JWT else _SCOPES
+            return hints.scope
         case "invalid_client":
-            return _client_hint(kind, status, description)
+            return _client_hint(hints, status, description)
         case "unauthorized_client" | "access_denied":
-            return _CONSENT if kind is CredentialKind.ENTERPRISE_WEB_APP else _NO_GRANT
+            return hints.not_allowed
         case _:
             return _UNKNOWN
 
 
-def _client_hint(kind: CredentialKind, status: int, description: str) -> str:
+def _client_hint(hints: RefusalHints, status: int, description: str) -> str:
     if "secret" in description:
         return _SECRET
-    if "client_id" in description or (kind is CredentialKind.JWT and status == 400):
+    if "client_id" in description or (hints.unknown_client_is_400 and status == 400):
         return _CLIENT
     return _CLIENT_OR_SECRET

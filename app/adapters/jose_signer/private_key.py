@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from app.domain.credential import JwtCredential
+from app.domain.credential import Credential
 from app.domain.errors import CredentialMisconfiguredError
+from app.domain.signing import StoredKey
 
 _MIN_BITS = 2048
 _MAX_BITS = 8192  # a larger key would hold the event loop for tens of milliseconds with every signature
@@ -36,16 +37,16 @@ _ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----((?:(?!-----).)*
 _INTEGER, _SEQUENCE = 0x02, 0x30
 
 
-def signing_key(credential: JwtCredential) -> rsa.RSAPrivateKey:
+def signing_key(credential: Credential) -> rsa.RSAPrivateKey:
     """The key of `credential`, fit to sign.
 
     Raises:
         CredentialMisconfiguredError: ``private_key``, its passphrase or ``certificate`` cannot be used.
 
     """
-    if credential.private_key is None:
-        raise CredentialMisconfiguredError("transit_key", "needs Vault: BROKER_CREDENTIAL_STORE=vault")
-    private_key = _checked(_rsa_key(_bytes(credential.private_key), credential.private_key_passphrase))
+    if not isinstance(credential.signing, StoredKey):
+        raise CredentialMisconfiguredError("private_key", "is needed to sign here")
+    private_key = _checked(_rsa_key(_bytes(credential.signing.private_key), credential.signing.passphrase))
     if credential.certificate is not None:
         _check_certificate(credential.certificate, private_key)
     return private_key

@@ -14,7 +14,7 @@ from jose import jwk, jws
 from jose.backends.base import Key
 
 from app.adapters.jose_signer.private_key import signing_key
-from app.domain.credential import JwtCredential
+from app.domain.credential import Credential
 from app.domain.errors import OverloadedError
 from app.domain.names import CredentialRef
 from app.process.own_threads import OwnThreads, ThreadsClosedError
@@ -42,7 +42,7 @@ class JoseAssertionSigner:
         )
         self._threads = OwnThreads("private-key", threads=1, waiting=max_waiting)
 
-    async def sign(self, credential: JwtCredential, claims: Mapping[str, object]) -> str:
+    async def sign(self, credential: Credential, claims: Mapping[str, object]) -> str:
         """Sign `claims` as a compact JWS with the header ``{"alg":"RS256","typ":"JWT"}``.
 
         Raises:
@@ -60,13 +60,13 @@ class JoseAssertionSigner:
         self._keys.clear()
         self._threads.close()
 
-    def _remembered(self, credential: JwtCredential) -> Key | None:
+    def _remembered(self, credential: Credential) -> Key | None:
         generation, key = self._keys.get(credential.ref, ("", None))
         if key is None or generation != credential.generation:
             return None
         return key
 
-    async def _parsed(self, credential: JwtCredential) -> Key:
+    async def _parsed(self, credential: Credential) -> Key:
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._parsing.join(
@@ -77,11 +77,11 @@ class JoseAssertionSigner:
         except ThreadsClosedError:
             raise OverloadedError("The broker is shutting down.") from None
 
-    async def _parse(self, credential: JwtCredential) -> Key:
+    async def _parse(self, credential: Credential) -> Key:
         key = await self._threads.run(partial(_signing_key, credential))
         self._keys[credential.ref] = (credential.generation, key)
         return key
 
 
-def _signing_key(credential: JwtCredential) -> Key:
+def _signing_key(credential: Credential) -> Key:
     return jwk.construct(signing_key(credential), algorithm="RS256")  # type: ignore[arg-type]  # stubs omit key objects

@@ -18,7 +18,8 @@ from typing_extensions import override
 
 from app.adapters.json_logs.redaction import plain, redact
 from app.adapters.json_logs.uncaught import log_uncaught
-from app.domain.errors import BrokerError, PolicyError
+from app.domain.errors import BrokerError
+from app.domain.plain_document import PolicyError
 from app.process.correlation import REQUEST_ID, TRACE_POINT
 
 MAX_WAITING = 10_000

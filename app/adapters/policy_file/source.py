@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.adapters.policy_file.strict_yaml import decode_policy
-from app.domain.errors import PolicyError
+from app.domain.plain_document import PolicyError
 from app.domain.policy import Policy
 from app.domain.policy_document import parse_policy
 from app.process.own_threads import OwnThreads, ThreadsBusyError

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from app.domain.errors import PolicyError
+from app.domain.plain_document import PolicyError
 
 _MAX_DEPTH = 16
 _PROBLEM = re.compile(r"[ -~]{1,100}")

@@ -13,7 +13,8 @@ from hvac.api.secrets_engines import KvV2
 from app.adapters.vault.session import VaultSession
 from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter
-from app.domain.credential import MAX_DOCUMENT_BYTES, Credential, parse_credential
+from app.domain.credential import Credential
+from app.domain.credential_document import MAX_DOCUMENT_BYTES, parse_credential
 from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError, InvalidRequestError
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
 

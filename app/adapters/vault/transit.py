@@ -13,8 +13,9 @@ from hvac.api.secrets_engines import Transit
 from app.adapters.vault.session import VaultSession
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter
-from app.domain.credential import JwtCredential
+from app.domain.credential import Credential
 from app.domain.errors import CredentialMisconfiguredError, CredentialStoreError
+from app.domain.signing import RemoteKey
 
 _HEADER = {"alg": "RS256", "typ": "JWT"}
 _SHORTEST_RSA_SIGNATURE = 342
@@ -48,7 +49,7 @@ class VaultTransitSigner:
         self._session = session
         self._mount = transit_mount.strip("/")
 
-    async def sign(self, credential: JwtCredential, claims: Mapping[str, object]) -> str:
+    async def sign(self, credential: Credential, claims: Mapping[str, object]) -> str:
         """Let Vault sign `claims` with RS256; the answer is a compact JWS.
 
         Raises:
@@ -56,10 +57,10 @@ class VaultTransitSigner:
             CredentialStoreError: Vault cannot be used, or its policy forbids the broker this key.
 
         """
-        if credential.transit_key is None:
+        if not isinstance(credential.signing, RemoteKey):
             raise CredentialMisconfiguredError("transit_key", "is needed to sign with Vault")
         signed = f"{_part(_HEADER)}.{_part(claims)}"
-        work = partial(_sign, self._mount, credential.transit_key, signed)
+        work = partial(_sign, self._mount, credential.signing.name, signed)
         return f"{signed}.{await self._session.call('sign', work, _MEANING)}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.directory import DirectoryCredentialStore
-from app.domain.credential import MAX_DOCUMENT_BYTES
+from app.domain.credential_document import MAX_DOCUMENT_BYTES
 from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError, CredentialStoreError
 from app.domain.names import CredentialRef
 from tests.support.documents import ALLOWED, CANARY, oauth_document, ref_of

@@ -110,7 +110,7 @@ def _truncated(pem: str) -> str:
         (lambda: key_pair().encrypted, "", "private_key_passphrase"),
         (lambda: key_pair().encrypted, "wrong", "private_key_passphrase"),
         (lambda: key_pair().encrypted_pkcs1, "wrong", "private_key_passphrase"),
-        (lambda: None, None, "transit_key"),
+        (lambda: None, None, "private_key"),
     ],
     ids=[
         "garbage",

@@ -24,7 +24,8 @@ from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_loggin
 from app.adapters.json_logs.json_lines import MAX_WAITING, JsonFormatter
 from app.domain import events
 from app.domain.decision import Decision
-from app.domain.errors import BrokerError, OverloadedError, PolicyError
+from app.domain.errors import BrokerError, OverloadedError
+from app.domain.plain_document import PolicyError
 from app.process.correlation import REQUEST_ID, TRACE_POINT, TracePoint
 from tests.factories import KEY, ORG, REF
 from tests.support.waiting import until

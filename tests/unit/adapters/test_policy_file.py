@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.adapters.policy_file import MAX_FILE_BYTES, PolicyFile, read_policy
-from app.domain.errors import PolicyError
 from app.domain.names import Scope
+from app.domain.plain_document import PolicyError
 from tests.support.mounted import MountedFolder
 
 ORG = "0123456789ABCDEF01234567@AdobeOrg"

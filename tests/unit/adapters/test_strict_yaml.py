@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.adapters.policy_file import decode_policy
-from app.domain.errors import PolicyError
+from app.domain.plain_document import PolicyError
 
 
 def test_plain_words_and_quoted_ones_are_text() -> None:

@@ -18,6 +18,7 @@ from app.domain.api_key import parse_api_key
 from app.domain.credential import JwtCredential
 from app.domain.names import CredentialRef
 from app.domain.policy import Action
+from app.domain.signing import StoredKey
 
 URL, OTHER_URL = "http://127.0.0.1:1", "http://127.0.0.1:2"
 
@@ -56,7 +57,7 @@ def test_expired_certificate(tmp_path: Path) -> None:
     jwt, _ = demo_tenants(tmp_path, URL)
     assert isinstance(jwt.credential, JwtCredential)
     assert jwt.credential.certificate != old.certificate
-    assert jwt.credential.private_key != old.private_key
+    assert jwt.credential.signing != StoredKey(old.private_key)
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"kind": "jwt"}', "\udcff"])

@@ -14,9 +14,10 @@ from app.domain.credential import (
     EnterpriseWebAppCredential,
     JwtCredential,
     OAuthServerToServerCredential,
-    parse_credential,
 )
+from app.domain.credential_document import parse_credential
 from app.domain.errors import CredentialMisconfiguredError
+from app.domain.signing import RemoteKey, StoredKey
 from tests.support.documents import ALLOWED, CANARY, PRIVATE_KEY, SECRET, jwt_document, oauth_document, ref_of, without
 
 REF = ref_of(1)
@@ -58,14 +59,13 @@ class TestKinds:
         credential = parsed(jwt_document(REF))
         assert isinstance(credential, JwtCredential)
         assert credential.scopes == ("ent_dataservices_sdk",)
-        assert credential.private_key == PRIVATE_KEY
-        assert credential.transit_key is None
+        assert credential.signing == StoredKey(PRIVATE_KEY)
 
     def test_jwt_with_transit_key(self) -> None:
         """A transit key takes the place of the private key."""
         credential = parsed({**without(jwt_document(REF), "private_key"), "transit_key": "tenant.one"})
         assert isinstance(credential, JwtCredential)
-        assert (credential.transit_key, credential.private_key) == ("tenant.one", None)
+        assert credential.signing == RemoteKey("transit", "tenant.one")
 
     @pytest.mark.parametrize("kind", list(CredentialKind))
     def test_left_over_fields_of_the_other_kind(self, kind: CredentialKind) -> None:
@@ -86,7 +86,7 @@ class TestForms:
         """CRLF line ends in PEM text become LF."""
         credential = parsed(jwt_document(REF, private_key=PRIVATE_KEY.replace("\n", "\r\n")))
         assert isinstance(credential, JwtCredential)
-        assert credential.private_key == PRIVATE_KEY
+        assert credential.signing == StoredKey(PRIVATE_KEY)
 
     @pytest.mark.parametrize(
         "metascope",

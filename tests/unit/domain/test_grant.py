@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.domain.grant import ExpiresInUnit, client_credentials_grant
+from app.domain.credential import ExpiresInUnit
+from app.domain.grant import grant_of
 from app.domain.names import Scope
 from tests.support import grants
 
@@ -12,7 +13,7 @@ def test_an_assertion_is_exchanged_at_the_jwt_endpoint_in_milliseconds() -> None
     grant = grants.jwt_exchange(assertion="a.b.c")
     assert grant.url == "https://ims-na1.adobelogin.com/ims/exchange/jwt"
     assert grant.form == {"client_id": grants.CLIENT_ID, "client_secret": grants.SECRET, "jwt_token": "a.b.c"}
-    assert grant.expires_in_unit is ExpiresInUnit.MILLISECONDS
+    assert grant.credential.expires_in_unit is ExpiresInUnit.MILLISECONDS
 
 
 def test_client_credentials_go_to_the_token_endpoint_in_seconds() -> None:
@@ -25,7 +26,7 @@ def test_client_credentials_go_to_the_token_endpoint_in_seconds() -> None:
         "client_secret": grants.SECRET,
         "scope": "AdobeID,openid",
     }
-    assert grant.expires_in_unit is ExpiresInUnit.SECONDS
+    assert grant.credential.expires_in_unit is ExpiresInUnit.SECONDS
 
 
 def test_an_enterprise_web_app_names_the_stored_org() -> None:
@@ -37,7 +38,7 @@ def test_an_enterprise_web_app_names_the_stored_org() -> None:
 def test_a_grant_asks_for_the_subset_it_is_given() -> None:
     """The scopes of the form are those of the grant, not all of the credential's."""
     credential = grants.oauth_credential()
-    grant = client_credentials_grant(credential, (Scope("openid"),), "second-secret")
+    grant = grant_of(credential, (Scope("openid"),), "second-secret")
     assert (grant.form["scope"], grant.form["client_secret"]) == ("openid", "second-secret")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.credential import Credential, CredentialKind
+from app.domain.credential import Credential, CredentialKind, ExpiresInUnit
 from app.domain.errors import CredentialMisconfiguredError, CredentialRejectedError, InvalidScopeError
 from app.domain.events import CertificateSeen
-from app.domain.grant import ExpiresInUnit, Grant
+from app.domain.grant import Grant
 from tests.factories import KEY, REF, make_credential, make_key
 from tests.support.replica_in_memory import ReplicaInMemory, World
 
@@ -57,7 +57,7 @@ async def test_each_kind_goes_to_its_own_endpoint_with_its_own_unit(
     await replica.minter.mint(KEY, 0)
     [grant] = world.exchanger.grants
     assert grant.url.endswith(path)
-    assert grant.expires_in_unit is unit
+    assert grant.credential.expires_in_unit is unit
 
 
 @pytest.mark.parametrize("transit_key", [None, "tenant-key"])
@@ -69,6 +69,16 @@ async def test_the_signer_is_the_one_that_has_the_key(
     await replica.minter.mint(KEY, 0)
     assert len(replica.key_signer.signed) == (0 if transit_key else 1)
     assert len(replica.transit_signer.signed) == (1 if transit_key else 0)
+
+
+async def test_a_key_of_a_signer_that_does_not_run_names_its_field_and_what_it_needs(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A broker without Vault refuses a document with a transit key, and says which setting is missing."""
+    del replica.signers["transit"]
+    world.put(make_credential(kind=CredentialKind.JWT, transit_key="tenant-key"))
+    with pytest.raises(CredentialMisconfiguredError, match=r"transit_key: needs Vault: BROKER_CREDENTIAL_STORE=vault"):
+        await replica.minter.mint(KEY, 0)
 
 
 async def test_the_second_secret_is_tried_when_the_first_is_refused_and_remembered(

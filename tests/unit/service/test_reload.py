@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.domain.errors import PolicyError
 from app.domain.events import Event, PolicyLoaded, PolicyRefused
+from app.domain.plain_document import PolicyError
 from app.service import reload
 from app.service.reload import PolicyInForce
 from tests.factories import ISSUER, make_policy

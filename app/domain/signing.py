@@ -1,0 +1,72 @@
+"""Which key signs a credential's assertions: one in its document, or one that a remote signer keeps.
+
+A new remote signer is a row of `REMOTE_SCHEMES`, a package in `app/adapters` and a line in `app/bootstrap/minting.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A private key in the credential's document.
+
+    Args:
+        private_key: PEM, PKCS#8 or PKCS#1.
+        passphrase: What decrypts it, or None.
+
+    """
+
+    scheme: ClassVar[str] = "stored"
+    private_key: str = field(repr=False)
+    passphrase: str | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteKey:
+    """A key that never leaves its signer.
+
+    Args:
+        scheme: Which signer has it, a key of `REMOTE_SCHEMES`.
+        name: What the signer calls it.
+
+    """
+
+    scheme: str
+    name: str
+
+
+SigningKey = StoredKey | RemoteKey
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteScheme:
+    """How a credential's document names a key of a remote signer.
+
+    Args:
+        field: The document's field, which holds the key's name.
+        name: What names look like.
+        expected: The same for people, as the end of "must be …".
+        needs: The settings without which the broker does not run this signer.
+
+    """
+
+    field: str
+    name: re.Pattern[str]
+    expected: str
+    needs: str
+
+
+REMOTE_SCHEMES: Mapping[str, RemoteScheme] = {
+    "transit": RemoteScheme(
+        field="transit_key",
+        name=re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"),
+        expected="the name of a Vault transit key",
+        needs="Vault: BROKER_CREDENTIAL_STORE=vault",
+    ),
+}
+"""By scheme, the signers that keep keys for credentials."""
