@@ -19,12 +19,12 @@ from app.api.warm import WarmPath
 from app.domain.access_token import AccessToken
 from app.domain.errors import (
     BrokerError,
-    CredentialNotFoundError,
     ForbiddenError,
     InvalidRequestError,
     InvalidScopeError,
     RateLimitedError,
     UnauthenticatedError,
+    UnsupportedGrantTypeError,
 )
 from app.domain.names import CredentialRef, Scope, parse_scopes
 from app.domain.policy import Action, Caller, authorise
@@ -33,12 +33,17 @@ _NOT_DESCRIPTIVE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 """What RFC 6749 section 5.2 does not allow in ``error_description``."""
 
 _AUTHENTICATE = "Authenticate by HTTP Basic, by client_id and client_secret, or by client_assertion."
+_STATUS = {
+    "invalid_client": 401,
+    "invalid_request": 400,
+    "invalid_scope": 400,
+    "unauthorized_client": 400,
+    "unsupported_grant_type": 400,
+}
+"""The status of each word of RFC 6749 section 5.2; anything else is the broker's own trouble."""
+
 _NAMES = ("org", "credential", "scope")
 _CREDENTIAL_FIELDS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
-
-
-class UnsupportedGrantTypeError(InvalidRequestError):
-    """Another grant than client credentials (RFC 6749 section 5.2)."""
 
 
 def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
@@ -131,7 +136,7 @@ def _refuse_scopes(caller: Caller, ref: CredentialRef, scopes: tuple[Scope, ...]
 
 def oauth2_error(error: BrokerError, request_id: str) -> Response:
     """`error` in the shape of RFC 6749 section 5.2."""
-    status, code = _oauth2_code(error)
+    status = _STATUS.get(error.oauth_error) or (429 if isinstance(error, RateLimitedError) else 503)
     headers = {**NO_STORE, "pragma": "no-cache"}
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="ims-token-broker"'
@@ -140,23 +145,5 @@ def oauth2_error(error: BrokerError, request_id: str) -> Response:
         headers["retry-after"] = str(retry_after or 60)
     detail = _AUTHENTICATE if isinstance(error, UnauthenticatedError) else error.detail
     description = _NOT_DESCRIPTIVE.sub("'", detail)
-    body = {"error": code, "error_description": description, "code": error.code, "request_id": request_id}
+    body = {"error": error.oauth_error, "error_description": description, "code": error.code, "request_id": request_id}
     return JSONResponse(body, status, headers=headers)
-
-
-def _oauth2_code(error: BrokerError) -> tuple[int, str]:
-    match error:
-        case UnauthenticatedError():
-            return 401, "invalid_client"
-        case UnsupportedGrantTypeError():
-            return 400, "unsupported_grant_type"
-        case InvalidScopeError():
-            return 400, "invalid_scope"
-        case InvalidRequestError() | CredentialNotFoundError():
-            return 400, "invalid_request"
-        case ForbiddenError():
-            return 400, "unauthorized_client"
-        case RateLimitedError():
-            return 429, "temporarily_unavailable"
-        case _:
-            return 503, "temporarily_unavailable"

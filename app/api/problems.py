@@ -63,7 +63,7 @@ _UNEXPECTED_DETAIL = "Something unexpected happened. The request id finds it in 
 
 
 def problem_of(error: BrokerError) -> Problem:
-    """The row for `error`: its class' own, or that of the nearest base."""
+    """The row for `error`: that of its class, or of the nearest base."""
     for kind in type(error).__mro__:
         if kind in PROBLEMS:
             return PROBLEMS[kind]
@@ -71,9 +71,8 @@ def problem_of(error: BrokerError) -> Problem:
 
 
 def retry_after_of(error: BrokerError) -> int | None:
-    """Whole seconds for ``Retry-After``, rounded up, or None where waiting does not help."""
-    seconds = getattr(error, "retry_after", None)
-    return None if seconds is None else max(1, math.ceil(seconds))
+    """Whole seconds for ``Retry-After``, rounded up, or None if waiting does not help."""
+    return None if error.retry_after is None else max(1, math.ceil(error.retry_after))
 
 
 def problem_response(error: BrokerError, request_id: str) -> Response:

@@ -1,9 +1,10 @@
 """Every way a request can fail.
 
-BrokerError                           code, retryable
+BrokerError                           code, oauth_error, retryable, retry_after
 ├── CallerError                       the caller must change something
 │   ├── InvalidRequestError           org, credential, scope or min_ttl malformed, repeated or missing
-│   │   └── InvalidScopeError         a scope that the credential does not have
+│   │   ├── InvalidScopeError         a scope that the credential does not have
+│   │   └── UnsupportedGrantTypeError another grant than client credentials
 │   ├── UnauthenticatedError          no, two, malformed, expired or forged caller credential
 │   ├── ForbiddenError                policy says no (the same for a known and an unknown org)
 │   └── RateLimitedError              the caller's own limit
@@ -12,11 +13,11 @@ BrokerError                           code, retryable
 │   ├── CredentialMisconfiguredError  its document is defective; the detail names the field, never its value
 │   ├── CredentialRejectedError       IMS refused the credential
 │   └── BadUpstreamResponseError      IMS answered nonsense
-└── DependencyError                   nobody's fault here; worth a retry
+└── DependencyError                   an outside system fails; worth a retry
     ├── CredentialStoreError          Vault unreachable, sealed or refusing us
     ├── ImsUnavailableError           IMS unreachable, throttling or failing
-    ├── IdentityUnavailableError      the keys of a caller's issuer, or its review of a token, cannot be had
-    ├── OverloadedError               a bound of our own was reached
+    ├── IdentityUnavailableError      the keys of a caller's issuer, or its review of a token, are unavailable
+    ├── OverloadedError               a limit of this process was reached
     └── CacheUnavailableError         Redis unreachable; never reaches a caller
 """
 
@@ -26,15 +27,20 @@ from typing import ClassVar
 
 
 class BrokerError(Exception):
-    """Base of all errors this program raises on purpose.
+    """Base of all errors that this program raises on purpose.
 
     Args:
         detail: One sentence for a person: what is wrong and what to do. Never contains a secret or raw input.
+        retry_after: Seconds after which a retry makes sense; None if waiting does not help.
 
     """
 
     code: ClassVar[str] = "internal_error"
+    """The member ``code`` of a problem document (docs/contract.md section 3)."""
+    oauth_error: ClassVar[str] = "temporarily_unavailable"
+    """The member ``error`` of the answer of ``/oauth2/token`` (RFC 6749 section 5.2; this word is of its 4.1.2.1)."""
     retryable: ClassVar[bool] = False
+    retry_after: float | None = None
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -46,19 +52,43 @@ class CallerError(BrokerError):
 
 
 class InvalidRequestError(CallerError):
-    """A parameter is malformed, repeated, unknown or missing."""
+    """A parameter is malformed, repeated, unknown or missing.
+
+    RFC 6749: "The request is missing a required parameter, includes an unsupported parameter value (other than grant
+    type), repeats a parameter, […] or is otherwise malformed."
+    """
 
     code = "invalid_request"
+    oauth_error = "invalid_request"
 
 
 class InvalidScopeError(InvalidRequestError):
-    """The credential does not have a scope that was asked for (RFC 6749 section 5.2, ``invalid_scope``)."""
+    """The credential does not have a scope that was asked for.
+
+    RFC 6749: "The requested scope is invalid, unknown, malformed, or exceeds the scope granted by the resource owner."
+    """
+
+    oauth_error = "invalid_scope"
+
+
+class UnsupportedGrantTypeError(InvalidRequestError):
+    """Another grant than client credentials.
+
+    RFC 6749: "The authorization grant type is not supported by the authorization server."
+    """
+
+    oauth_error = "unsupported_grant_type"
 
 
 class UnauthenticatedError(CallerError):
-    """The caller credential proves nothing. The detail is constant: a forger learns nothing from it."""
+    """The caller credential proves nothing. The detail is constant: a forger learns nothing from it.
+
+    RFC 6749: "Client authentication failed (e.g., unknown client, no client authentication included, or unsupported
+    authentication method)."
+    """
 
     code = "unauthenticated"
+    oauth_error = "invalid_client"
     DETAIL: ClassVar[str] = "Send one valid credential: Authorization: Bearer <API key or JWT>."
 
     def __init__(self) -> None:
@@ -66,9 +96,13 @@ class UnauthenticatedError(CallerError):
 
 
 class ForbiddenError(CallerError):
-    """Policy says no. The detail is constant, so that an org's existence cannot be probed."""
+    """Policy says no. The detail is constant, so that an org's existence cannot be probed.
+
+    RFC 6749: "The authenticated client is not authorized to use this authorization grant type."
+    """
 
     code = "forbidden"
+    oauth_error = "unauthorized_client"
     DETAIL: ClassVar[str] = "The policy does not allow this caller to do this."
 
     def __init__(self) -> None:
@@ -85,6 +119,7 @@ class RateLimitedError(CallerError):
 
     code = "rate_limited"
     retryable = True
+    retry_after: float
 
     def __init__(self, retry_after: float) -> None:
         super().__init__("This caller is over its rate limit. Wait as Retry-After says.")
@@ -99,6 +134,7 @@ class CredentialNotFoundError(TenantError):
     """Nothing is stored for this org and credential."""
 
     code = "credential_not_found"
+    oauth_error = "invalid_request"
 
     def __init__(self) -> None:
         super().__init__("No credential is stored for this org under this name. Ask the broker's operators to add it.")
@@ -106,6 +142,9 @@ class CredentialNotFoundError(TenantError):
 
 class CredentialMisconfiguredError(TenantError):
     """The stored document is defective.
+
+    Asking again at once gives the same answer, so it is not retryable; but an operator may correct the document any
+    time, so ``Retry-After`` says when to look again.
 
     Args:
         field: Name of the defective field of the document, such as ``private_key``.
@@ -127,9 +166,9 @@ class CredentialRejectedError(TenantError):
 
     Args:
         ims_error: The OAuth error code of the answer, such as ``invalid_client``; cleaned of odd characters.
-        debug_id: IMS' ``X-Debug-Id``, for Adobe's support; None where absent.
-        hint: What usually causes this error, in a person's words.
-        secret_refused: True where another client secret of the same credential may still be accepted.
+        debug_id: The ``X-Debug-Id`` of IMS, for Adobe's support; None if absent.
+        hint: What usually causes this error, and what to do.
+        secret_refused: True if another client secret of the same credential may still be accepted.
 
     """
 
@@ -147,11 +186,11 @@ class CredentialRejectedError(TenantError):
 
 
 class BadUpstreamResponseError(TenantError):
-    """IMS answered something that is not a token we may trust; nothing of it is kept.
+    """IMS answered something that is not a token that may be trusted; nothing of it is kept.
 
     Args:
         reason: What was wrong with the answer, never a part of it.
-        debug_id: IMS' ``X-Debug-Id``; None where absent.
+        debug_id: The ``X-Debug-Id`` of IMS; None if absent.
 
     """
 
@@ -166,7 +205,7 @@ class BadUpstreamResponseError(TenantError):
 
 
 class DependencyError(BrokerError):
-    """An outside system does not answer; a later try may succeed.
+    """An outside system does not answer; a retry may succeed.
 
     Args:
         detail: One sentence for a person.
@@ -175,6 +214,7 @@ class DependencyError(BrokerError):
     """
 
     retryable = True
+    retry_after: float
 
     def __init__(self, detail: str, retry_after: float = 5.0) -> None:
         super().__init__(detail)
@@ -192,9 +232,9 @@ class ImsUnavailableError(DependencyError):
 
     Args:
         detail: One sentence for a person.
-        retry_after: Seconds; what IMS asked for, where it did.
-        throttled: True where IMS itself named a delay (429 or ``Retry-After``), which binds all replicas.
-        debug_id: IMS' ``X-Debug-Id``; None where absent.
+        retry_after: Seconds; what IMS asked for, if it did.
+        throttled: True if IMS itself named a delay (429 or ``Retry-After``), which binds all replicas.
+        debug_id: The ``X-Debug-Id`` of IMS; None if absent.
 
     """
 
@@ -209,13 +249,16 @@ class ImsUnavailableError(DependencyError):
 
 
 class IdentityUnavailableError(DependencyError):
-    """The caller's issuer is configured but its keys, or its review of a token, cannot be had: nobody can tell."""
+    """The caller's issuer is configured, but its keys or its review of a token are unavailable.
+
+    So the caller can be neither accepted nor refused.
+    """
 
     code = "identity_unavailable"
 
 
 class OverloadedError(DependencyError):
-    """A bound of this process was reached: too much work is waiting already, or a deadline passed."""
+    """A limit of this process was reached: too much work is waiting already, or a deadline passed."""
 
     code = "overloaded"
 
