@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from app.domain.access_token import AccessToken
+from app.domain.cache_entry import CacheEntry, Purge, StoreOutcome
 from app.domain.credential import Credential
 from app.domain.events import Event
 from app.domain.grant import Grant, IssuedToken

@@ -11,13 +11,15 @@ from typing import TypeVar
 
 from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCache
 from app.domain.access_token import AccessToken
+from app.domain.cache_entry import CacheEntry, Purge, StoreOutcome
 from app.domain.credential import Credential
-from app.domain.errors import CacheUnavailableError, CredentialNotFoundError, UnauthenticatedError
+from app.domain.errors import CacheUnavailableError, UnauthenticatedError
 from app.domain.events import Event, RequestDecided
 from app.domain.grant import Grant, IssuedToken
 from app.domain.identity import Identity, Issuer
 from app.domain.names import CredentialRef, OrgId, TokenKey
 from app.domain.policy import Policy
+from app.domain.tenant_errors import CredentialNotFoundError
 
 NOW = 1_900_000_000.0
 DAY = 86_400.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from app.domain.errors import CredentialMisconfiguredError
+from app.domain.tenant_errors import CredentialMisconfiguredError
 
 
 def certificate_not_after(pem: str) -> float:

@@ -12,14 +12,10 @@ from typing import TypeVar
 
 from app.domain.credential import Credential
 from app.domain.credential_document import MAX_DOCUMENT_BYTES, parse_credential
-from app.domain.errors import (
-    CredentialMisconfiguredError,
-    CredentialNotFoundError,
-    CredentialStoreError,
-    InvalidRequestError,
-)
+from app.domain.errors import CredentialStoreError, InvalidRequestError
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
 from app.domain.strict_json import strict_json
+from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
 from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 from app.process.regular_file import FileError, MissingFileError, UnreadableFileError, read_bytes
 

@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from app.domain.errors import (
-    BadUpstreamResponseError,
     BrokerError,
-    CredentialMisconfiguredError,
-    CredentialNotFoundError,
-    CredentialRejectedError,
     CredentialStoreError,
     ForbiddenError,
     IdentityUnavailableError,
@@ -22,6 +18,12 @@ from app.domain.errors import (
     OverloadedError,
     RateLimitedError,
     UnauthenticatedError,
+)
+from app.domain.tenant_errors import (
+    BadUpstreamResponseError,
+    CredentialMisconfiguredError,
+    CredentialNotFoundError,
+    CredentialRejectedError,
 )
 
 PROBLEM_JSON = "application/problem+json"

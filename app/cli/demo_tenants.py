@@ -15,8 +15,8 @@ from app.cli.new_file import replace_file
 from app.cli.self_signed import new_key_pair
 from app.domain.credential import Credential, JwtCredential
 from app.domain.credential_document import parse_credential
-from app.domain.errors import CredentialMisconfiguredError
 from app.domain.names import CredentialRef, OrgId
+from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.sandbox import SandboxClient
 
 JWT_ORG = OrgId("DEMOJWT00000000000000001@AdobeOrg")

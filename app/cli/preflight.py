@@ -93,7 +93,7 @@ def _check_tracing() -> None:
 def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
     """A failed start as one sentence that names the variable; `error` itself if the variable is unknown."""
     from app.adapters.server_certificate import ServerCertificateError
-    from app.domain.errors import PolicyError
+    from app.domain.plain_document import PolicyError
     from app.process.regular_file import FileError
 
     match error:

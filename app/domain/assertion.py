@@ -1,4 +1,4 @@
-"""The claims of the JWT that a service account signs (RFC 7523; docs/ims.md)."""
+"""The claims of the JWT that a service account signs (RFC 7523; docs/ims.md section 1.3)."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Credential(ABC):
 
     @abstractmethod
     def form(self, scopes: tuple[Scope, ...], client_secret: str, assertion: str | None) -> dict[str, str]:
-        """The fields to POST at `path`, urlencoded (docs/ims.md).
+        """The fields to POST at `path`, urlencoded (docs/ims.md sections 1.2, 3.1 and 3.6).
 
         Args:
             scopes: The scopes asked for.

@@ -9,9 +9,10 @@ import re
 from collections.abc import Mapping
 
 from app.domain.credential import DEFAULT_IMS_BASE_URL, KINDS, Credential, CredentialKind
-from app.domain.errors import CredentialMisconfiguredError, InvalidRequestError
+from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, Scope, scopes_of
 from app.domain.signing import REMOTE_SCHEMES, RemoteKey, SigningKey, StoredKey
+from app.domain.tenant_errors import CredentialMisconfiguredError
 
 MAX_DOCUMENT_BYTES = 256 * 1024
 
@@ -131,7 +132,7 @@ class _Reader:
         return tuple(value)
 
     def scopes(self, name: str) -> tuple[Scope, ...]:
-        """A list of scopes; a metascope may be given as ``ent_x``, ``/s/ent_x`` or a full URL (docs/ims.md)."""
+        """A list of scopes; a metascope may be given as ``ent_x``, ``/s/ent_x`` or a full URL (docs/ims.md 4.1)."""
         value = self._required(name)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise CredentialMisconfiguredError(name, "must be a list of strings")

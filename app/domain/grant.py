@@ -1,4 +1,4 @@
-"""From a credential to the form to POST at IMS, and the token that comes back (docs/ims.md)."""
+"""From a credential to the form to POST at IMS, and the issued token (docs/ims.md sections 1.2, 3.1 and 3.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an answer of IMS is a token that may be trusted (docs/ims.md; docs/contract.md sections 2 and 9).
+"""Whether an answer of IMS can be trusted (docs/ims.md sections 1.4, 3.2, 7; docs/contract.md sections 2 and 9).
 
 An answer is trusted only if everything in it that can be read agrees with the grant. The most dangerous mistake is
 the unit of ``expires_in``: it belongs to the endpoint, and is checked against the token's own claims.
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.domain.credential import ExpiresInUnit
-from app.domain.errors import BadUpstreamResponseError
 from app.domain.grant import Grant, IssuedToken
 from app.domain.names import Scope
 from app.domain.strict_json import strict_json
+from app.domain.tenant_errors import BadUpstreamResponseError
 
 MIN_LIFETIME = 5.0
 """Seconds. A token with less life than this is of no use."""
@@ -105,7 +105,7 @@ def _access_token(payload: Mapping[object, object]) -> str:
     if not isinstance(value, str) or _ACCESS_TOKEN.fullmatch(value) is None:
         raise BadUpstreamResponseError("access_token is missing or not 16 to 16384 visible ASCII characters")
     token_type = payload.get("token_type")
-    # Enterprise web apps get none (docs/ims.md).
+    # Enterprise web apps get none (docs/ims.md section 3.2).
     if token_type is not None and (not isinstance(token_type, str) or token_type.lower() != "bearer"):
         raise BadUpstreamResponseError("token_type is not bearer")
     return value

@@ -11,12 +11,12 @@ from cachetools import LRUCache
 from app.domain.access_token import AccessToken
 from app.domain.assertion import assertion_claims
 from app.domain.credential import Credential
-from app.domain.errors import CredentialMisconfiguredError, CredentialRejectedError
 from app.domain.events import CertificateSeen
 from app.domain.grant import Grant, IssuedToken, grant_of
 from app.domain.names import CredentialRef, Scope, TokenKey
 from app.domain.signing import REMOTE_SCHEMES, SigningKey
-from app.ports import AssertionSigner, Clock, CredentialStore, EventSink, TokenExchanger
+from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialRejectedError
+from app.ports import AssertionSigner, CertificateEnd, Clock, CredentialStore, EventSink, TokenExchanger
 
 REFRESH_WINDOW = (0.45, 0.55)
 """Share of a token's life within which its refresh is drawn, once (the rule of SPIRE)."""

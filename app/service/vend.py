@@ -9,15 +9,10 @@ from functools import partial
 from cachetools import LRUCache
 
 from app.domain.access_token import AccessToken
-from app.domain.errors import (
-    BrokerError,
-    CallerError,
-    CredentialNotFoundError,
-    CredentialRejectedError,
-    OverloadedError,
-)
+from app.domain.errors import BrokerError, CallerError, OverloadedError
 from app.domain.events import CacheLookedUp, MintFailed, RefreshFailed, TaskFailed
 from app.domain.names import CredentialRef, TokenKey
+from app.domain.tenant_errors import CredentialNotFoundError, CredentialRejectedError
 from app.ports import Clock, EventSink, Tracer
 from app.process.single_flight import SingleFlight
 from app.service.backoff import RecentFailures, RefreshBackoff

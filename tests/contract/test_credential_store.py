@@ -15,9 +15,9 @@ from app.adapters.directory import DirectoryCredentialStore
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession
 from app.domain.credential import JwtCredential, OAuthServerToServerCredential
 from app.domain.credential_document import MAX_DOCUMENT_BYTES
-from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError
 from app.domain.names import CredentialRef
 from app.domain.signing import StoredKey
+from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
 from app.ports import CredentialStore
 from tests.support.documents import ALLOWED, CANARY, jwt_document, oauth_document, ref_of
 from tests.support.recorded_events import RecordedEvents

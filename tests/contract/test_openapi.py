@@ -25,9 +25,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.api.limits import Limits
-from app.domain.errors import CredentialRejectedError, IdentityUnavailableError
+from app.domain.errors import IdentityUnavailableError
 from app.domain.identity import RateLimit
 from app.domain.names import Scope
+from app.domain.tenant_errors import CredentialRejectedError
 from tests.factories import (
     ALL_ACTIONS,
     ORG,

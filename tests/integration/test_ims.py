@@ -12,10 +12,11 @@ from app.adapters.ims import HttpTokenExchanger
 from app.adapters.jose_signer import JoseAssertionSigner
 from app.domain.assertion import assertion_claims
 from app.domain.credential import JwtCredential
-from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError, ImsUnavailableError
+from app.domain.errors import ImsUnavailableError
 from app.domain.events import ClockCompared
 from app.domain.grant import Grant, grant_of
 from app.domain.names import Scope
+from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 from app.sandbox.faults import Fault, FaultKind
 from tests.support import grants
 from tests.support.exchanging import Exchanging, exchanging

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import BadUpstreamResponseError, BrokerError, CredentialRejectedError, ImsUnavailableError
+from app.domain.errors import BrokerError, ImsUnavailableError
 from app.domain.grant import Grant
+from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 from tests.support import grants
 from tests.support.exchanging import Exchanging, exchanging
 from tests.support.ims_server import Line, RawServer, Script, answering, http_answer, run_raw

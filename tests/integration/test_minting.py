@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.bootstrap.minting import minting
-from app.domain.errors import CredentialNotFoundError
 from app.domain.events import ExchangeFinished
 from app.domain.names import CredentialRef, OrgId, TokenKey
+from app.domain.tenant_errors import CredentialNotFoundError
 from app.sandbox.clients import client_from
 from app.settings import MintingSettings, read_minting_settings
 from tests.factories import ORG

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.adapters.vault import VaultConfig, VaultCredentialStore
-from app.domain.errors import CredentialNotFoundError, CredentialStoreError
+from app.domain.errors import CredentialStoreError
 from app.domain.names import CredentialRef
+from app.domain.tenant_errors import CredentialNotFoundError
 from tests.support.documents import ALLOWED, CANARY, oauth_document, ref_of
 from tests.support.vault_broker import approle_config, broker_with, token_config
 from tests.support.vault_server import MOUNT, PREFIX, VaultServer

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from app.api.problems import PROBLEMS
 from app.domain.decision import DONE, VENDED
-from app.domain.errors import BrokerError, CacheUnavailableError
+from app.domain.errors import BrokerError
 from tests.support.api_in_memory import ApiInMemory
 from tests.support.repository import ROOT
 
@@ -31,7 +31,7 @@ def endpoints() -> list[str]:
 
 def outcomes() -> list[str]:
     """The two ways to succeed, and the codes of all errors."""
-    codes = [VENDED, DONE, *(error.code for error in PROBLEMS), CacheUnavailableError.code, BrokerError.code]
+    codes = [VENDED, DONE, *(error.code for error in PROBLEMS), BrokerError.code]
     return list(dict.fromkeys(codes))
 
 

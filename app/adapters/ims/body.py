@@ -6,8 +6,8 @@ import zlib
 
 import httpx2
 
-from app.domain.errors import BadUpstreamResponseError
 from app.domain.strict_json import strict_json
+from app.domain.tenant_errors import BadUpstreamResponseError
 
 MAX_BYTES = 64 * 1024
 """Most bytes of a body, as sent and again as decoded. A token's answer has 2 to 6 kB."""

@@ -1,4 +1,4 @@
-"""What a refusal of IMS means, in a person's words (docs/ims.md).
+"""What a refusal of IMS means, in a person's words (docs/ims.md sections 1.5, 1.6 and 3.5).
 
 The table of Adobe's documentation and the texts IMS really sends differ, so status, ``error`` and ``error_description``
 are matched loosely. The description only chooses among our own sentences; it is never repeated.
@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from app.domain.credential import RefusalHints
-from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError
 from app.domain.grant import Grant
+from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")
 _MAX_CODE = 64

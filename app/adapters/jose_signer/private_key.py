@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from app.domain.credential import Credential
-from app.domain.errors import CredentialMisconfiguredError
 from app.domain.signing import StoredKey
+from app.domain.tenant_errors import CredentialMisconfiguredError
 
 _MIN_BITS = 2048
 _MAX_BITS = 8192  # a larger key would hold the event loop for tens of milliseconds with every signature

@@ -17,8 +17,8 @@ from app.adapters.prometheus.own_certificate import OwnCertificate
 from app.domain import events
 from app.domain.credential import CredentialKind
 from app.domain.decision import DONE, VENDED, Decision
-from app.domain.errors import CredentialRejectedError
 from app.domain.names import CredentialRef
+from app.domain.tenant_errors import CredentialRejectedError
 from app.ports import Clock
 
 _DAY = 86400.0

@@ -15,8 +15,9 @@ from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.credential import Credential
 from app.domain.credential_document import MAX_DOCUMENT_BYTES, parse_credential
-from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError, InvalidRequestError
+from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
+from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
 
 _LISTINGS_AT_ONCE = 2
 """Fewer than the session's threads, so that a listing never holds up a read."""

@@ -14,8 +14,9 @@ from app.adapters.vault.session import VaultSession
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.credential import Credential
-from app.domain.errors import CredentialMisconfiguredError, CredentialStoreError
+from app.domain.errors import CredentialStoreError
 from app.domain.signing import RemoteKey
+from app.domain.tenant_errors import CredentialMisconfiguredError
 
 _HEADER = {"alg": "RS256", "typ": "JWT"}
 _SHORTEST_RSA_SIGNATURE = 342

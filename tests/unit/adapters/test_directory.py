@@ -14,8 +14,9 @@ import pytest
 
 from app.adapters.directory import DirectoryCredentialStore
 from app.domain.credential_document import MAX_DOCUMENT_BYTES
-from app.domain.errors import CredentialMisconfiguredError, CredentialNotFoundError, CredentialStoreError
+from app.domain.errors import CredentialStoreError
 from app.domain.names import CredentialRef
+from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
 from tests.support.documents import ALLOWED, CANARY, oauth_document, ref_of
 
 REF = ref_of(1)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from app.adapters.ims.refusals import cleaned, rejection
 from app.adapters.ims.retry_after import retry_after
-from app.domain.errors import BadUpstreamResponseError, CredentialRejectedError
 from app.domain.grant import Grant
+from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 from tests.support import grants
 
 NOW = 1_800_000_000.0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.adapters.jose_signer.private_key import signing_key
-from app.domain.errors import CredentialMisconfiguredError
+from app.domain.tenant_errors import CredentialMisconfiguredError
 from tests.support import grants
 from tests.support.keys import key_pair, private_pem
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from app.api.limits import Limits
-from app.domain import errors
+from app.domain import errors, tenant_errors
 from app.domain.events import RequestDecided
 from app.domain.grant import Grant
 from app.domain.identity import RateLimit
@@ -112,10 +112,12 @@ EXITS = {
     "scope that the credential lacks": Exit("invalid_request", f"{TOKEN}&scope=admin"),
     "foreign org": Exit("forbidden", f"/token?org={OTHER_ORG}", org=OTHER_ORG),
     "nothing stored": Exit("credential_not_found", f"{TOKEN}&credential=second"),
-    "refused by IMS": Exit("credential_rejected", exchange=errors.CredentialRejectedError("invalid_client")),
-    "nonsense of IMS": Exit("bad_upstream_response", exchange=errors.BadUpstreamResponseError("not JSON")),
+    "refused by IMS": Exit("credential_rejected", exchange=tenant_errors.CredentialRejectedError("invalid_client")),
+    "nonsense of IMS": Exit("bad_upstream_response", exchange=tenant_errors.BadUpstreamResponseError("not JSON")),
     "IMS down": Exit("ims_unavailable", exchange=errors.ImsUnavailableError("down")),
-    "misconfigured": Exit("credential_misconfigured", store=errors.CredentialMisconfiguredError("client_id", "text")),
+    "misconfigured": Exit(
+        "credential_misconfigured", store=tenant_errors.CredentialMisconfiguredError("client_id", "text")
+    ),
     "store down": Exit("vault_unavailable", store=errors.CredentialStoreError("sealed")),
     "overloaded": Exit("overloaded", store=errors.OverloadedError()),
     "unexpected": Exit("internal_error", store=RuntimeError("canary of the error")),

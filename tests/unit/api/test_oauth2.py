@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.api.oauth2 import oauth2_error
 from app.api.oauth2_client import JWT_BEARER, MAX_FORM_BYTES
-from app.domain import errors
+from app.domain import errors, tenant_errors
 from app.domain.identity import JwtIdentity, RateLimit
 from app.domain.policy import Action
 from tests.factories import ISSUER, ORG, OTHER_ORG, UNKNOWN_ORG, make_api_key, make_caller, make_rule
@@ -246,9 +246,9 @@ async def test_a_client_over_its_limit_is_told_how_long_to_wait() -> None:
     ("failure", "retry_after"),
     [
         (errors.ImsUnavailableError("IMS does not answer.", 7.2), "8"),
-        (errors.CredentialRejectedError("invalid_client", "debug-1", hint="Rotate the secret."), "60"),
-        (errors.BadUpstreamResponseError("not JSON"), "60"),
-        (errors.CredentialMisconfiguredError("client_id", 'must be "text"\n\\ no ü'), "30"),
+        (tenant_errors.CredentialRejectedError("invalid_client", "debug-1", hint="Rotate the secret."), "60"),
+        (tenant_errors.BadUpstreamResponseError("not JSON"), "60"),
+        (tenant_errors.CredentialMisconfiguredError("client_id", 'must be "text"\n\\ no ü'), "30"),
         (errors.CredentialStoreError("Vault is sealed."), "5"),
     ],
     ids=lambda value: getattr(value, "code", None),

@@ -8,9 +8,10 @@ from urllib.parse import quote
 import pytest
 
 from app.domain.credential import CredentialKind
-from app.domain.errors import CredentialRejectedError, CredentialStoreError
+from app.domain.errors import CredentialStoreError
 from app.domain.names import CredentialName, CredentialRef, OrgId
 from app.domain.policy import Action
+from app.domain.tenant_errors import CredentialRejectedError
 from tests.factories import (
     ORG,
     OTHER_ORG,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.api.problems import PROBLEMS, problem_of, problem_response
-from app.domain import errors
+from app.domain import errors, tenant_errors
 from app.domain.errors import BrokerError
 
 ROWS: list[tuple[BrokerError, int, str, str | None, bool]] = [
@@ -15,12 +15,18 @@ ROWS: list[tuple[BrokerError, int, str, str | None, bool]] = [
     (errors.InvalidScopeError("no"), 400, "invalid_request", None, False),
     (errors.UnauthenticatedError(), 401, "unauthenticated", None, False),
     (errors.ForbiddenError(), 403, "forbidden", None, False),
-    (errors.CredentialNotFoundError(), 404, "credential_not_found", None, False),
+    (tenant_errors.CredentialNotFoundError(), 404, "credential_not_found", None, False),
     (errors.RateLimitedError(0.2), 429, "rate_limited", "1", True),
     (errors.RateLimitedError(2.1), 429, "rate_limited", "3", True),
-    (errors.CredentialRejectedError("invalid_client", "abc"), 502, "credential_rejected", None, False),
-    (errors.BadUpstreamResponseError("junk"), 502, "bad_upstream_response", None, True),
-    (errors.CredentialMisconfiguredError("client_id", "must be text"), 503, "credential_misconfigured", "30", False),
+    (tenant_errors.CredentialRejectedError("invalid_client", "abc"), 502, "credential_rejected", None, False),
+    (tenant_errors.BadUpstreamResponseError("junk"), 502, "bad_upstream_response", None, True),
+    (
+        tenant_errors.CredentialMisconfiguredError("client_id", "must be text"),
+        503,
+        "credential_misconfigured",
+        "30",
+        False,
+    ),
     (errors.CredentialStoreError("sealed"), 503, "vault_unavailable", "5", True),
     (errors.ImsUnavailableError("down", 0.0), 503, "ims_unavailable", "1", True),
     (errors.ImsUnavailableError("down", 3600.0), 503, "ims_unavailable", "3600", True),

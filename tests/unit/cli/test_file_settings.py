@@ -13,7 +13,7 @@ from app.adapters.policy_file import read_policy
 from app.adapters.vault import VaultConfig
 from app.adapters.vault.login import log_in
 from app.cli.failure import CommandError
-from app.cli.serve import check_settings, start_error
+from app.cli.preflight import check_settings, start_error
 from app.domain.errors import CredentialStoreError
 from app.domain.plain_document import PolicyError
 from app.settings import Settings, read_settings

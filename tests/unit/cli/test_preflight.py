@@ -9,7 +9,7 @@ import pytest
 
 from app.adapters.server_certificate import ServerCertificateError
 from app.cli.failure import USAGE, CommandError
-from app.cli.serve import start_error, url_of
+from app.cli.preflight import start_error
 from app.domain.plain_document import PolicyError
 from app.settings import Settings, read_settings
 

@@ -16,8 +16,8 @@ from app.domain.credential import (
     OAuthServerToServerCredential,
 )
 from app.domain.credential_document import parse_credential
-from app.domain.errors import CredentialMisconfiguredError
 from app.domain.signing import RemoteKey, StoredKey
+from app.domain.tenant_errors import CredentialMisconfiguredError
 from tests.support.documents import ALLOWED, CANARY, PRIVATE_KEY, SECRET, jwt_document, oauth_document, ref_of, without
 
 REF = ref_of(1)

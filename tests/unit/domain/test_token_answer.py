@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from app.domain.errors import BadUpstreamResponseError
 from app.domain.grant import Grant
 from app.domain.names import OrgId, Scope
+from app.domain.tenant_errors import BadUpstreamResponseError
 from app.domain.token_answer import issued_token, readable_claims
 from tests.support import grants
 

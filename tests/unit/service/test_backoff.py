@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.errors import BadUpstreamResponseError, ImsUnavailableError
+from app.domain.errors import ImsUnavailableError
+from app.domain.tenant_errors import BadUpstreamResponseError
 from app.service.backoff import LONGEST_REFUSAL_SECONDS, LONGEST_SECONDS, RecentFailures, RefreshBackoff
 from tests.factories import KEY, OTHER_KEY
 

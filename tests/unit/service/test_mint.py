@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.domain.credential import Credential, CredentialKind, ExpiresInUnit
-from app.domain.errors import CredentialMisconfiguredError, CredentialRejectedError, InvalidScopeError
+from app.domain.errors import InvalidScopeError
 from app.domain.events import CertificateSeen
 from app.domain.grant import Grant
+from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialRejectedError
 from tests.factories import KEY, REF, make_credential, make_key
 from tests.support.replica_in_memory import ReplicaInMemory, World
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.domain.credential import CredentialKind
-from app.domain.errors import CredentialMisconfiguredError, CredentialStoreError, ImsUnavailableError
+from app.domain.errors import CredentialStoreError, ImsUnavailableError
 from app.domain.names import OrgId
 from app.domain.policy import Action
+from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.service.status import CONCURRENT_READS, CredentialStatus, StatusReader
 from tests.factories import (
     ALL_ACTIONS,

@@ -7,15 +7,10 @@ import asyncio
 import pytest
 
 from app.domain.access_token import AccessToken
-from app.domain.errors import (
-    CredentialNotFoundError,
-    CredentialStoreError,
-    ImsUnavailableError,
-    InvalidRequestError,
-    InvalidScopeError,
-)
+from app.domain.errors import CredentialStoreError, ImsUnavailableError, InvalidRequestError, InvalidScopeError
 from app.domain.events import RefreshFailed, TaskFailed
 from app.domain.names import OrgId, TokenKey
+from app.domain.tenant_errors import CredentialNotFoundError
 from tests.factories import KEY, ORG, OTHER_KEY, OTHER_REF, REF, UNKNOWN_ORG, make_credential, make_key
 from tests.fakes import DAY
 from tests.support.replica_in_memory import ReplicaInMemory, World
