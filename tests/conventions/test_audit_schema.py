@@ -1,4 +1,4 @@
-"""`docs/audit.md`, `docs/audit.schema.json` and the code say the same of the audit log."""
+"""`docs/audit.md`, `docs/audit.schema.json` and the code agree about the audit log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHAIN = {"chain", "seq", "prev"}
 
 
 def written(path: Path, *told: events.Event, chained: bool = False) -> list[dict[str, object]]:
-    """What the real log makes of events."""
+    """The lines that the real log writes for events."""
     log = AuditLog(path, chained=chained)
     for event in told:
         log.emit(event)
@@ -40,7 +40,7 @@ def written(path: Path, *told: events.Event, chained: bool = False) -> list[dict
 
 
 def every_decision() -> Iterator[Decision]:
-    """Decisions with each outcome and each tier."""
+    """Decisions with every outcome and every tier."""
     for code in {VENDED, DONE, BrokerError.code, *(error.code for error in PROBLEMS)}:
         yield Decision("/token", "vend", code)
     for tier in get_args(Tier):
@@ -58,8 +58,8 @@ EVERYTHING: list[events.Event] = [
 
 
 @pytest.mark.parametrize("chained", [False, True])
-def test_what_is_written_is_as_the_schema_says(tmp_path: Path, chained: bool) -> None:
-    """Every kind of line, with each outcome and tier, chained or not, is valid by the closed schema."""
+def test_every_written_line_fits_the_schema(tmp_path: Path, chained: bool) -> None:
+    """Every kind of line, with each outcome and tier, chained or not, validates against the closed schema."""
     records = written(tmp_path / "audit.log", *EVERYTHING, chained=chained)
     assert misfits(records) == []
     unchained = {"request", "purge", "policy_loaded", "policy_refused"}
@@ -70,8 +70,8 @@ def test_what_is_written_is_as_the_schema_says(tmp_path: Path, chained: bool) ->
     assert set(kinds()) == {*unchained, "chain_started", "chain_ended", "lines_lost"}
 
 
-def test_lost_lines_are_as_the_schema_says(tmp_path: Path) -> None:
-    """A line that tells of lost ones is valid, too."""
+def test_a_report_of_lost_lines_fits_the_schema(tmp_path: Path) -> None:
+    """A line that reports lost lines is valid, too."""
     path = tmp_path / "logs" / "audit.log"
     path.parent.mkdir()
     log = AuditLog(path, chained=True)
@@ -88,8 +88,8 @@ def test_lost_lines_are_as_the_schema_says(tmp_path: Path) -> None:
     assert misfits(records) == []
 
 
-async def test_every_endpoint_writes_as_the_schema_says(tmp_path: Path) -> None:
-    """Whatever is asked of every endpoint, well or badly, by those who may and those who may not, is valid."""
+async def test_every_endpoint_writes_lines_that_fit_the_schema(tmp_path: Path) -> None:
+    """Requests to every endpoint, valid or not, from allowed and refused callers, write valid lines."""
     api = ApiInMemory()
     paths = (await api.ask("GET", "/openapi.json")).json["paths"]
     for caller in ("journey", "operator", "exporter", None):
@@ -106,7 +106,7 @@ async def test_every_endpoint_writes_as_the_schema_says(tmp_path: Path) -> None:
 
 
 def test_the_schema_is_closed() -> None:
-    """No kind of event takes an unknown field, and each requires its own, but for those of chain and trace."""
+    """No kind of event accepts an unknown field, and each requires its own, except those of chain and trace."""
     for event, kind in kinds().items():
         assert kind["additionalProperties"] is False, event
         assert set(kind["properties"]) - set(kind["required"]) <= {*CHAIN, "trace_id"}, event
@@ -114,7 +114,7 @@ def test_the_schema_is_closed() -> None:
         assert misfits([{**record, "event": event, "unheard_of": 1}])
 
 
-def test_the_schema_lists_what_the_code_has() -> None:
+def test_the_schema_lists_exactly_what_the_code_has() -> None:
     """Fields, actions and outcomes of the schema are exactly those of the code."""
     request = kinds()["request"]["properties"]
     assert {field.name for field in fields(Decision)} <= set(request)
@@ -122,15 +122,15 @@ def test_the_schema_lists_what_the_code_has() -> None:
     assert set(request["tier"]["enum"]) == {*get_args(Tier), None}
 
 
-def test_the_lists_of_endpoints_and_outcomes_are_as_written_from_the_code() -> None:
-    """What `python -m tests.support.audit_schema_writer` would write is what is there."""
+def test_the_lists_of_endpoints_and_outcomes_are_those_written_from_the_code() -> None:
+    """`python -m tests.support.audit_schema_writer` would not change the schema."""
     text = audit_schema_writer.FILE.read_text()
     assert audit_schema_writer.written(text) == text
     assert audit_schema_writer.written(text.replace('"/orgs"', '"/gone"').replace('"done"', '"gone"')) == text
 
 
 def test_the_document_lists_what_the_schema_has() -> None:
-    """The document's table has a row for every field, and names every event, of the schema and no other."""
+    """The document's table has a row for every field of the schema and names all its events, and no others."""
     table = DOCUMENT.partition("## Fields")[2].partition("## Events")[0]
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", table, re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"\w+", row)}

@@ -13,12 +13,12 @@ from tests.support.repository import ROOT
 
 ARCHITECTURE = (ROOT / "app" / "ARCHITECTURE.md").read_text()
 UNBOUNDED_HERE = "\N{EN DASH}"
-"""In the column of numbers: the bound is not a constant of this program."""
+"""In the column of numbers: the bound is not a constant in the code."""
 
 GROWING = re.compile(
     r"LRUCache\[|OrderedDict\(\)|deque\(|queue\.Queue\(|^_?MAX_(?:REMEMBERED|TAUGHT|KNOWN|OWED|HELD)\b", re.MULTILINE
 )
-"""How this program makes what grows and has a bound."""
+"""How the code creates a collection that grows up to a bound."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def modules(self) -> set[str]:
-        """The modules that it is about."""
+        """The modules that the row names."""
         return {self.cache, self.number.partition("(")[0].rpartition(".")[0].replace(".", "/")}
 
 
@@ -44,7 +44,7 @@ def rows() -> list[Row]:
 
 
 def number_of(name: str) -> int:
-    """A constant, `module.NAME`, or the default of an argument, `module.Class(argument)`, below `app`."""
+    """The value of a constant, `module.NAME`, or of an argument's default, `module.Class(argument)`, below `app`."""
     path, _, argument = name.rstrip(")").partition("(")
     module, _, attribute = f"app.{path}".rpartition(".")
     value = getattr(importlib.import_module(module), attribute)
@@ -63,7 +63,7 @@ def test_the_number_of_a_cache_is_the_codes(row: Row) -> None:
 
 
 def test_every_bounded_memory_is_in_the_table() -> None:
-    """A module of the service that keeps something with a bound has a row; the sandbox and the commands are apart."""
+    """A module of the broker that creates a bounded collection has a row; the sandbox and the commands are exempt."""
     named = {module for row in rows() for module in row.modules}
     growing = {
         path.relative_to(ROOT / "app").with_suffix("").as_posix()
@@ -76,7 +76,7 @@ def test_every_bounded_memory_is_in_the_table() -> None:
 
 
 def test_every_row_names_a_module_or_a_package() -> None:
-    """No row is about a module that has gone."""
+    """No row is about a module that no longer exists."""
     app = ROOT / "app"
     assert [
         row.cache for row in rows() if not (app / f"{row.cache}.py").exists() and not (app / row.cache).is_dir()

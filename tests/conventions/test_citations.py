@@ -1,4 +1,4 @@
-"""What code, tests and configuration cite is in this repository."""
+"""Documents that code, tests and configuration cite are in this repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.support.repository import ROOT
 
 CITING = ("app", "tests", "benchmarks", "deploy", "Makefile", "Dockerfile", "pyproject.toml")
-"""What is read here; the links of documents have a test of their own."""
+"""The files that are read here; links in documents have a test of their own."""
 
 DOCUMENT = re.compile(r"(?<![\w/.:-])((?:[\w.-]+/)*[\w-]+\.md)\b")
 """The path of a document; not the end of a URL."""
@@ -33,7 +33,7 @@ def files() -> list[Path]:
 
 
 def prose(path: Path) -> str:
-    """What a file says to people: the comments and docstrings of Python, all of any other file."""
+    """The text that people read: comments and docstrings of a Python file, all of any other file."""
     text = path.read_text(errors="replace")
     if path.suffix != ".py":
         return text
@@ -55,7 +55,7 @@ def sections(document: Path) -> set[str]:
 
 
 def broken_citations(prose: str, folder: Path) -> list[str]:
-    """What a text cites and this repository does not have; a path counts from its root or from `folder`."""
+    """Citations in a text that lead nowhere; a path is relative to the repository's root or to `folder`."""
     paths = {name for name in DOCUMENT.findall(prose) if not (ROOT / name).exists() and not (folder / name).exists()}
     numbered = [(name, number) for name, numbers in SECTION.findall(prose) for number in re.split(r", | and ", numbers)]
     missing = {f"{name} section {number}" for name, number in numbered if number not in sections(ROOT / name)}
@@ -83,7 +83,7 @@ def test_citations_lead_somewhere() -> None:
     ],
 )
 def test_a_broken_citation_is_found(prose: str, broken: list[str]) -> None:
-    """A missing document, a missing section and a document outside of the repository are each reported."""
+    """A missing document, a missing section and a document outside the repository are each reported."""
     assert broken_citations(prose, ROOT) == sorted(set(broken))
 
 

@@ -1,4 +1,4 @@
-"""What the documents say is what the code does."""
+"""The documents agree with the code."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 @pytest.mark.parametrize("pattern", [r"/(work|farm|root)/", r"/tmp/[a-z]", r"/home/[a-z]+/"])
 def test_no_committed_file_has_a_path_of_a_machine(pattern: str) -> None:
-    """No path of a developer's machine is committed."""
+    """No path from a developer's machine is committed."""
     found = subprocess.run(
         [
             "git",

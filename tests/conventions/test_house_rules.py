@@ -1,4 +1,4 @@
-"""Taste that a linter does not know, as tests; `CONTRIBUTING.md` and `tests/README.md` say the same in words."""
+"""House rules that a linter does not know, as tests; `CONTRIBUTING.md` and `tests/README.md` describe them."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ README, ARCHITECTURE = (ROOT / "README.md").read_text(), (APP / "ARCHITECTURE.md
 
 MAX_LINES = 300
 ROOMLESS = {"utils", "util", "helpers", "helper", "common", "misc", "constants", "shared", "base", "core"}
-"""Names that say of a module only that its author found no room for it."""
+"""Names that say only that the author did not know where the code belongs."""
 
 READ_THE_ENVIRONMENT = {
     "app/settings.py",
-    "app/cli/broker_client.py",  # the API key of a client on the command line, which is no setting of the broker
+    "app/cli/broker_client.py",  # the API key of a client on the command line, which is not a setting of the broker
 }
 MADE_ONCE = {
     "logging.getLogger",  # loggers are global by nature
-    "typer.Typer",  # a group of commands is declared once, and decorators add to it while the module is imported
+    "typer.Typer",  # a command group is declared once, and decorators add to it while the module is imported
 }
 """Constructors of objects that a module may keep in lower case."""
 
@@ -55,7 +55,7 @@ def modules(folder: Path) -> list[Path]:
 
 
 def named(path: Path) -> str:
-    """A path as people write it."""
+    """A path, relative to the repository's root."""
     return path.relative_to(ROOT).as_posix()
 
 
@@ -83,7 +83,7 @@ def test_every_module_is_named_for_what_it_holds() -> None:
 
 @pytest.mark.parametrize("path", modules(APP), ids=named)
 def test_no_module_keeps_what_changes(path: Path) -> None:
-    """Module level holds constants: no lower-case variable, nothing rebound by `global`, no constant mutated."""
+    """Module level holds constants only: no lower-case variables, no `global`, no constant that is mutated."""
     allowed = {PER_THREAD.get(named(path))}
 
     assert [name for name in _variables(tree_of(path)) if name not in allowed] == []
@@ -91,7 +91,7 @@ def test_no_module_keeps_what_changes(path: Path) -> None:
 
 
 def test_every_exception_for_a_thread_is_one() -> None:
-    """What is excused as an object per thread really is one, and is still there."""
+    """Each exempt thread-local object still exists and really is one."""
     for file, name in PER_THREAD.items():
         tree = tree_of(ROOT / file)
         [made] = [value for target, value in _assigned(tree) if target == name]
@@ -101,7 +101,7 @@ def test_every_exception_for_a_thread_is_one() -> None:
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    """Names and values of the assignments at module level, also of those in its `if` and `try`."""
+    """Names and values of the assignments at module level, including those inside `if` and `try`."""
     for statement in _own_statements(tree):
         match statement:
             case ast.Assign(targets=targets, value=value):
@@ -115,7 +115,7 @@ def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _own_statements(node: ast.AST) -> Iterator[ast.AST]:
-    """What runs when the module is imported: not what is inside functions and classes."""
+    """The code that runs when the module is imported: everything outside functions and classes."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
             yield child
@@ -123,7 +123,7 @@ def _own_statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _variables(tree: ast.Module) -> Iterator[str]:
-    """Lower-case names that module level binds, but to what is made once."""
+    """Lower-case names that module level binds, except those that are created once and kept."""
     for name, value in _assigned(tree):
         if re.fullmatch(r"__\w+__", name) or not re.match(r"_*[a-z]", name):
             continue
@@ -132,7 +132,7 @@ def _variables(tree: ast.Module) -> Iterator[str]:
 
 
 def _mutations(tree: ast.Module) -> Iterator[str]:
-    """Where a module changes what its own module level holds."""
+    """The lines in which a module mutates one of its own module-level objects."""
     held = {name for name, _ in _assigned(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Global) or _changed(node) in held:
@@ -140,7 +140,7 @@ def _mutations(tree: ast.Module) -> Iterator[str]:
 
 
 def _changed(node: ast.AST) -> str | None:
-    """The name whose value a statement or call changes in place."""
+    """The name of the object that a statement or call mutates in place."""
     match node:
         case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
             return name
@@ -151,7 +151,7 @@ def _changed(node: ast.AST) -> str | None:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    """Only the settings, and the client on the command line, look at the process' environment."""
+    """Only the settings and the command-line client read the environment."""
     readers = {named(path) for path in modules(APP) if _reads_the_environment(tree_of(path))}
 
     assert readers == READ_THE_ENVIRONMENT
@@ -171,7 +171,7 @@ def _reads_the_environment(tree: ast.Module) -> bool:
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=named)
 def test_every_test_states_its_claim(path: Path) -> None:
-    """Each test has a docstring that is a sentence."""
+    """Every test has a docstring that is a sentence."""
     silent = [
         node.name
         for node in ast.walk(tree_of(path))
@@ -184,12 +184,12 @@ def test_every_test_states_its_claim(path: Path) -> None:
 
 
 def test_no_test_mocks() -> None:
-    """Tests use fakes that keep the port's contract: `unittest.mock` is imported nowhere."""
+    """Tests use fakes that honour the port's contract: nothing imports `unittest.mock`."""
     assert [named(path) for path in modules(TESTS) if "unittest" in _imported(tree_of(path))] == []
 
 
 def _imported(tree: ast.Module) -> set[str]:
-    """The top-level packages that a module imports, also inside functions."""
+    """The top-level packages that a module imports, including inside functions."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -200,7 +200,7 @@ def _imported(tree: ast.Module) -> set[str]:
 
 
 def test_no_test_sleeps() -> None:
-    """Tests wait for events, not for time to pass: `time.sleep` is called in `tests/support` alone."""
+    """Tests wait for events, not for time to pass: only `tests/support` calls `time.sleep`."""
     outside = [path for path in modules(TESTS) if not path.is_relative_to(TESTS / "support")]
     calls = [(path, node.func) for path in outside for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
 
@@ -209,13 +209,13 @@ def test_no_test_sleeps() -> None:
 
 
 def _from_time(tree: ast.Module) -> set[str]:
-    """What a module takes out of `time` by name."""
+    """The names that a module imports from `time`."""
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "time"]
     return {alias.name for node in imports for alias in node.names}
 
 
-def test_what_is_missing_is_skipped_in_one_way() -> None:
-    """A test skips only by `skip_or_fail`, which fails in CI; `skipif` is for what another system does not have."""
+def test_a_missing_tool_is_skipped_in_one_way() -> None:
+    """A test skips only through `skip_or_fail`, which fails in CI; `skipif` is for what another platform lacks."""
     outside = [path for path in modules(TESTS) if path != TESTS / "support" / "tools.py"]
     ways = {"pytest.skip", "pytest.importorskip", "pytest.mark.skip", "pytest.xfail"}
     names = [(path, node) for path in outside for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)]
@@ -224,7 +224,7 @@ def test_what_is_missing_is_skipped_in_one_way() -> None:
 
 
 def place(path: Path, node: ast.expr) -> str:
-    """Where something is, as editors understand it."""
+    """A location in the form `path:line`, which editors open."""
     return f"{named(path)}:{node.lineno}"
 
 
@@ -235,13 +235,13 @@ NEEDED = {
     "otel": PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["otel"],
     "dev": PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"],
     "sbom": PROJECT["dependency-groups"]["sbom"],
-    # editables is asked for by hatchling at an editable install only.
+    # hatchling requires editables for an editable install only.
     "build": [*PROJECT["build-system"]["requires"], "editables"],
 }
 
 
 def locked(lock: str) -> dict[str, list[tuple[Requirement, bool]]]:
-    """Per name what a lock file pins, and whether that has a hash; a name may occur once per environment marker."""
+    """What a lock file pins, by name, and whether it has a hash; a name may occur once per environment marker."""
     pins: dict[str, list[tuple[Requirement, bool]]] = {}
     lines = [
         line for line in lock.replace("\\\n", " ").splitlines() if line.strip() and not line.strip().startswith("#")
@@ -254,7 +254,7 @@ def locked(lock: str) -> dict[str, list[tuple[Requirement, bool]]]:
 
 
 def test_every_kind_of_environment_has_a_lock_file() -> None:
-    """There is a lock file for the program, for it with tracing, its tests, its build and its SBOM, and no other."""
+    """There is a lock file each for the program, the program with tracing, tests, build and SBOM, and no other."""
     assert LOCKS.keys() == NEEDED.keys()
 
 
@@ -274,7 +274,7 @@ def test_every_dependency_is_pinned_with_hashes(name: str) -> None:
 
 
 def test_tests_run_what_is_shipped() -> None:
-    """What the tests' lock file pins for the program is the very version that the program's own lock file pins."""
+    """The tests' lock file pins the program's dependencies to the same versions as the program's own lock file."""
     runtime, dev = locked(LOCKS["runtime"]), locked(LOCKS["dev"])
 
     assert {name: _pins(dev[name]) for name in runtime} == {name: _pins(pinned) for name, pinned in runtime.items()}
@@ -286,7 +286,7 @@ def _pins(pinned: list[tuple[Requirement, bool]]) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(LOCKS))
 def test_no_lock_file_names_a_registry(name: str) -> None:
-    """Where packages come from is a matter of who installs them: a lock file has no URL and no index option."""
+    """The installer decides where packages come from: a lock file has no URL and no index option."""
     assert re.findall(r"://|--(?:extra-)?index-url|--find-links|--trusted-host|-i ", LOCKS[name]) == []
 
 
@@ -297,7 +297,7 @@ def test_make_lists_every_target() -> None:
     """Plain `make` lists exactly the phony targets, and each of them says what it does."""
     phony = {name for line in re.findall(r"^\.PHONY:(.*)$", MAKEFILE, re.MULTILINE) for name in line.split()}
     explained = set(re.findall(r"^([^\s:#=.$]+):(?!=).*## \S", MAKEFILE, re.MULTILINE))
-    # As if typed by a person: what an outer make says to its children is not for this one.
+    # Run as if typed by a person: without the variables that an outer make passes to its children.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     said = subprocess.run(["make"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     listed = re.findall(r"^make (\S+) +\S", said, re.MULTILINE)
@@ -308,7 +308,7 @@ def test_make_lists_every_target() -> None:
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tests/README.md"])
 def test_documents_name_targets_that_exist(document: str) -> None:
-    """Every `make …` of a document is a target."""
+    """Every `make …` in a document is a target."""
     named_there = set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE))
 
     assert named_there <= set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
@@ -318,7 +318,7 @@ def test_documents_name_targets_that_exist(document: str) -> None:
 
 
 def commands() -> dict[str, object]:
-    """Every command and group by its words; the program itself is the empty string."""
+    """Every command and group, by its words; the program itself is the empty string."""
     found: dict[str, object] = {}
     waiting: list[tuple[str, object]] = [("", get_command(app))]
     for words, command in waiting:
@@ -338,7 +338,7 @@ def test_every_command_explains_itself(words: str) -> None:
 
 
 def test_the_readme_names_commands_that_exist() -> None:
-    """Every command of the README's table and of its examples exists, and its table has them all."""
+    """Every command in the README's table and examples exists, and the table has all commands."""
     runnable = {words for words, command in commands().items() if words and not getattr(command, "commands", {})}
     section = README.partition("## Command line\n")[2].partition("\n## ")[0]
     tabled = {_words(cell) for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE) for cell in row.split(" · ")}
@@ -363,7 +363,7 @@ def _words(line: str) -> str:
 
 
 def test_the_architecture_names_modules_that_exist() -> None:
-    """Every module that app/ARCHITECTURE.md names exists, apart from its extension points."""
+    """Every module that app/ARCHITECTURE.md names exists, except under its extension points."""
     text, planned, _ = ARCHITECTURE.partition("\n## Extension points\n")
     assert planned
     packages = "|".join(sorted(path.name for path in APP.iterdir() if (path / "__init__.py").exists()))
@@ -382,18 +382,18 @@ DOCUMENTS = sorted(
     for top in (ROOT, *(ROOT / name for name in ("app", "benchmarks", "deploy", "docs", "tests")))
     for path in (top.glob("*.md") if top == ROOT else top.rglob("*.md"))
 )
-"""Everything written for people."""
+"""All documents for people."""
 
 
 def anchors(document: Path) -> set[str]:
-    """What can be linked to in a document: its headings, as GitHub names them."""
+    """The anchors of a document: its headings, as GitHub names them."""
     headings = re.findall(r"^#+ +(.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document: str) -> None:
-    """Every link of a document to a file of this repository, or to a heading in one, leads there."""
+    """Every link from a document to a file of this repository, or to a heading in one, has a target."""
     here = ROOT / document
     for target, anchor in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)", here.read_text()):
         there = (here.parent / target).resolve() if target else here
@@ -409,17 +409,17 @@ def test_each_suite_has_its_row() -> None:
     assert sorted(rows) == sorted(suites)
 
 
-def test_contributors_are_told_of_every_package() -> None:
-    """What CI installs for the tests, `CONTRIBUTING.md` names too; `make` has whoever reads so far."""
+def test_contributing_names_every_package() -> None:
+    """`CONTRIBUTING.md` names every package that CI installs for the tests, except `make`, which readers have."""
     [packages] = re.findall(r"apt-get install -y.*\n(.*) >", (ROOT / ".ci" / "run").read_text())
-    told = (ROOT / "CONTRIBUTING.md").read_text().split()
+    documented = (ROOT / "CONTRIBUTING.md").read_text().split()
 
-    assert [name for name in packages.split() if name not in {"make", *told}] == []
+    assert [name for name in packages.split() if name not in {"make", *documented}] == []
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "tests/README.md"])
 def test_documents_name_files_that_exist(document: str) -> None:
-    """Every file of this repository that a document names in backticks is there."""
+    """Every file of this repository that a document names in backticks exists."""
     ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     tracked = "|".join(sorted(folders - ignored))

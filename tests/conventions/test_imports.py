@@ -1,4 +1,4 @@
-"""The import contracts of `pyproject.toml` are kept, and each of them bites."""
+"""The import contracts of `pyproject.toml` are kept, and each of them can fail."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ VIOLATIONS = [
     ("sandbox/tokens.py", "import app.domain.names", {"sandbox-stands-alone"}),
     ("utils.py", "", {"layers"}),
 ]
-"""A line put at the end of a module, or none for a new module; and the contracts that it breaks."""
+"""A line appended to a module, or none for a new module; and the contracts that it breaks."""
 
 
 def lint_imports(folder: Path) -> tuple[int, str]:
@@ -57,7 +57,7 @@ def lint_imports(folder: Path) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package and its contracts, for tests that put it in order again."""
+    """A copy of the package and its contracts; tests that change it restore it."""
     folder = tmp_path_factory.mktemp("imports")
     shutil.copy(ROOT / "pyproject.toml", folder)
     shutil.copytree(ROOT / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
@@ -65,7 +65,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_contract_is_kept() -> None:
-    """The package as it is breaks no contract."""
+    """The unchanged package breaks no contract."""
     code, said = lint_imports(ROOT)
 
     assert code == 0, said
@@ -73,7 +73,7 @@ def test_every_contract_is_kept() -> None:
 
 
 def test_an_untouched_copy_keeps_every_contract(copy: Path) -> None:
-    """What the tests below find broken is broken by what they add, and by nothing else."""
+    """The violations below are caused by what the tests add, and by nothing else."""
     code, said = lint_imports(copy)
 
     assert code == 0, said
@@ -83,7 +83,7 @@ def test_an_untouched_copy_keeps_every_contract(copy: Path) -> None:
     ("module", "line", "contracts"), VIOLATIONS, ids=[f"{module}: {line or 'new'}" for module, line, _ in VIOLATIONS]
 )
 def test_a_violation_is_reported(copy: Path, module: str, line: str, contracts: set[str]) -> None:
-    """One import that goes the wrong way, or a module without a room, breaks the contracts that forbid it."""
+    """One import in the wrong direction, or a module outside every layer, breaks the contracts that forbid it."""
     path = copy / "app" / module
     before = path.read_text() if line else None
     path.write_text(f"{before or ''}\n{line}\n")
@@ -98,5 +98,5 @@ def test_a_violation_is_reported(copy: Path, module: str, line: str, contracts: 
 
 
 def test_no_contract_is_left_untried() -> None:
-    """Every contract is broken by at least one of the violations above, so none is there for show."""
+    """Every contract is broken by at least one of the violations above, so none is without effect."""
     assert set().union(*(contracts for _, _, contracts in VIOLATIONS)) == set(CONTRACTS)

@@ -1,4 +1,4 @@
-"""People read plain English: phrases that no native engineer writes or searches for are refused."""
+"""All texts are plain English: phrases that no native engineer writes or searches for are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.support.repository import ROOT
 
 DOCUMENTS = ("*.md", "deploy", "Makefile", "Dockerfile", ".ci", "pyproject.toml")
-"""What is read whole, as Git names files; documents of every folder are among them."""
+"""Files that are read whole, as Git path patterns; `*.md` matches in every folder."""
 
 CODE = (
     "app/adapters",
@@ -26,8 +26,15 @@ CODE = (
     "app/shared_cache",
     "benchmarks",
     "deploy/image",
+    "tests/conventions",
 )
 """Packages and modules that are read whole: add one once its texts are rewritten."""
+
+THIS_MODULE = Path(__file__).resolve()
+"""Quotes the refused phrases."""
+
+TEST_NAME = re.compile(r"\bdef test_\w+")
+"""The name of a test is a sentence, too."""
 
 REFUSED = {
     r"(?:can|could|cannot|to) be had\b": "available, unavailable",
@@ -78,6 +85,8 @@ def sentences(path: Path) -> str:
     text = path.read_text()
     if path.suffix == ".md":
         text = FENCED.sub("", GENERATED.sub("", text))
+    if path.suffix == ".py":
+        text = TEST_NAME.sub(lambda name: name[0].replace("_", " "), text)
     return re.sub(r"\s+", " ", text)
 
 
@@ -93,7 +102,8 @@ def found(text: str) -> list[str]:
 def code() -> list[Path]:
     """The modules of the packages whose texts are rewritten."""
     places = [ROOT / name for name in CODE]
-    return [path for place in places for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
+    paths = [path for place in places for path in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
+    return [path for path in paths if path != THIS_MODULE]
 
 
 @pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -103,7 +113,7 @@ def test_documents_are_plain_english(path: Path) -> None:
 
 
 def test_code_is_plain_english() -> None:
-    """No module of the listed packages has a refused phrase in a comment, docstring or message."""
+    """No module of the listed packages has a refused phrase in a comment, docstring, message or test name."""
     phrases = {str(path.relative_to(ROOT)): found(sentences(path)) for path in code()}
 
     assert len(phrases) > 30

@@ -1,4 +1,4 @@
-"""A name has one meaning: whoever opens a file by its name, or greps for a class, finds one thing."""
+"""A name has one meaning: opening a file by name, or searching for a class, finds one thing."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ APP = ROOT / "app"
 
 ONE_CONCEPT = {
     "app.py": "a FastAPI application: the broker's, and the sandbox's, which shares no code with it",
-    "health.py": "the probes of a replica: the routes, and the command that asks them",
-    "lease.py": "the port `Lease` by Redis, and in memory",
+    "health.py": "the probes of a replica: the routes, and the command that calls them",
+    "lease.py": "the port `Lease`: in Redis, and in memory",
     "policy.py": "the policy: its rules, and the command that checks a file",
-    "purge_log.py": "the port `PurgeLog` by Redis, and in memory",
-    "token.py": "`GET /token`: the route, and the command that asks it",
-    "tokens.py": "the tokens that are kept in memory: the broker's, and the sandbox's",
+    "purge_log.py": "the port `PurgeLog`: in Redis, and in memory",
+    "token.py": "`GET /token`: the route, and the command that calls it",
+    "tokens.py": "the tokens that are cached in memory: the broker's, and the sandbox's",
 }
 """File names that may exist twice, because both files are about one concept."""
 
 
 def modules() -> list[Path]:
-    """All modules of the broker with a name of their own."""
+    """All modules of the broker, except `__init__` and the like."""
     return [path for path in sorted(APP.rglob("*.py")) if not path.name.startswith("__")]
 
 
-def test_no_file_name_stands_for_two_things() -> None:
-    """Two files of one name are about one concept, and the list of those has no other name."""
+def test_no_file_name_has_two_meanings() -> None:
+    """Files that share a name are about one concept, and the list above has no other names."""
     found = Counter(path.name for path in modules())
 
     assert {name for name, count in found.items() if count > 1} == set(ONE_CONCEPT)
 
 
-def test_no_class_name_stands_for_two_things() -> None:
+def test_no_class_name_has_two_meanings() -> None:
     """Two public classes never have the same name."""
     found = defaultdict(list)
     for path in modules():
