@@ -7,7 +7,12 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+from app.hosts import is_loopback
+from app.redis_address import parse_redis_url
+
+REDIS_PREFIX = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
+"""The beginning of the name of each key in the shared cache. It cannot be read as another part of the name."""
+
 _BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/*", re.IGNORECASE)
 
 
@@ -18,7 +23,7 @@ def _is_base_url(text: str, *, plain_http_anywhere: bool) -> bool:
     except ValueError:
         return False
     bare = _BASE_URL.fullmatch(text) is not None  # urlsplit overlooks an empty query, and blanks in a host
-    secure = parts.scheme == "https" or (parts.scheme == "http" and (plain_http_anywhere or host in _LOOPBACK))
+    secure = parts.scheme == "https" or (parts.scheme == "http" and (plain_http_anywhere or is_loopback(host or "")))
     return bool(host) and bare and secure and port != 0
 
 
@@ -38,11 +43,9 @@ def vault_addr(text: str) -> str:
 
 
 def redis_url(secret: SecretStr) -> SecretStr:
-    """Empty, or a URL of a scheme that is supported."""
-    if secret.get_secret_value().startswith(("redis+sentinel://", "redis+cluster://")):
-        raise ValueError("this release supports redis:// and rediss:// only")
-    if secret.get_secret_value() and not secret.get_secret_value().startswith(("redis://", "rediss://")):
-        raise ValueError("must begin with redis:// or rediss://, or be empty")
+    """Empty, or an address of Redis."""
+    if url := secret.get_secret_value():
+        parse_redis_url(url)
     return secret
 
 

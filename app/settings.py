@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 from typing_extensions import override
 
 from app import setting_forms as forms
+from app import setting_rules as rules
+from app.hosts import DEFAULT_IMS_BASE_URL
+from app.redis_address import parse_redis_url
+from app.setting_errors import PREFIX, SettingsError, explain, explain_unknown
 
-PREFIX = "BROKER_"
-DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
 KUBERNETES_TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP)|_PORT$")
 _MOUNT = r"^/?[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*/?$"
-
-
-class SettingsError(ValueError):
-    """The environment is wrong; the text names each variable and what was expected, never a value."""
 
 
 class _Group(BaseModel):
@@ -37,12 +31,10 @@ class _Group(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Settings that only make sense together."""
-        wrong = [f"{PREFIX}{sentence}" for is_so, sentence in self._disagreements() if is_so]
-        if wrong:
-            raise ValueError("; ".join(wrong))
+        rules.refuse(self._rules())
         return self
 
-    def _disagreements(self) -> tuple[tuple[bool, str], ...]:
+    def _rules(self) -> tuple[rules.Rule, ...]:
         return ()
 
 
@@ -56,21 +48,15 @@ class ServingSettings(_Group):
         description="The broker's URL as callers see it, for `/.well-known`; default: as each request names it.",
     )
     tls_cert_file: Path | None = Field(
-        None, description="Certificate chain (PEM): the broker then serves HTTPS. Read anew when it changes."
+        None, description="Certificate chain (PEM): the broker then serves HTTPS. Read again when it changes."
     )
     tls_key_file: Path | None = Field(None, description="Private key (PEM, not encrypted) of that certificate.")
     policy_file: Path = Field(description="The policy (YAML). Required.")
 
     @override
-    def _disagreements(self) -> tuple[tuple[bool, str], ...]:
-        return (*super()._disagreements(), *self._of_tls())
-
-    def _of_tls(self) -> tuple[tuple[bool, str], ...]:
-        cert, key = self.tls_cert_file is not None, self.tls_key_file is not None
-        return (
-            (cert and not key, "TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
-            (key and not cert, "TLS_CERT_FILE is required with BROKER_TLS_KEY_FILE"),
-        )
+    def _rules(self) -> tuple[rules.Rule, ...]:
+        tls = rules.tls_rules(cert=self.tls_cert_file is not None, key=self.tls_key_file is not None)
+        return (*super()._rules(), *tls)
 
 
 class MintingSettings(_Group):
@@ -83,7 +69,7 @@ class MintingSettings(_Group):
     vault_addr: Annotated[str, AfterValidator(forms.vault_addr)] | None = Field(
         None, description="Vault's address, for `vault`."
     )
-    vault_auth: Literal["token", "approle", "kubernetes"] = Field(
+    vault_auth: rules.VaultAuth = Field(
         "token", description="How to log in to Vault: `token`, `approle` or `kubernetes`."
     )
     vault_auth_mount: str | None = Field(
@@ -119,36 +105,15 @@ class MintingSettings(_Group):
         return frozenset(self.ims_base_urls.split(","))
 
     @override
-    def _disagreements(self) -> tuple[tuple[bool, str], ...]:
-        return (*super()._disagreements(), *self._of_the_store())
-
-    def _of_the_store(self) -> tuple[tuple[bool, str], ...]:
+    def _rules(self) -> tuple[rules.Rule, ...]:
         if self.credential_store == "directory":
-            return ((self.credential_dir is None, "CREDENTIAL_DIR is required with the directory store"),)
-        token, token_file = self.vault_token, self.vault_token_file
-        secret_id, secret_id_file = self.vault_secret_id, self.vault_secret_id_file
-        approle = bool(self.vault_role_id and (secret_id or secret_id_file))
-        auth = self.vault_auth
-        return (
-            (self.vault_addr is None, "VAULT_ADDR is required with the vault store"),
-            (
-                auth == "token" and not (token or token_file),
-                "VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token",
-            ),
-            (
-                auth == "approle" and not approle,
-                "VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID (or _FILE) are required for auth approle",
-            ),
-            (auth == "kubernetes" and not self.vault_role, "VAULT_ROLE is required for auth kubernetes"),
-            (
-                auth == "token" and bool(token and token_file),
-                "VAULT_TOKEN and BROKER_VAULT_TOKEN_FILE are both set; give one",
-            ),
-            (
-                auth == "approle" and bool(secret_id and secret_id_file),
-                "VAULT_SECRET_ID and BROKER_VAULT_SECRET_ID_FILE are both set; give one",
-            ),
-        )
+            store: tuple[rules.Rule, ...] = (
+                (self.credential_dir is None, "BROKER_CREDENTIAL_DIR is required with the directory store"),
+            )
+        else:
+            given = {name.removeprefix("vault_") for name, value in self if name.startswith("vault_") and value}
+            store = rules.vault_rules(self.vault_auth, given)
+        return (*super()._rules(), *store)
 
 
 class Settings(MintingSettings, ServingSettings):
@@ -167,7 +132,7 @@ class Settings(MintingSettings, ServingSettings):
     redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
     redis_prefix: str = Field(
         "itb",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
+        pattern=forms.REDIS_PREFIX,
         description="First part of every Redis key; one per deployment.",
     )
     cache_keys_file: Path | None = Field(None, description="Key ring for cached tokens; needed with Redis.")
@@ -183,32 +148,14 @@ class Settings(MintingSettings, ServingSettings):
     tracing_orgs: bool = Field(False, description="`true`: org ids may be in traces; or `false`.")
 
     @override
-    def _disagreements(self) -> tuple[tuple[bool, str], ...]:
-        return (*super()._disagreements(), *self._of_redis())
-
-    def _of_redis(self) -> tuple[tuple[bool, str], ...]:
+    def _rules(self) -> tuple[rules.Rule, ...]:
         url = self.redis_url.get_secret_value()
-        user, password, file = self.redis_username, self.redis_password, self.redis_password_file
-        named = bool(user or password or file)
+        login = {name: bool(getattr(self, f"redis_{name}")) for name in ("username", "password", "password_file")}
+        address = parse_redis_url(url) if url else None
         return (
-            (
-                self.redis_cacert is not None and not url.startswith("rediss://"),
-                "REDIS_CACERT is for rediss:// alone; change BROKER_REDIS_URL or leave it out",
-            ),
-            (
-                bool(url) and self.cache_keys_file is None,
-                "CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`",
-            ),
-            (named and not url, "REDIS_URL is required with BROKER_REDIS_USERNAME, _PASSWORD and _PASSWORD_FILE"),
-            (
-                named and "@" in url,
-                "REDIS_URL names a user or password already; leave out BROKER_REDIS_USERNAME and _PASSWORD(_FILE)",
-            ),
-            (bool(password and file), "REDIS_PASSWORD and BROKER_REDIS_PASSWORD_FILE are both set; give one"),
-            (
-                bool(user) and not (password or file),
-                "REDIS_USERNAME needs BROKER_REDIS_PASSWORD or BROKER_REDIS_PASSWORD_FILE",
-            ),
+            *super()._rules(),
+            *rules.redis_connection_rules(address, login=any(login.values()), own_ca=self.redis_cacert is not None),
+            *rules.redis_rules(redis=bool(url), key_ring=self.cache_keys_file is not None, **login),
         )
 
 
@@ -251,36 +198,12 @@ def _read(model: type[_Read], environment: Mapping[str, str] | None) -> _Read:
     ours = {name: value for name, value in values.items() if name.upper().startswith(PREFIX)}
     unknown = sorted(set(ours) - set(variables()))
     if unknown:
-        raise SettingsError(" ".join(map(_unknown, unknown)) + " The README has a table of all variables.")
+        raise SettingsError(
+            " ".join(explain_unknown(name, variables()) for name in unknown)
+            + " The README has a table of all variables."
+        )
     fields = {name[len(PREFIX) :].lower(): value for name, value in ours.items() if value}
     try:
         return model.model_validate({name: value for name, value in fields.items() if name in model.model_fields})
     except ValidationError as error:
-        raise SettingsError("; ".join(map(_explain, error.errors()))) from None
-
-
-def _unknown(name: str) -> str:
-    similar = get_close_matches(name.upper(), variables(), 1)
-    if _SERVICE_LINK.search(name):
-        return f"Unknown variable {name}: where Kubernetes injects it, set enableServiceLinks: false."
-    return f"Unknown variable {name}{f': did you mean {similar[0]}?' if similar else '.'}"
-
-
-def _explain(defect: ErrorDetails) -> str:
-    """One sentence that names the variable and what is expected, in our words where pydantic's are a programmer's."""
-    context = defect.get("ctx", {})
-    match defect["type"]:
-        case "missing":
-            expected = "is required"
-        case "literal_error":
-            expected = f"must be {str(context['expected']).replace(chr(39), '')}"
-        case "bool_parsing" | "bool_type":
-            expected = "must be true or false"
-        case "string_pattern_mismatch":
-            expected = "has a character that is not allowed there, or is too long"
-        case "int_parsing" | "int_parsing_size" | "int_from_float" | "greater_than_equal" | "less_than_equal":
-            expected = "must be a whole number from 0 to 65535"
-        case _:
-            expected = defect["msg"].removeprefix("Value error, ")
-    place = defect["loc"]
-    return f"{PREFIX}{str(place[0]).upper()}: {expected}" if place else expected
+        raise SettingsError("; ".join(map(explain, error.errors()))) from None

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.app import Api
+from app.api.health import OPERATOR_PATHS
 from app.api.limits import Limits
 from app.api.problems import problem_response, unexpected_response
 from app.domain.decision import Decision
@@ -18,9 +19,6 @@ from app.domain.errors import InvalidRequestError, OverloadedError
 from app.domain.events import RequestDecided
 from app.ports import Clock, EventSink
 from app.process.correlation import REQUEST_ID
-
-_NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
-"""An overloaded replica must not be restarted because of the overload."""
 
 _OVERLOADED = Decision(endpoint="*", action=None, outcome=OverloadedError.code)
 _MALFORMED = Decision(endpoint="*", action=None, outcome=InvalidRequestError.code)
@@ -87,7 +85,7 @@ class Door:
         identified = _Identified(send, request_id)
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         REQUEST_ID.set(request_id.decode())  # for this request's task, and the tasks that it starts
-        if self._waiting >= self._limits.waiting and scope["path"] not in _NEVER_REFUSED:
+        if self._waiting >= self._limits.waiting and scope["path"] not in OPERATOR_PATHS:
             self._emit(RequestDecided(self._clock(), request_id.decode(), _OVERLOADED))
             refuse = self._refusals.get(scope["path"], problem_response)
             await refuse(OverloadedError(), request_id.decode())(scope, receive, identified)

@@ -15,6 +15,10 @@ from app.api.schemas import PROBLEM_SCHEMA, TEXT, object_schema
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
+_LIVE, _READY, _METRICS = "/livez", "/readyz", "/metrics"
+OPERATOR_PATHS = frozenset({_LIVE, _READY, _METRICS})
+"""Paths for machines of the operator: they have no span, and an overloaded replica still answers them."""
+
 
 LIVEZ = openapi.route(
     "Whether the process is alive",
@@ -61,7 +65,7 @@ def health_routes(readiness: Readiness, render_metrics: Callable[[], bytes]) -> 
     async def metrics(request: Request) -> Response:  # noqa: ARG001  # the framework's signature
         return Response(render_metrics(), headers={"cache-control": "no-store", "content-type": PROMETHEUS_TEXT})
 
-    router.add_api_route("/livez", livez, methods=["GET"], **LIVEZ)
-    router.add_api_route("/readyz", readyz, methods=["GET"], **READYZ)
-    router.add_api_route("/metrics", metrics, methods=["GET"], **METRICS)
+    router.add_api_route(_LIVE, livez, methods=["GET"], **LIVEZ)
+    router.add_api_route(_READY, readyz, methods=["GET"], **READYZ)
+    router.add_api_route(_METRICS, metrics, methods=["GET"], **METRICS)
     return router

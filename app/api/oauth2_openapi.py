@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.api import openapi
 from app.api.problems import PROBLEM_JSON
 from app.api.schemas import OAUTH2_ERROR_SCHEMA, OAUTH2_TOKEN_SCHEMA, PROBLEM_SCHEMA, TEXT, object_schema
+from app.domain.names import CREDENTIAL_NAME, ORG_ID
 
 
 def _matching(pattern: str) -> dict[str, str]:
@@ -49,8 +50,8 @@ OAUTH2_TOKEN = openapi.route(
                         "client_assertion": TEXT,
                         "client_assertion_type": TEXT,
                         # A parameter without a value counts as left out (RFC 6749 section 3.2).
-                        "org": {"type": "string", "pattern": f"^({openapi.ORG_ID})?$"},
-                        "credential": {"type": "string", "pattern": f"^({openapi.CREDENTIAL_NAME})?$"},
+                        "org": {"type": "string", "pattern": f"^({ORG_ID})?$"},
+                        "credential": {"type": "string", "pattern": f"^({CREDENTIAL_NAME})?$"},
                         "scope": TEXT,
                     },
                     required=["grant_type"],

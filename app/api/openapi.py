@@ -7,14 +7,10 @@ from typing import Any
 from starlette.responses import Response
 
 from app.api.problems import PROBLEM_JSON, PROBLEMS
-from app.api.schemas import (
-    PROBLEM_SCHEMA,
-    TEXT,
-    TOKEN_SCHEMA,
-)
+from app.api.schemas import PROBLEM_SCHEMA, TEXT, TOKEN_SCHEMA
+from app.domain.access_token import MAX_MIN_TTL
+from app.domain.names import CREDENTIAL_NAME, ORG_ID
 
-ORG_ID = "[A-Za-z0-9]{24}@AdobeOrg"
-CREDENTIAL_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 ORG_PATTERN = f"^{ORG_ID}$"
 CREDENTIAL_PATTERN = f"^{CREDENTIAL_NAME}$"
 _SCOPE_PATTERN = r"^[ ,]*[!#-+\--\[\]-~]{1,200}([ ,]+[!#-+\--\[\]-~]{1,200}){0,63}[ ,]*$"
@@ -38,7 +34,7 @@ SCOPE = parameter(
 )
 MIN_TTL = parameter(
     "min_ttl",
-    {"type": "integer", "minimum": 0, "maximum": 43200, "default": 0},
+    {"type": "integer", "minimum": 0, "maximum": MAX_MIN_TTL, "default": 0},
     "Seconds of life that the token must have left.",
 )
 HEADER = {"schema": TEXT, "required": True}

@@ -15,7 +15,7 @@ from app.api.frame import Conversation, RequestFrame
 from app.api.parameters import fields_of
 from app.api.schemas import ORGS_SCHEMA
 from app.domain.errors import ForbiddenError, InvalidRequestError
-from app.domain.names import CredentialRef, parse_credential_name, parse_org
+from app.domain.names import CREDENTIAL_NAME, ORG_ID, CredentialRef, parse_credential_name, parse_org
 from app.domain.policy import Action
 from app.service.status import CredentialStatus, StatusReader
 
@@ -31,7 +31,7 @@ ORGS = openapi.route(
         openapi.parameter("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "How many."),
         openapi.parameter(
             "after",
-            {"type": "string", "pattern": f"^{openapi.ORG_ID}/{openapi.CREDENTIAL_NAME}$"},
+            {"type": "string", "pattern": f"^{ORG_ID}/{CREDENTIAL_NAME}$"},
             "The `next` of the page before.",
         ),
     ],

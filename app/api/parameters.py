@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
+from app.domain.access_token import MAX_MIN_TTL
 from app.domain.errors import InvalidRequestError
 from app.domain.names import (
     DEFAULT_CREDENTIAL,
@@ -18,8 +19,6 @@ from app.domain.names import (
 )
 
 MAX_QUERY_BYTES = 8 * 1024
-MAX_MIN_TTL = 43_200
-"""Seconds; half of the 24 hours that IMS gives."""
 
 _MAX_FIELDS = 32
 _MIN_TTL = re.compile(r"[0-9]{1,5}")

@@ -12,7 +12,6 @@ from app.api.frame import Conversation, RequestFrame
 from app.api.parameters import fields_of, parse_ref, parse_sha256, parse_token_query
 from app.api.schemas import object_schema
 from app.api.warm import WarmPath
-from app.domain.errors import InvalidRequestError
 from app.domain.policy import Action, authorise
 from app.domain.strict_json import strict_json
 from app.service.purges import Purges
@@ -99,6 +98,4 @@ def _reported_sha256(body: bytes) -> str:
         document = strict_json(body) if len(body) <= MAX_REPORT_BYTES else None
     except ValueError:
         document = None
-    if not isinstance(document, dict):
-        raise InvalidRequestError('The body must be {"token_sha256": "<64 hex digits>"}.')
-    return parse_sha256(document.get("token_sha256"))
+    return parse_sha256(document.get("token_sha256") if isinstance(document, dict) else None)

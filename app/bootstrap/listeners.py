@@ -15,6 +15,7 @@ from app.adapters.audit_log import AuditLog
 from app.adapters.event_stream import EventStream
 from app.adapters.json_logs import LogSink, lines_lost
 from app.adapters.prometheus import PrometheusSink
+from app.api.health import OPERATOR_PATHS
 from app.ports import Clock
 from app.settings import Settings
 
@@ -45,7 +46,7 @@ class Listeners:
         from app.adapters.otlp import TracedApp
 
         tracer = self.tracer
-        return lambda app: TracedApp(app, tracer)
+        return lambda app: TracedApp(app, tracer, OPERATOR_PATHS)
 
 
 @asynccontextmanager

@@ -8,13 +8,13 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
 from app.cli.failure import CommandError
+from app.hosts import is_loopback
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what to ask where the broker listens everywhere
 _LONGEST_LINE = 1024
@@ -67,7 +67,7 @@ def _own_url(host: str, port: str, *, is_https: bool) -> str:
 def _status(base: str, path: str, timeout: float, *, is_verified: bool, ca_file: str | None) -> int:
     host, port, is_https = _address(base)
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
-    verified = ca_file is not None or (is_verified and not _is_loopback(host))
+    verified = ca_file is not None or (is_verified and not is_loopback(host))
     tls = _tls(ca_file, is_verified=verified) if is_https else None
     try:
         line = _first_line((host, port), request, time.monotonic() + timeout, tls)
@@ -97,13 +97,6 @@ def _address(base: str) -> tuple[str, int, bool]:
         ):
             return host, port or (443 if is_https else 80), is_https
     raise CommandError("The broker's URL must be a base URL such as http://127.0.0.1:8080; give --url URL.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tls(ca_file: str | None, *, is_verified: bool) -> ssl.SSLContext:

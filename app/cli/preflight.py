@@ -58,15 +58,12 @@ def _certificate_error(error: ServerCertificateError) -> CommandError:
 
 
 def _check_redis(settings: Settings) -> None:
-    from app.adapters.redis.address import parse_address
     from app.adapters.redis.login_provider import PasswordFileError, read_password
     from app.shared_cache.key_ring import KeyRingError, load_key_ring
 
-    redis_url = settings.redis_url.get_secret_value()
-    if not redis_url or settings.cache_keys_file is None:
+    if not settings.redis_url.get_secret_value() or settings.cache_keys_file is None:
         return
     try:
-        parse_address(redis_url)
         load_key_ring(settings.cache_keys_file)
         if settings.redis_password_file is not None:
             read_password(settings.redis_password_file)
@@ -74,8 +71,6 @@ def _check_redis(settings: Settings) -> None:
         raise CommandError(f"{_variable('redis_password_file')}: {error}.", USAGE) from None
     except KeyRingError as error:
         raise CommandError(f"{_variable('cache_keys_file')}: {error}.", USAGE) from None
-    except ValueError as error:
-        raise CommandError(f"{_variable('redis_url')}: {error}", USAGE) from None
 
 
 def _check_tracing() -> None:

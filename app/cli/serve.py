@@ -26,7 +26,8 @@ def serve() -> None:
     Ends cleanly at SIGTERM or Ctrl-C. The audit log goes to standard output unless BROKER_AUDIT_FILE is set;
     everything else to standard error. The README has a table of all variables.
     """
-    from app.settings import SettingsError, read_settings
+    from app.setting_errors import SettingsError
+    from app.settings import read_settings
 
     try:
         settings = read_settings()

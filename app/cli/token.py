@@ -10,8 +10,7 @@ import typer
 
 from app.cli.broker_client import BrokerClient, read_api_key
 from app.cli.failure import USAGE, CommandError
-
-MAX_MIN_TTL = 43200
+from app.domain.access_token import MAX_MIN_TTL
 
 app = typer.Typer(name="token", help="Tokens of a running broker.", rich_markup_mode=None)
 

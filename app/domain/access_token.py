@@ -12,6 +12,9 @@ from app.domain.names import Scope, TokenKey
 MAX_CLOCK_DIFFERENCE = 60.0
 """Seconds by which replicas' clocks may differ (docs/contract.md section 9)."""
 
+MAX_MIN_TTL = 43_200
+"""Seconds that a caller may ask a token to live at least: half of the 24 hours that IMS gives."""
+
 _MARGIN_SHARE = 0.025
 
 

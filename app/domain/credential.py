@@ -17,8 +17,6 @@ from typing_extensions import override
 from app.domain.names import CredentialRef, Scope
 from app.domain.signing import SigningKey
 
-DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
-
 
 class CredentialKind(StrEnum):
     """Which flow a credential uses."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from app.domain.credential import DEFAULT_IMS_BASE_URL, KINDS, Credential, CredentialKind
+from app.domain.credential import KINDS, Credential, CredentialKind
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, Scope, scopes_of
 from app.domain.signing import REMOTE_SCHEMES, RemoteKey, SigningKey, StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
+from app.hosts import DEFAULT_IMS_BASE_URL
 
 MAX_DOCUMENT_BYTES = 256 * 1024
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from urllib.parse import urlsplit
 
 from app.domain.identity import Issuer
 from app.domain.plain_document import Fields, PolicyError, fields_of, items_of, text_of
+from app.hosts import is_loopback
 
 MAX_ISSUERS = 100
 """Each issuer is a background task and a connection."""
@@ -99,13 +99,4 @@ def _is_trustworthy_url(url: str) -> bool:
         return False
     if "@" in parts.netloc or "#" in url or port == 0 or _HOST.fullmatch(host) is None:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))

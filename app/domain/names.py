@@ -23,8 +23,14 @@ Scope = NewType("Scope", str)
 DEFAULT_CREDENTIAL = CredentialName("default")
 MAX_SCOPES = 64
 
-_ORG = re.compile(r"[A-Za-z0-9]{24}@AdobeOrg")
-_CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+ORG_ID = "[A-Za-z0-9]{24}@AdobeOrg"
+"""The form of an org id. The OpenAPI document publishes it, too."""
+
+CREDENTIAL_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""The form of the name of a credential. The OpenAPI document publishes it, too."""
+
+_ORG = re.compile(ORG_ID)
+_CREDENTIAL = re.compile(CREDENTIAL_NAME)
 _SCOPE = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,200}")
 _SEPARATORS = re.compile(r"[ ,]+")
 

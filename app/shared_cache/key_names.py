@@ -9,10 +9,11 @@ import hashlib
 import re
 
 from app.domain.names import CredentialRef, TokenKey
+from app.setting_forms import REDIS_PREFIX
 
 DEFAULT_PREFIX = "itb"
 
-_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_PREFIX = re.compile(REDIS_PREFIX)
 
 
 class KeyNames:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.domain.credential import DEFAULT_IMS_BASE_URL
 from app.domain.names import CredentialName, CredentialRef, OrgId
+from app.hosts import DEFAULT_IMS_BASE_URL
 
 ALLOWED = frozenset({DEFAULT_IMS_BASE_URL})
 CANARY = "canary-7d1f"

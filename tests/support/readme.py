@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from app.adapters.prometheus import PrometheusSink
+from app.setting_errors import PREFIX
+from app.settings import Settings
 from tests.support.repository import ROOT
 
 README = ROOT / "README.md"
@@ -15,6 +19,22 @@ def metrics_table() -> str:
     declared = PrometheusSink(CollectorRegistry(), lambda: 0.0, "1").declared
     rows = (f"| `{metric.name}` | {', '.join(metric.labels)} | {metric.text} |" for metric in declared)
     return "\n".join(("| metric | labels | meaning |", "|---|---|---|", *rows))
+
+
+def settings_table() -> str:
+    """The table of settings."""
+    rows = (
+        f"| `{PREFIX}{name.upper()}` | {_default(field)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    )
+    return "\n".join(("| variable | default | meaning |", "|---|---|---|", *rows))
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is PydanticUndefined or value is None or str(value) in {"", "**********"}:
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def written(text: str, section: str, table: str) -> str:
@@ -32,4 +52,7 @@ def between(section: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text(), "metrics", metrics_table()))
+    text = README.read_text()
+    for section, table in (("settings", settings_table()), ("metrics", metrics_table())):
+        text = written(text, section, table)
+    README.write_text(text)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.settings import PREFIX, Settings, SettingsError, read_minting_settings, read_settings, variables
+from app.setting_errors import PREFIX, SettingsError
+from app.settings import Settings, read_minting_settings, read_settings, variables
 
 MARK = "cAnArY"
 """Part of every bad value: no error may show it."""
@@ -195,9 +196,9 @@ def test_what_belongs_together_is_required_together(base: dict[str, str], missin
     *((REDIS, more, URL_NAMES) for more in ({"REDIS_PASSWORD": MARK}, {"REDIS_PASSWORD_FILE": "/p"},
                                        {"REDIS_USERNAME": "u", "REDIS_PASSWORD": MARK})),
     (REDIS, {"REDIS_CACERT": "/ca", "REDIS_URL": "redis://h"},
-     "BROKER_REDIS_CACERT is for rediss:// alone; change BROKER_REDIS_URL or leave it out"),
+     "BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out"),
     (DIRECTORY, {"REDIS_CACERT": "/ca", "REDIS_URL": "redis://h"},
-     ("BROKER_REDIS_CACERT is for rediss:// alone; change BROKER_REDIS_URL or leave it out; "
+     ("BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out; "
       "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`")),
 ])  # fmt: skip
 def test_what_contradicts_is_refused(base: dict[str, str], more: dict[str, str], text: str) -> None:
@@ -226,8 +227,8 @@ def test_what_is_not_used_is_not_required() -> None:
     ("https://a.example", {"https://a.example"}),
     ("https://a.example/", {"https://a.example"}),
     (" https://a.example:8443 , https://b.example/ ", {"https://a.example:8443", "https://b.example"}),
-    ("http://localhost:1,http://127.0.0.1:2,http://[::1]:3",
-     {"http://localhost:1", "http://127.0.0.1:2", "http://[::1]:3"}),
+    ("http://localhost:1,http://127.0.0.2:2,http://[::1]:3",
+     {"http://localhost:1", "http://127.0.0.2:2", "http://[::1]:3"}),
 ])  # fmt: skip
 def test_ims_base_urls_are_an_allow_list(value: str, urls: set[str]) -> None:
     """The list may have spaces and final slashes, https anywhere, and plain http on loopback."""

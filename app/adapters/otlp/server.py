@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from opentelemetry.trace import Span
@@ -10,9 +11,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.adapters.otlp.spans import OtlpTracer, fail
 from app.adapters.otlp.traceparent import parse_traceparent
 from app.process.correlation import TRACE_POINT
-
-_UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
-"""Asked every few seconds by machines, and the same each time."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"})
 _WARM = "/token"
@@ -27,16 +25,18 @@ class TracedApp:
     Args:
         app: The whole app.
         tracer: Draws.
+        untraced: Paths without a span: machines ask them every few seconds, with the same answer each time.
 
     """
 
-    def __init__(self, app: ASGIApp, tracer: OtlpTracer) -> None:
+    def __init__(self, app: ASGIApp, tracer: OtlpTracer, untraced: Set[str]) -> None:
         self._app = app
         self._tracer = tracer
+        self._untraced = untraced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+        if scope["type"] != "http" or scope["path"] in self._untraced:
             TRACE_POINT.set(None)  # A pipelined request begins in the context of the one before.
             await self._app(scope, receive, send)
             return

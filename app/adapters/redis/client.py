@@ -17,7 +17,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
-from app.adapters.redis.address import Address, parse_address
 from app.adapters.redis.failures import FAILURES, SKIPPED, Failure, failure_of
 from app.adapters.redis.login_provider import LoginProvider, RedisLogin
 from app.adapters.redis.patience import patience
@@ -26,6 +25,8 @@ from app.domain.errors import CacheUnavailableError
 from app.ports import EventSink
 from app.process.breaker import CircuitBreaker
 from app.process.observed_call import ObservedCall
+from app.redis_address import RedisAddress, parse_redis_url
+from app.setting_rules import redis_connection_rules, refuse
 
 CALL_TIMEOUT = 0.25
 """Seconds that one call may take in all, waiting for a connection and connecting included; see `patience`."""
@@ -43,7 +44,7 @@ class RedisClient:
     """Calls Redis with deadlines, a circuit breaker and one event per call. To be made inside the running event loop.
 
     Args:
-        url: As `parse_address` takes it.
+        url: As `parse_redis_url` takes it.
         sink: Takes an event of each call.
         trust: TLS context with the CA certificates to trust instead of the system's; for ``rediss://`` only.
         login: User and password, if the URL does not name them.
@@ -66,8 +67,9 @@ class RedisClient:
         timeout: float = CALL_TIMEOUT,
         max_connections: int = 50,
     ) -> None:
-        address = parse_address(url)
-        self._credentials = LoginProvider(_login(address, login))
+        address = parse_redis_url(url)
+        refuse(redis_connection_rules(address, login=bool(login), own_ca=trust is not None))
+        self._credentials = LoginProvider(login or RedisLogin(address.user, address.password))
         connection = _connection_class(address, trust)
         # Calls have the one deadline of `call`: redis-py's own would run on while the loop is busy.
         self._redis = _redis(address, connection, self._credentials, None, None, max_connections)
@@ -172,16 +174,8 @@ def _heeding_cancellation() -> Iterator[None]:
             raise asyncio.CancelledError
 
 
-def _login(address: Address, login: RedisLogin | None) -> RedisLogin:
-    if login is None or not login:
-        return RedisLogin(address.user, address.password)
-    if address.user or address.password:
-        raise ValueError("The Redis URL names a user or password, and so do the other settings; give one.")
-    return login
-
-
 def _redis(
-    address: Address,
+    address: RedisAddress,
     connection: type[Connection],
     credentials: LoginProvider,
     connect: float | None,
@@ -209,10 +203,8 @@ def _redis(
     return Redis.from_pool(pool)
 
 
-def _connection_class(address: Address, trust: ssl.SSLContext | None) -> type[Connection]:
+def _connection_class(address: RedisAddress, trust: ssl.SSLContext | None) -> type[Connection]:
     if not address.tls:
-        if trust is not None:
-            raise ValueError("A CA bundle for Redis is given, but its URL is not rediss://.")
         return Connection
     # Certificates are required and host names checked; with a CA bundle, no other CA is trusted.
     context = trust or ssl.create_default_context()

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
-VaultAuth = Literal["token", "approle", "kubernetes"]
-
-_NEEDS: dict[VaultAuth, tuple[str, ...]] = {
-    "token": (),
-    "approle": ("role_id",),
-    "kubernetes": ("role",),
-}
+from app.setting_rules import VaultAuth, given_twice_for_login, missing_for_login
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +51,11 @@ class VaultConfig:
         url = urlsplit(self.addr)
         if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc:
             raise ValueError("addr must be an http or https URL without user information")
-        missing = [name for name in _NEEDS[self.auth] if not getattr(self, name)]
-        if missing:
-            raise ValueError(f"auth {self.auth} needs {' and '.join(missing)}")
-        if self.auth == "token" and (not self.token) == (self.token_file is None):
-            raise ValueError("auth token needs either token or token_file")
-        if self.auth == "approle" and (not self.secret_id) == (self.secret_id_file is None):
-            raise ValueError("auth approle needs either secret_id or secret_id_file")
+        given = {item.name for item in fields(self) if getattr(self, item.name)}
+        for group in missing_for_login(self.auth, given):
+            raise ValueError(f"auth {self.auth} needs {' or '.join(group)}")
+        for group in given_twice_for_login(self.auth, given):
+            raise ValueError(f"auth {self.auth} needs only one of {' and '.join(group)}")
 
     @property
     def mount(self) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from hvac.api.auth_methods import AppRole, Kubernetes, Token
 
-from app.adapters.vault.config import VaultAuth, VaultConfig
+from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter, connect
 from app.domain.errors import CredentialStoreError
 from app.process.regular_file import FileError, read_bytes
+from app.setting_rules import VaultAuth
 
 _MAX_TOKEN_BYTES = 64 * 1024
 

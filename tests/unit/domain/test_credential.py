@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import pytest
 
 from app.domain.credential import (
-    DEFAULT_IMS_BASE_URL,
     Credential,
     CredentialKind,
     EnterpriseWebAppCredential,
@@ -18,6 +17,7 @@ from app.domain.credential import (
 from app.domain.credential_document import parse_credential
 from app.domain.signing import RemoteKey, StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
+from app.hosts import DEFAULT_IMS_BASE_URL
 from tests.support.documents import ALLOWED, CANARY, PRIVATE_KEY, SECRET, jwt_document, oauth_document, ref_of, without
 
 REF = ref_of(1)

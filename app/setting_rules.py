@@ -1,0 +1,127 @@
+"""Which settings belong together. Each rule is stated here once; the adapters that the settings configure use it too.
+
+A rule is a pair: whether it is broken, and the sentence that says so. No sentence has a value in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from typing import Literal
+
+from app.redis_address import RedisAddress
+
+Rule = tuple[bool, str]
+
+VaultAuth = Literal["token", "approle", "kubernetes"]
+
+_VAULT_LOGINS: Mapping[VaultAuth, tuple[tuple[str, ...], ...]] = {
+    "token": (("token", "token_file"),),
+    "approle": (("role_id",), ("secret_id", "secret_id_file")),
+    "kubernetes": (("role",),),
+}
+"""What each login at Vault needs: exactly one setting of each group."""
+
+_VAULT_LOGIN_IS_MISSING: Mapping[VaultAuth, str] = {
+    "token": "BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token",
+    "approle": "BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID (or _FILE) are required for auth approle",
+    "kubernetes": "BROKER_VAULT_ROLE is required for auth kubernetes",
+}
+
+
+def refuse(rules: Iterable[Rule]) -> None:
+    """Raise ValueError with the sentences of all broken rules, if there are any."""
+    if broken := [sentence for is_broken, sentence in rules if is_broken]:
+        raise ValueError("; ".join(broken))
+
+
+def missing_for_login(auth: VaultAuth, given: Set[str]) -> list[tuple[str, ...]]:
+    """The groups of settings from which a login at Vault needs one and has none.
+
+    Args:
+        auth: How to log in.
+        given: Names of the settings that are set, without ``BROKER_VAULT_`` and in lower case.
+
+    """
+    return [group for group in _VAULT_LOGINS[auth] if given.isdisjoint(group)]
+
+
+def given_twice_for_login(auth: VaultAuth, given: Set[str]) -> list[tuple[str, ...]]:
+    """The groups of settings of which a login at Vault needs one and has two. Arguments as `missing_for_login`."""
+    return [group for group in _VAULT_LOGINS[auth] if len(given & set(group)) > 1]
+
+
+def vault_rules(auth: VaultAuth, given: Set[str]) -> tuple[Rule, ...]:
+    """Rules of the settings of Vault. Arguments as `missing_for_login`."""
+    twice = (
+        " and ".join(f"BROKER_VAULT_{name.upper()}" for name in group) for group in given_twice_for_login(auth, given)
+    )
+    return (
+        ("addr" not in given, "BROKER_VAULT_ADDR is required with the vault store"),
+        (bool(missing_for_login(auth, given)), _VAULT_LOGIN_IS_MISSING[auth]),
+        *((True, f"{names} are both set; give one") for names in twice),
+    )
+
+
+def tls_rules(*, cert: bool, key: bool) -> tuple[Rule, ...]:
+    """Rules of the server's certificate.
+
+    Args:
+        cert: Whether there is a certificate file.
+        key: Whether there is a key file.
+
+    """
+    return (
+        (cert and not key, "BROKER_TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
+        (key and not cert, "BROKER_TLS_CERT_FILE is required with BROKER_TLS_KEY_FILE"),
+    )
+
+
+def redis_connection_rules(address: RedisAddress | None, *, login: bool, own_ca: bool) -> tuple[Rule, ...]:
+    """Rules of a connection to Redis.
+
+    Args:
+        address: Where Redis is; None without Redis.
+        login: Whether a user or password is given besides the URL.
+        own_ca: Whether a CA bundle is given.
+
+    """
+    return (
+        (
+            own_ca and (address is None or not address.tls),
+            "BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out",
+        ),
+        (
+            login and address is None,
+            "BROKER_REDIS_URL is required with BROKER_REDIS_USERNAME, _PASSWORD and _PASSWORD_FILE",
+        ),
+        (
+            login and address is not None and address.has_login,
+            "BROKER_REDIS_URL names a user or password already; leave out BROKER_REDIS_USERNAME and _PASSWORD(_FILE)",
+        ),
+    )
+
+
+def redis_rules(
+    *, redis: bool, key_ring: bool, username: bool, password: bool, password_file: bool
+) -> tuple[Rule, ...]:
+    """Rules of the other settings of Redis.
+
+    Args:
+        redis: Whether there is a URL.
+        key_ring: Whether there is a key ring.
+        username: Whether there is a user name.
+        password: Whether there is a password.
+        password_file: Whether there is a password file.
+
+    """
+    return (
+        (
+            redis and not key_ring,
+            "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`",
+        ),
+        (password and password_file, "BROKER_REDIS_PASSWORD and BROKER_REDIS_PASSWORD_FILE are both set; give one"),
+        (
+            username and not (password or password_file),
+            "BROKER_REDIS_USERNAME needs BROKER_REDIS_PASSWORD or BROKER_REDIS_PASSWORD_FILE",
+        ),
+    )
