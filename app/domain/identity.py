@@ -1,4 +1,4 @@
-"""Who asks: what a caller proved, and the caller that the policy makes of it."""
+"""The identity that a caller proved, and the issuers that can prove one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 JWT_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
-"""All that callers' JWTs may be signed with. No symmetric one: a public key must never be read as a shared secret."""
+"""The algorithms for signing callers' JWTs. None is symmetric: no public key can serve as a shared secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class JwtIdentity:
     Args:
         issuer: The ``iss`` claim, one of the policy's issuers.
         subject: The ``sub`` claim.
-        expires_at: Unix time in seconds after which this proves nothing: the ``exp`` claim, or earlier where the
-            issuer is to be asked again whether the token still holds.
-        namespace: The Kubernetes namespace of a service account, where the token proves one.
+        expires_at: Unix time in seconds after which this proves nothing: the ``exp`` claim, or earlier if an API server
+            must confirm the token again.
+        namespace: The Kubernetes namespace of a service account; None if the token does not prove one.
 
     """
 
@@ -41,7 +41,7 @@ class JwtIdentity:
 
 
 Identity = ApiKeyIdentity | JwtIdentity
-"""What a verifier proved. Only verifiers make these."""
+"""What a verifier proved. Only the JWT verifier makes a `JwtIdentity`, after it has checked the signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class Issuer:
     Args:
         issuer: Exact value of ``iss``.
         audience: Value that ``aud`` must be or contain.
-        jwks_url: Where its keys are read (https; plain http for loopback only), or None.
+        jwks_url: The URL of its keys (https; plain http for loopback only), or None.
         jwks_file: A file with its keys, or None. Exactly one of the two is given.
         jwks_ca_file: CA bundle for `jwks_url`, or None for the system's.
         jwks_token_file: File with a Bearer token for reading `jwks_url`, or None.
-        token_review_url: Where a Kubernetes API server is asked whether a verified token still holds (https; plain
-            http for loopback only), or None: nobody is asked.
+        token_review_url: The URL at which a Kubernetes API server confirms that a verified token is still valid (https;
+            plain http for loopback only). None: tokens are not reviewed.
         token_review_ca_file: CA bundle for `token_review_url`, or None for the system's.
         token_review_token_file: File with a Bearer token for `token_review_url`, or None.
 

@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from app.domain.errors import UnauthenticatedError
-from app.domain.identity import Issuer, JwtIdentity
+from app.domain.identity import Issuer
 
 CLOCK_LEEWAY = 60
 """Seconds by which an issuer's clock may differ from ours."""
 
 MAX_LIFETIME = 24 * 3600
-"""Seconds. A token that lives longer is a password; issuers of such are misconfigured."""
+"""Seconds. A token that lives longer is a password; an issuer of such tokens is misconfigured."""
 
 _MAX_SUBJECT_LENGTH = 512
 _SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):[a-z0-9.-]{1,253}")
 _MAX_TIME = 2**40
 
 
-def identity_of(claims: Mapping[str, object], issuer: Issuer, now: float) -> JwtIdentity:
+@dataclass(frozen=True, slots=True)
+class ClaimedIdentity:
+    """What a JWT claims. Anyone can write this: only a verified signature makes it a `JwtIdentity`.
+
+    Args:
+        issuer: The ``iss`` claim, one of the policy's issuers.
+        subject: The ``sub`` claim.
+        expires_at: The ``exp`` claim: Unix time in seconds.
+        namespace: The Kubernetes namespace of a service account; None for other subjects.
+
+    """
+
+    issuer: str
+    subject: str
+    expires_at: float
+    namespace: str | None
+
+
+def claimed_identity(claims: Mapping[str, object], issuer: Issuer, now: float) -> ClaimedIdentity:
     """The identity that `claims` state, if they are acceptable at `now` (Unix time in seconds).
 
-    It is proved only once the signature was verified too.
-
     Raises:
-        UnauthenticatedError: A claim is missing, malformed, or says no.
+        UnauthenticatedError: A claim is missing, malformed, or not acceptable.
 
     """
     subject = claims.get("sub")
@@ -33,7 +50,7 @@ def identity_of(claims: Mapping[str, object], issuer: Issuer, now: float) -> Jwt
         raise UnauthenticatedError
     if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise UnauthenticatedError
-    return JwtIdentity(issuer.issuer, subject, float(_expiry(claims, now)), _namespace(claims, subject))
+    return ClaimedIdentity(issuer.issuer, subject, float(_expiry(claims, now)), _namespace(claims, subject))
 
 
 def _namespace(claims: Mapping[str, object], subject: str) -> str | None:

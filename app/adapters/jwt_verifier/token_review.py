@@ -22,7 +22,7 @@ from app.adapters.jwt_verifier.issuer_keys import Pace
 from app.adapters.jwt_verifier.issuer_url import IssuerUrl
 from app.domain.errors import IdentityUnavailableError, OverloadedError, UnauthenticatedError
 from app.domain.events import TaskFailed
-from app.domain.identity import Issuer
+from app.domain.identity import Issuer, JwtIdentity
 from app.domain.strict_json import strict_json
 from app.ports import EventSink
 from app.process.observed_call import ObservedCall
@@ -50,15 +50,15 @@ class TokenReview:
     """Reviews the tokens of one issuer until `stop`, which is called in the event loop's thread.
 
     Args:
-        issuer: Whose; it has a `token_review_url`.
-        threads: Run what blocks: files and certificates.
+        issuer: The issuer; it has a `token_review_url`.
+        threads: Run blocking work: reading files and certificates.
         sink: Takes an event of each review.
-        pace: Time.
+        pace: The clock and the deadline of a review.
 
     """
 
     def __init__(self, issuer: Issuer, threads: OwnThreads, sink: EventSink, pace: Pace) -> None:
-        assert issuer.token_review_url is not None  # noqa: S101  # the verifier saw to it
+        assert issuer.token_review_url is not None  # noqa: S101  # the verifier makes reviews only of such issuers
         self._issuer = issuer
         self._endpoint = IssuerUrl(
             "the TokenReview URL",
@@ -82,21 +82,21 @@ class TokenReview:
         """Cancel everything; returns the tasks that are ending, for the caller to await."""
         return self._reviews.cancel()
 
-    async def confirm(self, verified_jwt: bytes, subject: str) -> float:
-        """For how many more seconds the token may be used.
+    async def confirm(self, verified_jwt: bytes, identity: JwtIdentity) -> float:
+        """The number of seconds for which the token may still be used.
 
         Args:
-            verified_jwt: A token of this issuer whose signature and claims were verified.
-            subject: Its ``sub`` claim.
+            verified_jwt: A token of this issuer.
+            identity: What the token proves, offline.
 
         Raises:
-            UnauthenticatedError: It is not valid any more.
-            IdentityUnavailableError: The API server gives no answer that decides it.
+            UnauthenticatedError: The token is no longer valid.
+            IdentityUnavailableError: The API server does not say whether it is.
 
         """
         name = hashlib.sha256(verified_jwt).digest()
         if (left := self._left(name)) is None:
-            await self._join(name, partial(self._review, name, verified_jwt, subject))
+            await self._join(name, partial(self._review, name, verified_jwt, identity.subject))
             left = self._left(name)
         if left is None:
             raise _unavailable()

@@ -1,11 +1,11 @@
-"""The `CallerVerifier`: a JWT is believed if an issuer of the policy signed it, for us, for now."""
+"""The `CallerVerifier`: accepts a JWT that an issuer of the policy signed for this broker, and that is valid now."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
 
-from app.adapters.jwt_verifier.claims import identity_of
+from app.adapters.jwt_verifier.claims import ClaimedIdentity, claimed_identity
 from app.adapters.jwt_verifier.compact import UnverifiedJwt, parse_jwt
 from app.adapters.jwt_verifier.issuer_keys import IssuerKeys, Pace
 from app.adapters.jwt_verifier.key_source import KeySource
@@ -27,9 +27,9 @@ class JwtCallerVerifier:
     """Implements `CallerVerifier`.
 
     Args:
-        clock: Unix time in seconds; claims are judged by it.
-        sink: Told of every fetch of keys.
-        pace: Time and chance of the fetching.
+        clock: Unix time in seconds; claims are compared with it.
+        sink: Takes an event for each fetch of keys and each review.
+        pace: The times at which keys are fetched again.
 
     """
 
@@ -42,7 +42,7 @@ class JwtCallerVerifier:
         self._threads: dict[IssuerKeys | TokenReview, OwnThreads] = {}
 
     def trust(self, issuers: tuple[Issuer, ...]) -> None:
-        """As `CallerVerifier.trust`. If an issuer's keys are read as before, the present set is kept."""
+        """As `CallerVerifier.trust`. If the source of an issuer's keys has not changed, the current keys are kept."""
         known = {_origin(trusted.issuer): trusted.keys for trusted in self._trusted.values()}
         reviews = {trusted.issuer: trusted.review for trusted in self._trusted.values()}
         self._trusted = {
@@ -56,20 +56,20 @@ class JwtCallerVerifier:
     async def verify(self, unverified_jwt: bytes) -> JwtIdentity:
         """As `CallerVerifier.verify`.
 
-        What the claims say is judged first, since a refusal needs no proof; it is believed only at the end.
+        Claims are checked first, because that is cheap and a refusal needs no proof. The signature is checked before
+        an identity is made.
         """
         jwt = parse_jwt(unverified_jwt)
         issuer_name = jwt.claims.get("iss")
         trusted = self._trusted.get(issuer_name) if isinstance(issuer_name, str) else None
         if trusted is None:
             raise UnauthenticatedError
-        identity = identity_of(jwt.claims, trusted.issuer, self._clock())
-        if not await _is_signed(jwt, trusted.keys):
-            raise UnauthenticatedError
+        claimed = claimed_identity(jwt.claims, trusted.issuer, self._clock())
+        identity = await _proved(claimed, jwt, trusted.keys)
         if trusted.review is not None:
-            seconds = await trusted.review.confirm(unverified_jwt, identity.subject)
+            seconds = await trusted.review.confirm(unverified_jwt, identity)
             identity = replace(identity, expires_at=min(identity.expires_at, self._clock() + seconds))
-        # The policy may have changed while keys or a review were waited for.
+        # The policy may have changed during the calls above.
         now_trusted = self._trusted.get(identity.issuer)
         if now_trusted is None or now_trusted.issuer != trusted.issuer:
             raise UnauthenticatedError
@@ -108,17 +108,30 @@ class JwtCallerVerifier:
 
 
 def _threads_of_one_issuer() -> OwnThreads:
-    """Threads that no other issuer uses, so that a file that hangs affects this one only. Callers have deadlines."""
+    """Threads that no other issuer uses, so that a hanging file affects only this one. Callers have deadlines."""
     return OwnThreads("jwks", threads=2, waiting=256)
 
 
 def _origin(issuer: Issuer) -> Issuer:
-    """What decides which keys are read: not the audience, nor who reviews tokens."""
+    """The part of an issuer that decides which keys are read: neither its audience nor its token review."""
     return replace(issuer, audience="", token_review_url=None, token_review_ca_file=None, token_review_token_file=None)
 
 
+async def _proved(claimed: ClaimedIdentity, jwt: UnverifiedJwt, keys: IssuerKeys) -> JwtIdentity:
+    """The identity that `jwt` claims, once its signature is verified: the only place that makes a `JwtIdentity`.
+
+    Raises:
+        UnauthenticatedError: The issuer did not sign `jwt`.
+        IdentityUnavailableError: The keys of the issuer are unavailable.
+
+    """
+    if not await _is_signed(jwt, keys):
+        raise UnauthenticatedError
+    return JwtIdentity(claimed.issuer, claimed.subject, claimed.expires_at, claimed.namespace)
+
+
 async def _is_signed(jwt: UnverifiedJwt, keys: IssuerKeys) -> bool:
-    """Whether the issuer signed `jwt`, with a key that is known or, if it names an unknown one, with a new key."""
+    """Whether the issuer signed `jwt`, with a known key or, if it names an unknown one, with a new key."""
     known = await keys.current()
     if known.verifies(jwt):
         return True
