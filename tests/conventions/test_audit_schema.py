@@ -29,10 +29,10 @@ DOCUMENT = (ROOT / "docs" / "audit.md").read_text()
 CHAIN = {"chain", "seq", "prev"}
 
 
-def written(path: Path, *told: events.Event, chained: bool = False) -> list[dict[str, object]]:
+def written(path: Path, *emitted: events.Event, chained: bool = False) -> list[dict[str, object]]:
     """The lines that the real log writes for events."""
     log = AuditLog(path, chained=chained)
-    for event in told:
+    for event in emitted:
         log.emit(event)
     log.start()
     asyncio.run(log.aclose())
@@ -97,8 +97,8 @@ async def test_every_endpoint_writes_lines_that_fit_the_schema(tmp_path: Path) -
             for path in (*paths, "/nowhere"):
                 for query in ("", f"?org={ORG}", "?org=%00", f"?org={ORG}&scope=openid"):
                     await api.ask(method, f"{path}{query}", caller=caller, body=b'{"token_sha256":"00"}')
-    told = [event for event in api.sink.events if isinstance(event, events.RequestDecided)]
-    records = await asyncio.to_thread(written, tmp_path / "audit.log", *told)
+    emitted = [event for event in api.sink.events if isinstance(event, events.RequestDecided)]
+    records = await asyncio.to_thread(written, tmp_path / "audit.log", *emitted)
     assert misfits(records) == []
     assert {"vended", "done", "forbidden", "unauthenticated", "invalid_request"} <= {r["outcome"] for r in records}
     endpoints = {str(record["endpoint"]) for record in records}

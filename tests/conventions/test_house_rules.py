@@ -73,7 +73,7 @@ def test_no_module_is_too_long_to_read(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
-def test_every_module_is_named_for_what_it_holds() -> None:
+def test_every_module_is_named_for_its_content() -> None:
     """No module or package is called utils, helpers, common or the like."""
     files = modules(APP) + modules(TESTS)
     names = {part for path in files for part in path.relative_to(ROOT).with_suffix("").parts}

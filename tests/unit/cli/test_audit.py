@@ -43,12 +43,12 @@ def written(path: Path, lines: list[bytes]) -> Path:
 
 
 def run(*words: object, stdin: bytes | None = None) -> Result:
-    """``audit`` and what follows."""
+    """Run ``audit`` with these arguments."""
     return CliRunner().invoke(app, ["audit", *map(str, words)], input=stdin)
 
 
 def test_a_sound_log(file: Path, lines: list[bytes]) -> None:
-    """A sound log ends with exit code 0 and prints the chain's head, which --expect takes."""
+    """A sound log gives exit code 0 and prints the chain's head, which --expect accepts."""
     result = run("verify", file)
     head = f"{CHAIN}:6:{hashlib.sha256(lines[-1]).hexdigest()}"
     assert result.exit_code == 0
@@ -57,7 +57,7 @@ def test_a_sound_log(file: Path, lines: list[bytes]) -> None:
 
 
 def test_a_tampered_line_is_named(file: Path) -> None:
-    """A changed line is named with its file on a line of its own, and the exit code is 1."""
+    """Each changed line is reported with its file on a line of its own, and the exit code is 1."""
     file.write_bytes(file.read_bytes().replace(b'"v3"', b'"v9"'))
     result = run("verify", file)
     assert result.exit_code == 1
@@ -68,7 +68,7 @@ def test_a_tampered_line_is_named(file: Path) -> None:
 
 
 def test_json_says_the_same(file: Path) -> None:
-    """--json tells findings and chains as JSON lines."""
+    """--json prints findings and chains as JSON lines."""
     file.write_bytes(file.read_bytes().replace(b'"v3"', b'"v9"'))
     fault, chain = map(json.loads, run("verify", file, "--json").stdout.splitlines())
     assert "line 3 was changed" in fault["fault"]
@@ -76,7 +76,7 @@ def test_json_says_the_same(file: Path) -> None:
 
 
 def test_several_files_and_forms(tmp_path: Path, lines: list[bytes]) -> None:
-    """A rotated and compressed file, a plain one and standard input are read one after another."""
+    """A rotated, compressed file, a plain one and standard input are read one after another."""
     packed = tmp_path / "audit.log.1.gz"
     packed.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines[:2])))
     plain = written(tmp_path / "audit.log", lines[2:4])
@@ -86,28 +86,28 @@ def test_several_files_and_forms(tmp_path: Path, lines: list[bytes]) -> None:
     assert run("verify", packed, plain, "-", stdin=gzip.compress(rest)).exit_code == 0
 
 
-def test_a_missing_head_is_told(file: Path) -> None:
-    """A head beyond the end, and one of a chain that is not there, are faults."""
+def test_a_missing_head_is_reported(file: Path) -> None:
+    """A head beyond the end of the log, and one of a missing chain, are faults."""
     for head in (f"{CHAIN}:9:{'0' * 64}", f"{'b' * 16}:1:{'0' * 64}"):
         assert run("verify", file, "--expect", head).exit_code == 1
 
 
 @pytest.mark.parametrize("head", ["", "5", f"{CHAIN}:0:{'0' * 64}", f"{CHAIN}:x:{'0' * 64}", f"{CHAIN}:5:{'0' * 63}"])
 def test_a_malformed_head_is_refused(file: Path, head: str) -> None:
-    """A head of another form is a mistake on the command line."""
+    """A head in any other form is a usage error."""
     result = run("verify", file, "--expect", head)
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
 
 
 def test_a_log_without_a_chain_proves_nothing(tmp_path: Path) -> None:
-    """A file in which there is no chain is not sound."""
+    """A file without a chain is not sound."""
     file = written(tmp_path / "audit.log", [b'{"audit":1}'])
     assert run("verify", file, "--mixed").exit_code == 1
 
 
 @pytest.mark.parametrize("content", [None, gzip.compress(b"x" * 1000)[:-9]], ids=["none", "cut gzip"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
-    """A file that is not there, or is damaged, ends the command with one sentence that names it."""
+    """A missing or damaged file ends the command with one sentence that names it."""
     file = tmp_path / "audit.log.gz"
     if content is not None:
         file.write_bytes(content)
@@ -119,23 +119,23 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
 
 @pytest.mark.parametrize("digits", [SHA256, SHA256[:16]])
 def test_a_receiver_is_listed(file: Path, digits: str) -> None:
-    """Who received the token is told, with org, credential, endpoint, tier, times and request ids."""
+    """Each receiver is listed with org, credential, endpoint, tier, times and request ids."""
     result = run("trace", "--token-sha256", digits, file)
     assert result.exit_code == 0
     for word in ("journey", ORG, "default", "/headers", "shared", "1 times", "id-1", "Looked in 6 audit lines"):
         assert word in result.stdout
 
 
-def test_a_leaked_token_is_hashed_and_not_told(file: Path) -> None:
-    """--token-stdin takes the token itself, with the newline of an editor, and never prints it."""
+def test_a_leaked_token_is_hashed_and_not_printed(file: Path) -> None:
+    """--token-stdin reads the token itself, with an editor's final newline, and never prints it."""
     result = run("trace", "--token-stdin", "--json", file, stdin=f"{TOKEN}\n".encode())
     found = json.loads(result.stdout)
     assert (found["token_sha256"], found["receivers"][0]["caller"]) == (SHA256[:16], "journey")
     assert TOKEN not in result.output
 
 
-def test_nobody_received_it(file: Path) -> None:
-    """Where nobody is found the answer says so, and over which time it looked."""
+def test_no_receiver_is_found(file: Path) -> None:
+    """If no receiver is found, the answer says so and names the period that was searched."""
     result = run("trace", "--token-sha256", "0" * 64, file)
     assert result.exit_code == 1
     assert "6 audit lines from 2030-03-17T17:46:40.250Z to 2030-03-17T17:46:40.250Z" in result.stderr
@@ -153,19 +153,19 @@ def test_nobody_received_it(file: Path) -> None:
     ],
 )
 def test_a_malformed_digest_is_refused(file: Path, words: tuple[str, ...]) -> None:
-    """Malformed hex, none, or two ways to name the token are one sentence and exit code 2."""
+    """Malformed hex, no token, and a token given in two ways each give one sentence and exit code 2."""
     result = run("trace", *words, file)
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
 
 
-def test_standard_input_is_one_thing(file: Path) -> None:
-    """Standard input cannot be the token and a log at once, and an empty one is no token."""
+def test_standard_input_is_the_token_or_a_log(file: Path) -> None:
+    """Standard input cannot be both the token and a log, and empty input is not a token."""
     assert run("trace", "--token-stdin", file, "-", stdin=b"x").exit_code == 2
     assert run("trace", "--token-stdin", file, stdin=b"\n").exit_code == 2
 
 
 def test_many_findings_are_counted(tmp_path: Path, lines: list[bytes]) -> None:
-    """Findings without end do not fill the screen: the first are told, the others counted."""
+    """Too many findings do not fill the screen: the first are printed, the others counted."""
     file = written(tmp_path / "audit.log", [*lines, *([b"x"] * 1500)])
     result = run("verify", file)
     assert "500 more findings are left out." in result.stdout

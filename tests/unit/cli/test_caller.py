@@ -24,8 +24,8 @@ def _policy(lines: str) -> Policy:
     return parse_policy(decode_policy(f"version: 1\ncallers:\n{lines}".encode()), "")
 
 
-def test_key_and_lines_fit() -> None:
-    """The printed lines, pasted, admit the bearer of the printed key to the given orgs and no other."""
+def test_the_printed_key_matches_the_printed_lines() -> None:
+    """The printed lines, pasted into a policy, allow the printed key the given orgs and no others."""
     result = CliRunner().invoke(app, ["caller", "create", "journey-sender", "--org", ORG, "--org", OTHER])
     assert result.exit_code == 0
     found = re.search(r"^itb_journeysender_\S+$", result.stdout, re.MULTILINE)
@@ -38,8 +38,8 @@ def test_key_and_lines_fit() -> None:
     assert caller.permission(CredentialRef(OrgId("A" * 24 + "@AdobeOrg"))) is None
 
 
-def test_json() -> None:
-    """--json gives key, digest and lines."""
+def test_json_has_the_key_its_digest_and_the_lines() -> None:
+    """--json prints the key, its digest and the lines."""
     result = CliRunner().invoke(app, ["caller", "create", "x", "--org", "*", "--json"])
     answer = json.loads(result.stdout)
     assert set(answer) == {"name", "api_key", "api_key_sha256", "policy"}
@@ -48,29 +48,29 @@ def test_json() -> None:
     assert caller.permission(CredentialRef(OrgId(ORG))) is not None
 
 
-def test_no_org_allows_nothing_real() -> None:
-    """Without --org the lines are an example to change, never a permission for every org."""
+def test_without_an_org_nothing_real_is_allowed() -> None:
+    """Without --org the lines are an example to edit, never a permission for every org."""
     result = CliRunner().invoke(app, ["caller", "create", "x", "--json"])
     caller = _policy(json.loads(result.stdout)["policy"]).callers[0]
     assert caller.permission(CredentialRef(OrgId(OTHER))) is None
 
 
-def test_key_is_new_each_time() -> None:
-    """No key is made twice."""
+def test_the_key_is_new_each_time() -> None:
+    """No key is generated twice."""
     outputs = {CliRunner().invoke(app, ["caller", "create", "x", "--json"]).stdout for _ in range(3)}
     assert len(outputs) == 3
 
 
 @pytest.mark.parametrize("name", ["", "two words", "-a", 'a"', "a\nb", "é", "\x00", "x" * 64])
-def test_bad_name(name: str) -> None:
-    """A name that the policy would refuse is refused here, and no key is made."""
+def test_a_bad_name_is_refused(name: str) -> None:
+    """A name that the policy would refuse is refused here, and no key is generated."""
     result = CliRunner().invoke(app, ["caller", "create", "--", name])
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Error: NAME: ")
 
 
 @pytest.mark.parametrize("org", ["", "x", f"{ORG}x", '"]', "\n"])
-def test_bad_org(org: str) -> None:
+def test_a_bad_org_is_refused(org: str) -> None:
     """An org that the policy would refuse is refused here."""
     result = CliRunner().invoke(app, ["caller", "create", "x", "--org", org])
     assert (result.exit_code, result.stdout) == (2, "")
@@ -78,6 +78,6 @@ def test_bad_org(org: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "expected"), [("a.b-c_D1", "abcD1"), ("x" * 63, "x" * 32)])
-def test_key_id(name: str, expected: str) -> None:
-    """The key's id is the name's letters and digits, cut to what an id may have."""
+def test_the_key_id_is_made_from_the_name(name: str, expected: str) -> None:
+    """The key's id is the name's letters and digits, cut to the length of an id."""
     assert key_id(name) == expected

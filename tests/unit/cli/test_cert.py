@@ -24,8 +24,8 @@ def _create(folder: Path, *more: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_pair(tmp_path: Path) -> None:
-    """The certificate is of the key, signed with itself by SHA-256, and ends in a year; the key is PKCS#8, 0600."""
+def test_a_key_and_its_certificate_are_written(tmp_path: Path) -> None:
+    """The certificate is for the key, self-signed with SHA-256, and expires in a year; the key is PKCS#8, 0600."""
     code, stdout, _ = _create(tmp_path / "new", "--org", ORG)
     assert code == 0
     key_file = tmp_path / "new" / "private.key"
@@ -47,8 +47,8 @@ def test_pair(tmp_path: Path) -> None:
     assert "PRIVATE" not in stdout
 
 
-def test_json(tmp_path: Path) -> None:
-    """--json names the files and the end; days and the client id are as asked."""
+def test_json_names_the_files_and_the_expiry(tmp_path: Path) -> None:
+    """--json prints the files and the expiry; days and client id are as given."""
     code, stdout, _ = _create(tmp_path, "--client-id", "cm-p1-e2", "--days", "30", "--json")
     certificate = x509.load_pem_x509_certificate((tmp_path / "certificate_pub.crt").read_bytes())
     assert code == 0
@@ -62,8 +62,8 @@ def test_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["private.key", "certificate_pub.crt"])
-def test_never_over_a_file(tmp_path: Path, name: str) -> None:
-    """An existing file of either name stays, and no other is written."""
+def test_an_existing_file_is_never_overwritten(tmp_path: Path, name: str) -> None:
+    """If a file of either name exists, it is kept and nothing is written."""
     (tmp_path / name).write_text("precious")
     code, _, stderr = _create(tmp_path, "--org", ORG)
     assert code == 2
@@ -85,7 +85,7 @@ def test_never_over_a_file(tmp_path: Path, name: str) -> None:
         ["--org", ORG, "--bits", "1024"],
     ],
 )
-def test_usage(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_usage_error_writes_nothing(tmp_path: Path, arguments: list[str]) -> None:
     """A wrong command line writes nothing."""
     code, _, stderr = _create(tmp_path / "new", *arguments)
     assert code == 2
@@ -93,8 +93,8 @@ def test_usage(tmp_path: Path, arguments: list[str]) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_folder_is_a_file(tmp_path: Path) -> None:
-    """A folder that cannot be made is one sentence."""
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    """A folder that cannot be created is reported in one sentence."""
     (tmp_path / "file").write_text("")
     code, _, stderr = _create(tmp_path / "file", "--org", ORG)
     assert code == 2

@@ -7,8 +7,8 @@ import shlex
 from app.cli.curl_lines import curl_lines
 
 
-def test_words() -> None:
-    """Whatever URL, key or caller is put in stays one word of the shell."""
+def test_every_value_is_one_word_of_the_shell() -> None:
+    """Any URL, key or caller that is inserted remains one word of the shell."""
     odd = "a'b c$(d)`e`"
     for _, line in curl_lines(odd, odd, odd, odd, odd, odd).values():
         words = shlex.split(line)

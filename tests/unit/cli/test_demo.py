@@ -23,8 +23,8 @@ from app.domain.signing import StoredKey
 URL, OTHER_URL = "http://127.0.0.1:1", "http://127.0.0.1:2"
 
 
-def test_tenants_fit_the_sandbox(tmp_path: Path) -> None:
-    """There is one tenant of each kind, and the sandbox knows the same secrets, certificate and scopes."""
+def test_the_tenants_match_the_sandbox(tmp_path: Path) -> None:
+    """There is one tenant of each kind, and the sandbox has the same secrets, certificate and scopes."""
     jwt, oauth = demo_tenants(tmp_path, URL)
     assert (jwt.credential.kind, oauth.credential.kind) == ("jwt", "oauth_server_to_server")
     assert isinstance(jwt.credential, JwtCredential)
@@ -36,8 +36,8 @@ def test_tenants_fit_the_sandbox(tmp_path: Path) -> None:
         assert tenant.credential.ims_base_url == URL
 
 
-def test_what_a_user_changed_stays(tmp_path: Path) -> None:
-    """A document changed between two runs is kept, but for the sandbox' URL."""
+def test_a_users_changes_are_kept(tmp_path: Path) -> None:
+    """A document changed between two runs is kept, except the sandbox's URL."""
     demo_tenants(tmp_path, URL)
     file = tmp_path / JWT_ORG / "default.json"
     document = {**json.loads(file.read_text()), "sandbox": "prod", "client_secrets": ["p8e-changed"]}
@@ -47,8 +47,8 @@ def test_what_a_user_changed_stays(tmp_path: Path) -> None:
     assert jwt.client.client_secrets == ("p8e-changed",)
 
 
-def test_expired_certificate(tmp_path: Path) -> None:
-    """A folder from long ago still works: an expired certificate and its key are made anew."""
+def test_an_expired_certificate_is_replaced(tmp_path: Path) -> None:
+    """An old folder still works: an expired certificate and its key are created again."""
     demo_tenants(tmp_path, URL)
     file = tmp_path / JWT_ORG / "default.json"
     old = new_key_pair("demo-jwt", time.time() - 366 * 86400)
@@ -61,8 +61,8 @@ def test_expired_certificate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"kind": "jwt"}', "\udcff"])
-def test_spoilt_document(tmp_path: Path, content: str) -> None:
-    """A document that is none is refused by its path, and left alone."""
+def test_an_invalid_document_is_refused(tmp_path: Path, content: str) -> None:
+    """A file that is not a credential document is refused by its path, and not changed."""
     file = tmp_path / JWT_ORG / "default.json"
     file.parent.mkdir()
     file.write_bytes(content.encode(errors="surrogateescape"))
@@ -71,8 +71,8 @@ def test_spoilt_document(tmp_path: Path, content: str) -> None:
     assert file.read_bytes() == content.encode(errors="surrogateescape")
 
 
-def test_caller(tmp_path: Path) -> None:
-    """The key is admitted to both orgs, for every action, and is the same at the second run."""
+def test_the_caller_may_do_everything(tmp_path: Path) -> None:
+    """The key is allowed every action for both orgs, and is the same at the second run."""
     key_file, policy_file = tmp_path / "api-key", tmp_path / "policy.yaml"
     api_key = demo_api_key(key_file, policy_file, ORGS)
     caller = read_policy(policy_file).caller(parse_api_key(api_key.encode()))
@@ -84,8 +84,8 @@ def test_caller(tmp_path: Path) -> None:
     assert demo_api_key(key_file, policy_file, ORGS) == api_key
 
 
-def test_settings_are_demo_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo's settings are those of the demo, whatever the environment says."""
+def test_the_settings_ignore_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo uses its own settings, whatever the environment says."""
     monkeypatch.setenv("BROKER_REDIS_URL", "redis://127.0.0.1:1")
     monkeypatch.setenv("BROKER_NONSENSE", "1")
     settings = demo_settings(tmp_path, URL)

@@ -1,4 +1,4 @@
-"""Every setting that names a file refuses what is not a small regular file, at once and by its name."""
+"""Every setting that names a file refuses anything but a small regular file, at once and by the setting's name."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ NOT_READ = {"credential_dir", "audit_file"}
 
 
 def at_the_check(settings: Settings) -> str:
-    """What the check before the start says."""
+    """The error of the check before the start."""
     with pytest.raises(CommandError) as refused:
         check_settings(settings)
     return str(refused.value)
 
 
 def at_the_start(settings: Settings) -> str:
-    """What the start says of the policy."""
+    """The error of the start about the policy."""
     with pytest.raises(PolicyError) as refused:
         read_policy(settings.policy_file)
     return str(start_error(settings, refused.value))
 
 
 def login(**more: str) -> Callable[[Settings], str]:
-    """What a login at Vault says."""
+    """The error of a login to Vault."""
 
     def said(settings: Settings) -> str:
         files = {
@@ -71,11 +71,11 @@ CASES: dict[str, tuple[dict[str, str], Callable[[Settings], str]]] = {
     "cache_keys_file": ({}, at_the_check),
     "ims_cacert": ({}, at_the_check),
 }
-"""Each setting, with the others that it needs and the moment at which it is read."""
+"""Each setting, with the others that it needs and the step that reads it."""
 
 
 def test_every_setting_that_names_a_file_has_a_case() -> None:
-    """A new setting for a file needs a line above."""
+    """Every setting for a file has a case above, and so must a new one."""
     assert {name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)} == (
         CASES.keys() | NOT_READ
     )
@@ -87,7 +87,7 @@ def make_pipe(path: Path) -> None:
 
 
 def make_huge(path: Path) -> None:
-    """A file larger than any setting takes, which uses no space."""
+    """A sparse file that is larger than any setting accepts."""
     with path.open("wb") as file:
         file.truncate(1 << 40)
 
@@ -103,10 +103,10 @@ def make_huge(path: Path) -> None:
     ],
     ids=["pipe", "directory", "huge", "missing"],
 )
-def test_what_is_not_a_small_file_is_refused(
+def test_only_a_small_regular_file_is_accepted(
     tmp_path: Path, name: str, make: Callable[[Path], None], found: str
 ) -> None:
-    """A pipe, a directory, a huge file and a missing one: one sentence, at once, with the name of the setting."""
+    """A pipe, a directory, a huge or a missing file is refused at once, in one sentence that names the setting."""
     server_certificate(tmp_path)
     (tmp_path / "keys.json").write_text(new_key_ring(os.urandom, "k1", ""))
     more, said = CASES[name]

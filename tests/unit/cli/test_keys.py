@@ -1,4 +1,4 @@
-"""``keys``: making a key ring and checking one."""
+"""``keys``: creating a key ring and checking one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from app.cli.program import app
 from app.shared_cache.key_ring import KeyRing, load_key_ring
 
 
-def test_standard_output() -> None:
-    """Without a file the key ring, and nothing else, goes to standard output; each one is new."""
+def test_a_new_ring_goes_to_standard_output() -> None:
+    """Without a file the key ring, and nothing else, is printed to standard output; each one is new."""
     first, second = (CliRunner().invoke(app, ["keys", "create"]) for _ in range(2))
     assert first.exit_code == 0
     assert KeyRing.parse(first.stdout_bytes).ids != KeyRing.parse(second.stdout_bytes).ids
 
 
-def test_file(tmp_path: Path) -> None:
-    """A file is written for its owner alone, and its content is not shown."""
+def test_a_new_ring_goes_to_a_private_file(tmp_path: Path) -> None:
+    """Only the owner can read the file that is written, and its content is not printed."""
     file = tmp_path / "keys.json"
     result = CliRunner().invoke(app, ["keys", "create", str(file)])
     assert result.exit_code == 0
@@ -29,8 +29,8 @@ def test_file(tmp_path: Path) -> None:
     assert ring["keys"][0]["key"] not in result.output
 
 
-def test_file_json(tmp_path: Path) -> None:
-    """--json says which key was written where, and not the key."""
+def test_json_does_not_show_the_key(tmp_path: Path) -> None:
+    """--json prints the key's id and the file, and not the key."""
     file = tmp_path / "keys.json"
     result = CliRunner().invoke(app, ["keys", "create", str(file), "--json"])
     answer = json.loads(result.stdout)
@@ -38,8 +38,8 @@ def test_file_json(tmp_path: Path) -> None:
     assert answer == {"file": str(file), "id": ring["keys"][0]["id"], "created": ring["keys"][0]["created"]}
 
 
-def test_never_over_a_file(tmp_path: Path) -> None:
-    """An existing file stays as it is."""
+def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
+    """An existing file is not changed."""
     file = tmp_path / "keys.json"
     file.write_text("precious")
     result = CliRunner().invoke(app, ["keys", "create", str(file)])
@@ -48,16 +48,16 @@ def test_never_over_a_file(tmp_path: Path) -> None:
     assert file.read_text() == "precious"
 
 
-def test_never_through_a_link(tmp_path: Path) -> None:
-    """A symbolic link that leads nowhere counts as an existing file."""
+def test_a_dangling_link_is_never_followed(tmp_path: Path) -> None:
+    """A dangling symbolic link counts as an existing file."""
     link = tmp_path / "keys.json"
     link.symlink_to(tmp_path / "elsewhere")
     assert CliRunner().invoke(app, ["keys", "create", str(link)]).exit_code == 2
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_no_such_folder(tmp_path: Path) -> None:
-    """A file that cannot be written is one sentence."""
+def test_an_unwritable_file_is_reported(tmp_path: Path) -> None:
+    """A file that cannot be written is reported in one sentence."""
     result = CliRunner().invoke(app, ["keys", "create", str(tmp_path / "no" / "keys.json")])
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr
@@ -70,8 +70,8 @@ def ring(tmp_path: Path) -> Path:
     return file
 
 
-def test_check(tmp_path: Path) -> None:
-    """A valid ring is one line with the key that seals, named by FILE or by the broker's own variable, no key shown."""
+def test_a_valid_ring_is_one_line(tmp_path: Path) -> None:
+    """A valid ring, from FILE or the broker's variable, is one line with the id of the sealing key; no key is shown."""
     file = ring(tmp_path)
     [key] = json.loads(file.read_text())["keys"]
     named = CliRunner().invoke(app, ["keys", "check", str(file)])
@@ -83,8 +83,8 @@ def test_check(tmp_path: Path) -> None:
     assert key["key"] not in named.output + as_json.output
 
 
-def test_check_invalid(tmp_path: Path) -> None:
-    """A bad ring is exit code 1 and one sentence with place and expectation, without the value."""
+def test_an_invalid_ring_is_one_sentence(tmp_path: Path) -> None:
+    """An invalid ring gives exit code 1 and one sentence with place and expectation, without the value."""
     file = ring(tmp_path)
     file.write_text(file.read_text().replace('"key": "', '"key": "canary'))
     result = CliRunner().invoke(app, ["keys", "check", str(file)])
@@ -95,8 +95,8 @@ def test_check_invalid(tmp_path: Path) -> None:
     assert (as_json.exit_code, json.loads(as_json.stdout)) == (1, expected)
 
 
-def test_check_missing(tmp_path: Path) -> None:
-    """A file that is not there is exit code 1, and none named at all is a usage error; an empty variable is none."""
+def test_a_missing_ring_is_reported(tmp_path: Path) -> None:
+    """A missing file gives exit code 1; no FILE and no variable, or an empty one, is a usage error."""
     missing = CliRunner().invoke(app, ["keys", "check", str(tmp_path / "none")])
     unnamed = CliRunner().invoke(app, ["keys", "check"], env={"BROKER_CACHE_KEYS_FILE": ""})
     assert (missing.exit_code, "cannot be read" in missing.stderr) == (1, True)

@@ -28,22 +28,22 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_valid(file: Path) -> None:
+def test_a_valid_policy_is_one_line(file: Path) -> None:
     """A valid file is one line with counts and version."""
     result = CliRunner().invoke(app, ["policy", "check", str(file)])
     version = read_policy(file).version
     assert (result.exit_code, result.stdout) == (0, f"{file}: valid: 1 caller, 0 issuers, version {version}\n")
 
 
-def test_valid_json(file: Path) -> None:
-    """--json says the same for programs."""
+def test_json_describes_a_valid_policy(file: Path) -> None:
+    """--json prints the same for programs."""
     result = CliRunner().invoke(app, ["policy", "check", str(file), "--json"])
     expected = {"valid": True, "callers": 1, "issuers": 0, "version": read_policy(file).version}
     assert (result.exit_code, json.loads(result.stdout)) == (0, expected)
 
 
-def test_invalid(file: Path) -> None:
-    """A bad file is one sentence with place and expectation, without the value."""
+def test_an_invalid_policy_is_one_sentence(file: Path) -> None:
+    """An invalid file gives one sentence with place and expectation, without the value."""
     file.write_text(GOOD.replace("orgs:", "hunter2:"))
     result = CliRunner().invoke(app, ["policy", "check", str(file)])
     assert (result.exit_code, result.stdout) == (1, "")
@@ -51,23 +51,23 @@ def test_invalid(file: Path) -> None:
     assert "hunter2" not in result.stderr
 
 
-def test_invalid_json(file: Path) -> None:
-    """--json gives place and expectation, with the same exit code."""
+def test_json_describes_an_invalid_policy(file: Path) -> None:
+    """--json prints place and expectation, with the same exit code."""
     file.write_text(GOOD.replace("version: 1", "version: 2"))
     result = CliRunner().invoke(app, ["policy", "check", str(file), "--json"])
     assert result.exit_code == 1
     assert json.loads(result.stdout) == {"valid": False, "place": "version", "expected": "must be 1"}
 
 
-def test_missing(tmp_path: Path) -> None:
-    """A file that is not there is one sentence."""
+def test_a_missing_policy_is_one_sentence(tmp_path: Path) -> None:
+    """A missing file is reported in one sentence."""
     result = CliRunner().invoke(app, ["policy", "check", str(tmp_path / "none.yaml")])
     assert result.exit_code == 1
     assert "cannot be read: no such file or directory." in result.stderr
 
 
 def test_the_brokers_own_variable(file: Path) -> None:
-    """Without FILE the file of `BROKER_POLICY_FILE` is checked, as an init container has it; an argument goes first."""
+    """Without FILE the file in `BROKER_POLICY_FILE` is checked, as in an init container; FILE takes precedence."""
     valid = CliRunner().invoke(app, ["policy", "check"], env={"BROKER_POLICY_FILE": str(file)})
     other = CliRunner().invoke(app, ["policy", "check", str(file)], env={"BROKER_POLICY_FILE": "/none"})
     unnamed = CliRunner().invoke(app, ["policy", "check"], env={"BROKER_POLICY_FILE": ""})

@@ -1,4 +1,4 @@
-"""How a failed start is put into a sentence."""
+"""How a failed start is described."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.settings import Settings, read_settings
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings whose files have names of their own."""
+    """Settings whose files have distinct names."""
     return read_settings(
         {
             "BROKER_POLICY_FILE": "/p",
@@ -44,14 +44,14 @@ def settings(tmp_path: Path) -> Settings:
         (UnicodeError("label too long"), "BROKER_HOST: must be an address of this machine."),
     ],
 )
-def test_sentence(settings: Settings, error: OSError | ValueError, sentence: str) -> None:
-    """Each foreseen failure names the variable it comes from, with the exit code of a wrong setting."""
-    told = start_error(settings, error)
-    assert isinstance(told, CommandError)
-    assert (str(told), told.exit_code) == (sentence, USAGE)
+def test_a_foreseen_failure_names_its_variable(settings: Settings, error: OSError | ValueError, sentence: str) -> None:
+    """Each foreseen failure names the variable that caused it, with the exit code of a wrong setting."""
+    error_shown = start_error(settings, error)
+    assert isinstance(error_shown, CommandError)
+    assert (str(error_shown), error_shown.exit_code) == (sentence, USAGE)
 
 
-def test_unforeseen(settings: Settings) -> None:
-    """A failure of unknown origin stays what it is: its text may hold a secret."""
+def test_an_unforeseen_failure_is_not_quoted(settings: Settings) -> None:
+    """An unforeseen failure is returned unchanged: its text may contain a secret."""
     error = ValueError("hunter2")
     assert start_error(settings, error) is error

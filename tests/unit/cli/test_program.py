@@ -27,7 +27,7 @@ def _program(error: BaseException) -> typer.Typer:
     return program
 
 
-def test_version() -> None:
+def test_version_prints_name_and_version() -> None:
     """--version prints name and version."""
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"ims-token-broker {__version__}\n")
@@ -35,7 +35,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
-    """Every command explains itself, each option included."""
+    """Every command has a help text, and so does each option."""
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: ")
@@ -45,8 +45,8 @@ def test_every_command_has_help(command: str) -> None:
     assert all(len(line.split()) > 2 for line in described)
 
 
-def test_no_command() -> None:
-    """Without a command the help is shown, and the exit code says that something is missing."""
+def test_without_a_command_the_help_is_shown() -> None:
+    """Without a command the help is shown, with the exit code of a usage error."""
     result = CliRunner().invoke(app, [])
     assert result.exit_code == 2
     assert all(command.split()[0] in result.stderr for command in COMMANDS)
@@ -57,7 +57,7 @@ def test_no_command() -> None:
     [["polic"], ["policy"], ["policy", "check"], ["keys", "create", "--jsn"], ["dev", "--port", "x"], ["token", "get"]],
 )
 def test_usage_errors_are_one_sentence(arguments: list[str]) -> None:
-    """A wrong command line yields exit code 2 and one line that names the way to the help."""
+    """A wrong command line gives exit code 2 and one line that says how to get help."""
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -66,14 +66,14 @@ def test_usage_errors_are_one_sentence(arguments: list[str]) -> None:
     assert "--help'." in result.stderr
 
 
-def test_command_errors() -> None:
-    """A command's own error is its sentence and its exit code."""
+def test_a_commands_error_is_one_sentence() -> None:
+    """A command's own error gives its sentence and its exit code."""
     result = CliRunner().invoke(_program(CommandError("It broke.", 7)), ["a"])
     assert (result.exit_code, result.stdout, result.stderr) == (7, "", "Error: It broke.\n")
 
 
-def test_unexpected_errors_keep_their_text_to_themselves() -> None:
-    """An error that nobody foresaw names its type and place, and never its text, which may be a secret."""
+def test_unexpected_errors_do_not_show_their_text() -> None:
+    """An unforeseen error shows its type and place, and never its text, which may contain a secret."""
     result = CliRunner().invoke(_program(RuntimeError("hunter2")), ["a"])
     assert result.exit_code == 1
     assert "hunter2" not in result.output
@@ -81,12 +81,12 @@ def test_unexpected_errors_keep_their_text_to_themselves() -> None:
     assert result.stderr.startswith("Error: Internal error: RuntimeError at test_program.py:")
 
 
-def test_ctrl_c() -> None:
-    """Ctrl-C in a command is no internal error: it ends with the exit code of that signal, and without a word."""
+def test_ctrl_c_is_not_an_internal_error() -> None:
+    """Ctrl-C ends a command with the exit code of that signal, and without a message."""
     result = CliRunner().invoke(_program(KeyboardInterrupt()), ["a"])
     assert (result.exit_code, result.output) == (130, "")
 
 
-def test_success() -> None:
-    """A command that returns ends with exit code 0."""
+def test_a_successful_command_gives_0() -> None:
+    """A command that returns gives exit code 0."""
     assert CliRunner().invoke(_program(RuntimeError()), ["b"]).exit_code == 0

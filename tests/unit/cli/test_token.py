@@ -1,4 +1,4 @@
-"""``token get`` against servers on loopback that answer as they are told."""
+"""``token get`` against servers on loopback with scripted answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _get(*arguments: str, env: dict[str, str] | None = None) -> Result:
 
 
 async def _asked(answer: bytes, *arguments: str) -> tuple[Result, list[bytes]]:
-    """Run the command against a server that always gives `answer`; also what the server saw."""
+    """The result of the command against a server that always gives `answer`, and the requests that it received."""
     async with run_raw(answering(answer)) as server:
         result = await asyncio.to_thread(_get, ORG, "--url", server.base_url, *arguments)
         return result, server.requests
@@ -40,14 +40,14 @@ def _problem(status: str, document: object, headers: Iterable[str] = ()) -> byte
     ("option", "expected"),
     [((), "eyJ.a.b\n"), (("--header",), "Authorization: Bearer eyJ.a.b\n"), (("--json",), json.dumps(ANSWER) + "\n")],
 )
-async def test_output(option: tuple[str, ...], expected: str) -> None:
-    """The bare token by default; a header line or the whole answer where asked."""
+async def test_the_output_has_three_forms(option: tuple[str, ...], expected: str) -> None:
+    """The bare token is printed by default; a header line or the whole answer on request."""
     result, _ = await _asked(http_answer(json.dumps(ANSWER).encode()), *option)
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
 
 
-async def test_request() -> None:
-    """All options reach the broker, and the API key goes into the header alone."""
+async def test_the_request_carries_all_options() -> None:
+    """All options reach the broker, and the API key is only in the header."""
     more = ("--credential", "other", "--scope", "openid,AdobeID", "--min-ttl", "600")
     _, requests = await _asked(http_answer(json.dumps(ANSWER).encode()), *more)
     head = requests[0].decode()
@@ -59,16 +59,16 @@ async def test_request() -> None:
     assert f"authorization: bearer {KEY}".lower() in headers.lower()
 
 
-async def test_key_file(tmp_path: Path) -> None:
-    """A key file goes before the environment; its final newline is not part of the key."""
+async def test_a_key_file_takes_precedence(tmp_path: Path) -> None:
+    """A key file takes precedence over the environment; its final newline is not part of the key."""
     file = tmp_path / "key"
     file.write_text(f"{KEY}2\n")
     _, requests = await _asked(http_answer(json.dumps(ANSWER).encode()), "--api-key-file", str(file))
     assert f"{KEY}2\r\n".encode() in requests[0]
 
 
-async def test_refusal() -> None:
-    """A refusal is one sentence with the problem's detail, status, code and request id."""
+async def test_a_refusal_is_one_sentence() -> None:
+    """A refusal is printed as one sentence with the problem's detail, status, code and request id."""
     problem = {"detail": "The policy says no.", "code": "forbidden", "request_id": "r-1", "status": 403}
     result, _ = await _asked(_problem("403 Forbidden", problem))
     assert (result.exit_code, result.stdout) == (1, "")
@@ -76,14 +76,14 @@ async def test_refusal() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"detail": 1}', b"\xff"])
-async def test_refusal_of_something_else(body: bytes) -> None:
-    """A refusal without a problem document names the status and the header's request id."""
+async def test_a_refusal_without_a_problem_document_names_the_status(body: bytes) -> None:
+    """A refusal that did not come from the broker is printed with its status and the request id of its header."""
     result, _ = await _asked(http_answer(body, status="502 Bad Gateway", headers=["X-Request-Id: r-2"]))
     assert result.stderr == "Error: What answers there is no broker; check --url. (502 error, request id r-2)\n"
 
 
-async def test_terminal_is_not_steered() -> None:
-    """Control characters of an answer do not reach the terminal."""
+async def test_control_characters_do_not_reach_the_terminal() -> None:
+    """An answer with control characters is printed on one line without them."""
     problem = {"detail": "a\x1b[2Jb\nc\u202e", "code": "x\x07", "request_id": ["\x1b"]}
     result, _ = await _asked(_problem("400 Bad Request", problem))
     assert result.exit_code == 1
@@ -95,22 +95,22 @@ async def test_terminal_is_not_steered() -> None:
     "body",
     [b"{}", b"[]", b"x", b'{"access_token": 1}', b'{"access_token": "a\\nb"}', b'{"access_token": "' + b"a" * 70_000],
 )
-async def test_no_token(body: bytes) -> None:
-    """Whatever is not a token answer is an error, and nothing is printed as a token."""
+async def test_an_answer_without_a_token_is_an_error(body: bytes) -> None:
+    """Anything but a token answer is an error, and nothing is printed as a token."""
     result, _ = await _asked(http_answer(body))
     assert (result.exit_code, result.stdout) == (1, "")
     assert "is not a broker" in result.stderr
 
 
 async def test_redirects_are_not_followed() -> None:
-    """The API key is not carried to another place."""
+    """The API key is not sent to another URL."""
     result, requests = await _asked(http_answer(status="307 Temporary Redirect", headers=["Location: /elsewhere"]))
     assert result.exit_code == 1
     assert len(requests) == 1
 
 
-def test_nobody_listens() -> None:
-    """A broker that is not there is one sentence with its address and the reason."""
+def test_an_unreachable_broker_is_one_sentence() -> None:
+    """An unreachable broker is reported in one sentence with its address and the reason."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
@@ -137,8 +137,8 @@ def test_nobody_listens() -> None:
         ([ORG, "--ca-file", "/dev/null"], {}, "cannot be read as a CA bundle"),
     ],
 )
-def test_usage(arguments: list[str], env: dict[str, str], words: str) -> None:
-    """A wrong command line or environment is exit code 2 and one sentence, without the key."""
+def test_a_usage_error_is_one_sentence_without_the_key(arguments: list[str], env: dict[str, str], words: str) -> None:
+    """A wrong command line or environment gives exit code 2 and one sentence, without the key."""
     result = _get(*arguments, env=env)
     assert (result.exit_code, result.stdout) == (2, "")
     assert len(result.stderr.splitlines()) == 1
