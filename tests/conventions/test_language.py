@@ -27,7 +27,10 @@ CODE = (
     "benchmarks",
     "deploy/image",
     "tests/conventions",
+    "tests/unit/audit",
     "tests/unit/cli",
+    "tests/unit/process",
+    "tests/unit/sandbox",
 )
 """Packages and modules that are read whole: add one once its texts are rewritten."""
 

@@ -1,4 +1,4 @@
-"""Tracing a token: who received it, by the beginning of its SHA-256."""
+"""Tracing a token: who received it, found by the first digits of its SHA-256."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHA256 = hashlib.sha256(b"leaked").hexdigest()
 
 
 def vended(number: int = 0, **changed: object) -> bytes:
-    """A line of a request that was answered with the leaked token, unless said otherwise."""
+    """The line of a request that was answered with the leaked token, with `changed` fields."""
     record = {
         "audit": 1,
         "time": f"2030-03-17T17:46:{number % 60:02}.250Z",
@@ -35,12 +35,12 @@ def vended(number: int = 0, **changed: object) -> bytes:
 
 
 def traced(*lines: bytes) -> Trace:
-    """What is found in lines."""
+    """The trace of the leaked token in these lines."""
     return trace(token_prefix(SHA256), unwrapped("audit.log", [line + b"\n" for line in lines]))
 
 
-def test_a_receiver_is_told_with_all_it_received() -> None:
-    """Answers alike are one receiver, with the first and last time, the number, and the requests' ids."""
+def test_a_receiver_is_reported_with_everything_it_received() -> None:
+    """Answers to the same receiver are one entry, with first and last time, count and request ids."""
     [receiver] = traced(vended(5), vended(2), vended(9)).receivers
     assert (receiver.caller, receiver.org, receiver.endpoint, receiver.tier) == ("journey", ORG, "/token", "memory")
     assert (receiver.first[17:19], receiver.last[17:19], receiver.count) == ("02", "09", 3)
@@ -49,32 +49,32 @@ def test_a_receiver_is_told_with_all_it_received() -> None:
 
 @pytest.mark.parametrize("name", ["caller", "org", "credential", "endpoint", "tier"])
 def test_receivers_differ(name: str) -> None:
-    """Each of what tells receivers apart makes one of its own."""
+    """A different caller, org, credential, endpoint or tier is a separate receiver."""
     assert len(traced(vended(), vended(1, **{name: "other"})).receivers) == 2
 
 
 @pytest.mark.parametrize("changed", [{"token_sha256": "0" * 16}, {"outcome": "forbidden"}, {"token_sha256": None}])
-def test_others_are_no_receivers(changed: dict[str, object]) -> None:
-    """Who got another token, or none, is not listed, even where the digits stand elsewhere in the line."""
+def test_others_are_not_receivers(changed: dict[str, object]) -> None:
+    """A caller that got another token, or none, is not listed, even if the digits are elsewhere in the line."""
     assert traced(vended(0, request_id=SHA256[:16], **changed)).receivers == []
 
 
-def test_the_range_is_told() -> None:
-    """It is said over which time it looked, whatever was found; lines of others do not count."""
+def test_the_period_is_reported() -> None:
+    """The searched period is reported whatever was found; lines that are not audit lines do not count."""
     found = traced(vended(7, token_sha256=None), b'{"time":"2001-01-01T00:00:00.000Z"}', vended(3, token_sha256=None))
     assert (found.lines, found.since, found.until) == (2, "2030-03-17T17:46:03.250Z", "2030-03-17T17:46:07.250Z")
 
 
-def test_what_is_kept_is_bounded() -> None:
-    """Only the first ids of a receiver are kept, and only so many receivers; the rest is counted."""
+def test_the_result_is_bounded() -> None:
+    """The request ids of a receiver and the number of receivers are limited; the rest is counted."""
     assert len(traced(*map(vended, range(100))).receivers[0].request_ids) == MAX_REQUEST_IDS
     found = traced(*(vended(number, caller=f"caller-{number}") for number in range(MAX_RECEIVERS + 2)))
     assert (len(found.receivers), found.left_out) == (MAX_RECEIVERS, 2)
 
 
 @pytest.mark.parametrize("text", [SHA256, SHA256.upper(), SHA256[:16], SHA256[:20]])
-def test_a_digest_is_whole_or_begun(text: str) -> None:
-    """A SHA-256 may be given whole or by 16 digits or more, in either case."""
+def test_a_digest_is_whole_or_a_prefix(text: str) -> None:
+    """A SHA-256 may be given whole or as its first 16 digits or more, in upper or lower case."""
     assert token_prefix(text) == SHA256[:16]
 
 
@@ -84,6 +84,6 @@ def test_a_digest_is_whole_or_begun(text: str) -> None:
     )
 )
 def test_anything_else_is_refused(text: str) -> None:
-    """What is not 16 to 64 hex digits is refused."""
+    """Anything but 16 to 64 hex digits is refused."""
     with pytest.raises(ValueError, match="64 hex digits"):
         token_prefix(text)

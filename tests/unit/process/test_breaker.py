@@ -98,6 +98,6 @@ def test_late_failures_do_not_prolong_the_pause(breaker: CircuitBreaker, clock: 
 
 
 def test_a_late_success_closes_the_circuit(breaker: CircuitBreaker) -> None:
-    """Whoever gets an answer has shown that the system is up."""
+    """A call that gets an answer proves that the system is up."""
     opened(breaker).succeeded()
     assert breaker.try_acquire()

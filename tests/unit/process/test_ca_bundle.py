@@ -14,7 +14,7 @@ from tests.support.tls import Authority
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """Where a bundle is."""
+    """The path of a bundle."""
     return tmp_path / "ca.pem"
 
 
@@ -26,7 +26,7 @@ def test_only_the_bundle_is_trusted(bundle: Path) -> None:
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
-def test_without_a_bundle_the_system_is_trusted() -> None:
+def test_without_a_bundle_the_systems_certificates_are_trusted() -> None:
     """No file means the certificates of the system."""
     context = client_context(None)
     assert context.get_ca_certs() == ssl.create_default_context().get_ca_certs()
@@ -47,7 +47,7 @@ def test_without_a_bundle_the_system_is_trusted() -> None:
     ],
 )
 def test_a_bundle_without_certificates_is_refused(bundle: Path, content: bytes, reason: str) -> None:
-    """A file without certificates never means that the system's are trusted instead."""
+    """A file without certificates is an error: the system's certificates are not used instead."""
     bundle.write_bytes(content)
     with pytest.raises(FileError) as refused:
         client_context(bundle)
@@ -55,7 +55,7 @@ def test_a_bundle_without_certificates_is_refused(bundle: Path, content: bytes, 
 
 
 def test_a_bundle_with_one_bad_certificate_is_refused(bundle: Path) -> None:
-    """A bundle that was cut off is refused as a whole."""
+    """A truncated bundle is refused as a whole."""
     bundle.write_bytes(Authority().pem + Authority().pem[:-60])
     with pytest.raises(FileError, match="does not hold CA certificates"):
         client_context(bundle)

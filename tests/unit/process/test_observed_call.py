@@ -57,13 +57,13 @@ def test_a_call_that_succeeds_is_ok(calls: Calls) -> None:
     ],
 )
 @pytest.mark.parametrize("only_failures", [False, True])
-def test_a_call_that_fails_has_the_label_of_its_failure_and_one_that_is_cancelled_too(
+def test_a_call_that_fails_or_is_cancelled_has_a_label(
     calls: Calls,
     error: BaseException,
     outcome: str,
     only_failures: bool,
 ) -> None:
-    """The exception goes on; a cancellation counts as a failure only where all calls are reported."""
+    """The exception is raised again; a cancellation counts as a failure only if all calls are reported."""
     with pytest.raises(type(error)) as raised:
         calls.run(error, only_failures=only_failures)
     assert raised.value is error
@@ -71,7 +71,7 @@ def test_a_call_that_fails_has_the_label_of_its_failure_and_one_that_is_cancelle
     assert calls.sink.events == expected
 
 
-def test_where_only_failures_are_reported_a_success_emits_nothing(calls: Calls) -> None:
-    """A call that mostly waits for news says nothing about its dependency's speed."""
+def test_if_only_failures_are_reported_a_success_emits_nothing(calls: Calls) -> None:
+    """A call that mostly waits for changes does not measure the speed of its dependency."""
     calls.run(None, only_failures=True)
     assert calls.sink.events == []

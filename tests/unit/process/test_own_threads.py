@@ -1,4 +1,4 @@
-"""Blocking work runs in threads of its own: bounded, with a deadline, and never waited for at the end."""
+"""Blocking work runs in threads of its own: bounded, with a deadline, and never awaited at shutdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Hanging:
         self._loop = asyncio.get_running_loop()
 
     def __call__(self) -> int:
-        """Hang; then the number of runs so far."""
+        """Hang, then return the number of runs so far."""
         self.runs += 1
         self._loop.call_soon_threadsafe(self.started.set)
         self.released.wait(15)
@@ -40,7 +40,7 @@ async def hanging() -> AsyncIterator[Hanging]:
 
 @pytest.fixture
 async def make() -> AsyncIterator[Callable[..., OwnThreads]]:
-    """Makes threads that are closed after the test."""
+    """A function that creates threads, which are closed after the test."""
     made: list[OwnThreads] = []
 
     def make(threads: int = 1, waiting: int = 1, deadline: float | None = None) -> OwnThreads:
@@ -53,7 +53,7 @@ async def make() -> AsyncIterator[Callable[..., OwnThreads]]:
 
 
 async def test_work_runs_in_a_named_thread(make: Callable[..., OwnThreads]) -> None:
-    """The result comes from a thread of the pool, and an error reaches the caller as it is."""
+    """The result comes from a thread of the pool, and an error reaches the caller unchanged."""
     threads = make()
     assert (await threads.run(lambda: threading.current_thread().name)).startswith("test")
     with pytest.raises(ZeroDivisionError):
@@ -84,7 +84,7 @@ async def test_the_deadline_includes_the_wait_for_a_thread(make: Callable[..., O
 async def test_work_that_was_given_up_keeps_its_place_and_is_not_started(
     make: Callable[..., OwnThreads], hanging: Hanging
 ) -> None:
-    """While a thread hangs the queue cannot grow, however many callers give up; later the work is skipped."""
+    """While a thread hangs the queue cannot grow, however many callers time out; later the work is skipped."""
     threads = make(threads=1, waiting=2)
     given_up = [asyncio.create_task(threads.run(hanging)) for _ in range(3)]
     await hanging.started.wait()
@@ -104,7 +104,9 @@ async def test_work_that_was_given_up_keeps_its_place_and_is_not_started(
     assert hanging.runs == 1
 
 
-async def test_threads_of_others_are_free_while_one_hangs(make: Callable[..., OwnThreads], hanging: Hanging) -> None:
+async def test_threads_of_other_pools_are_free_while_one_hangs(
+    make: Callable[..., OwnThreads], hanging: Hanging
+) -> None:
     """Work that hangs affects its own threads only."""
     stuck, free = make(), make()
     task = asyncio.create_task(stuck.run(hanging))
@@ -115,7 +117,7 @@ async def test_threads_of_others_are_free_while_one_hangs(make: Callable[..., Ow
 
 
 async def test_closing_waits_for_nothing(make: Callable[..., OwnThreads], hanging: Hanging) -> None:
-    """What waits is told that it is closed, what runs is left alone, and new work is refused."""
+    """Waiting work fails as closed, running work is not interrupted, and new work is refused."""
     threads = make(waiting=5)
     running = asyncio.create_task(threads.run(hanging))
     await hanging.started.wait()

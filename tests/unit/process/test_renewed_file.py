@@ -15,20 +15,20 @@ def file() -> RenewedFile[str]:
     return made
 
 
-def test_nothing_is_believed_at_first_sight() -> None:
-    """Without any content in force, too, new content must be seen twice in a row."""
+def test_new_content_is_not_used_at_first_sight() -> None:
+    """New content must be seen twice in a row, even if no content is in force yet."""
     file = RenewedFile[str]()
     assert [file.look(seen) for seen in ("a", "b", "b")] == [Look.UNSETTLED, Look.UNSETTLED, Look.NEW]
 
 
 def test_one_look_is_enough_if_its_reader_looks_twice() -> None:
-    """How many looks it takes is an argument."""
+    """The number of looks is an argument."""
     assert RenewedFile[str](looks=1).look("a") is Look.NEW
     assert [RenewedFile[str](looks=3).look("a") for _ in range(2)] == [Look.UNSETTLED] * 2
 
 
 def test_the_content_in_force_is_unchanged(file: RenewedFile[str]) -> None:
-    """It is not loaded again, and neither after other content was seen in between."""
+    """It is not loaded again, even after other content was seen in between."""
     assert [file.look(seen) for seen in ("good", "half", "good", "good")] == [
         Look.UNCHANGED,
         Look.UNSETTLED,
@@ -38,7 +38,7 @@ def test_the_content_in_force_is_unchanged(file: RenewedFile[str]) -> None:
 
 
 def test_content_that_was_seen_before_the_last_look_does_not_count(file: RenewedFile[str]) -> None:
-    """The looks must follow each other."""
+    """The looks must be consecutive."""
     assert [file.look(seen) for seen in ("a", "good", "a", "a")][2:] == [Look.UNSETTLED, Look.NEW]
 
 
@@ -63,7 +63,7 @@ def test_refused_content_is_refused_once(file: RenewedFile[str]) -> None:
 
 
 def test_a_return_to_the_content_in_force_is_reported_once(file: RenewedFile[str]) -> None:
-    """After it, the same bad content is news again."""
+    """After that, the same bad content is reported again."""
     file.refuse("bad")
     assert [file.look(seen) for seen in ("good", "good", "bad", "bad")] == [
         Look.RESTORED,
@@ -74,7 +74,7 @@ def test_a_return_to_the_content_in_force_is_reported_once(file: RenewedFile[str
 
 
 def test_accepted_content_ends_a_refusal(file: RenewedFile[str]) -> None:
-    """A good renewal after a bad one is no return."""
+    """Good new content after refused content is not a return to the old."""
     file.refuse("bad")
     file.accept("next")
     assert file.look("next") is Look.UNCHANGED

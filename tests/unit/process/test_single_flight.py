@@ -147,12 +147,12 @@ async def test_start_returns_the_running_call_or_a_new_one(calls: SingleFlight[s
 
 
 async def test_a_call_that_has_finished_is_not_joined(calls: SingleFlight[str, int]) -> None:
-    """Between the end of a call and its being noted, a caller gets a new call, not the old result."""
+    """Between the end of a call and its done callback, a caller gets a new call, not the old result."""
     work = Work()
     work.may_finish.set()
     finished = calls.start("a", work)
     await finished
-    calls._running["a"] = finished  # As it is until the callback of its end has run.
+    calls._running["a"] = finished  # The state until the done callback has run.
     assert "a" not in calls
     assert await calls.join("a", work) == 2
 

@@ -1,4 +1,4 @@
-"""Background tasks live on, and end with their owner."""
+"""Background tasks are restarted, and end with their owner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUICKLY = 0.001
 
 
 async def test_a_task_that_fails_is_reported_by_its_type_and_run_again() -> None:
-    """The error's text, which may hold a secret, is not in the event; the other task runs on."""
+    """The error's text, which may contain a secret, is not in the event; the other task keeps running."""
     sink, runs, third = RecordingSink(), 0, asyncio.Event()
 
     async def crash() -> None:

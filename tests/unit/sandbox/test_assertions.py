@@ -1,4 +1,4 @@
-"""The sandbox checks assertions for real."""
+"""The sandbox really verifies assertions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REMOVED = object()
 
 
 def signed(changes: dict[str, Any] | None = None, *, key: Any = None, algorithm: str = "RS256") -> str:
-    """A good assertion with these changes."""
+    """A valid assertion with these changes."""
     claims: dict[str, Any] = {
         "exp": int(NOW) + 300,
         "iss": grants.ORG,
@@ -37,7 +37,7 @@ def signed(changes: dict[str, Any] | None = None, *, key: Any = None, algorithm:
 
 
 def verdict(assertion: str, certificates: tuple[str, ...] | None = None) -> tuple[int, str, str] | None:
-    """How the sandbox refuses an assertion; None where it does not."""
+    """How the sandbox refuses an assertion; None if it accepts it."""
     client = jwt_client(certificates=certificates)
     bindings = ClientRegistry([client]).bindings(client.client_id)
     try:
@@ -62,7 +62,7 @@ def verdict(assertion: str, certificates: tuple[str, ...] | None = None) -> tupl
     ],
 )
 def test_a_good_assertion_is_accepted(changes: dict[str, Any]) -> None:
-    """What Adobe's own clients send passes, with 30 s of forgiveness."""
+    """Assertions like those of Adobe's own clients are accepted, with 30 s of leeway."""
     assert verdict(signed(changes)) is None
 
 
@@ -94,15 +94,15 @@ def test_a_good_assertion_is_accepted(changes: dict[str, Any]) -> None:
         ({"https://ims-na1.adobelogin.com/s/ent_aem_cloud_api": True}, 400, "invalid_scope"),
     ],
 )
-def test_a_wrong_claim_is_refused_like_ims(changes: dict[str, Any], status: int, error: str) -> None:
-    """Each claim that is missing, malformed or somebody else's has IMS' status and error."""
+def test_a_wrong_claim_is_refused_as_ims_does(changes: dict[str, Any], status: int, error: str) -> None:
+    """Each claim that is missing, malformed or another client's gets the status and error of IMS."""
     found = verdict(signed(changes))
     assert found is not None
     assert found[:2] == (status, error)
 
 
 @pytest.mark.parametrize("assertion", ["", "x", "a.b", "a.b.c", "eyJhbGciOiJSUzI1NiJ9.e30.", "x" * 20_000 + ".y.z"])
-def test_what_is_no_jwt_is_refused(assertion: str) -> None:
+def test_anything_but_a_jwt_is_refused(assertion: str) -> None:
     """An assertion that is missing or cannot be decoded is ``invalid_token``."""
     found = verdict(assertion)
     assert found is not None
@@ -111,7 +111,7 @@ def test_what_is_no_jwt_is_refused(assertion: str) -> None:
 
 @pytest.mark.parametrize(("key", "algorithm"), [("a" * 64, "HS256"), (key_pair().key, "RS384")])
 def test_another_algorithm_is_refused(key: Any, algorithm: str) -> None:
-    """RS256 is the only algorithm IMS documents."""
+    """RS256 is the only algorithm that IMS documents."""
     found = verdict(signed(key=key, algorithm=algorithm))
     assert found is not None
     assert found[:2] == (400, "invalid_signature")
@@ -133,18 +133,18 @@ def _certificate(days_from: int, days_to: int) -> str:
     ],
     ids=["none", "other-key", "expired", "not-yet"],
 )
-def test_a_signature_without_a_current_certificate_is_about_bindings(certificates: tuple[str, ...]) -> None:
-    """A wrong key and an expired certificate get the same text, as IMS was seen to answer."""
+def test_a_signature_without_a_current_certificate_matches_no_binding(certificates: tuple[str, ...]) -> None:
+    """A wrong key and an expired certificate get the same text, as observed with IMS."""
     text = "Could not match JWT signature to any of the bindings"
     assert verdict(signed(), certificates) == (400, "invalid_token", text)
 
 
 def test_any_bound_certificate_may_verify() -> None:
-    """While certificates are rotated, several are bound and each counts."""
+    """During a rotation several certificates are bound, and each is accepted."""
     assert verdict(signed(), (key_pair("other").certificate, key_pair().certificate)) is None
 
 
 def test_a_changed_payload_is_refused() -> None:
-    """A signature covers what it was made for."""
+    """A signature is valid only for the payload that was signed."""
     head, _, signature = signed().split(".")
     assert verdict(f"{head}.{signed({'exp': int(NOW) + 301}).split('.')[1]}.{signature}") is not None

@@ -1,4 +1,4 @@
-"""Clients of the sandbox and the file they are read from."""
+"""Clients of the sandbox and the file that they are read from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ JWT = {
 
 @pytest.mark.parametrize("wrap", [lambda items: items, lambda items: {"clients": items}])
 def test_a_file_of_clients_is_read(tmp_path: Path, wrap: Any) -> None:
-    """A list, bare or under ``clients``, gives clients of each kind."""
+    """A list, bare or under ``clients``, can contain clients of each kind."""
     path = tmp_path / "clients.json"
     path.write_text(json.dumps(wrap([OAUTH, JWT])))
     clients = load_clients(path)
@@ -63,7 +63,7 @@ def test_a_bad_file_is_refused_with_one_sentence(tmp_path: Path, text: str, sent
 
 
 def test_a_missing_file_is_refused_with_one_sentence(tmp_path: Path) -> None:
-    """A file that is not there is no traceback."""
+    """A missing file gives one sentence, not a traceback."""
     with pytest.raises(SandboxConfigError, match="cannot be read"):
         load_clients(tmp_path / "none.json")
 
@@ -103,7 +103,7 @@ def test_a_bad_field_is_refused_without_its_value(change: dict[str, Any]) -> Non
 
 
 def test_a_kind_changes_in_place() -> None:
-    """Adobe converts a client and keeps its id; so does the registry."""
+    """As at Adobe, a client can be converted to another kind and keeps its id."""
     registry = ClientRegistry([jwt_client()])
     registry.put(oauth_client())
     found = registry.find(grants.CLIENT_ID)

@@ -1,4 +1,4 @@
-"""Fault orders and the journal."""
+"""Ordered faults and the journal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from app.sandbox.faults import Fault, FaultBoard, FaultKind, FaultOrderError, fa
 from app.sandbox.journal import MAX_ENTRIES, Journal
 
 
-def test_the_oldest_matching_order_strikes_until_it_is_used_up() -> None:
-    """An order with a count of two strikes twice; then the next one does."""
+def test_the_oldest_matching_fault_applies_until_it_is_used_up() -> None:
+    """A fault with a count of two applies twice; then the next one applies."""
     board = FaultBoard()
     board.add(Fault(kind=FaultKind.STATUS, count=2, client_id="a"))
     board.add(Fault(kind=FaultKind.EMPTY))
@@ -21,7 +21,7 @@ def test_the_oldest_matching_order_strikes_until_it_is_used_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "client", "org", "strikes"),
+    ("scope", "client", "org", "applies"),
     [
         ({}, "a", "o", True),
         ({}, None, None, True),
@@ -33,15 +33,17 @@ def test_the_oldest_matching_order_strikes_until_it_is_used_up() -> None:
         ({"client_id": "a", "org": "o"}, "a", "p", False),
     ],
 )
-def test_an_order_strikes_whom_it_names(scope: dict[str, Any], client: str, org: str, strikes: bool) -> None:
-    """An order is for all, for one client, for one org, or for one client in one org."""
+def test_a_fault_applies_to_the_clients_that_it_names(
+    scope: dict[str, Any], client: str, org: str, applies: bool
+) -> None:
+    """A fault applies to all, to one client, to one org, or to one client in one org."""
     board = FaultBoard()
     board.add(Fault(kind=FaultKind.EMPTY, **scope))
-    assert (board.take(client, org) is not None) is strikes
+    assert (board.take(client, org) is not None) is applies
 
 
-def test_orders_are_taken_down() -> None:
-    """One by its id, or all."""
+def test_faults_are_removed() -> None:
+    """One fault is removed by its id, or all at once."""
     board = FaultBoard()
     first, second = board.add(Fault(kind=FaultKind.EMPTY)), board.add(Fault(kind=FaultKind.HTML))
     assert board.clear(first.id)
@@ -53,7 +55,7 @@ def test_orders_are_taken_down() -> None:
 
 @pytest.mark.parametrize("kind", list(FaultKind))
 def test_every_kind_can_be_ordered(kind: FaultKind) -> None:
-    """The name of a kind is all an order needs."""
+    """An order needs nothing but the name of a kind."""
     assert fault_from({"kind": kind.value}).kind is kind
 
 
@@ -79,14 +81,14 @@ def test_every_kind_can_be_ordered(kind: FaultKind) -> None:
     ],
     ids=str,
 )
-def test_an_order_that_makes_no_sense_is_refused(order: object) -> None:
-    """A misspelt rehearsal must not pass for a quiet one."""
+def test_an_invalid_order_is_refused(order: object) -> None:
+    """A misspelt order is an error, not a rehearsal without faults."""
     with pytest.raises(FaultOrderError):
         fault_from(order)
 
 
-def test_the_journal_is_bounded_and_its_numbers_go_on() -> None:
-    """The oldest entries leave; a cleared journal does not count from one again."""
+def test_the_journal_is_bounded_and_its_numbers_continue() -> None:
+    """The oldest entries are dropped; a cleared journal does not restart at one."""
     journal = Journal()
     for _ in range(MAX_ENTRIES + 5):
         journal.add(0.0, "/ims/token", "a", "o", "issued")
