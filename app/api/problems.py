@@ -38,26 +38,77 @@ class Problem:
     Args:
         status: The HTTP status.
         title: A constant, for people.
+        meaning: What it means and what to do, for the table in the README.
 
     """
 
     status: int
     title: str
+    meaning: str = ""
 
 
 PROBLEMS: dict[type[BrokerError], Problem] = {
-    InvalidRequestError: Problem(400, "The request is malformed"),
-    UnauthenticatedError: Problem(401, "No valid caller credential"),
-    ForbiddenError: Problem(403, "Not allowed"),
-    CredentialNotFoundError: Problem(404, "No such credential"),
-    RateLimitedError: Problem(429, "Too many requests of this caller"),
-    CredentialRejectedError: Problem(502, "IMS refused the credential"),
-    BadUpstreamResponseError: Problem(502, "IMS gave a bad answer"),
-    CredentialMisconfiguredError: Problem(503, "The stored credential is misconfigured"),
-    CredentialStoreError: Problem(503, "The credential store is unavailable"),
-    ImsUnavailableError: Problem(503, "IMS is unavailable"),
-    IdentityUnavailableError: Problem(503, "The caller cannot be verified at the moment"),
-    OverloadedError: Problem(503, "The broker is overloaded"),
+    InvalidRequestError: Problem(
+        400,
+        "The request is malformed",
+        "a parameter is malformed, repeated, unknown or missing; or `min_ttl` is not "
+        "clearly shorter than the life of the tokens that IMS issues",
+    ),
+    UnauthenticatedError: Problem(
+        401,
+        "No valid caller credential",
+        "the caller credential is missing or invalid; always the same text",
+    ),
+    ForbiddenError: Problem(
+        403,
+        "Not allowed",
+        "the policy denies it; the response is the same for known and unknown orgs",
+    ),
+    CredentialNotFoundError: Problem(
+        404,
+        "No such credential",
+        "the caller is allowed, but no credential is stored for this org and name",
+    ),
+    RateLimitedError: Problem(
+        429,
+        "Too many requests of this caller",
+        "the caller's own `rate_limit` is exceeded; wait for `Retry-After`",
+    ),
+    CredentialRejectedError: Problem(
+        502,
+        "IMS refused the credential",
+        "IMS rejected the credential; the detail has its error code, debug id and the usual remedy",
+    ),
+    BadUpstreamResponseError: Problem(
+        502,
+        "IMS gave a bad answer",
+        "IMS sent an invalid response, which was discarded",
+    ),
+    CredentialMisconfiguredError: Problem(
+        503,
+        "The stored credential is misconfigured",
+        "the stored document is invalid; the detail names the field",
+    ),
+    CredentialStoreError: Problem(
+        503,
+        "The credential store is unavailable",
+        "the credential store is unavailable",
+    ),
+    ImsUnavailableError: Problem(
+        503,
+        "IMS is unavailable",
+        "IMS does not respond, throttles or fails",
+    ),
+    IdentityUnavailableError: Problem(
+        503,
+        "The caller cannot be verified at the moment",
+        "the signing keys of the caller's issuer are unavailable; or, with `token_review_url`, its API server is",
+    ),
+    OverloadedError: Problem(
+        503,
+        "The broker is overloaded",
+        "a limit, or the deadline of 15 s, was reached",
+    ),
 }
 
 _UNEXPECTED = Problem(500, "Internal error")

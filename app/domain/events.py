@@ -1,4 +1,4 @@
-"""What happened, told once. Metrics and the audit log are two listeners of the same stream, so they cannot differ.
+"""What happened, emitted once. Metrics and the audit log are two listeners of the same stream, so they cannot differ.
 
 No event holds a token, a key, a secret or raw input: a token is named by its SHA-256, an org by its parsed id.
 """
@@ -9,25 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.decision import Decision
+from app.domain.dependency import Dependency, dependency_works
 from app.domain.names import CredentialRef, TokenKey
-
-Dependency = Literal["redis", "vault", "ims", "jwks", "token_review"]
-
-_ANSWERS = frozenset({"ok", "issued", "credential_not_found", "credential_misconfigured", "credential_rejected"})
-"""Outcomes of calls that a dependency answered as it should, even if the answer was a refusal."""
-
-
-def dependency_works(outcome: str) -> bool | None:
-    """Whether a dependency works, judged by the outcome of one call to it.
-
-    Args:
-        outcome: That of a `DependencyCalled` or an `ExchangeFinished`.
-
-    Returns:
-        None if the call was cancelled here, because then it says nothing about the dependency.
-
-    """
-    return None if outcome == "cancelled" else outcome in _ANSWERS
 
 
 @dataclass(slots=True)
@@ -38,7 +21,7 @@ class RequestDecided:
         at: Unix time in seconds.
         request_id: The request's id, as answered.
         decision: What was decided.
-        trace_id: The request's trace, 32 hex digits; filled in by the tracer, which is told first, where there is one.
+        trace_id: The request's trace, 32 hex digits; the tracer, if there is one, fills it in first.
 
     """
 
@@ -57,8 +40,8 @@ class ExchangeFinished:
         kind: The credential's kind.
         outcome: ``issued``, ``cancelled``, or the error's code.
         seconds: How long it took.
-        ims_error: IMS' own error code, where it gave one.
-        debug_id: IMS' ``X-Debug-Id``.
+        ims_error: the error code of IMS, if it gave one.
+        debug_id: the ``X-Debug-Id`` of IMS.
 
     """
 
@@ -72,13 +55,7 @@ class ExchangeFinished:
 
 @dataclass(frozen=True, slots=True)
 class CacheLookedUp:
-    """A tier of the cache was asked for a token on the long way.
-
-    Args:
-        tier: Which one.
-        outcome: ``hit``, ``miss``, or ``unavailable``.
-
-    """
+    """A tier of the cache was asked for a token, and had it, did not have it, or was unavailable."""
 
     tier: Literal["memory", "shared"]
     outcome: Literal["hit", "miss", "unavailable"]
@@ -104,7 +81,7 @@ class DependencyCalled:
 
     Args:
         dependency: ``redis``, ``vault``, ``ims``, ``jwks`` or ``token_review``.
-        operation: What was asked of it, such as ``read``; a constant of the code.
+        operation: What it was asked to do, such as ``read``; a constant of the code.
         outcome: ``ok``, ``cancelled``, or the error's code; of Redis the kind of failure, such as ``timeout``.
         seconds: How long it took.
 
@@ -123,7 +100,7 @@ class DependencyCalled:
 
 @dataclass(frozen=True, slots=True)
 class ClockCompared:
-    """IMS told its time. `ahead` is by how many seconds this clock is ahead of it; negative where behind."""
+    """IMS sent its time. `ahead` is by how many seconds this clock is ahead of it; negative if it is behind."""
 
     ahead: float
 
@@ -168,7 +145,7 @@ class CredentialPurged:
         at: Unix time in seconds.
         ref: Which credential.
         epoch: The new epoch.
-        origin: ``local`` where this replica was asked, ``remote`` where another was.
+        origin: ``local`` if this replica was asked, ``remote`` if another was.
 
     """
 
@@ -180,7 +157,7 @@ class CredentialPurged:
 
 @dataclass(frozen=True, slots=True)
 class PurgesUntold:
-    """The process ends with purges that the shared cache never took: other replicas may serve what they purged."""
+    """The process ends with purges that did not reach the shared cache: other replicas may serve what they purged."""
 
     credentials: int
 
@@ -195,7 +172,7 @@ class CertificateSeen:
 
 @dataclass(frozen=True, slots=True)
 class MintFailed:
-    """No token could be had for those who wait for one; `detail` is what they are told, and holds no secret."""
+    """No token is available for the callers that wait; `detail` is what they are answered, and holds no secret."""
 
     ref: CredentialRef
     code: str
@@ -204,7 +181,7 @@ class MintFailed:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFailed:
-    """A refresh behind an answer failed; the token that is still good goes on being served."""
+    """A refresh in the background failed; the token that is still good is served on."""
 
     ref: CredentialRef
     code: str
@@ -213,13 +190,7 @@ class RefreshFailed:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """A background task ended with an unexpected error and was restarted.
-
-    Args:
-        task: Its name.
-        error: The exception's type name; never its text.
-
-    """
+    """A background task ended with an unexpected error, of the type `error`, and was restarted."""
 
     task: str
     error: str

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from app.domain.events import Dependency, DependencyCalled
+from app.domain.dependency import Dependency
+from app.domain.events import DependencyCalled
 from app.ports import EventSink
 
 

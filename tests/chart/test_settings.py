@@ -21,13 +21,13 @@ from tests.support.chart import (
     value_at,
     with_value,
 )
-from tests.support.chart_readme import BEGIN, END, README, described_values, values_table
+from tests.support.chart_readme import BEGIN, END, README, DescribedValue, described_values, values_table
+from tests.support.chart_settings import HAND_WRITTEN, TEMPLATE, plain_settings, template
 
 ETC, RUN = "/etc/ims-token-broker", "/var/run/secrets/ims-token-broker"
 
-SET_FROM: dict[str, tuple[str, str, object, str]] = {
+EXAMPLES: dict[str, tuple[str, str, object, str]] = {
     "HOST": ("default", "broker.host", "::", "::"),
-    "PORT": ("default", "broker.port", 9090, "9090"),
     "PUBLIC_URL": ("default", "broker.publicUrl", "http://broker.example.com", "http://broker.example.com"),
     "TLS_CERT_FILE": ("default", "tls", {"enabled": True, "existingSecret": "t"}, f"{ETC}/tls/tls.crt"),
     "TLS_KEY_FILE": ("default", "tls", {"enabled": True, "existingSecret": "t"}, f"{ETC}/tls/tls.key"),
@@ -42,26 +42,43 @@ SET_FROM: dict[str, tuple[str, str, object, str]] = {
     "VAULT_SECRET_ID_FILE": ("approle", "vault.secretId.existingSecret", "s", f"{ETC}/approle/secret_id"),
     "VAULT_ROLE": ("default", "vault.role", "broker", "broker"),
     "VAULT_KUBERNETES_TOKEN_FILE": ("default", "vault.auth", "kubernetes", f"{RUN}/vault/token"),
-    "VAULT_MOUNT": ("default", "vault.mount", "kv", "kv"),
-    "VAULT_PREFIX": ("default", "vault.prefix", "adobe/ims", "adobe/ims"),
-    "VAULT_TRANSIT_MOUNT": ("default", "vault.transitMount", "sign", "sign"),
     "VAULT_CACERT": ("default", "vault.ca.existingSecret", "ca", f"{ETC}/ca/vault/ca.crt"),
-    "VAULT_NAMESPACE": ("default", "vault.namespace", "team", "team"),
     "REDIS_URL": ("default", "redis.host", "r.example.com", "rediss://r.example.com:6379"),
     "REDIS_USERNAME": ("existing-secret", "redis.username", "someone", "someone"),
     "REDIS_PASSWORD_FILE": ("default", "redis.password.existingSecret", "r", f"{ETC}/redis/password"),
     "REDIS_CACERT": ("default", "redis.tls.ca.existingConfigMap", "ca", f"{ETC}/ca/redis/ca.crt"),
-    "REDIS_PREFIX": ("default", "redis.prefix", "other", "other"),
     "CACHE_KEYS_FILE": ("default", "cacheKeys.existingSecret", "k", f"{ETC}/keys/cache-keys.json"),
     "IMS_BASE_URLS": ("default", "ims.baseUrls", ["https://a.example", "https://b.example"], "https://a.example,https://b.example"),
     "IMS_CACERT": ("default", "ims.ca.existingConfigMap", "ca", f"{ETC}/ca/ims/ca.crt"),
     "AUDIT_FILE": ("default", "audit.file", "/var/log/broker/audit.jsonl", "/var/log/broker/audit.jsonl"),
-    "AUDIT_CHAIN": ("default", "audit.chain", True, "true"),
-    "LOG_LEVEL": ("default", "broker.logLevel", "DEBUG", "DEBUG"),
     "TRACING": ("tracing", "tracing.exporter", "otlp", "otlp"),
     "TRACING_ORGS": ("tracing", "tracing.orgs", True, "true"),
 }  # fmt: skip
-"""Per setting: a ci file to begin with, the value that sets it, what to put there, and what the variable is then."""
+"""Per setting: a ci file to begin with, the value that sets it, what to put there, and what the variable is then.
+
+A plain setting (see `plain_settings`) needs no row if its schema allows the value that `example` makes.
+"""
+
+
+def example(row: DescribedValue) -> tuple[str, str, object, str]:
+    """A row of `EXAMPLES` for a value that is not its default."""
+    node = schema()
+    for key in row.path.split("."):
+        node = node["properties"][key]
+    match row.default:
+        case bool():
+            value: object = not row.default
+        case int():
+            value = row.default + 1
+        case _:
+            value = next((name for name in node.get("enum", ()) if name != row.default), "other")
+    return "default", row.path, value, str(value).lower() if isinstance(value, bool) else str(value)
+
+
+SET_FROM = {
+    **{variable.removeprefix(PREFIX): example(row) for variable, row in plain_settings().items()},
+    **EXAMPLES,
+}
 
 NOT_FROM_VALUES = {
     "VAULT_TOKEN": "a secret: BROKER_VAULT_TOKEN_FILE, from a Secret",
@@ -156,7 +173,14 @@ def test_the_readme_has_the_table_of_values() -> None:
     """The README's table is the one that `values.yaml` makes."""
     between = README.read_text().partition(BEGIN)[2].partition(END)[0]
 
-    assert between == values_table()
+    assert between == values_table(), "stale: run `python -m tests.support.chart_readme`"
+
+
+def test_the_template_of_plain_settings_is_the_one_that_the_values_make() -> None:
+    """`_plain_settings.tpl` is made from `values.yaml`; what is written by hand instead is a setting there, too."""
+    assert TEMPLATE.read_text() == template(), "stale: run `python -m tests.support.chart_settings`"
+    by_hand = (CHART / "templates" / "_settings.tpl").read_text()
+    assert all(f"{variable}:" in by_hand for variable in HAND_WRITTEN)
 
 
 def test_the_schema_has_the_values_and_no_others() -> None:

@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from app.adapters.prometheus import PrometheusSink
+from app.api.problems import PROBLEMS
 from app.setting_errors import PREFIX
 from app.settings import Settings
 from tests.support.repository import ROOT
@@ -19,6 +20,28 @@ def metrics_table() -> str:
     declared = PrometheusSink(CollectorRegistry(), lambda: 0.0, "1").declared
     rows = (f"| `{metric.name}` | {', '.join(metric.labels)} | {metric.text} |" for metric in declared)
     return "\n".join(("| metric | labels | meaning |", "|---|---|---|", *rows))
+
+
+OTHER_ERRORS = (
+    (
+        "408, 431",
+        "invalid_request",
+        "408: the headers took more than 10 s. 431: they have more than 100 fields or 64 KiB",
+    ),
+    ("404", "not_found", "the path does not exist"),
+    ("405", "method_not_allowed", "the header `Allow` lists the allowed methods"),
+    ("500", "internal_error", "a bug; look for the request id in the log"),
+    ("503", "not_ready", "`/readyz` only: the replica is starting or shutting down"),
+)
+"""Answers that no error of the domain causes: status, code, meaning."""
+
+
+def errors_table() -> str:
+    """The table of error codes."""
+    ours = [(str(problem.status), error.code, problem.meaning) for error, problem in PROBLEMS.items()]
+    rows = sorted((*ours, *OTHER_ERRORS), key=lambda row: row[0] if row[0][:3] != "408" else "400")
+    lines = (f"| {status} | `{code}` | {meaning} |" for status, code, meaning in rows)
+    return "\n".join(("| status | code | meaning, and what to do |", "|---|---|---|", *lines))
 
 
 def settings_table() -> str:
@@ -53,6 +76,7 @@ def between(section: str) -> str:
 
 if __name__ == "__main__":
     text = README.read_text()
-    for section, table in (("settings", settings_table()), ("metrics", metrics_table())):
+    tables = {"settings": settings_table(), "errors": errors_table(), "metrics": metrics_table()}
+    for section, table in tables.items():
         text = written(text, section, table)
     README.write_text(text)

@@ -17,8 +17,9 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from app.adapters.otlp.export import SpanExport
 from app.adapters.otlp.traceparent import traceparent
+from app.domain.dependency import dependency_works
 from app.domain.errors import BrokerError
-from app.domain.events import DependencyCalled, Event, ExchangeFinished, RequestDecided, dependency_works
+from app.domain.events import DependencyCalled, Event, ExchangeFinished, RequestDecided
 from app.domain.names import CredentialRef, TokenKey
 from app.process.correlation import TRACE_POINT, TracePoint
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.login import Access, log_in, login_meaning, renew
 from app.adapters.vault.threads import BoundedThreads
-from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError, meant
+from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError, meant, outcome_of
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.errors import BrokerError, CredentialStoreError, OverloadedError
 from app.ports import EventSink
@@ -167,7 +167,7 @@ class VaultSession:
 
     async def _run(self, operation: str, work: Callable[[], T], until: float, meaning: Meaning | None = None) -> T:
         with ObservedCall(
-            self._events, "vault", operation, partial(_outcome_of, meaning or {}), monotonic=self._monotonic
+            self._events, "vault", operation, partial(outcome_of, meaning or {}), monotonic=self._monotonic
         ):
             try:
                 async with asyncio.timeout_at(until):
@@ -218,9 +218,3 @@ class VaultSession:
                     self._adopt(renewed)
                     return
         await self._access_after(access, until)
-
-
-def _outcome_of(meaning: Meaning, error: BaseException) -> str:
-    if isinstance(error, VaultProblemError):
-        return meant(error.problem, meaning).code
-    return error.code if isinstance(error, BrokerError) else CredentialStoreError.code

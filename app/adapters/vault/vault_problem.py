@@ -86,3 +86,16 @@ def _is_about_the_token(errors: object) -> bool:
     if not isinstance(errors, list):
         return False
     return errors == ["permission denied"] or any("invalid token" in str(error) for error in errors)
+
+
+def outcome_of(meaning: Meaning, error: BaseException) -> str:
+    """The outcome of a call that failed, for the metrics: an error code.
+
+    Args:
+        meaning: What problems mean to the operation.
+        error: How the call failed.
+
+    """
+    if isinstance(error, VaultProblemError):
+        return meant(error.problem, meaning).code
+    return error.code if isinstance(error, BrokerError) else CredentialStoreError.code

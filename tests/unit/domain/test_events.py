@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.events import DependencyCalled, dependency_works
+from app.domain.dependency import dependency_works
+from app.domain.events import DependencyCalled
 
 
 @pytest.mark.parametrize(
