@@ -29,6 +29,7 @@ CODE = (
     "tests/conventions",
     "tests/unit/audit",
     "tests/unit/cli",
+    "tests/unit/domain",
     "tests/unit/process",
     "tests/unit/sandbox",
 )

@@ -1,4 +1,4 @@
-"""API keys: their form, their digest, and how new ones are made."""
+"""API keys: their form, their digest, and how new ones are generated."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from app.domain.errors import UnauthenticatedError
 KEY = "itb_demo_" + "A" * 43
 
 
-def test_the_digest_is_of_the_whole_keys_bytes() -> None:
-    """The identity is the SHA-256 that the policy lists, prefix and id included."""
+def test_the_digest_covers_the_whole_key() -> None:
+    """The identity is the SHA-256 that the policy lists, and covers prefix and id."""
     identity = parse_api_key(KEY.encode())
     assert identity.digest == hashlib.sha256(KEY.encode()).digest()
     assert identity.digest.hex() == api_key_sha256(KEY)
@@ -23,7 +23,7 @@ def test_the_digest_is_of_the_whole_keys_bytes() -> None:
 
 @given(key_id=st.from_regex(r"[A-Za-z0-9]{1,32}", fullmatch=True), secret=st.binary(min_size=32, max_size=32))
 def test_a_new_key_can_be_parsed(key_id: str, secret: bytes) -> None:
-    """Whatever the random bytes, the key made of them is well-formed and 43 characters strong."""
+    """Whatever the random bytes, the key is well-formed, with 43 random characters."""
     key = new_api_key(key_id, secret)
     assert parse_api_key(key.encode()).digest.hex() == api_key_sha256(key)
     assert key.startswith(f"itb_{key_id}_")
@@ -39,7 +39,7 @@ def test_a_new_key_needs_a_plain_id(key_id: str) -> None:
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])
 def test_a_new_key_needs_256_random_bits(length: int) -> None:
-    """Fewer bytes are a mistake of the program, not a shorter key."""
+    """Fewer bytes are a programming error, not a shorter key."""
     with pytest.raises(ValueError, match="32 random bytes"):
         new_api_key("demo", b"x" * length)
 

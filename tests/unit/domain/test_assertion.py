@@ -10,8 +10,8 @@ from tests.support import grants
 
 
 @pytest.mark.parametrize("base_url", ["https://ims-na1.adobelogin.com", "http://127.0.0.1:8099"])
-def test_the_claims_are_exactly_those_ims_asks_for(base_url: str) -> None:
-    """An assertion has exp, iss, sub, one aud and one true claim per metascope, all of one host, and nothing else."""
+def test_the_claims_are_exactly_those_that_ims_requires(base_url: str) -> None:
+    """An assertion has exp, iss, sub, one aud and one true claim per metascope, all with one host, and nothing else."""
     credential = grants.jwt_credential(base_url=base_url)
     assert assertion_claims(credential, grants.METASCOPES, 1000.9) == {
         "exp": 1000 + ASSERTION_LIFETIME,
@@ -30,7 +30,7 @@ def test_exp_is_an_integer_at_most_five_minutes_ahead() -> None:
     assert exp == 1_800_000_300
 
 
-def test_only_the_metascopes_asked_for_are_claimed() -> None:
-    """A subset of the credential's metascopes gives a subset of claims."""
+def test_only_the_requested_metascopes_are_claimed() -> None:
+    """A subset of the credential's metascopes gives a subset of the claims."""
     claims = assertion_claims(grants.jwt_credential(), (Scope("ent_aem_cloud_api"),), 0)
     assert [name for name in claims if "/s/" in name] == [f"{grants.BASE_URL}/s/ent_aem_cloud_api"]

@@ -1,4 +1,4 @@
-"""Parsing of credential documents: what is accepted, and how each defect is told."""
+"""Parsing of credential documents: what is accepted, and how each defect is reported."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ OTHER_HOST = "https://ims-na1-stg1.adobelogin.com"
 
 
 def parsed(document: object, allowed: frozenset[str] = ALLOWED) -> Credential:
-    """Parse `document` as the one of `REF`."""
+    """Parse `document` as the credential of `REF`."""
     return parse_credential(document, REF, "7", allowed)
 
 
 class TestKinds:
-    """What each kind of document becomes."""
+    """The credential that each kind of document gives."""
 
-    def test_oauth(self) -> None:
-        """An OAuth server-to-server document gives that kind with all its fields."""
+    def test_an_oauth_document_is_parsed(self) -> None:
+        """An OAuth server-to-server document gives a credential of that kind with all its fields."""
         credential = parsed(oauth_document(REF, sandbox="dev-1"))
         assert credential == OAuthServerToServerCredential(
             ref=REF,
@@ -47,42 +47,42 @@ class TestKinds:
             sandbox="dev-1",
         )
 
-    def test_enterprise_web_app(self) -> None:
+    def test_an_enterprise_web_app_is_parsed(self) -> None:
         """An enterprise web app needs no technical account."""
         document = oauth_document(REF, kind="enterprise_web_app", technical_account_id=None)
         credential = parsed(document)
         assert isinstance(credential, EnterpriseWebAppCredential)
         assert credential.technical_account_id is None
 
-    def test_jwt(self) -> None:
-        """A service account takes its scopes from the metascopes."""
+    def test_a_service_account_is_parsed(self) -> None:
+        """A service account's scopes are its metascopes."""
         credential = parsed(jwt_document(REF))
         assert isinstance(credential, JwtCredential)
         assert credential.scopes == ("ent_dataservices_sdk",)
         assert credential.signing == StoredKey(PRIVATE_KEY)
 
-    def test_jwt_with_transit_key(self) -> None:
-        """A transit key takes the place of the private key."""
+    def test_a_service_account_may_have_a_transit_key(self) -> None:
+        """A transit key replaces the private key."""
         credential = parsed({**without(jwt_document(REF), "private_key"), "transit_key": "tenant.one"})
         assert isinstance(credential, JwtCredential)
         assert credential.signing == RemoteKey("transit", "tenant.one")
 
     @pytest.mark.parametrize("kind", list(CredentialKind))
-    def test_left_over_fields_of_the_other_kind(self, kind: CredentialKind) -> None:
+    def test_left_over_fields_of_another_kind_are_ignored(self, kind: CredentialKind) -> None:
         """A document converted in place may keep the fields of its former kind."""
         document = jwt_document(REF, kind=str(kind), scopes=["openid"])
         assert parsed(document).kind is kind
 
 
 class TestForms:
-    """Several ways to write the same."""
+    """Equivalent spellings of a document."""
 
     def test_null_is_absent(self) -> None:
         """A null field means the same as an absent one."""
         document = oauth_document(REF, private_key=None, certificate=None, ims_base_url=None, unheard_of=None)
         assert parsed(document) == parsed(oauth_document(REF))
 
-    def test_crlf(self) -> None:
+    def test_crlf_becomes_lf(self) -> None:
         """CRLF line ends in PEM text become LF."""
         credential = parsed(jwt_document(REF, private_key=PRIVATE_KEY.replace("\n", "\r\n")))
         assert isinstance(credential, JwtCredential)
@@ -92,20 +92,20 @@ class TestForms:
         "metascope",
         ["ent_x_sdk", "/s/ent_x_sdk", f"{DEFAULT_IMS_BASE_URL}/s/ent_x_sdk", " ent_x_sdk "],
     )
-    def test_metascope(self, metascope: str) -> None:
+    def test_a_metascope_has_three_forms(self, metascope: str) -> None:
         """A metascope may be given by name, by path or by URL."""
         assert parsed(jwt_document(REF, metascopes=[metascope])).scopes == ("ent_x_sdk",)
 
     def test_a_scope_is_not_cut_in_its_middle(self) -> None:
-        """Only a prefix of a scope is taken off."""
+        """Only a prefix of a scope is removed."""
         assert parsed(oauth_document(REF, scopes=["https/s/x"])).scopes == ("https/s/x",)
 
     def test_two_secrets_keep_their_order(self) -> None:
         """Secrets are tried in the order of the document."""
         assert parsed(oauth_document(REF, client_secrets=["b", "a"])).client_secrets == ("b", "a")
 
-    def test_base_url_without_its_trailing_slash(self) -> None:
-        """A trailing slash of the IMS URL is taken off before it is looked up."""
+    def test_the_trailing_slash_of_the_base_url_is_removed(self) -> None:
+        """A trailing slash of the IMS URL is removed before the URL is looked up."""
         document = oauth_document(REF, ims_base_url=f"{OTHER_HOST}/")
         assert parsed(document, frozenset({OTHER_HOST})).ims_base_url == OTHER_HOST
 
@@ -170,8 +170,8 @@ class TestDefects:
         self._refused(field, jwt_document(REF, **changes))
 
     @pytest.mark.parametrize("document", [None, [], CANARY, 1, [oauth_document(REF)]])
-    def test_no_object(self, document: object) -> None:
-        """A document that is no JSON object is refused."""
+    def test_anything_but_an_object_is_refused(self, document: object) -> None:
+        """A document that is not a JSON object is refused."""
         self._refused("document", document)
 
     def _refused(self, field: str, document: object) -> None:
@@ -184,6 +184,6 @@ class TestDefects:
 
 
 @pytest.mark.parametrize("document", [oauth_document(REF), jwt_document(REF, private_key_passphrase=CANARY)])
-def test_repr(document: Mapping[str, object]) -> None:
-    """No secret is in a credential's repr."""
+def test_secrets_are_not_in_the_repr(document: Mapping[str, object]) -> None:
+    """A credential's repr contains no secret."""
     assert CANARY not in repr(parsed(document))

@@ -26,6 +26,6 @@ from app.domain.events import DependencyCalled
     ],
 )
 def test_a_dependency_works_if_it_answered_even_with_a_refusal(outcome: str, works: bool | None) -> None:
-    """A refused credential means that IMS is up, and a cancelled call means nothing."""
+    """A refused credential shows that IMS is up, and a cancelled call shows nothing."""
     assert dependency_works(outcome) is works
     assert DependencyCalled("ims", "exchange", outcome, 0.1).works is works

@@ -1,4 +1,4 @@
-"""The issuers of a policy: given once, with one place for their keys, which only they can reach."""
+"""The issuers of a policy: each is listed once, with one source of keys that no one else can intercept."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ DEFECTS: list[tuple[str, object, str]] = [
 
 @pytest.mark.parametrize(("path", "value", "place"), DEFECTS)
 def test_a_defect_is_named_by_its_place(path: str, value: object, place: str) -> None:
-    """Every defect refuses the whole policy and says where it is."""
+    """Every defect makes the whole policy invalid, and the error says where it is."""
     assert place_of(changed(path, value)) == place
 
 
-def test_an_issuer_is_given_once() -> None:
-    """Two entries for one issuer would leave open which audience counts."""
+def test_an_issuer_is_listed_once() -> None:
+    """Two entries for one issuer are refused, because it would be unclear which audience applies."""
     document = changed("issuers", [*GOOD["issuers"], {"issuer": CLUSTER, "audience": "x", "jwks_file": "/x"}])
     assert place_of(document) == "issuers[1].issuer"
 
 
 def test_the_number_of_issuers_is_bounded() -> None:
-    """Each issuer costs a task and a connection."""
+    """The number of issuers is limited, because each costs a task and a connection."""
     many = [{"issuer": f"i{number}", "audience": "x", "jwks_file": "/x"} for number in range(MAX_ISSUERS + 1)]
     assert place_of({**GOOD, "issuers": many}) == "issuers"
 
 
 def test_a_token_review_is_read_with_its_files() -> None:
-    """An issuer may name where its tokens are reviewed, with a CA and a token of its own, beside a file with keys."""
+    """An issuer may name the API server that reviews its tokens, with a CA and a token, besides a file with keys."""
     review = {"token_review_url": "https://k/r", "token_review_ca_file": "/ca", "token_review_token_file": "/token"}
     document = changed("issuers.0", {"issuer": CLUSTER, "audience": "a", "jwks_file": "/x", **review})
     [issuer] = parse_policy(document, "v").issuers
@@ -56,7 +56,7 @@ def test_a_token_review_is_read_with_its_files() -> None:
 
 
 def test_files_for_a_url_need_the_url() -> None:
-    """A CA or a token for reading a file is a misunderstanding."""
+    """A CA or a token without a URL is refused, because reading a file needs neither."""
     document = changed("issuers.0", {"issuer": CLUSTER, "audience": "a", "jwks_file": "/x", "jwks_ca_file": "/ca"})
     assert place_of(document) == "issuers[0]"
 
@@ -75,7 +75,7 @@ def test_files_for_a_url_need_the_url() -> None:
     ],
 )
 def test_a_jwks_url_is_https_or_loopback(url: str) -> None:
-    """Https to anywhere, and plain http to this very machine, are accepted."""
+    """HTTPS to any host, and plain HTTP to loopback, are accepted."""
     assert parse_policy(changed("issuers.0.jwks_url", url), "v").issuers[0].jwks_url == url
 
 
@@ -126,5 +126,5 @@ def test_a_jwks_url_is_https_or_loopback(url: str) -> None:
     ],
 )
 def test_any_other_jwks_url_is_refused(url: object) -> None:
-    """No spelling reaches another machine over plain http, and no URL carries a password."""
+    """No spelling reaches another machine over plain HTTP, and no URL may contain a password."""
     assert place_of(changed("issuers.0.jwks_url", url)) == "issuers[0].jwks_url"

@@ -1,4 +1,4 @@
-"""Names are parsed before they may become part of anything."""
+"""Names are parsed before they become part of a path, a URL or a key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_an_org_id_is_24_letters_or_digits_and_the_suffix(org: str) -> None:
 
 @pytest.mark.parametrize(("name", "org"), malformed_orgs(), ids=[name for name, _ in malformed_orgs()])
 def test_a_malformed_org_is_refused_and_not_repeated(name: str, org: str) -> None:
-    """Anything else is refused with a text that holds nothing of it."""
+    """Anything else is refused with a text that contains no part of it."""
     with pytest.raises(InvalidRequestError) as refused:
         parse_org(org)
     assert len(org) < 5 or org not in refused.value.detail
@@ -80,7 +80,7 @@ def test_a_malformed_credential_name_is_refused(name: str) -> None:
     ],
 )
 def test_scopes_are_separated_by_blanks_or_commas(text: str, scopes: tuple[str, ...]) -> None:
-    """Scopes come out sorted and once each, so that one wish is one cache key."""
+    """Scopes are sorted and without duplicates, so that equal requests share a cache key."""
     assert parse_scopes(text) == scopes
 
 
@@ -95,46 +95,46 @@ def test_malformed_scopes_are_refused(text: str) -> None:
 
 
 def test_the_number_of_scopes_is_bounded() -> None:
-    """64 scopes pass, 65 do not."""
+    """64 scopes are accepted, 65 are not."""
     names = [f"s{number}" for number in range(MAX_SCOPES + 1)]
     assert len(scopes_of(names[:-1])) == MAX_SCOPES
     with pytest.raises(InvalidRequestError):
         scopes_of(names)
 
 
-def test_a_single_scope_holds_no_separator() -> None:
-    """A list item is one scope: a comma or blank in it is refused, not split."""
+def test_a_single_scope_has_no_separator() -> None:
+    """A list item is one scope: a comma or a blank in it is an error, not a separator."""
     for item in ("a,b", "a b"):
         with pytest.raises(InvalidRequestError):
             scopes_of([item])
 
 
-def test_a_selection_of_all_takes_what_there_is() -> None:
-    """No wish and no bound means everything that the credential has."""
+def test_a_selection_of_all_has_all_scopes_of_the_credential() -> None:
+    """Without requested scopes and without a bound, all scopes of the credential are selected."""
     assert ALL_SCOPES.of((A, B)) == (A, B)
 
 
-def test_an_upper_bound_takes_what_is_common() -> None:
-    """A bound of the policy leaves out what the credential does not have."""
+def test_an_upper_bound_selects_the_common_scopes() -> None:
+    """Of the scopes that the policy allows, those that the credential has are selected."""
     assert ScopeSelection((A, C)).of((A, B)) == (A,)
 
 
 @pytest.mark.parametrize("selection", [ScopeSelection((C,)), ScopeSelection((C,), exact=True)])
 def test_nothing_in_common_is_an_error(selection: ScopeSelection) -> None:
-    """A token without any scope is never asked for."""
+    """A token without any scope is never requested."""
     with pytest.raises(InvalidScopeError):
         selection.of((A, B))
 
 
 def test_a_named_scope_that_is_missing_is_an_error() -> None:
-    """Who names scopes gets exactly these, or an error."""
+    """A request that names scopes gets exactly these, or an error."""
     assert ScopeSelection((A, B), exact=True).of((A, B, C)) == (A, B)
     with pytest.raises(InvalidScopeError):
         ScopeSelection((A, C), exact=True).of((A, B))
 
 
-def test_labels_tell_selections_apart() -> None:
-    """No two different selections share a cache key, not even with scopes named like the marks."""
+def test_different_selections_have_different_labels() -> None:
+    """No two different selections share a cache key, even if a scope looks like a mark of a label."""
     selections = [
         ALL_SCOPES,
         ScopeSelection((A,)),

@@ -1,4 +1,4 @@
-"""Decisions of the policy: deny by default, rules add up, every no is the same no."""
+"""Decisions of the policy: deny by default, rules add up, all refusals are the same."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def rule(*orgs: OrgId, scopes: set[Scope] | None = None, actions: set[Action] | 
     )
 
 
-def test_no_rule_means_no() -> None:
+def test_without_a_rule_nothing_is_permitted() -> None:
     """A caller without a matching rule has no permission at all."""
     assert caller().permission(REF) is None
     assert caller(rule(OTHER)).permission(REF) is None
 
 
 def test_a_rule_is_for_the_credentials_it_names() -> None:
-    """A rule for the default credential says nothing about another one of the same org."""
+    """A rule for the default credential does not apply to another one of the same org."""
     assert caller(rule(ORG)).permission(CredentialRef(ORG, SECOND)) is None
 
 
 def test_a_rule_for_every_org_matches_any() -> None:
-    """The wildcard permits known and unknown orgs alike."""
+    """The wildcard permits all orgs, known or unknown."""
     assert caller(rule()).permission(REF) == caller(rule(ORG)).permission(REF)
 
 
 def test_rules_of_one_credential_add_up() -> None:
-    """Scopes and actions of all matching rules are united, the wildcard's included."""
+    """A permission has the scopes and actions of all matching rules, including the wildcard's."""
     permitted = caller(
         rule(ORG, scopes={READ}), rule(scopes={WRITE}, actions={Action.PURGE}), rule(OTHER, actions={Action.STATUS})
     ).permission(REF)
@@ -57,7 +57,7 @@ def test_rules_of_one_credential_add_up() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_rule_without_scopes_allows_all_of_them(order: int) -> None:
-    """All united with some is all, in whatever order the rules stand."""
+    """All scopes and some scopes add up to all, in any order of the rules."""
     rules = (rule(ORG, scopes={READ}), rule(ORG, actions={Action.STATUS}))[::order]
     assert caller(*rules).permission(REF) == Permission(frozenset({Action.VEND, Action.REPORT, Action.STATUS}), None)
 
@@ -93,11 +93,11 @@ def test_every_refusal_is_the_same(rules: tuple[Rule, ...], action: Action, scop
 def test_the_selection_follows_from_policy_and_request(
     allowed: set[Scope] | None, asked: tuple[Scope, ...] | None, label: str
 ) -> None:
-    """Asked scopes are exact; unasked ones are bounded by the policy alone."""
+    """Requested scopes are exact; without a request only the policy limits the scopes."""
     assert authorise(caller(rule(ORG, scopes=allowed)), Action.VEND, REF, asked).label == label
 
 
-def test_named_and_everywhere_list_what_rules_say() -> None:
+def test_named_and_everywhere_list_the_credentials_of_the_rules() -> None:
     """Rules that name orgs are listed with their credentials; the wildcard's are listed by credential name."""
     both = frozenset({CredentialName("default"), SECOND})
     someone = caller(
@@ -112,7 +112,7 @@ def test_named_and_everywhere_list_what_rules_say() -> None:
 
 
 def test_an_api_key_is_found_by_its_digest() -> None:
-    """Each of a caller's keys is that caller; any other key is nobody."""
+    """Each of a caller's keys identifies it; any other key is unauthenticated."""
     digests = [hashlib.sha256(key).digest() for key in (b"one", b"two", b"three")]
     known = Caller(name="known", rules=(), api_key_digests=frozenset(digests[:2]))
     policy = Policy([known])
@@ -122,8 +122,8 @@ def test_an_api_key_is_found_by_its_digest() -> None:
             policy.caller(ApiKeyIdentity(unknown))
 
 
-def test_a_proven_subject_that_nobody_is_is_forbidden() -> None:
-    """Issuer and subject must both match; else the caller is known to exist but may nothing."""
+def test_a_subject_that_the_policy_does_not_name_is_forbidden() -> None:
+    """Issuer and subject must both match; otherwise the caller is authenticated, but forbidden."""
     known = Caller(name="known", rules=(), subjects=frozenset({("issuer", "subject")}))
     policy = Policy([known])
     assert policy.caller(JwtIdentity("issuer", "subject", 0.0)) is known
@@ -132,8 +132,8 @@ def test_a_proven_subject_that_nobody_is_is_forbidden() -> None:
             policy.caller(JwtIdentity(issuer, subject, 0.0))
 
 
-def test_a_namespace_is_all_its_service_accounts() -> None:
-    """Who proves a namespace is the caller that names it, unless another caller names the very subject."""
+def test_a_namespace_matches_all_its_service_accounts() -> None:
+    """A service account is the caller that names its namespace, unless another caller names its subject."""
     whole = Caller(name="whole", rules=(), namespaces=frozenset({("issuer", "marketing")}))
     one = Caller(name="one", rules=(), subjects=frozenset({("issuer", "special")}))
     policy = Policy([whole, one])
@@ -145,6 +145,6 @@ def test_a_namespace_is_all_its_service_accounts() -> None:
 
 
 def test_a_caller_is_shown_without_its_key_digests() -> None:
-    """A repr in a log cannot be used to look a key up."""
+    """A caller's repr in a log does not contain its key digests."""
     digest = hashlib.sha256(b"one").digest()
     assert repr(digest) not in repr(Caller(name="known", rules=(), api_key_digests=frozenset({digest})))

@@ -1,4 +1,4 @@
-"""The policy document: the shape of the product's section 4, and a named place for every defect."""
+"""The policy document of docs/contract.md section 4: its shape, and an error with a place for every defect."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from app.domain.policy_document import parse_policy
 from tests.support.policies import ABSENT, CLUSTER, GOOD, HASH, ORG, OTHER_HASH, changed, place_of
 
 
-def test_the_products_example_is_accepted() -> None:
-    """Section 4's own document becomes the policy it describes."""
+def test_the_documented_example_is_accepted() -> None:
+    """The document of docs/contract.md section 4 is read as the policy that it describes."""
     policy = parse_policy(GOOD, "abc")
     sender, export = policy.callers
     assert policy.version == "abc"
@@ -32,36 +32,36 @@ def test_the_products_example_is_accepted() -> None:
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    """A rule with orgs alone is for the default credential, all its scopes, and vend and report."""
+    """A rule with nothing but orgs is for the default credential, all its scopes, and the actions vend and report."""
     rule = parse_policy(GOOD, "v").callers[1].rules[0]
     assert rule == Rule(None, frozenset({DEFAULT_CREDENTIAL}), None, frozenset({Action.VEND, Action.REPORT}))
 
 
 def test_a_caller_may_be_a_namespace() -> None:
-    """A match may name a Kubernetes namespace instead of a subject, beside API keys."""
+    """A match may name a Kubernetes namespace instead of a subject, besides API keys."""
     whole = {"api_key_sha256": [OTHER_HASH], "issuer": CLUSTER, "namespace": "marketing"}
     caller = parse_policy(changed("callers.1.match", whole), "v").callers[1]
     assert (caller.namespaces, caller.subjects) == (frozenset({(CLUSTER, "marketing")}), frozenset())
     assert len(caller.api_key_digests) == 1
 
 
-def test_a_namespace_is_one_callers() -> None:
-    """Two callers for one namespace of one issuer would leave open whose rules count."""
+def test_a_namespace_belongs_to_one_caller() -> None:
+    """Two callers with one namespace of one issuer are refused, because it would be unclear whose rules apply."""
     document = changed("callers.1.match", {"issuer": CLUSTER, "namespace": "marketing"})
     document["callers"].append({**document["callers"][1], "name": "again"})
     assert place_of(document) == "callers[2].match.namespace"
 
 
 def test_a_caller_may_have_keys_and_a_subject() -> None:
-    """A service that moves from API keys to JWTs is one caller meanwhile."""
+    """A service that migrates from API keys to JWTs remains one caller."""
     both = {"api_key_sha256": [OTHER_HASH, "ef" * 32], "issuer": CLUSTER, "subject": "s"}
     mover = parse_policy(changed("callers.1.match", both), "v").callers[1]
     assert (len(mover.api_key_digests), len(mover.subjects)) == (2, 1)
 
 
 @pytest.mark.parametrize("value", [[], ABSENT])
-def test_issuers_may_be_absent_where_nobody_needs_them(value: object) -> None:
-    """A policy of API keys alone needs no issuer."""
+def test_issuers_may_be_absent_if_no_caller_needs_them(value: object) -> None:
+    """A policy with API keys only needs no issuer."""
     document = changed("issuers", value)
     del document["callers"][1]
     assert parse_policy(document, "v").issuers == ()
@@ -170,18 +170,18 @@ DEFECTS: list[tuple[str, object, str]] = [
 
 @pytest.mark.parametrize(("path", "value", "place"), DEFECTS)
 def test_a_defect_is_named_by_its_place(path: str, value: object, place: str) -> None:
-    """Every defect refuses the whole policy and says where it is."""
+    """Every defect makes the whole policy invalid, and the error says where it is."""
     assert place_of(changed(path, value)) == place
 
 
 @pytest.mark.parametrize("document", [None, [], "", "version: 1", 1, {}, {"version": 1}, {1: 2}, [GOOD]])
-def test_what_is_no_policy_is_refused(document: object) -> None:
-    """An empty file and any other shape are bad files."""
+def test_anything_but_a_policy_is_refused(document: object) -> None:
+    """An empty file and a document of any other shape are refused."""
     assert place_of(document) == "policy"
 
 
 def test_two_callers_cannot_have_one_subject() -> None:
-    """A subject of one issuer is one caller."""
+    """A subject of an issuer can belong to one caller only."""
     document = changed("callers.0.match", dict(GOOD["callers"][1]["match"]))
     assert place_of(document) == "callers[1].match.subject"
 
@@ -189,8 +189,8 @@ def test_two_callers_cannot_have_one_subject() -> None:
 @pytest.mark.parametrize(
     "path", ["callers.0.match.api_key_sha256", "callers.0.name", "callers.0.rate_limit", "callers.0.allow.0.orgs"]
 )
-def test_an_error_holds_nothing_of_the_value(path: str) -> None:
-    """A secret pasted into the wrong line does not reach the log."""
+def test_an_error_does_not_contain_the_value(path: str) -> None:
+    """A secret pasted on the wrong line does not reach the log."""
     for value in ("itb_canary_secret!", ["itb_canary_secret!"]):
         with pytest.raises(PolicyError) as refused:
             parse_policy(changed(path, value), "v")
@@ -215,7 +215,7 @@ plain = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(path=st.sampled_from(sorted({path for path, _, _ in DEFECTS})), value=plain)
 def test_no_document_causes_another_error(path: str, value: object) -> None:
-    """Whatever stands in a place, parsing ends in a policy or in `PolicyError`."""
+    """Whatever value a field has, parsing ends in a policy or in `PolicyError`."""
     try:
         policy = parse_policy(changed(path, value), "v")
     except PolicyError:
@@ -226,6 +226,6 @@ def test_no_document_causes_another_error(path: str, value: object) -> None:
 @settings(max_examples=100, deadline=None)
 @given(document=plain)
 def test_no_whole_document_causes_another_error(document: object) -> None:
-    """The same for a document that was never near a policy."""
+    """Parsing any other document ends in a policy or in `PolicyError`, too."""
     with pytest.raises(PolicyError):
         parse_policy(document, "v")

@@ -1,4 +1,4 @@
-"""The token bucket: how many pass, how long the others wait, and what an odd clock does."""
+"""The token bucket: how many requests pass, how long the others wait, and the effect of a clock that jumps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def passing(bucket: TokenBucket, now: float, tries: int) -> int:
 
 
 @pytest.mark.parametrize("limit", [RateLimit(1, 1.0), RateLimit(200, 1.0), RateLimit(600, 60.0), RateLimit(5, 3600.0)])
-def test_one_periods_requests_pass_at_once(limit: RateLimit) -> None:
-    """The burst is the number in the limit, and not one more."""
+def test_the_requests_of_one_period_pass_at_once(limit: RateLimit) -> None:
+    """The burst is exactly the number in the limit."""
     bucket = TokenBucket(limit)
     assert passing(bucket, 1000.0, 2 * limit.requests) == limit.requests
 
 
 @pytest.mark.parametrize("limit", [RateLimit(1, 1.0), RateLimit(200, 1.0), RateLimit(7, 60.0), RateLimit(3, 3600.0)])
-def test_who_waits_as_told_passes(limit: RateLimit) -> None:
-    """The returned wait is enough, and half of it is not."""
+def test_a_request_passes_after_the_returned_wait(limit: RateLimit) -> None:
+    """The returned wait is long enough, and half of it is not."""
     bucket = TokenBucket(limit)
     now = 1e9
     passing(bucket, now, limit.requests)
@@ -41,15 +41,15 @@ def test_the_bucket_fills_evenly() -> None:
     assert passing(bucket, 10.1, 100) == 10
 
 
-def test_idling_saves_no_more_than_one_period() -> None:
-    """An hour of silence does not buy an hour of requests."""
+def test_idling_saves_at_most_one_period() -> None:
+    """After an hour without requests, no more than one period's requests pass."""
     bucket = TokenBucket(RateLimit(10, 1.0))
     passing(bucket, 0.0, 10)
     assert passing(bucket, 3600.0, 100) == 10
 
 
-def test_a_clock_that_steps_back_locks_nobody_out() -> None:
-    """After a step back by an hour the bucket goes on filling at its rate."""
+def test_a_clock_that_steps_back_locks_no_one_out() -> None:
+    """After a step back by an hour the bucket keeps filling at its rate."""
     bucket = TokenBucket(RateLimit(10, 1.0))
     passing(bucket, 7200.0, 10)
     assert bucket.take(3600.0) == pytest.approx(0.1)
@@ -61,7 +61,7 @@ def test_a_clock_that_steps_back_locks_nobody_out() -> None:
     steps=st.lists(st.floats(0.0, 10.0), max_size=200),
 )
 def test_never_more_than_burst_plus_rate(limit: RateLimit, steps: list[float]) -> None:
-    """Over any span no more than the burst and the rate's share pass, whatever the rhythm."""
+    """In any period no more requests pass than the burst plus the rate times its length, whatever the rhythm."""
     bucket = TokenBucket(limit)
     now = start = 50.0
     passed = 0
@@ -72,7 +72,7 @@ def test_never_more_than_burst_plus_rate(limit: RateLimit, steps: list[float]) -
 
 
 @given(times=st.lists(st.floats(-1e12, 1e12), max_size=100))
-def test_no_clock_makes_the_wait_absurd(times: list[float]) -> None:
-    """Whatever the clock does, the wait is between nothing and one request's share of the period."""
+def test_the_wait_is_bounded_whatever_the_clock_does(times: list[float]) -> None:
+    """Whatever the clock does, the wait is between zero and one request's share of the period."""
     bucket = TokenBucket(RateLimit(2, 60.0))
     assert all(0.0 <= bucket.take(now) <= 30.001 for now in times)

@@ -29,14 +29,14 @@ from app.domain.strict_json import strict_json
     ],
     ids=lambda text: repr(text[:16]),
 )
-def test_a_doubtful_document_is_refused(text: bytes) -> None:
-    """Whatever is not one clear JSON document raises ValueError and nothing else."""
+def test_an_ambiguous_document_is_refused(text: bytes) -> None:
+    """Anything but one unambiguous JSON document raises ValueError and no other exception."""
     with pytest.raises(ValueError, match="JSON"):
         strict_json(text)
 
 
 def test_the_error_does_not_repeat_the_document() -> None:
-    """No text of the document is in the error or its cause."""
+    """Neither the error nor its cause contains text of the document."""
     with pytest.raises(ValueError) as caught:
         strict_json(b'{"access_token": "canary-token"')
     assert "canary" not in str(caught.value)
@@ -44,6 +44,6 @@ def test_the_error_does_not_repeat_the_document() -> None:
     assert caught.value.__suppress_context__
 
 
-def test_a_clear_document_is_read() -> None:
-    """All JSON types come through."""
+def test_an_unambiguous_document_is_read() -> None:
+    """All JSON types are read."""
     assert strict_json('{"a":[1,2.5,true,null,"é"]}'.encode()) == {"a": [1, 2.5, True, None, "é"]}

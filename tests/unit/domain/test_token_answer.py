@@ -1,4 +1,4 @@
-"""Whether an answer of IMS is a token we may trust."""
+"""Whether an answer of IMS contains a token that the broker can trust."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def token(
 
 
 def adobe_token(lifetime: float = DAY, age: float = 0, claims: Mapping[str, object] | None = None) -> str:
-    """A token as IMS makes it: times are strings of milliseconds."""
+    """A token as IMS issues it: times are milliseconds as strings."""
     return token(claims, created_at=str(int((NOW - age) * 1000)), expires_in=str(int(lifetime * 1000)))
 
 
@@ -60,7 +60,7 @@ JWT, OAUTH = grants.jwt_exchange(), grants.oauth_exchange()
     ("grant", "expires_in"),
     [(JWT, DAY * 1000), (OAUTH, DAY), (OAUTH, "86399"), (OAUTH, 86399.0), (JWT, "86399000")],
 )
-def test_the_unit_of_expires_in_is_the_endpoints(grant: Grant, expires_in: object) -> None:
+def test_the_unit_of_expires_in_depends_on_the_endpoint(grant: Grant, expires_in: object) -> None:
     """A day is 86399000 at the JWT endpoint and 86399 at the token endpoint."""
     issued = issued_token(grant, answer(expires_in), NOW)
     assert (issued.value, issued.issued_at, issued.expires_at) == (OPAQUE, NOW, NOW + DAY)
@@ -93,7 +93,7 @@ def test_the_unit_of_expires_in_is_the_endpoints(grant: Grant, expires_in: objec
     ],
 )
 def test_an_impossible_lifetime_is_refused(expires_in: object) -> None:
-    """A lifetime that is no positive number of at most 48 hours is no lifetime."""
+    """A lifetime that is not a positive number of at most 48 hours is refused."""
     assert "expires_in" in refused(OAUTH, answer(expires_in))
 
 
@@ -121,14 +121,14 @@ def test_a_token_that_cannot_be_a_header_value_is_refused(value: object) -> None
 
 
 @pytest.mark.parametrize("token_type", [ABSENT, None, "bearer", "Bearer", "BEARER"])
-def test_the_type_is_bearer_or_unsaid(token_type: object) -> None:
-    """Enterprise web apps get no ``token_type``."""
+def test_the_type_is_bearer_or_absent(token_type: object) -> None:
+    """The answer to an enterprise web app has no ``token_type``."""
     assert issued_token(OAUTH, answer(token_type=token_type), NOW).value == OPAQUE
 
 
 @pytest.mark.parametrize("token_type", ["mac", "", 1, ["bearer"], "DPoP"])
 def test_another_type_is_refused(token_type: object) -> None:
-    """A token that is not a bearer token cannot be vended as one."""
+    """A token that is not a bearer token is refused."""
     assert "token_type" in refused(OAUTH, answer(token_type=token_type))
 
 
@@ -151,8 +151,8 @@ def test_only_an_object_with_a_token_is_an_answer(payload: object) -> None:
         (JWT, 48 * 3600 * 1000 + 1, False),
     ],
 )
-def test_a_doubtful_unit_of_an_opaque_token_is_refused(grant: Grant, expires_in: int, good: bool) -> None:
-    """Where the claims cannot be asked, a lifetime that would fit the other unit is refused."""
+def test_an_ambiguous_unit_of_an_opaque_token_is_refused(grant: Grant, expires_in: int, good: bool) -> None:
+    """If the claims cannot be read, a lifetime that would be plausible in the other unit is refused."""
     if good:
         assert issued_token(grant, answer(expires_in), NOW).expires_at > NOW
     else:
@@ -161,21 +161,21 @@ def test_a_doubtful_unit_of_an_opaque_token_is_refused(grant: Grant, expires_in:
 
 @pytest.mark.parametrize(("grant", "unit"), [(JWT, 1000), (OAUTH, 1)])
 @pytest.mark.parametrize("lifetime", [6, 40, 299, 3599, DAY])
-def test_a_short_life_is_believed_where_the_claims_agree(grant: Grant, unit: int, lifetime: int) -> None:
-    """The token's own claims are the second witness."""
+def test_a_short_lifetime_is_accepted_if_the_claims_agree(grant: Grant, unit: int, lifetime: int) -> None:
+    """A short lifetime is accepted if the token's claims confirm it."""
     issued = issued_token(grant, answer(lifetime * unit, adobe_token(lifetime)), NOW)
     assert issued.expires_at == NOW + lifetime
 
 
 @pytest.mark.parametrize(("grant", "expires_in"), [(JWT, DAY), (OAUTH, 172_000), (OAUTH, DAY + 900), (OAUTH, 8000)])
 def test_an_answer_that_contradicts_the_claims_is_refused(grant: Grant, expires_in: int) -> None:
-    """A lifetime far from the claimed one is a mistake of the unit or worse."""
+    """A lifetime far from the claimed one is refused: the unit is wrong, or worse."""
     reason = refused(grant, answer(expires_in, adobe_token(DAY if expires_in != DAY + 900 else DAY - 900)))
     assert "disagree" in reason
 
 
-def test_the_earlier_end_counts() -> None:
-    """Of two ends of life that nearly agree, the earlier one is the truth."""
+def test_the_earlier_expiry_counts() -> None:
+    """Of two expiry times that nearly agree, the earlier one is used."""
     older = issued_token(OAUTH, answer(DAY, adobe_token(DAY, age=60)), NOW)
     assert older.expires_at == NOW + DAY - 60
     remaining = issued_token(OAUTH, answer(40_000, adobe_token(DAY)), NOW)
@@ -185,19 +185,19 @@ def test_the_earlier_end_counts() -> None:
 @pytest.mark.parametrize(
     ("age", "reason"), [(DAY, "expired"), (DAY + 3600, "expired"), (DAY - 3, "at once"), (-301, "future")]
 )
-def test_a_token_out_of_its_time_is_refused(age: float, reason: str) -> None:
-    """A token that is over, about to be, or not yet made is refused."""
+def test_a_token_outside_its_validity_is_refused(age: float, reason: str) -> None:
+    """A token that has expired, is about to expire, or is not yet valid is refused."""
     assert reason in refused(OAUTH, answer(DAY, adobe_token(DAY, age=age)))
 
 
-def test_a_clock_behind_adobes_is_forgiven() -> None:
-    """A token that seems to come from up to 300 s ahead is good, and ends when the answer says."""
+def test_a_clock_behind_adobes_is_tolerated() -> None:
+    """A token issued up to 300 s in the future is accepted, and expires when the answer says."""
     assert issued_token(OAUTH, answer(DAY, adobe_token(DAY, age=-299)), NOW).expires_at == NOW + DAY
 
 
 @pytest.mark.parametrize("padded", [True, False])
 def test_numbers_and_padding_are_both_read(padded: bool) -> None:
-    """Integer times and padded base64url are understood as well."""
+    """Integer times and padded base64url are read, too."""
     value = token(created_at=int(NOW * 1000), expires_in=40_000, padded=padded)
     assert issued_token(OAUTH, answer(40, value), NOW).expires_at == NOW + 40
 
@@ -218,13 +218,13 @@ def test_numbers_and_padding_are_both_read(padded: bool) -> None:
     ids=lambda value: value[:24],
 )
 def test_an_unreadable_token_is_opaque(value: str) -> None:
-    """A token whose times cannot be read is judged by the answer alone."""
+    """If the times of a token cannot be read, only the answer counts."""
     assert issued_token(OAUTH, answer(DAY, value), NOW).expires_at == NOW + DAY
     assert "too short" in refused(OAUTH, answer(9, value))
 
 
 def test_hostile_claims_are_opaque() -> None:
-    """Claims with duplicate keys or endless nesting are not read."""
+    """Claims with duplicate keys or excessive nesting are not read."""
     for payload in (b'{"client_id":"a","client_id":"b"}', b"[" * 9000):
         part = base64.urlsafe_b64encode(payload).decode().rstrip("=")
         assert readable_claims(f"h.{part}.s") == {}
@@ -240,8 +240,8 @@ def test_hostile_claims_are_opaque() -> None:
         ({"user_id": "FFFFFF0123456789ABCDEF01@techacct.adobe.com"}, "technical account"),
     ],
 )
-def test_somebody_elses_token_is_refused(claims: dict[str, object], reason: str) -> None:
-    """A token that names another client, org or technical account is never trusted, even where its times are hidden."""
+def test_a_token_for_another_client_is_refused(claims: dict[str, object], reason: str) -> None:
+    """A token that names another client, org or technical account is refused, even if its times cannot be read."""
     assert reason in refused(OAUTH, answer(DAY, adobe_token(claims=claims)))
     assert reason in refused(OAUTH, answer(DAY, token(claims)))
 
@@ -256,13 +256,13 @@ def test_somebody_elses_token_is_refused(claims: dict[str, object], reason: str)
         {},
     ],
 )
-def test_our_own_token_is_trusted(claims: dict[str, object]) -> None:
-    """Claims that agree, or that cannot be compared, are no reason to refuse."""
+def test_a_token_for_this_credential_is_trusted(claims: dict[str, object]) -> None:
+    """Claims that match, or that cannot be compared, are not a reason to refuse."""
     assert issued_token(OAUTH, answer(DAY, adobe_token(claims=claims)), NOW).expires_at == NOW + DAY
 
 
 def test_a_credential_without_a_technical_account_cannot_compare_it() -> None:
-    """Where the document names no technical account, none is wrong."""
+    """If the document names no technical account, any account is accepted."""
     grant = grants.oauth_exchange(credential=grants.oauth_credential(account=None))
     assert issued_token(grant, answer(DAY, adobe_token(claims={"user_id": grants.ACCOUNT})), NOW).value
 
@@ -278,35 +278,35 @@ def test_a_credential_without_a_technical_account_cannot_compare_it() -> None:
         (ABSENT, ("AdobeID", "openid")),
     ],
 )
-def test_the_scopes_are_those_asked_for_that_the_token_claims(scope: object, expected: tuple[str, ...]) -> None:
-    """A readable ``scope`` claim narrows down what was asked for."""
+def test_the_scopes_are_the_requested_ones_that_the_token_claims(scope: object, expected: tuple[str, ...]) -> None:
+    """A readable ``scope`` claim narrows down the requested scopes."""
     assert issued_token(OAUTH, answer(DAY, adobe_token(claims={"scope": scope})), NOW).scopes == tuple(
         map(Scope, expected)
     )
 
 
 @pytest.mark.parametrize("scope", ["openid,AdobeID", "openid other", "other", "", 7, ["openid"]])
-def test_who_asked_for_a_part_never_gets_another_scope(scope: object) -> None:
-    """A token whose claim is not within the part that was asked for is refused."""
+def test_a_request_for_some_scopes_never_gets_others(scope: object) -> None:
+    """A token that claims a scope outside the requested ones is refused."""
     part = grants.oauth_exchange(scopes=(Scope("openid"),))
     with pytest.raises(BadUpstreamResponseError):
         issued_token(part, answer(DAY, adobe_token(claims={"scope": scope})), NOW)
     assert issued_token(part, answer(DAY, adobe_token(claims={"scope": "openid"})), NOW).scopes == ("openid",)
 
 
-def test_metascopes_are_those_asked_for() -> None:
+def test_metascopes_are_the_requested_ones() -> None:
     """A service account's token does not repeat its metascopes."""
     issued = issued_token(JWT, answer(DAY * 1000, adobe_token(claims={"scope": "openid"})), NOW)
     assert issued.scopes == grants.METASCOPES
 
 
 def test_an_issued_token_is_not_in_its_repr() -> None:
-    """The value stays out of logs."""
+    """A token's repr does not contain its value."""
     assert OPAQUE not in repr(issued_token(OAUTH, answer(), NOW))
 
 
-def test_an_enterprise_token_for_the_asked_org_is_trusted() -> None:
-    """The org of an enterprise web app is that of the path, whatever the client's home org is."""
+def test_an_enterprise_token_for_the_requested_org_is_trusted() -> None:
+    """The org of an enterprise web app is that of its path, whatever the client's home org is."""
     grant = grants.oauth_exchange(credential=grants.enterprise_credential(org=OrgId(grants.OTHER_ORG)))
     value = adobe_token(3599, claims={"org_id": grants.OTHER_ORG})
     assert issued_token(grant, answer(3599, value, ABSENT), NOW).expires_at == NOW + 3599

@@ -1,4 +1,4 @@
-"""Records of tokens: what another replica, or another release, may have written, and what of it is believed."""
+"""Token records that another replica or release may have written, and which of them are accepted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def record(**changes: object) -> bytes:
 
 
 def refusal(unverified: bytes, key: TokenKey = KEY) -> str:
-    """Why a record is refused; the error shows nothing of it."""
+    """Why a record is refused; the error contains no part of it."""
     with pytest.raises(TokenRecordError) as refused:
         decode_token(unverified, key)
     assert str(refused.value) == refused.value.reason
@@ -44,33 +44,33 @@ def refusal(unverified: bytes, key: TokenKey = KEY) -> str:
     make_token(refresh_share=0), make_token(refresh_share=1), make_token(life=0),
     replace(TOKEN, generation="0123456789ab", ims_base_url="https://ims-na1-stg1.adobelogin.com", kind="jwt"),
 ], ids=lambda token: "")  # fmt: skip
-def test_a_token_comes_back_as_it_was(token: AccessToken) -> None:
-    """A record decodes, under the token's key, to a token equal in every field."""
+def test_a_decoded_token_equals_the_encoded_one(token: AccessToken) -> None:
+    """With the token's key, a record decodes to a token that is equal in every field."""
     assert decode_token(encode_token(token), token.key) == token
 
 
 @pytest.mark.parametrize("key", KEYS[1:])
 def test_a_token_of_another_key_is_a_contradiction(key: TokenKey) -> None:
-    """A record belongs to its org, credential and scopes, and to nobody else's."""
+    """A record is valid only for its own org, credential and scopes."""
     assert refusal(record(), key) == "contradiction"
     assert refusal(encode_token(make_token(key))) == "contradiction"
 
 
 @pytest.mark.parametrize("version", [0, 2, -1, 1.5, 10**300, 1e300])
 def test_another_version_is_another_release(version: float) -> None:
-    """A record of another version is not judged, whatever else is in it."""
+    """A record of another version is reported as such, whatever else it contains."""
     assert refusal(record(v=version)) == "version"
     assert refusal(json.dumps({"v": version}).encode()) == "version"
 
 
 def test_fields_of_a_newer_release_are_ignored() -> None:
-    """A newer release may add fields without a new version; the token is the same without them."""
+    """A newer release may add fields without a new version; they do not change the token."""
     assert decode_token(record(added="later", more={"x": [1]}, selection2=None), KEY) == TOKEN
 
 
 @pytest.mark.parametrize("value", [MISSING, None])
 def test_a_record_may_have_no_sandbox(value: object) -> None:
-    """The default sandbox is the one field that a record may lack."""
+    """Only the default sandbox may be missing from a record."""
     assert decode_token(record(sandbox=value), KEY) == replace(TOKEN, sandbox=None)
 
 
@@ -93,7 +93,7 @@ NO_SANDBOX: list[object] = [True, 7, [], {}, ""]
     *(("sandbox", value) for value in NO_SANDBOX),
 ], ids=lambda value: "missing" if value is MISSING else repr(value)[:12])  # fmt: skip
 def test_a_field_that_is_missing_or_of_a_wrong_type_is_a_contradiction(name: str, value: object) -> None:
-    """Every field but the sandbox is there, of its type, finite and not empty; else nothing of the record is used."""
+    """Unless every field but the sandbox is present, of its type, finite and not empty, the record is refused."""
     assert refusal(record(**{name: value})) == "contradiction"
 
 
@@ -105,12 +105,12 @@ def test_a_field_that_is_missing_or_of_a_wrong_type_is_a_contradiction(name: str
     {"org": f"{KEY.ref.org} "}, {"org": KEY.ref.org.lower()}, {"selection": "* "}, {"selection": "= openid"},
 ])  # fmt: skip
 def test_fields_that_contradict_each_other_are_refused(changes: dict[str, object]) -> None:
-    """Times in a wrong order, a purge counter that counts nothing, or almost the right key are contradictions."""
+    """Times in the wrong order, an impossible purge counter, or a key that nearly matches are contradictions."""
     assert refusal(record(**changes)) == "contradiction"
 
 
 def test_scopes_come_back_sorted_and_once() -> None:
-    """Scopes are read as everywhere: in order and without duplicates."""
+    """Scopes are sorted and without duplicates, as everywhere."""
     assert decode_token(record(scopes=["openid", "AdobeID", "openid"]), KEY).scopes == scopes_of(["AdobeID", "openid"])
 
 
@@ -120,13 +120,13 @@ def test_scopes_come_back_sorted_and_once() -> None:
     b'{"v":' + b"9" * 5000 + b"}", b'{"v":NaN}',
     record()[:-1], record() + b"}", record() * 2, b"[" + record() + b"]",
 ], ids=lambda unverified: repr(unverified[:12]))  # fmt: skip
-def test_what_is_no_record_is_a_contradiction(unverified: bytes) -> None:
-    """Bytes that are no JSON object with a version are refused, without any other exception."""
+def test_anything_but_a_record_is_a_contradiction(unverified: bytes) -> None:
+    """Bytes that are not a JSON object with a version are refused, without any other exception."""
     assert refusal(unverified) == "contradiction"
 
 
 def test_a_token_is_not_in_its_repr() -> None:
-    """What was decoded shows in a log or a traceback everything but the token."""
+    """The repr of a decoded record, as in a log or a traceback, shows everything but the token."""
     decoded = decode_token(record(token="eyJ.canary"), KEY)
     assert decoded.value == "eyJ.canary"
     assert "canary" not in repr(decoded)
@@ -147,7 +147,7 @@ some_fields = st.dictionaries(st.sampled_from([*TEXTS, *NUMBERS, "scopes", "sand
 @example(record(epoch=3.0, minted_at=0, expires_at=1e308, refresh_at=10**300))
 @example(record(minted_at=-1e308, expires_at=1e308))
 def test_arbitrary_json_is_a_token_of_the_key_or_refused(unverified: bytes) -> None:
-    """Decoding ends in a token of the key with a sane life, or in `TokenRecordError`."""
+    """Decoding ends in a token of the key with a plausible lifetime, or in `TokenRecordError`."""
     try:
         token = decode_token(unverified, KEY)
     except TokenRecordError:
@@ -161,5 +161,5 @@ def test_arbitrary_json_is_a_token_of_the_key_or_refused(unverified: bytes) -> N
 
 
 def test_the_version_is_written() -> None:
-    """A record says which version it is, so that another release can leave it alone."""
+    """A record contains its version, so that other releases can ignore it."""
     assert json.loads(encode_token(TOKEN))["v"] == RECORD_VERSION
