@@ -1,4 +1,4 @@
-"""An access token of IMS with its true expiry, and the three states of its life."""
+"""An access token of IMS with its true expiry, and its state: fresh, aging or expired."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARGIN_SHARE = 0.025
 
 
 class TokenState(StrEnum):
-    """Fresh: answer. Aging: answer, and refresh behind it. Expired: never answer."""
+    """Fresh: serve it. Aging: serve it, and refresh it in the background. Expired: never serve it."""
 
     FRESH = "fresh"
     AGING = "aging"
@@ -31,17 +31,17 @@ class AccessToken:
     """A token that IMS issued for one `TokenKey`.
 
     Args:
-        key: Tenant, credential and scopes it was minted for.
+        key: The tenant, credential and scopes that it was minted for.
         value: The token itself; never in a repr, a log or a metric.
-        client_id: The credential's client id; the ``x-api-key`` of an API call.
-        kind: Kind of the credential that minted it.
-        ims_base_url: Where it was minted.
-        scopes: What it carries, sorted.
-        generation: Version of the credential document it was minted with.
-        epoch: Purge counter of the credential when the minting began.
+        client_id: The credential's client id, which is the ``x-api-key`` of an API call.
+        kind: The kind of its credential.
+        ims_base_url: The IMS host that issued it.
+        scopes: Its scopes, sorted.
+        generation: The version of the credential document that it was minted with.
+        epoch: The purge counter of the credential when the exchange began.
         minted_at: Unix time in seconds.
-        expires_at: Unix time in seconds; the truth, without any margin.
-        refresh_at: Unix time in seconds, drawn once within 0.45 to 0.55 of the life.
+        expires_at: Unix time in seconds; the true expiry, without a margin.
+        refresh_at: Unix time in seconds, drawn once at random between 0.45 and 0.55 of the lifetime.
         sandbox: Default ``x-sandbox-name`` of the credential, if any.
 
     """
@@ -61,15 +61,15 @@ class AccessToken:
 
     @cached_property
     def sha256(self) -> str:
-        """Lower-case hex SHA-256 of the token: how logs and reports name it."""
+        """Lower-case hex SHA-256 of the token, which names it in logs and reports."""
         return hashlib.sha256(self.value.encode()).hexdigest()
 
     @cached_property
     def usable_until(self) -> float:
-        """Unix time after which it is never answered.
+        """Unix time after which it is never served.
 
-        The margin before the true expiry is what a slow clock of another replica may be wrong by, but never
-        more than 2.5 % of the life, so that short-lived tokens are usable too.
+        The margin before the true expiry allows for a slow clock of another replica. It is at most 2.5 % of the
+        lifetime, so that short-lived tokens are usable too.
         """
         return self.expires_at - min(MAX_CLOCK_DIFFERENCE, _MARGIN_SHARE * self.lifetime)
 
@@ -79,7 +79,7 @@ class AccessToken:
         return self.expires_at - self.minted_at
 
     def remaining(self, now: float) -> float:
-        """Seconds of life left at `now`; negative once expired."""
+        """Seconds until it expires; negative after its expiry."""
         return self.expires_at - now
 
     def state(self, now: float) -> TokenState:

@@ -10,20 +10,20 @@ from app.domain.errors import UnauthenticatedError
 from app.domain.identity import ApiKeyIdentity
 
 API_KEY_PREFIX = b"itb_"
-"""What tells an API key from a JWT, whose first byte is ``e`` (of ``{"``)."""
+"""The prefix that distinguishes an API key from a JWT, which begins with ``e`` (the base64url of ``{"``)."""
 
 SECRET_BYTES = 32
-"""Random bytes of a new key's secret: 256 bits cannot be guessed, so a plain SHA-256 may be stored."""
+"""Random bytes of a new key's secret: 256 bits cannot be guessed, so a plain SHA-256 is safe to store."""
 
 _KEY = re.compile(rb"itb_[A-Za-z0-9]{1,32}_[A-Za-z0-9_-]{16,256}")
 _ID = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
 def parse_api_key(unverified: bytes) -> ApiKeyIdentity:
-    """The identity that the bearer of `unverified` claims; the policy knows whether it is anybody's.
+    """The identity that the bearer of `unverified` claims; the policy decides whether a caller has this key.
 
     Raises:
-        UnauthenticatedError: Not of the form ``itb_<id>_<secret>``.
+        UnauthenticatedError: It does not have the form ``itb_<id>_<secret>``.
 
     """
     if _KEY.fullmatch(unverified) is None:
@@ -40,15 +40,15 @@ def new_api_key(key_id: str, secret_bytes: bytes) -> str:
     """Make an API key.
 
     Args:
-        key_id: 1 to 32 letters or digits, by which people recognise the key; not a secret.
-        secret_bytes: 32 bytes of a cryptographic random source.
+        key_id: 1 to 32 letters or digits, for people to recognise the key; not a secret.
+        secret_bytes: 32 bytes from a cryptographic random source.
 
     Raises:
-        ValueError: `key_id` has other characters, or `secret_bytes` another length.
+        ValueError: `key_id` has other characters, or `secret_bytes` has another length.
 
     """
     if _ID.fullmatch(key_id) is None:
-        raise ValueError("An API key's id is 1 to 32 letters or digits.")
+        raise ValueError("The id of an API key must be 1 to 32 letters or digits.")
     if len(secret_bytes) != SECRET_BYTES:
-        raise ValueError(f"An API key's secret is made of {SECRET_BYTES} random bytes.")
+        raise ValueError(f"The secret of an API key must be made from {SECRET_BYTES} random bytes.")
     return f"itb_{key_id}_{base64.urlsafe_b64encode(secret_bytes).rstrip(b'=').decode()}"

@@ -6,13 +6,13 @@ from app.domain.credential import Credential
 from app.domain.names import Scope
 
 ASSERTION_LIFETIME = 300
-"""Seconds. Adobe's own libraries use 180 to 300; a longer life gains nothing, because each exchange signs a new one."""
+"""Seconds. Adobe's own libraries use 180 to 300; more gains nothing, because each exchange signs a new one."""
 
 
 def assertion_claims(credential: Credential, metascopes: tuple[Scope, ...], now: float) -> dict[str, object]:
-    """The claims exactly as IMS wants them: one ``aud``, integer ``exp``, and one ``true`` claim per metascope.
+    """The claims exactly as IMS requires them: one ``aud``, integer ``exp``, and one ``true`` claim per metascope.
 
-    No ``iat``: IMS does not ask for it, and a clock slightly ahead of Adobe's would make it a reason to refuse.
+    There is no ``iat``: IMS does not require it, and would refuse one from a clock that is slightly ahead of its own.
     """
     host = credential.ims_base_url
     return {

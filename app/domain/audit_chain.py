@@ -1,7 +1,8 @@
 """The rule of the audit log's hash chain: each line carries the SHA-256 of the line before it in its chain.
 
-A line is hashed as it was written, in bytes, without its newline. The chain's members stand first in a line, so that
-one that was cut short still tells whose it was. The chain has no key: it proves an order to those who kept a head.
+A line is hashed as the bytes that were written, without the newline. The members of the chain come first in a line,
+so that a truncated line still shows its chain. The chain has no key: it proves the order of the lines only to a reader
+who kept a head elsewhere.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 GENESIS = "0" * 64
-"""What the first line of a chain carries where no line was before it."""
+"""The hash in the first line of a chain, if the file had no line before it."""
 
 STARTED, ENDED, LINES_LOST = "chain_started", "chain_ended", "lines_lost"
-"""Events that are about the log itself."""
+"""Events about the log itself."""
 
 OPENING = '{"audit":1,'
-"""How every line begins, chained or not."""
+"""The beginning of every line, in a chain or not."""
 
 CHAIN_ID = re.compile(r"[0-9a-f]{16}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -36,9 +37,9 @@ class Head:
     """The last line of a chain. As text (``CHAIN:SEQ:SHA256``) it can be kept elsewhere.
 
     Args:
-        chain: Which chain: 16 hex digits, drawn at each start of a process.
-        seq: The line's number in it; the first has 1. 0 where there is no line yet.
-        sha256: Of the line; `GENESIS` where there is none yet.
+        chain: The id of the chain: 16 hex digits, drawn at random when a process starts.
+        seq: The line's number in the chain, from 1; 0 if there is no line yet.
+        sha256: The SHA-256 of the line; `GENESIS` if there is no line yet.
 
     """
 
@@ -52,10 +53,10 @@ class Head:
 
     @classmethod
     def parse(cls, text: str) -> Head:
-        """Read what `str` makes.
+        """Parse the text that `str` makes.
 
         Raises:
-            ValueError: It is not of that form.
+            ValueError: The text has another form.
 
         """
         chain, _, rest = text.partition(":")
@@ -66,11 +67,11 @@ class Head:
         return cls(chain, int(seq), sha256)
 
     def after(self, count: int, line: bytes) -> Head:
-        """The head when `count` more lines were written, the last of which is `line`."""
+        """The head after `count` more lines; `line` is the last of them."""
         return Head(self.chain, self.seq + count, line_sha256(line))
 
     def seal(self, lines: list[str]) -> list[bytes]:
-        """Make `lines`, which begin with `OPENING`, the next ones of the chain."""
+        """Make `lines` the next ones of the chain. Each must begin with `OPENING`."""
         sealed: list[bytes] = []
         previous = self.sha256
         for seq, line in enumerate(lines, self.seq + 1):
@@ -82,15 +83,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a line says of its place.
+    """The place that a line states for itself.
 
     Args:
         chain: Its chain.
         seq: Its number in the chain.
         prev: SHA-256 of the line before.
-        sha256: Its own.
-        event: Its kind.
-        follows: Where a chain starts: the last line that the process found in its file, of whatever chain.
+        sha256: SHA-256 of this line.
+        event: The name of its event.
+        follows: For the first line of a chain: the last line that the process found in its file, of any chain.
 
     """
 
@@ -103,7 +104,7 @@ class Link:
 
 
 def link_of(record: dict[str, object], line: bytes) -> Link | None:
-    """The place of a line that was parsed to `record`; None for one that is in no chain."""
+    """The place of a line that was parsed to `record`; None if the line is not in a chain."""
     chain, seq, prev = record.get("chain"), record.get("seq"), record.get("prev")
     if not (isinstance(chain, str) and type(seq) is int and isinstance(prev, str) and "audit" in record):
         return None

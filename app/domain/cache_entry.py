@@ -1,4 +1,4 @@
-"""What the shared cache answers: an entry, the outcome of a write, and a purge."""
+"""The answers of the shared cache: an entry, the outcome of a write, and a purge."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from app.domain.access_token import AccessToken
 from app.domain.names import CredentialRef
 
 MAX_HOLD = 3600.0
-"""Seconds. A longer back-off that IMS asks for counts as this."""
+"""Seconds. A longer back-off that IMS asks for is cut to this."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """What the shared cache knows about a key.
+    """The state of a key in the shared cache.
 
     Args:
-        token: The token, unexpired or not, or None.
+        token: The token, which may have expired, or None.
         epoch: The purge counter of the credential.
-        hold: Seconds for which IMS asked not to be called with this credential again; 0 if it did not ask.
+        hold: Seconds left of the back-off that IMS asked for with this credential; 0 if there is none.
 
     """
 
@@ -29,7 +29,7 @@ class CacheEntry:
 
 
 class StoreOutcome(Enum):
-    """What became of a write to the shared cache."""
+    """The outcome of a write to the shared cache."""
 
     STORED = "stored"
     OLDER = "older"

@@ -1,7 +1,7 @@
 """A tenant's credential, and the kinds of credentials: each one answers for its own flow.
 
-A new kind is a member of `CredentialKind` and a class here, which `KINDS` finds; nothing else of the broker asks for
-a credential's kind.
+A new kind is a member of `CredentialKind` and a class in this module, which is listed in `KINDS`. No other module
+branches on a credential's kind.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.domain.signing import SigningKey
 
 
 class CredentialKind(StrEnum):
-    """Which flow a credential uses."""
+    """The flow that a credential uses."""
 
     JWT = "jwt"
     OAUTH_SERVER_TO_SERVER = "oauth_server_to_server"
@@ -27,7 +27,7 @@ class CredentialKind(StrEnum):
 
 
 class ExpiresInUnit(Enum):
-    """The unit of ``expires_in`` in an endpoint's answer; the value is how many of it make a second."""
+    """The unit of ``expires_in`` in an endpoint's answer. The value is the number of units in a second."""
 
     MILLISECONDS = 1000
     SECONDS = 1
@@ -35,14 +35,14 @@ class ExpiresInUnit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RefusalHints:
-    """What usually causes the refusals of IMS whose cause depends on the kind; each is a sentence with the remedy.
+    """The usual causes of refusals by IMS, if they depend on the kind. Each is a sentence with the remedy.
 
     Args:
         bad_request: For ``bad_request`` and ``invalid_request``.
         scope: For ``invalid_scope`` and ``invalid_target_scope``.
         not_allowed: For ``unauthorized_client`` and ``access_denied``.
         unknown_client_is_400: Whether ``invalid_client`` with status 400 means that the client does not exist.
-        internal_error: For 500 ``internal_error``; empty if it means nothing in particular.
+        internal_error: For 500 ``internal_error``; empty if the error has no special meaning.
 
     """
 
@@ -62,10 +62,10 @@ class Credential(ABC):
     Args:
         ref: Its org and name.
         generation: The version of its document.
-        client_id: As Adobe gives it.
+        client_id: As issued by Adobe.
         client_secrets: One or two, tried in order.
-        scopes: All that it has; for kind ``jwt`` these are its metascopes.
-        technical_account_id: As Adobe gives it; None if the document has none.
+        scopes: All its scopes; for kind ``jwt``, its metascopes.
+        technical_account_id: As issued by Adobe; None if the document has none.
         ims_base_url: The IMS host, without a trailing slash.
         certificate: PEM, or None.
         sandbox: The default for ``x-sandbox-name``, or None.
@@ -86,9 +86,9 @@ class Credential(ABC):
 
     kind: ClassVar[CredentialKind]
     path: ClassVar[str]
-    """Where at IMS its grant is presented."""
+    """The path at IMS that takes its grant."""
     expires_in_unit: ClassVar[ExpiresInUnit]
-    """The unit of that endpoint, never guessed."""
+    """The unit of ``expires_in`` at that path; never guessed."""
     scopes_field: ClassVar[str] = "scopes"
     """The field of the document that lists its scopes."""
     signs: ClassVar[bool] = False
@@ -125,14 +125,14 @@ class JwtCredential(Credential):
         unknown_client_is_400=True,
         internal_error=(
             "A service account (JWT) that Adobe has already converted to OAuth Server-to-Server always answers like "
-            "this: if it goes on, change the credential's kind to oauth_server_to_server."
+            "this: if it continues, change the credential's kind to oauth_server_to_server."
         ),
     )
 
     @override
     def form(self, scopes: tuple[Scope, ...], client_secret: str, assertion: str | None) -> dict[str, str]:
         """The exchange of a signed assertion."""
-        assert assertion is not None  # noqa: S101  # the kind signs
+        assert assertion is not None  # noqa: S101  # this kind signs
         return {"client_id": self.client_id, "client_secret": client_secret, "jwt_token": assertion}
 
 

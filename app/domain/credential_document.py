@@ -1,6 +1,6 @@
 """The parsing of a credential's document (docs/contract.md section 2).
 
-Every defect names its field, never its value.
+Every error names the defective field, never its value.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def parse_credential(
     Args:
         document: The decoded JSON document.
         ref: The org and name of the path it was read from.
-        generation: Its version in the store.
+        generation: The version of the document in the store.
         allowed_base_urls: The allow-list of IMS hosts, without trailing slashes.
 
     Raises:
@@ -82,14 +82,14 @@ class _Reader:
     """Typed access to a document of unknown content."""
 
     def __init__(self, document: Mapping[object, object]) -> None:
-        # An absent field and a null one mean the same: consoles export both.
+        # An absent field and a null field mean the same, because consoles export both.
         self._values = {name: value for name, value in document.items() if value is not None}
 
     def refuse_unknown(self) -> None:
-        """A misspelt field must not be ignored: its value may be a secret, and its absence would go unnoticed."""
+        """Refuse a misspelt field: its value may be a secret, and the real field would be missing."""
         if any(name not in _FIELDS for name in self._values):
             raise CredentialMisconfiguredError(
-                "document", f"has an unknown field; known are {', '.join(sorted(_FIELDS))}"
+                "document", f"has an unknown field; the known fields are {', '.join(sorted(_FIELDS))}"
             )
 
     def kind(self) -> CredentialKind:
@@ -143,7 +143,7 @@ class _Reader:
             raise CredentialMisconfiguredError(name, "must list 1 to 64 scopes of visible ASCII") from None
 
     def pem(self, name: str) -> str | None:
-        """PEM text with LF line ends; CRLF comes from the AEM Developer Console."""
+        """PEM text with LF line ends: the AEM Developer Console exports CRLF."""
         value = self.optional_text(name)
         if value is None:
             return None
@@ -152,7 +152,7 @@ class _Reader:
         return value.replace("\r\n", "\n").strip() + "\n"
 
     def signing(self) -> SigningKey:
-        """The key that signs: exactly one of ``private_key`` and the fields of remote signers."""
+        """The key that signs: the document has exactly one of ``private_key`` and the fields of remote signers."""
         stored = self.pem("private_key")
         remote = [
             RemoteKey(scheme, name)
@@ -169,7 +169,7 @@ class _Reader:
         value = (self.optional_text("ims_base_url") or DEFAULT_IMS_BASE_URL).strip().rstrip("/")
         if value not in allowed:
             subject = (
-                "is" if "ims_base_url" in self._values else f"is left out, so it is {DEFAULT_IMS_BASE_URL}, which is"
+                "is" if "ims_base_url" in self._values else f"is missing, so it is {DEFAULT_IMS_BASE_URL}, which is"
             )
             raise CredentialMisconfiguredError("ims_base_url", f"{subject} not on the allow-list BROKER_IMS_BASE_URLS")
         return value

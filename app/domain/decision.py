@@ -1,4 +1,4 @@
-"""What was decided on a request, told to metrics and audit log as one object."""
+"""The decision on a request: one object for metrics and the audit log."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from dataclasses import dataclass
 from typing import Literal
 
 Tier = Literal["memory", "shared", "exchange"]
-"""Where a vended token came from: this replica's memory, the shared cache, or a new exchange."""
+"""The source of a vended token: this replica's memory, the shared cache, or a new exchange."""
 
 VENDED = "vended"
-"""Outcome of a request that was granted and answered with a token."""
+"""The outcome of a request that was answered with a token."""
 
 DONE = "done"
-"""Outcome of a request that was granted and has no token to answer."""
+"""The outcome of a request that succeeded and has no token in its answer."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Decision:
-    """What was decided on a request. One object serves all requests decided alike, so listeners may remember it.
+    """The decision on a request. Requests with the same decision share one object, so listeners may keep it.
 
     Args:
         endpoint: The route, such as ``/token``.
-        action: ``vend``, ``report``, ``purge`` or ``status``; None for what never came so far.
+        action: ``vend``, ``report``, ``purge`` or ``status``; None if the request failed before its action was known.
         outcome: ``vended``, ``done``, or the error's code.
         caller: The caller's name, or None before authentication.
         org: The parsed org id, or None.
         credential: The credential's name, or None.
-        scope: The scopes of the token, separated by spaces, or None: those of a refused request are raw input.
+        scope: The scopes of the token, separated by spaces; None if refused, because they are raw input.
         generation: The generation the token was minted with, or None.
         token_sha256: SHA-256 of the token, or None.
-        tier: Where the token came from, or None.
+        tier: The source of the token, or None.
 
     """
 

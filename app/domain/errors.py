@@ -4,16 +4,16 @@ BrokerError                           code, oauth_error, retryable, retry_after
 ├── CallerError                       the caller must change something
 │   ├── InvalidRequestError           org, credential, scope or min_ttl malformed, repeated or missing
 │   │   ├── InvalidScopeError         a scope that the credential does not have
-│   │   └── UnsupportedGrantTypeError another grant than client credentials
-│   ├── UnauthenticatedError          no, two, malformed, expired or forged caller credential
-│   ├── ForbiddenError                policy says no (the same for a known and an unknown org)
+│   │   └── UnsupportedGrantTypeError a grant other than client credentials
+│   ├── UnauthenticatedError          the caller credential is missing, repeated, malformed, expired or forged
+│   ├── ForbiddenError                the policy denies it (the same for a known and an unknown org)
 │   └── RateLimitedError              the caller's own limit
 ├── TenantError (tenant_errors)       this tenant is broken; every other tenant is fine
 │   ├── CredentialNotFoundError       nothing is stored for it
 │   ├── CredentialMisconfiguredError  its document is defective; the detail names the field, never its value
 │   ├── CredentialRejectedError       IMS refused the credential
-│   └── BadUpstreamResponseError      IMS answered nonsense
-└── DependencyError                   an outside system fails; worth a retry
+│   └── BadUpstreamResponseError      the answer of IMS cannot be trusted
+└── DependencyError                   an external system fails; worth a retry
     ├── CredentialStoreError          Vault unreachable, sealed or refusing us
     ├── ImsUnavailableError           IMS unreachable, throttling or failing
     ├── IdentityUnavailableError      the keys of a caller's issuer, or its review of a token, are unavailable
@@ -27,7 +27,7 @@ from typing import ClassVar
 
 
 class BrokerError(Exception):
-    """Base of all errors that this program raises on purpose.
+    """The base of all errors that this program raises on purpose.
 
     Args:
         detail: One sentence for a person: what is wrong and what to do. Never contains a secret or raw input.
@@ -38,7 +38,7 @@ class BrokerError(Exception):
     code: ClassVar[str] = "internal_error"
     """The member ``code`` of a problem document (docs/contract.md section 3)."""
     oauth_error: ClassVar[str] = "temporarily_unavailable"
-    """The member ``error`` of the answer of ``/oauth2/token`` (RFC 6749 section 5.2; this word is of its 4.1.2.1)."""
+    """The member ``error`` of the answer of ``/oauth2/token`` (RFC 6749 section 5.2; the default is from 4.1.2.1)."""
     retryable: ClassVar[bool] = False
     retry_after: float | None = None
 
@@ -72,7 +72,7 @@ class InvalidScopeError(InvalidRequestError):
 
 
 class UnsupportedGrantTypeError(InvalidRequestError):
-    """Another grant than client credentials.
+    """A grant other than client credentials.
 
     RFC 6749: "The authorization grant type is not supported by the authorization server."
     """
@@ -81,7 +81,7 @@ class UnsupportedGrantTypeError(InvalidRequestError):
 
 
 class UnauthenticatedError(CallerError):
-    """The caller credential proves nothing. The detail is constant: a forger learns nothing from it.
+    """The caller credential proves nothing. The detail is constant, so that a forger learns nothing from it.
 
     RFC 6749: "Client authentication failed (e.g., unknown client, no client authentication included, or unsupported
     authentication method)."
@@ -96,7 +96,7 @@ class UnauthenticatedError(CallerError):
 
 
 class ForbiddenError(CallerError):
-    """Policy says no. The detail is constant, so that an org's existence cannot be probed.
+    """The policy denies the request. The detail is constant, so that no caller can find out whether an org exists.
 
     RFC 6749: "The authenticated client is not authorized to use this authorization grant type."
     """
@@ -122,12 +122,12 @@ class RateLimitedError(CallerError):
     retry_after: float
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__("This caller is over its rate limit. Wait as Retry-After says.")
+        super().__init__("This caller is over its rate limit. Wait for the time in Retry-After.")
         self.retry_after = retry_after
 
 
 class DependencyError(BrokerError):
-    """An outside system does not answer; a retry may succeed.
+    """An external system does not answer; a retry may succeed.
 
     Args:
         detail: One sentence for a person.
@@ -144,7 +144,7 @@ class DependencyError(BrokerError):
 
 
 class CredentialStoreError(DependencyError):
-    """The credential store cannot be read: Vault is unreachable, sealed, or refuses the broker itself."""
+    """The credential store cannot be read: Vault is unreachable, sealed, or refuses the broker."""
 
     code = "vault_unavailable"
 
@@ -154,8 +154,8 @@ class ImsUnavailableError(DependencyError):
 
     Args:
         detail: One sentence for a person.
-        retry_after: Seconds; what IMS asked for, if it did.
-        throttled: True if IMS itself named a delay (429 or ``Retry-After``), which binds all replicas.
+        retry_after: Seconds; the delay that IMS asked for, if it named one.
+        throttled: True if IMS itself named a delay (429 or ``Retry-After``), which applies to all replicas.
         debug_id: The ``X-Debug-Id`` of IMS; None if absent.
 
     """
@@ -173,14 +173,14 @@ class ImsUnavailableError(DependencyError):
 class IdentityUnavailableError(DependencyError):
     """The caller's issuer is configured, but its keys or its review of a token are unavailable.
 
-    So the caller can be neither accepted nor refused.
+    The caller can be neither accepted nor refused.
     """
 
     code = "identity_unavailable"
 
 
 class OverloadedError(DependencyError):
-    """A limit of this process was reached: too much work is waiting already, or a deadline passed."""
+    """A limit of this process was reached: too many requests are waiting, or a deadline has passed."""
 
     code = "overloaded"
 
@@ -189,6 +189,6 @@ class OverloadedError(DependencyError):
 
 
 class CacheUnavailableError(DependencyError):
-    """The shared cache does not answer. The service goes on without it: no caller ever sees this error."""
+    """The shared cache does not answer. The broker continues without it, so no caller ever sees this error."""
 
     code = "cache_unavailable"

@@ -1,6 +1,6 @@
-"""What happened, emitted once. Metrics and the audit log are two listeners of the same stream, so they cannot differ.
+"""What happened, as events. Metrics and the audit log listen to the same stream, so they cannot differ.
 
-No event holds a token, a key, a secret or raw input: a token is named by its SHA-256, an org by its parsed id.
+An event never holds a token, a key, a secret or raw input: its SHA-256 names a token, and its parsed id an org.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from app.domain.names import CredentialRef, TokenKey
 
 @dataclass(slots=True)
 class RequestDecided:
-    """A request left the broker.
+    """A request was answered.
 
     Args:
         at: Unix time in seconds.
-        request_id: The request's id, as answered.
+        request_id: The request's id, as in the answer.
         decision: What was decided.
-        trace_id: The request's trace, 32 hex digits; the tracer, if there is one, fills it in first.
+        trace_id: The id of the request's trace, 32 hex digits. The tracer sets it, if there is one: it is the first
+            listener.
 
     """
 
@@ -36,12 +37,12 @@ class ExchangeFinished:
     """One call to IMS ended.
 
     Args:
-        ref: Whose credential it was.
+        ref: The credential.
         kind: The credential's kind.
         outcome: ``issued``, ``cancelled``, or the error's code.
         seconds: How long it took.
-        ims_error: the error code of IMS, if it gave one.
-        debug_id: the ``X-Debug-Id`` of IMS.
+        ims_error: The error code of IMS, if it gave one.
+        debug_id: The ``X-Debug-Id`` of IMS.
 
     """
 
@@ -55,7 +56,7 @@ class ExchangeFinished:
 
 @dataclass(frozen=True, slots=True)
 class CacheLookedUp:
-    """A tier of the cache was asked for a token, and had it, did not have it, or was unavailable."""
+    """A tier of the cache was searched for a token, and had it, did not have it, or was unavailable."""
 
     tier: Literal["memory", "shared"]
     outcome: Literal["hit", "miss", "unavailable"]
@@ -63,11 +64,11 @@ class CacheLookedUp:
 
 @dataclass(frozen=True, slots=True)
 class CacheRecordRefused:
-    """A record in the shared cache was not what its key says; it was treated as a miss.
+    """A record in the shared cache did not match its key; it was treated as a miss.
 
     Args:
-        key: The key it was found under.
-        reason: ``integrity`` (not sealed by us for this key), ``version``, or ``contradiction``.
+        key: The key of the record.
+        reason: ``integrity`` (not sealed by the broker for this key), ``version``, or ``contradiction``.
 
     """
 
@@ -77,12 +78,12 @@ class CacheRecordRefused:
 
 @dataclass(frozen=True, slots=True)
 class DependencyCalled:
-    """An outside system was called.
+    """An external system was called.
 
     Args:
         dependency: ``redis``, ``vault``, ``ims``, ``jwks`` or ``token_review``.
-        operation: What it was asked to do, such as ``read``; a constant of the code.
-        outcome: ``ok``, ``cancelled``, or the error's code; of Redis the kind of failure, such as ``timeout``.
+        operation: The operation, such as ``read``; a constant of the code.
+        outcome: ``ok``, ``cancelled``, or the error's code; for Redis, the kind of failure, such as ``timeout``.
         seconds: How long it took.
 
     """
@@ -100,7 +101,7 @@ class DependencyCalled:
 
 @dataclass(frozen=True, slots=True)
 class ClockCompared:
-    """IMS sent its time. `ahead` is by how many seconds this clock is ahead of it; negative if it is behind."""
+    """IMS sent its time. `ahead` is the number of seconds that this clock is ahead of it; negative if it is behind."""
 
     ahead: float
 
@@ -115,7 +116,7 @@ class PolicyLoaded:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRefused:
-    """A policy file was refused whole; the last good one stays. `reason` names the place in the file."""
+    """A policy file was refused as a whole; the last good one stays in force. `reason` names the place in the file."""
 
     at: float
     reason: str
@@ -131,7 +132,7 @@ class ServerCertificateLoaded:
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificateRefused:
-    """A renewal of the broker's own certificate was refused; the last good one stays. `reason` has no part of it."""
+    """A renewal of the broker's own certificate was refused; the last good one stays. `reason` never quotes it."""
 
     at: float
     reason: str
@@ -143,9 +144,9 @@ class CredentialPurged:
 
     Args:
         at: Unix time in seconds.
-        ref: Which credential.
+        ref: The credential.
         epoch: The new epoch.
-        origin: ``local`` if this replica was asked, ``remote`` if another was.
+        origin: ``local`` if this replica took the request, ``remote`` if another did.
 
     """
 
@@ -156,8 +157,8 @@ class CredentialPurged:
 
 
 @dataclass(frozen=True, slots=True)
-class PurgesUntold:
-    """The process ends with purges that did not reach the shared cache: other replicas may serve what they purged."""
+class PurgesUnpublished:
+    """The process ends with purges that are not in the shared cache: other replicas may still serve purged tokens."""
 
     credentials: int
 
@@ -172,7 +173,7 @@ class CertificateSeen:
 
 @dataclass(frozen=True, slots=True)
 class MintFailed:
-    """No token is available for the callers that wait; `detail` is what they are answered, and holds no secret."""
+    """Minting failed, and so do the requests that wait for it. `detail` is in their answers; it has no secret."""
 
     ref: CredentialRef
     code: str
@@ -181,7 +182,7 @@ class MintFailed:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFailed:
-    """A refresh in the background failed; the token that is still good is served on."""
+    """A refresh in the background failed; the current token is still valid, and still served."""
 
     ref: CredentialRef
     code: str
@@ -208,7 +209,7 @@ Event = (
     | ServerCertificateLoaded
     | ServerCertificateRefused
     | CredentialPurged
-    | PurgesUntold
+    | PurgesUnpublished
     | CertificateSeen
     | MintFailed
     | RefreshFailed

@@ -1,4 +1,4 @@
-"""From a credential to the form to POST at IMS, and the issued token (docs/ims.md sections 1.2, 3.1 and 3.6)."""
+"""The form to POST at IMS for a credential, and the token that IMS issued (docs/ims.md sections 1.2, 3.1 and 3.6)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SECRET_FIELDS = ("client_secret", "jwt_token")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One exchange, ready to be sent, and what its answer must agree with.
+    """One exchange that is ready to send. The answer must agree with it.
 
     Args:
-        credential: The credential presented; it says where, and in which unit the answer counts.
+        credential: The credential, which names the path at IMS and the unit of ``expires_in``.
         scopes: The scopes asked for.
-        form: The fields to send urlencoded; holds secrets, so it is never in a repr.
+        form: The fields to send urlencoded; never in a repr, because it holds secrets.
 
     """
 
@@ -28,12 +28,12 @@ class Grant:
 
     @property
     def url(self) -> str:
-        """Where to POST."""
+        """The URL to POST to."""
         return f"{self.credential.ims_base_url}{self.credential.path}"
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What of the form must never be repeated."""
+        """The values in the form that must never be logged or answered."""
         return tuple(self.form[name] for name in _SECRET_FIELDS if name in self.form)
 
 
@@ -45,7 +45,7 @@ def grant_of(
     Args:
         credential: The credential to present.
         scopes: The scopes to ask for.
-        client_secret: Which of its secrets to send.
+        client_secret: The one of its secrets to send.
         assertion: The signed assertion, for a kind that signs.
 
     """
@@ -58,7 +58,7 @@ class IssuedToken:
 
     Args:
         value: The token; never in a repr.
-        scopes: What it carries, as far as it can be read; else what was asked for.
+        scopes: Its scopes, if they can be read; otherwise those that were asked for.
         issued_at: Unix time in seconds.
         expires_at: Unix time in seconds.
 

@@ -1,4 +1,4 @@
-"""The ``issuers`` part of a policy: whose JWTs are believed, and where their keys are read."""
+"""The ``issuers`` part of a policy: the issuers whose JWTs are accepted, and the sources of their keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.domain.plain_document import Fields, PolicyError, fields_of, items_of, 
 from app.hosts import is_loopback
 
 MAX_ISSUERS = 100
-"""Each issuer is a background task and a connection."""
+"""A limit, because each issuer needs a background task and a connection."""
 
 _MAX_NAME = 256
 _MAX_PATH = 4096
@@ -27,13 +27,13 @@ _FIELDS = frozenset(
         *_REVIEW_FILES,
     }
 )
-# No backslash, which some URL parsers read as a slash.
+# A backslash is refused, because some URL parsers read it as a slash.
 _URL_CHARACTERS = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,2048}")
 _HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*|[0-9A-Fa-f:.]+")
 
 
 def parse_issuers(value: object) -> tuple[Issuer, ...]:
-    """Parse the list of issuers; it may be empty, where all callers use API keys.
+    """Parse the list of issuers. It may be empty, if all callers use API keys.
 
     Raises:
         PolicyError: As `parse_policy`.
@@ -45,7 +45,7 @@ def parse_issuers(value: object) -> tuple[Issuer, ...]:
     for place, item in items_of(value, "issuers"):
         issuer = _issuer(item, place)
         if issuer.issuer in issuers:
-            raise PolicyError(f"{place}.issuer", "is an earlier issuer")
+            raise PolicyError(f"{place}.issuer", "must not repeat an earlier issuer")
         issuers[issuer.issuer] = issuer
     if len(issuers) > MAX_ISSUERS:
         raise PolicyError("issuers", f"must be at most {MAX_ISSUERS}")
@@ -57,9 +57,9 @@ def _issuer(value: object, place: str) -> Issuer:
     if ("jwks_url" in fields) == ("jwks_file" in fields):
         raise PolicyError(place, "must have either jwks_url or jwks_file")
     if "jwks_url" not in fields and ("jwks_ca_file" in fields or "jwks_token_file" in fields):
-        raise PolicyError(place, "must have jwks_ca_file and jwks_token_file only beside jwks_url")
+        raise PolicyError(place, "must have jwks_ca_file and jwks_token_file only with jwks_url")
     if "token_review_url" not in fields and any(name in fields for name in _REVIEW_FILES):
-        raise PolicyError(place, f"must have {' and '.join(_REVIEW_FILES)} only beside token_review_url")
+        raise PolicyError(place, f"must have {' and '.join(_REVIEW_FILES)} only with token_review_url")
     return Issuer(
         issuer=text_of(fields["issuer"], f"{place}.issuer", _MAX_NAME),
         audience=text_of(fields["audience"], f"{place}.audience", _MAX_NAME),

@@ -1,4 +1,4 @@
-"""The names a caller can send, each parsed into a type before it may become part of a path, a key or a URL."""
+"""The names that a caller can send. Each is parsed into a type before it becomes part of a path, a key or a URL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CredentialName = NewType("CredentialName", str)
 """The short name of one of a tenant's credentials."""
 
 Scope = NewType("Scope", str)
-"""One scope or metascope: a scope-token of RFC 6749 section 3.3 without the comma, which separates at IMS."""
+"""One scope or metascope: a scope-token of RFC 6749 section 3.3 without commas, which separate scopes at IMS."""
 
 DEFAULT_CREDENTIAL = CredentialName("default")
 MAX_SCOPES = 64
@@ -37,7 +37,7 @@ _SEPARATORS = re.compile(r"[ ,]+")
 
 @dataclass(frozen=True, slots=True, order=True)
 class CredentialRef:
-    """Which credential of which tenant."""
+    """The name of a credential, and the org of its tenant."""
 
     org: OrgId
     name: CredentialName = DEFAULT_CREDENTIAL
@@ -47,7 +47,7 @@ def parse_org(unverified: str) -> OrgId:
     """Parse an IMS org id.
 
     Raises:
-        InvalidRequestError: Not 24 alphanumerics followed by ``@AdobeOrg``.
+        InvalidRequestError: It is not 24 alphanumerics followed by ``@AdobeOrg``.
 
     """
     if _ORG.fullmatch(unverified) is None:
@@ -71,14 +71,15 @@ def parse_scopes(unverified: str) -> tuple[Scope, ...]:
     """Parse a list of scopes separated by spaces or commas; the result is sorted and has no duplicates.
 
     Raises:
-        InvalidRequestError: Empty, more than 64 scopes, or a scope with other characters than RFC 6749 allows.
+        InvalidRequestError: The list is empty or longer than 64, or a scope has a character that RFC 6749 does not
+                allow.
 
     """
     return scopes_of(part for part in _SEPARATORS.split(unverified) if part)
 
 
 def scopes_of(unverified: Iterable[str]) -> tuple[Scope, ...]:
-    """Parse single scopes; the result is sorted and has no duplicates.
+    """Parse scopes, one in each string; the result is sorted and has no duplicates.
 
     Raises:
         InvalidRequestError: As `parse_scopes`.
@@ -86,7 +87,7 @@ def scopes_of(unverified: Iterable[str]) -> tuple[Scope, ...]:
     """
     parts = sorted(set(unverified))
     if not 1 <= len(parts) <= MAX_SCOPES:
-        raise InvalidRequestError(f"scope must name 1 to {MAX_SCOPES} scopes, or be left out.")
+        raise InvalidRequestError(f"scope must name 1 to {MAX_SCOPES} scopes, or be omitted.")
     if any(_SCOPE.fullmatch(part) is None for part in parts):
         raise InvalidRequestError("scope has a character that RFC 6749 section 3.3 does not allow, or is too long.")
     return tuple(Scope(part) for part in parts)
@@ -94,12 +95,12 @@ def scopes_of(unverified: Iterable[str]) -> tuple[Scope, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ScopeSelection:
-    """Which of a credential's scopes a token shall carry; known from the request and the policy alone.
+    """The scopes of a credential that a token must have; known from the request and the policy alone.
 
     Args:
-        scopes: Sorted scopes, or None for all that the credential has.
-        exact: True where the caller named the scopes, so that a missing one is an error; False where they
-            are the policy's upper bound, of which the token carries those that the credential has.
+        scopes: Sorted scopes, or None for all scopes of the credential.
+        exact: True if the caller named the scopes: then a missing one is an error. False if they are the upper bound
+            of the policy: then the token has those that the credential has, too.
 
     """
 
@@ -114,10 +115,10 @@ class ScopeSelection:
         return f"{'=' if self.exact else '<'} {' '.join(self.scopes)}"
 
     def of(self, available: tuple[Scope, ...]) -> tuple[Scope, ...]:
-        """The scopes to ask IMS for, out of those the credential has.
+        """The scopes to ask IMS for, out of the `available` scopes of the credential.
 
         Raises:
-            InvalidScopeError: A scope that the caller named is not the credential's, or nothing is left.
+            InvalidScopeError: The credential lacks a scope that the caller named, or all scopes that the policy allows.
 
         """
         if self.scopes is None:
@@ -125,7 +126,7 @@ class ScopeSelection:
         common = tuple(scope for scope in self.scopes if scope in available)
         if not common or (self.exact and len(common) < len(self.scopes)):
             raise InvalidScopeError(
-                "scope: the credential lacks one that was asked for, or all that the policy allows."
+                "scope: the credential lacks a scope that was asked for, or all scopes that the policy allows."
             )
         return common
 
@@ -135,7 +136,7 @@ ALL_SCOPES = ScopeSelection()
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """What makes two requests want the same token: tenant, credential and scopes."""
+    """Identifies a token: tenant, credential and scopes. Requests with the same key get the same token."""
 
     ref: CredentialRef
     selection: ScopeSelection = ALL_SCOPES
@@ -146,5 +147,5 @@ class TokenKey:
 
     @override
     def __hash__(self) -> int:
-        # Computed once: a key is looked up with every request, and made once.
+        # Computed once, because a key is made once and looked up on every request.
         return self._hash

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 Fields = Mapping[str, object]
-"""A decoded mapping of a policy file, by field."""
+"""The fields of a decoded mapping in a policy file, by name."""
 
 
 class PolicyError(ValueError):
     """A policy file is refused as a whole.
 
     Args:
-        place: Where in the file, such as ``callers[2].allow[0].orgs``.
+        place: The place in the file, such as ``callers[2].allow[0].orgs``.
         expected: What was expected there.
 
     """
@@ -29,13 +29,13 @@ def fields_of(value: object, place: str, known: frozenset[str], required: tuple[
     A misspelt field must not be ignored: it may be the one that narrows a rule.
 
     Raises:
-        PolicyError: Not a mapping, an unknown field, or a `required` one is missing.
+        PolicyError: It is not a mapping, it has an unknown field, or a `required` field is missing.
 
     """
     if not isinstance(value, dict):
         raise PolicyError(place, "must be a mapping")
     if not known.issuperset(value):
-        raise PolicyError(place, f"has an unknown field; known are {', '.join(sorted(known))}")
+        raise PolicyError(place, f"has an unknown field; the known fields are {', '.join(sorted(known))}")
     for name in required:
         if name not in value:
             raise PolicyError(place, f"must have {name}")
@@ -46,7 +46,7 @@ def items_of(value: object, place: str) -> Iterator[tuple[str, object]]:
     """The items of a list that must not be empty, each with its place.
 
     Raises:
-        PolicyError: Not a list, or an empty one.
+        PolicyError: It is not a list, or the list is empty.
 
     """
     if not isinstance(value, list) or not value:

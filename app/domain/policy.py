@@ -1,4 +1,4 @@
-"""Who may have which token: deny by default, decided from memory."""
+"""Who may get which token. Everything is denied by default, and every decision is made in memory."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Rule:
     """One item of a caller's ``allow`` list.
 
     Args:
-        orgs: The orgs it is for, or None for every org (``"*"``).
-        credentials: The credential names it is for.
-        scopes: The scopes it allows, or None for all that the credential has.
+        orgs: The orgs that it applies to, or None for every org (``"*"``).
+        credentials: The credential names that it applies to.
+        scopes: The scopes that it allows, or None for all scopes of the credential.
         actions: The actions it allows.
 
     """
@@ -52,10 +52,10 @@ class Permission:
 
 @dataclass(frozen=True, eq=False)
 class Caller:
-    """An authenticated internal service with its rules; one object per caller and policy version.
+    """An internal service with its rules; one object per caller and policy version.
 
     Args:
-        name: What audit and metrics call it.
+        name: Its name in the audit log and the metrics.
         rules: Its ``allow`` list, in order.
         api_key_digests: SHA-256 of each of its API keys.
         subjects: (issuer, subject) pairs of JWTs that are this caller.
@@ -73,7 +73,7 @@ class Caller:
     _by_org: Mapping[OrgId | None, tuple[Rule, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Rules are found by org, so that a decision costs the same with one rule or ten thousand.
+        # Rules are found by org, so that a decision takes the same time with one rule and with ten thousand.
         by_org: dict[OrgId | None, list[Rule]] = {}
         for rule in self.rules:
             for org in (None,) if rule.orgs is None else rule.orgs:
@@ -81,12 +81,12 @@ class Caller:
         object.__setattr__(self, "_by_org", {org: tuple(rules) for org, rules in by_org.items()})
 
     def permission(self, ref: CredentialRef) -> Permission | None:
-        """What this caller may do with `ref`, or None where no rule matches it."""
+        """What this caller may do with `ref`, or None if no rule matches."""
         matching = [rule for rule in self._rules_for(ref.org) if ref.name in rule.credentials]
         return _union(matching) if matching else None
 
     def named(self, action: Action) -> frozenset[CredentialRef]:
-        """The credentials for which a rule names the org and allows `action`."""
+        """The credentials for which a rule that names the org allows `action`."""
         return frozenset(
             CredentialRef(org, name)
             for rule in self.rules
@@ -119,9 +119,9 @@ class Policy:
     """A whole, validated policy.
 
     Args:
-        callers: All callers; names, API keys, subjects and namespaces are unique (the parser saw to it).
+        callers: All callers; names, API keys, subjects and namespaces are unique, which the parser checks.
         issuers: All trusted issuers of JWTs.
-        version: Hex SHA-256 of the file, cut to 12.
+        version: The first 12 digits of the hex SHA-256 of the file.
 
     """
 
@@ -129,17 +129,17 @@ class Policy:
         self.callers = tuple(callers)
         self.issuers = tuple(issuers)
         self.version = version
-        # Looked up by the digest's beginning, then compared whole in constant time.
+        # Looked up by the beginning of the digest. Then the whole digest is compared in constant time.
         self._by_digest = {digest[:8]: (digest, caller) for caller in self.callers for digest in caller.api_key_digests}
         self._by_subject = {subject: caller for caller in self.callers for subject in caller.subjects}
         self._by_namespace = {space: caller for caller in self.callers for space in caller.namespaces}
 
     def caller(self, identity: Identity) -> Caller:
-        """The caller that `identity` is. A caller that names the subject goes before one that names its namespace.
+        """The caller with this `identity`. One that names the subject has precedence over one that names its namespace.
 
         Raises:
-            UnauthenticatedError: An API key that no caller has.
-            ForbiddenError: A JWT of a configured issuer that no caller entry matches (docs/contract.md section 9).
+            UnauthenticatedError: It is an API key that no caller has.
+            ForbiddenError: It is a JWT of a configured issuer, but no caller matches it (docs/contract.md section 9).
 
         """
         match identity:
@@ -163,13 +163,13 @@ def authorise(
     """Decide whether `caller` may do `action` with `ref`, and with which scopes.
 
     Args:
-        caller: Who asks.
-        action: What it wants to do.
-        ref: With which tenant's credential.
-        scopes: The scopes it named, or None where it named none: then it gets all that it may have.
+        caller: The caller.
+        action: The action that it asks for.
+        ref: The credential that it asks for.
+        scopes: The scopes that it named, or None for all that it may have.
 
     Raises:
-        ForbiddenError: No rule allows it; the same for every reason.
+        ForbiddenError: No rule allows it; the error is the same for every reason.
 
     """
     permission = caller.permission(ref)

@@ -1,7 +1,7 @@
-"""From the decoded policy file to a `Policy`: the shape of the product's section 4, and nothing else.
+"""Parses a decoded policy file to a `Policy`. The format is that of docs/contract.md section 4, and nothing else.
 
-A defect is named by its place and by what was expected there, never by the value found: that may be a key's hash,
-or a key itself that somebody pasted into the wrong line.
+An error names the place and what was expected there, never the value found, which may be the hash of a key, or a key
+that someone pasted into the wrong line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CALLER = frozenset({"name", "match", "rate_limit", "allow"})
 _MATCH = frozenset({"api_key_sha256", "issuer", "subject", "namespace"})
 _RULE = frozenset({"orgs", "credentials", "scopes", "actions"})
 
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 label, as Kubernetes has it
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # an RFC 1123 label, as in Kubernetes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RATE = re.compile(r"([1-9][0-9]{0,6})/([smh])")
@@ -46,10 +46,10 @@ def parse_policy(document: object, version: str) -> Policy:
 
     Args:
         document: The decoded file: plain dicts, lists, strings and integers.
-        version: What to call this policy, such as the beginning of the file's SHA-256.
+        version: The name of this version, such as the beginning of the file's SHA-256.
 
     Raises:
-        PolicyError: Anything is missing, unknown, malformed or given twice; the file is refused as a whole.
+        PolicyError: Something is missing, unknown, malformed or repeated; the file is refused as a whole.
 
     """
     if document is None:
@@ -62,7 +62,7 @@ def parse_policy(document: object, version: str) -> Policy:
 
 
 class _Callers:
-    """Parses callers while it remembers what each may claim only once."""
+    """Parses callers, and refuses names, API keys and identities that an earlier caller has."""
 
     def __init__(self, issuers: tuple[Issuer, ...]) -> None:
         self._issuers = frozenset(issuer.issuer for issuer in issuers)
@@ -81,7 +81,7 @@ class _Callers:
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise PolicyError(f"{place}.name", "must be 1 to 63 letters, digits, dots, hyphens or underscores")
         if name in self._names:
-            raise PolicyError(f"{place}.name", "is the name of an earlier caller")
+            raise PolicyError(f"{place}.name", "must not be the name of an earlier caller")
         self._names.add(name)
         match = fields_of(fields["match"], f"{place}.match", _MATCH)
         digests = self._digests_of(match, f"{place}.match.api_key_sha256")
@@ -108,13 +108,13 @@ class _Callers:
                 raise PolicyError(at, "must be the SHA-256 of an API key: 64 lower-case hex digits, in quotes")
             digest = bytes.fromhex(item)
             if digest in self._digests:
-                raise PolicyError(at, "is given twice, here or for an earlier caller")
+                raise PolicyError(at, "must not be repeated, here or in another caller")
             self._digests.add(digest)
             digests.add(digest)
         return frozenset(digests)
 
     def _jwts_of(self, match: Fields, place: str) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
-        """The subjects and the namespaces of a match; one of the two, where it names an issuer."""
+        """The subjects and the namespaces of a match: one of the two has one item if the match names an issuer."""
         if "issuer" not in match and "subject" not in match and "namespace" not in match:
             return frozenset(), frozenset()
         if "issuer" not in match or ("subject" in match) == ("namespace" in match):
@@ -131,21 +131,21 @@ class _Callers:
 
 def _claimed(pair: tuple[str, str], earlier: set[tuple[str, str]], place: str) -> frozenset[tuple[str, str]]:
     if pair in earlier:
-        raise PolicyError(place, "is that of an earlier caller of the same issuer")
+        raise PolicyError(place, "must not be that of an earlier caller of the same issuer")
     earlier.add(pair)
     return frozenset({pair})
 
 
 def _namespace(value: object, place: str) -> str:
     if not isinstance(value, str) or _NAMESPACE.fullmatch(value) is None:
-        raise PolicyError(place, "must be the exact name of one Kubernetes namespace; no pattern")
+        raise PolicyError(place, "must be the exact name of one Kubernetes namespace, not a pattern")
     return value
 
 
 def _rate_limit(value: object, place: str) -> RateLimit:
     found = _RATE.fullmatch(value) if isinstance(value, str) else None
     if found is None or int(found[1]) > _MAX_RATE:
-        raise PolicyError(place, "must be like 200/s, 600/m or 1000/h, with a number from 1 to 1000000")
+        raise PolicyError(place, "must have the form 200/s, 600/m or 1000/h, with a number from 1 to 1000000")
     return RateLimit(int(found[1]), _PERIODS[found[2]])
 
 
@@ -165,7 +165,7 @@ def _orgs(value: object, place: str) -> frozenset[OrgId] | None:
     orgs = set()
     for at, item in items_of(value, place):
         if item == _EVERY:
-            raise PolicyError(at, 'must not be among other orgs: "*" stands alone')
+            raise PolicyError(at, 'must not be listed with other orgs: "*" is the only item')
         try:
             orgs.add(parse_org(item if isinstance(item, str) else ""))
         except InvalidRequestError:
@@ -187,7 +187,7 @@ def _scopes(value: object, place: str) -> frozenset[Scope]:
     scopes = set[Scope]()
     for at, item in items_of(value, place):
         if item == _EVERY:
-            raise PolicyError(at, "must be a scope; leave scopes out to allow all of the credential's")
+            raise PolicyError(at, "must be a scope; omit scopes to allow all scopes of the credential")
         try:
             scopes.update(scopes_of((item if isinstance(item, str) else "",)))
         except InvalidRequestError:

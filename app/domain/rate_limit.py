@@ -5,17 +5,17 @@ from __future__ import annotations
 from app.domain.identity import RateLimit
 
 _ROUNDING = 1e-6
-"""Who waits exactly as long as it was told must not be refused for a rounding error."""
+"""A part of a request. A caller that waits exactly for the time in Retry-After is not refused for a rounding error."""
 
 
 class TokenBucket:
-    """Holds the requests of one period, and fills up evenly over it.
+    """Holds the requests of one period, and refills evenly over that period.
 
-    So the burst is the number in the limit: ``200/s`` lets 200 through at once, ``600/m`` lets 600 through at
-    once and then 10 per second. Over any span the bucket lets through at most burst + span x rate.
+    The burst is the number in the limit: ``200/s`` allows 200 requests at once, ``600/m`` allows 600 at once and
+    then 10 per second. In any period the bucket allows at most burst + period x rate requests.
 
     Args:
-        limit: The limit; per replica.
+        limit: The limit, per replica.
 
     """
 
@@ -28,13 +28,13 @@ class TokenBucket:
         self._last = 0.0
 
     def take(self, now: float) -> float:
-        """Let one request through, or say how long to wait.
+        """Allow one request, or return how long to wait.
 
         Args:
-            now: Seconds of any clock. Should it run backwards, nothing is gained and nothing is locked.
+            now: Seconds of any clock. If it runs backwards, no request is gained, and the bucket does not lock up.
 
         Returns:
-            0.0 where the request may pass; else the seconds until one may.
+            0.0 if the request is allowed; otherwise the seconds until one is.
 
         """
         elapsed = now - self._last
@@ -42,7 +42,7 @@ class TokenBucket:
         tokens = self._tokens
         if elapsed > 0.0:
             tokens += elapsed * self._rate
-            if tokens > self._burst:  # On the hot path, where min() would cost a call.
+            if tokens > self._burst:  # Not min(), because a call is expensive on the hot path.
                 tokens = self._burst
         if tokens >= 1.0 - _ROUNDING:
             self._tokens = tokens - 1.0

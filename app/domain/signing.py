@@ -1,4 +1,4 @@
-"""Which key signs a credential's assertions: one in its document, or one that a remote signer keeps.
+"""The key that signs a credential's assertions: one in its document, or one that a remote signer keeps.
 
 A new remote signer is a row of `REMOTE_SCHEMES`, a package in `app/adapters` and a line in `app/bootstrap/minting.py`.
 """
@@ -17,7 +17,7 @@ class StoredKey:
 
     Args:
         private_key: PEM, PKCS#8 or PKCS#1.
-        passphrase: What decrypts it, or None.
+        passphrase: The passphrase that decrypts it, or None.
 
     """
 
@@ -31,8 +31,8 @@ class RemoteKey:
     """A key that never leaves its signer.
 
     Args:
-        scheme: Which signer has it, a key of `REMOTE_SCHEMES`.
-        name: What the signer calls it.
+        scheme: The scheme of its signer, a key of `REMOTE_SCHEMES`.
+        name: Its name at the signer.
 
     """
 
@@ -48,10 +48,10 @@ class RemoteScheme:
     """How a credential's document names a key of a remote signer.
 
     Args:
-        field: The document's field, which holds the key's name.
-        name: What names look like.
-        expected: The same for people, as the end of "must be …".
-        needs: The settings without which the broker does not run this signer.
+        field: The field of the document that has the name of the key.
+        name: The pattern of names.
+        expected: The pattern in words, as the end of "must be …".
+        needs: The settings that the broker needs to run this signer.
 
     """
 
@@ -69,4 +69,4 @@ REMOTE_SCHEMES: Mapping[str, RemoteScheme] = {
         needs="Vault: BROKER_CREDENTIAL_STORE=vault",
     ),
 }
-"""By scheme, the signers that keep keys for credentials."""
+"""The signers that keep keys for credentials, by scheme."""

@@ -1,4 +1,4 @@
-"""JSON from outside, read strictly: whatever two readers could understand differently is refused."""
+"""Strict JSON for external input: everything that two parsers could read differently is refused."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def strict_json(unverified: bytes) -> object:
     """Decode a JSON document.
 
     Args:
-        unverified: UTF-8 text. The caller bounds its length.
+        unverified: UTF-8 text. The caller limits its length.
 
     Returns:
         Dicts, lists, strings, ints, finite floats, bools and None.
 
     Raises:
-        ValueError: Not UTF-8, not JSON, or with duplicate keys, ``NaN``, an infinite number, a number of
-            thousands of digits, or too deep a nesting. The text names no part of the document.
+        ValueError: It is not UTF-8 or not JSON, or it has duplicate keys, ``NaN``, an infinite number, a number of
+            thousands of digits, or too many levels. The message never quotes the document.
 
     """
     try:
@@ -29,13 +29,13 @@ def strict_json(unverified: bytes) -> object:
     except _DoubtfulError:
         raise
     except (ValueError, RecursionError):
-        # The texts of these errors can hold the document itself.
+        # The messages of these errors can quote the document.
         raise ValueError("not well-formed JSON") from None
     return document
 
 
 class _DoubtfulError(ValueError):
-    """Well-formed, but with more than one meaning."""
+    """The document is well-formed, but ambiguous."""
 
 
 def _refuse_constant(_name: str) -> NoReturn:

@@ -22,8 +22,8 @@ class CredentialNotFoundError(TenantError):
 class CredentialMisconfiguredError(TenantError):
     """The stored document is defective.
 
-    Asking again at once gives the same answer, so it is not retryable; but an operator may correct the document any
-    time, so ``Retry-After`` says when to look again.
+    An immediate retry gives the same answer, so it is not retryable. An operator may correct the document at any time,
+    so ``Retry-After`` says when to try again.
 
     Args:
         field: Name of the defective field of the document, such as ``private_key``.
@@ -41,12 +41,12 @@ class CredentialMisconfiguredError(TenantError):
 
 
 class CredentialRejectedError(TenantError):
-    """IMS refused the credential. Permanent for this generation of it.
+    """IMS refused the credential. The refusal is permanent for this generation of the credential.
 
     Args:
-        ims_error: The OAuth error code of the answer, such as ``invalid_client``; cleaned of odd characters.
+        ims_error: The OAuth error code of the answer, such as ``invalid_client``; without unusual characters.
         debug_id: The ``X-Debug-Id`` of IMS, for Adobe's support; None if absent.
-        hint: What usually causes this error, and what to do.
+        hint: The usual cause of this error, and what to do.
         secret_refused: True if another client secret of the same credential may still be accepted.
 
     """
@@ -65,10 +65,10 @@ class CredentialRejectedError(TenantError):
 
 
 class BadUpstreamResponseError(TenantError):
-    """IMS answered something that is not a token that may be trusted; nothing of it is kept.
+    """The answer of IMS is not a token that can be trusted; no part of it is kept.
 
     Args:
-        reason: What was wrong with the answer, never a part of it.
+        reason: What is wrong with the answer; never quotes it.
         debug_id: The ``X-Debug-Id`` of IMS; None if absent.
 
     """

@@ -1,7 +1,7 @@
 """Whether an answer of IMS can be trusted (docs/ims.md sections 1.4, 3.2, 7; docs/contract.md sections 2 and 9).
 
-An answer is trusted only if everything in it that can be read agrees with the grant. The most dangerous mistake is
-the unit of ``expires_in``: it belongs to the endpoint, and is checked against the token's own claims.
+An answer is trusted only if everything readable in it agrees with the grant. The most dangerous mistake is
+the unit of ``expires_in``: it depends on the endpoint, and is checked against the claims of the token.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from app.domain.strict_json import strict_json
 from app.domain.tenant_errors import BadUpstreamResponseError
 
 MIN_LIFETIME = 5.0
-"""Seconds. A token with less life than this is of no use."""
+"""Seconds. A token with a shorter lifetime is of no use."""
 
 MAX_LIFETIME = 48 * 3600.0
-"""Seconds. Adobe's tokens live up to 24 hours; twice that can only be the wrong unit."""
+"""Seconds. Adobe's tokens live up to 24 hours; a lifetime of more than twice that is in the wrong unit."""
 
 MIN_OPAQUE_LIFETIME: Mapping[ExpiresInUnit, float] = {
-    # 86399 meant as seconds reads as 86 s here, and nothing else can confirm it: what is doubtful is refused.
+    # 86399 seconds would be read as 86 s here, and nothing else in the answer can confirm it. So it is refused.
     ExpiresInUnit.MILLISECONDS: 300.0,
     ExpiresInUnit.SECONDS: 10.0,
 }
-"""Seconds, for a token whose claims cannot be read."""
+"""The shortest lifetime in seconds of a token whose claims cannot be read, by the unit of its endpoint."""
 
 MAX_CREATED_AHEAD = 300.0
-"""Seconds by which ``created_at`` may be ahead of our clock."""
+"""Seconds by which ``created_at`` may be ahead of this clock."""
 
 _ACCESS_TOKEN = re.compile(r"[\x21-\x7e]{16,16384}")
 _DIGITS = re.compile(r"[0-9]{1,16}")
@@ -43,25 +43,25 @@ _MAX_INTEGER = 10**16
 
 @dataclass(frozen=True, slots=True)
 class _ClaimedLife:
-    """The life a token claims for itself, in Unix seconds."""
+    """The lifetime that a token claims, from `begin` to `end`, both Unix time in seconds."""
 
     begin: float
     end: float
 
 
 def issued_token(grant: Grant, payload: object, received_at: float) -> IssuedToken:
-    """Judge the decoded body of a 200 answer.
+    """Check the decoded body of a 200 answer.
 
     Args:
-        grant: What was asked.
+        grant: The grant that was sent.
         payload: The decoded JSON document.
-        received_at: Unix time in seconds when the answer was complete.
+        received_at: Unix time in seconds when the answer had arrived in full.
 
     Returns:
-        The token, with the earlier of the two ends of life that the answer and the token itself name.
+        The token, with the earlier of the two expiries that the answer and the token name.
 
     Raises:
-        BadUpstreamResponseError: Something in the answer is malformed, doubtful, or contradicts the grant.
+        BadUpstreamResponseError: The answer is malformed or ambiguous, or contradicts the grant.
 
     """
     if not isinstance(payload, Mapping):
@@ -79,7 +79,7 @@ def issued_token(grant: Grant, payload: object, received_at: float) -> IssuedTok
 def readable_claims(token: str) -> Mapping[str, object]:
     """The claims of a three-part JWT, unverified; empty if the token is opaque.
 
-    IMS publishes no key for access tokens, so the claims can reveal a mistake, but prove nothing.
+    They can reveal a mistake, but prove nothing, because IMS does not publish a key for access tokens.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -92,7 +92,7 @@ def readable_claims(token: str) -> Mapping[str, object]:
 
 
 def _base64url(text: str) -> bytes:
-    """Decode base64url with or without its padding (aio-lib-ims had to learn both)."""
+    """Decode base64url with or without its padding (aio-lib-ims accepts both, too)."""
     stripped = text.rstrip("=")
     try:
         return base64.b64decode(stripped + "=" * (-len(stripped) % 4), altchars=b"-_", validate=True)
@@ -105,7 +105,7 @@ def _access_token(payload: Mapping[object, object]) -> str:
     if not isinstance(value, str) or _ACCESS_TOKEN.fullmatch(value) is None:
         raise BadUpstreamResponseError("access_token is missing or not 16 to 16384 visible ASCII characters")
     token_type = payload.get("token_type")
-    # Enterprise web apps get none (docs/ims.md section 3.2).
+    # Enterprise web apps do not get one (docs/ims.md section 3.2).
     if token_type is not None and (not isinstance(token_type, str) or token_type.lower() != "bearer"):
         raise BadUpstreamResponseError("token_type is not bearer")
     return value
@@ -119,7 +119,7 @@ def _expires_in(payload: Mapping[object, object]) -> int:
 
 
 def _integer(value: object) -> int | None:
-    """A whole number, also as a string of digits or with a fraction of zero; None for anything else."""
+    """A whole number. It may be a string of digits, or a float without a fraction. None for anything else."""
     match value:
         case bool():
             return None
@@ -137,14 +137,14 @@ def _check_identity(grant: Grant, claims: Mapping[str, object]) -> None:
     credential = grant.credential
     client_id = claims.get("client_id")
     if client_id is not None and client_id != credential.client_id:
-        raise BadUpstreamResponseError("the token is another client's")
+        raise BadUpstreamResponseError("the token belongs to another client")
     for name in ("org", "org_id"):
         org = claims.get(name)
         if org is not None and org != credential.ref.org:
-            raise BadUpstreamResponseError("the token is another org's")
+            raise BadUpstreamResponseError("the token belongs to another org")
     ours, theirs = credential.technical_account_id, claims.get("user_id")
     if _is_technical_account(ours) and _is_technical_account(theirs) and ours != theirs:
-        raise BadUpstreamResponseError("the token is another technical account's")
+        raise BadUpstreamResponseError("the token belongs to another technical account")
 
 
 def _is_technical_account(value: object) -> bool:
@@ -155,12 +155,12 @@ def _expires_at(grant: Grant, claims: Mapping[str, object], lifetime: float, rec
     claimed = _claimed_life(claims)
     if claimed is None:
         if lifetime < MIN_OPAQUE_LIFETIME[grant.credential.expires_in_unit]:
-            raise BadUpstreamResponseError("expires_in is too short for a token whose own claims cannot be read")
+            raise BadUpstreamResponseError("expires_in is too short for a token whose claims cannot be read")
         return received_at + lifetime
     _check_life(claimed, lifetime, received_at)
     expires_at = min(received_at + lifetime, claimed.end)
     if expires_at - received_at < MIN_LIFETIME:
-        raise BadUpstreamResponseError("the token expires at once")
+        raise BadUpstreamResponseError("the token expires within seconds")
     return expires_at
 
 
@@ -173,18 +173,19 @@ def _claimed_life(claims: Mapping[str, object]) -> _ClaimedLife | None:
 
 def _check_life(claimed: _ClaimedLife, lifetime: float, received_at: float) -> None:
     if claimed.end <= received_at:
-        raise BadUpstreamResponseError("the token has expired already")
+        raise BadUpstreamResponseError("the token has already expired")
     if claimed.begin > received_at + MAX_CREATED_AHEAD:
         raise BadUpstreamResponseError("the token was created in the future; compare the clocks")
     claimed_lifetime = claimed.end - claimed.begin
     if lifetime > claimed_lifetime * 1.01 + 5 or lifetime < claimed_lifetime * 0.1:
-        raise BadUpstreamResponseError("expires_in and the token's own claims disagree, as they do in the wrong unit")
+        raise BadUpstreamResponseError("expires_in contradicts the claims of the token; it may be in the wrong unit")
 
 
 def _scopes(grant: Grant, claims: Mapping[str, object]) -> tuple[Scope, ...]:
-    """The scopes asked for that the token claims; metascopes and unreadable claims: those asked for.
+    """The scopes that were asked for and that the token claims. All that were asked for, if its claims do not tell.
 
-    A request for some of the credential's scopes must not get more. If all were asked for, Adobe may add others.
+    A request for some of the credential's scopes must not get more of them. A request for all of them may: Adobe may
+    add others.
     """
     claimed = claims.get("scope")
     if not grant.credential.token_claims_scopes or claimed is None:

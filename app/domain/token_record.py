@@ -1,4 +1,4 @@
-"""An access token as a versioned record of bytes, for a cache that replicas of different releases share."""
+"""An access token as bytes with a version, for a cache that replicas of different releases share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from app.domain.errors import InvalidRequestError
 from app.domain.names import Scope, TokenKey, scopes_of
 
 RECORD_VERSION = 1
-"""Raised when an older release could no longer read a record rightly. New optional fields do not raise it."""
+"""Increased when an older release would misread a new record. A new optional field does not increase it."""
 
 
 class TokenRecordError(ValueError):
-    """A record is not one of a token of the expected key.
+    """A record does not hold a token of the expected key.
 
     Args:
-        reason: ``version``: written by another release; ``contradiction``: not what its key says, or malformed.
+        reason: ``version``: another release wrote it. ``contradiction``: it does not match its key, or is malformed.
 
     """
 
@@ -29,7 +29,7 @@ class TokenRecordError(ValueError):
 
 
 def encode_token(token: AccessToken) -> bytes:
-    """The record of `token`. It holds the token itself: seal it."""
+    """The record of `token`. Seal it, because it holds the token."""
     record = {
         "v": RECORD_VERSION,
         "org": token.key.ref.org,
@@ -54,7 +54,7 @@ def decode_token(record: bytes, key: TokenKey) -> AccessToken:
     """The token of a record that was found under `key`.
 
     Raises:
-        TokenRecordError: It is of another version, malformed, or not of `key`.
+        TokenRecordError: It has another version, is malformed, or does not match `key`.
 
     """
     try:
@@ -105,7 +105,7 @@ def _number(fields: Mapping[str, object], name: str) -> float:
         raise TokenRecordError("contradiction")
     try:
         finite = math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer that is too large for a float
         finite = False
     if not finite:
         raise TokenRecordError("contradiction")
@@ -113,7 +113,7 @@ def _number(fields: Mapping[str, object], name: str) -> float:
 
 
 def _scopes(value: object) -> tuple[Scope, ...]:
-    """The scopes of a record: as IMS gave them, so possibly none."""
+    """The scopes of a record, as IMS gave them. There may be none."""
     if value == []:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):

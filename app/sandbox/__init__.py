@@ -1,6 +1,6 @@
-"""A local IMS to rehearse with: it checks like Adobe, answers like Adobe, and fails on order.
+"""A local IMS for rehearsals: it checks and answers like Adobe, and fails on request.
 
-It shares no code with the broker, so that the two cannot agree on a mistake.
+It shares no code with the broker, so that the two cannot share a mistake.
 """
 
 from app.sandbox.app import Sandbox, create_sandbox

@@ -1,4 +1,4 @@
-"""Orders to the sandbox itself, under ``/sandbox/``; only programs of the same machine may give them."""
+"""The admin API of the sandbox, under ``/sandbox/``. It serves only programs on the same machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.sandbox.clients import SandboxConfigError, client_from
-from app.sandbox.faults import FaultOrderError, fault_from
+from app.sandbox.faults import InvalidFaultError, fault_from
 from app.sandbox.state import SandboxState
 
 MAX_BODY = 1024 * 1024
@@ -21,8 +21,8 @@ MAX_BODY = 1024 * 1024
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
-class _OrderError(ValueError):
-    """An order cannot be understood; the text is one sentence for a person."""
+class _InvalidRequestError(ValueError):
+    """A request is malformed; the message is one sentence for a person."""
 
 
 def admin_routes(state: SandboxState) -> list[Route]:
@@ -49,13 +49,15 @@ def admin_routes(state: SandboxState) -> list[Route]:
 def _local_only(handler: _Handler) -> _Handler:
     async def guarded(request: Request) -> Response:
         if not _is_loopback(request.client.host if request.client else ""):
-            return _problem("The sandbox takes orders from its own machine only.", 403)
-        # A page in a browser of this machine comes from loopback too; it cannot hide that it is one.
+            return _problem("The admin API of the sandbox is only for programs on the same machine.", 403)
+        # A web page in a browser on this machine connects from loopback, too, but its Host or Origin reveals it.
         if "origin" in request.headers or not _names_loopback(request.headers.get("host", "")):
-            return _problem("The sandbox takes no orders from web pages: send Host as localhost, and no Origin.", 403)
+            return _problem(
+                "The admin API of the sandbox is not for web pages: send Host: localhost, and no Origin.", 403
+            )
         try:
             return await handler(request)
-        except (_OrderError, SandboxConfigError, FaultOrderError) as error:
+        except (_InvalidRequestError, SandboxConfigError, InvalidFaultError) as error:
             return _problem(str(error), 400)
 
     return guarded
@@ -79,13 +81,13 @@ def _is_loopback(host: str) -> bool:
 
 
 class Admin:
-    """Carries out orders on a `SandboxState`."""
+    """The admin API of a `SandboxState`."""
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
 
     async def health(self, _request: Request) -> Response:
-        """The sandbox runs."""
+        """The sandbox is alive."""
         return JSONResponse({"status": "ok", "clients": len(self._state.clients.all())})
 
     async def clients(self, _request: Request) -> Response:
@@ -93,46 +95,46 @@ class Admin:
         return JSONResponse({"clients": [client.described() for client in self._state.clients.all()]})
 
     async def put_client(self, request: Request) -> Response:
-        """Add a client, or replace the one of this id: a new kind, another secret, another certificate."""
+        """Add a client, or replace the client with this id: with another kind, secret or certificate."""
         document = await _document(request)
         named = document.setdefault("client_id", request.path_params["client_id"])
         if named != request.path_params["client_id"]:
-            raise SandboxConfigError("The client_id of the body is not that of the path.")
+            raise SandboxConfigError("The client_id in the body differs from the one in the path.")
         client = client_from(document)
         self._state.clients.put(client)
         return JSONResponse(client.described())
 
     async def delete_client(self, request: Request) -> Response:
-        """Forget a client."""
+        """Remove a client."""
         if not self._state.clients.remove(request.path_params["client_id"]):
-            return _problem("There is no such client.", 404)
+            return _problem("This client does not exist.", 404)
         return Response(status_code=204)
 
     async def faults(self, _request: Request) -> Response:
-        """All fault orders."""
+        """All faults."""
         return JSONResponse({"faults": [fault.described() for fault in self._state.faults.all()]})
 
     async def add_fault(self, request: Request) -> Response:
-        """Put up a fault order."""
+        """Add a fault."""
         fault = self._state.faults.add(fault_from(await _document(request)))
         return JSONResponse(fault.described(), 201)
 
     async def clear_faults(self, request: Request) -> Response:
-        """Take down one order, or all of them. Exchanges that hang already hang on."""
+        """Remove one fault, or all faults. An exchange that already hangs continues to hang."""
         if not self._state.faults.clear(request.path_params.get("fault_id")):
-            return _problem("There is no such order.", 404)
+            return _problem("This fault does not exist.", 404)
         return Response(status_code=204)
 
     async def journal(self, request: Request) -> Response:
-        """The exchanges so far; ``since`` (a number) and ``client_id`` narrow it down."""
+        """The exchanges so far, filtered by ``since`` (a number) and ``client_id``."""
         since = request.query_params.get("since", "0")
         if not since.isdecimal() or len(since) > 18:
-            raise _OrderError("since must be a number.")
+            raise _InvalidRequestError("since must be a number.")
         entries = self._state.journal.entries(int(since), request.query_params.get("client_id"))
         return JSONResponse({"entries": [entry.described() for entry in entries]})
 
     async def clear_journal(self, _request: Request) -> Response:
-        """Forget the exchanges so far."""
+        """Remove all entries from the journal."""
         self._state.journal.clear()
         return Response(status_code=204)
 
@@ -142,13 +144,13 @@ class Admin:
         return JSONResponse(shown)
 
     async def put_settings(self, request: Request) -> Response:
-        """Change ``token_lifetime`` (seconds, of every client) or ``base_urls`` (a list)."""
+        """Change ``token_lifetime`` (seconds, for every client) or ``base_urls`` (a list)."""
         document = await _document(request)
         if not document or not set(document) <= {"token_lifetime", "base_urls"}:
-            raise _OrderError("Settings are token_lifetime and base_urls.")
+            raise _InvalidRequestError("Settings are token_lifetime and base_urls.")
         urls = document.get("base_urls", [])
         if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
-            raise _OrderError("base_urls must be a list of URLs.")
+            raise _InvalidRequestError("base_urls must be a list of URLs.")
         if "token_lifetime" in document:
             self._set_token_lifetime(document["token_lifetime"])
         if "base_urls" in document:
@@ -156,7 +158,7 @@ class Admin:
         return await self.settings(request)
 
     async def revoke(self, request: Request) -> Response:
-        """Withdraw a token named by its SHA-256, so that APIs refuse it with 401013."""
+        """Revoke the token with this SHA-256, so that APIs refuse it with 401013."""
         digest = (await _document(request)).get("token_sha256")
         if not isinstance(digest, str) or not self._state.mint.revoke(digest.lower()):
             return _problem("No token with this token_sha256 was issued.", 404)
@@ -164,7 +166,7 @@ class Admin:
 
     def _set_token_lifetime(self, seconds: object) -> None:
         if not isinstance(seconds, int | float):
-            raise _OrderError("token_lifetime must be a number of seconds above 0.")
+            raise _InvalidRequestError("token_lifetime must be a number of seconds above 0.")
         self._state.set_token_lifetime(seconds)
         for client in self._state.clients.all():
             self._state.clients.put(replace(client, token_lifetime=None))
@@ -175,13 +177,13 @@ async def _document(request: Request) -> dict[str, object]:
     async for piece in request.stream():
         body += piece
         if len(body) > MAX_BODY:
-            raise _OrderError("The order is larger than 1 MiB.")
+            raise _InvalidRequestError("The request body is larger than 1 MiB.")
     try:
         document = json.loads(bytes(body))
     except (ValueError, RecursionError):
-        raise _OrderError("The order is not JSON.") from None
+        raise _InvalidRequestError("The request body is not JSON.") from None
     if not isinstance(document, dict):
-        raise _OrderError("The order must be a JSON object.")
+        raise _InvalidRequestError("The request body must be a JSON object.")
     return document
 
 

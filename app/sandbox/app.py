@@ -18,14 +18,14 @@ from app.sandbox.state import SandboxState
 from app.sandbox.token_services import token_routes
 
 TOKEN_LIFETIME = 86399.0
-"""Seconds. What Adobe's tokens live."""
+"""Seconds. The lifetime of Adobe's tokens."""
 
 
 class Sandbox:
     """The ASGI app.
 
     Args:
-        state: What it knows; tests may look at it, programs use the routes under ``/sandbox/``.
+        state: Its state. Tests may read it; programs use the routes under ``/sandbox/``.
 
     """
 
@@ -36,7 +36,7 @@ class Sandbox:
         self._app.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, with an ``X-Debug-Id`` whatever the answer is."""
+        """Answer a request. Every answer has an ``X-Debug-Id``."""
 
         async def send_with_debug_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -56,17 +56,17 @@ def create_sandbox(
     token_lifetime: float = TOKEN_LIFETIME,
     clock: Callable[[], float] = time.time,
 ) -> Sandbox:
-    """Build a sandbox.
+    """Make a sandbox.
 
     Args:
-        clients: The clients it begins with.
-        base_url: The URL under which it is reached; assertions must name its host.
-        aliases: Further such URLs, for instance of a proxy before it.
-        token_lifetime: Seconds that its tokens live.
+        clients: Its first clients.
+        base_url: The URL of the sandbox; assertions must name its host.
+        aliases: Further URLs of the sandbox, such as that of a proxy.
+        token_lifetime: The lifetime of its tokens in seconds.
         clock: Unix time in seconds.
 
     Raises:
-        SandboxConfigError: A client or a URL cannot be used.
+        SandboxConfigError: A client or a URL is not valid.
 
     """
     return Sandbox(SandboxState(clients, [base_url, *aliases], token_lifetime, clock))

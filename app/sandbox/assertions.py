@@ -1,7 +1,7 @@
-"""Checks a service account's assertion for real.
+"""Checks the assertion of a service account in full.
 
-Rules and texts are those of Adobe's documentation, and where IMS was seen to answer otherwise, those it was seen to
-give: a wrong key and an expired certificate are both ``invalid_token`` about "bindings".
+Rules and messages are those of Adobe's documentation. If IMS was observed to answer differently, they are the observed
+ones: a wrong key and an expired certificate both give ``invalid_token`` with a message about "bindings".
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from app.sandbox.clients import Binding, SandboxClient
 from app.sandbox.refusal import ImsRefusal
 
 CLOCK_SKEW = 30.0
-"""Seconds that IMS forgives on ``exp``."""
+"""Seconds by which IMS tolerates a late ``exp``."""
 
 MAX_AHEAD = 24 * 3600.0
-"""Seconds. An assertion may not live longer than a day."""
+"""Seconds. The longest lifetime of an assertion: one day."""
 
 MAX_LENGTH = 16 * 1024
 
-# The claims follow IMS' rules, not the library's.
+# The claims are checked by the rules of IMS, not by those of the library.
 _SIGNATURE_ONLY: Options = {
     "verify_signature": True,
     "verify_exp": False,
@@ -49,11 +49,11 @@ def check_assertion(
         assertion: The compact JWT.
         client: The client that presents it.
         bindings: The client's certificates.
-        hosts: The ``host[:port]`` names under which the sandbox is reached.
+        hosts: The ``host[:port]`` names of the sandbox.
         now: Unix time in seconds.
 
     Raises:
-        ImsRefusal: Any claim or the signature is not as IMS wants it.
+        ImsRefusal: A claim or the signature does not meet the rules of IMS.
 
     """
     claims = _verified_claims(assertion, [binding for binding in bindings if _counts(binding, now)])

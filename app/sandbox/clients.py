@@ -1,4 +1,4 @@
-"""The clients (integrations) that the sandbox knows, as Adobe's consoles would."""
+"""The clients (integrations) of the sandbox, as in Adobe's consoles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ORG_ID = re.compile(r"[A-Za-z0-9]{24}@AdobeOrg")
 
 
 class SandboxConfigError(ValueError):
-    """A client or a file of clients cannot be used; the text is one sentence for a person, without any value."""
+    """A client or a file of clients is not valid; the message is one sentence for a person, without any value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +28,15 @@ class SandboxClient:
 
     Args:
         client_id: Its id.
-        org_id: The org it belongs to.
+        org_id: Its org.
         kind: ``jwt``, ``oauth_server_to_server`` or ``enterprise_web_app``.
         client_secrets: One or two; each is accepted.
-        technical_account_id: Its technical account, which its tokens name as ``user_id``.
-        scopes: What it may ask for at ``/ims/token``.
-        metascopes: What its certificates are bound to, for kind ``jwt``.
-        certificates: PEM texts of its uploaded certificates.
-        consented_orgs: For enterprise web apps: further orgs that consented, with the technical account in each.
-        token_lifetime: Seconds its tokens live; None for the sandbox's own.
+        technical_account_id: Its technical account, which is the ``user_id`` of its tokens.
+        scopes: The scopes that it may ask for at ``/ims/token``.
+        metascopes: The metascopes that its certificates are bound to, for kind ``jwt``.
+        certificates: Its uploaded certificates in PEM form.
+        consented_orgs: For enterprise web apps: the other orgs that consented, with the technical account in each.
+        token_lifetime: The lifetime of its tokens in seconds; None for the sandbox's setting.
 
     """
 
@@ -52,7 +52,7 @@ class SandboxClient:
     token_lifetime: float | None = None
 
     def described(self) -> dict[str, object]:
-        """All but the secrets."""
+        """All fields except the secrets."""
         hidden = {"client_secrets", "certificates"}
         shown = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in hidden}
         return {**shown, "client_secrets": len(self.client_secrets), "certificates": len(self.certificates)}
@@ -60,7 +60,7 @@ class SandboxClient:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """An uploaded certificate: its key, and the Unix times in seconds between which it counts."""
+    """An uploaded certificate: its key, and the Unix times in seconds between which it is valid."""
 
     key: rsa.RSAPublicKey
     not_before: float
@@ -68,7 +68,7 @@ class Binding:
 
 
 class ClientRegistry:
-    """All clients by id, each with its certificates parsed once."""
+    """All clients by id. The certificates of each are parsed once."""
 
     def __init__(self, clients: Iterable[SandboxClient] = ()) -> None:
         self._clients: dict[str, tuple[SandboxClient, tuple[Binding, ...]]] = {}
@@ -76,7 +76,7 @@ class ClientRegistry:
             self.put(client)
 
     def put(self, client: SandboxClient) -> None:
-        """Add `client`, or replace the one of the same id; so a client's kind changes in place.
+        """Add `client`, or replace the client with the same id, for instance to change its kind.
 
         Raises:
             SandboxConfigError: The client is malformed.
@@ -86,11 +86,11 @@ class ClientRegistry:
         self._clients[client.client_id] = (client, tuple(_binding(pem) for pem in client.certificates))
 
     def remove(self, client_id: str) -> bool:
-        """Forget a client; False where there was none."""
+        """Remove a client; False if there was none."""
         return self._clients.pop(client_id, None) is not None
 
     def find(self, client_id: str) -> SandboxClient | None:
-        """The client of this id."""
+        """The client with this id, or None."""
         known = self._clients.get(client_id)
         return known[0] if known else None
 
@@ -108,14 +108,14 @@ def client_from(document: object) -> SandboxClient:
     """Read a client from decoded JSON; the fields are those of `SandboxClient`.
 
     Raises:
-        SandboxConfigError: A field is missing, unknown or of the wrong type.
+        SandboxConfigError: A field is missing or unknown, or has the wrong type.
 
     """
     if not isinstance(document, Mapping):
         raise SandboxConfigError("A client must be a JSON object.")
     known = {item.name for item in fields(SandboxClient)}
     if not all(name in known for name in document):
-        raise SandboxConfigError(f"A client has an unknown field; known are {', '.join(sorted(known))}.")
+        raise SandboxConfigError(f"A client has an unknown field; the known fields are {', '.join(sorted(known))}.")
     values = {name: value for name, value in document.items() if value is not None}
     for name in ("client_secrets", "scopes", "metascopes", "certificates"):
         values[name] = _texts(name, values.get(name, []))
@@ -131,7 +131,7 @@ def load_clients(path: Path) -> tuple[SandboxClient, ...]:
     """Read clients from a JSON file: a list of clients, or ``{"clients": [...]}``.
 
     Raises:
-        SandboxConfigError: The file is missing, too large, not JSON, or holds a bad client.
+        SandboxConfigError: The file is missing, too large, not JSON, or has a client that is not valid.
 
     """
     try:
@@ -147,7 +147,7 @@ def load_clients(path: Path) -> tuple[SandboxClient, ...]:
         raise SandboxConfigError("The clients file is not JSON.") from None
     items = document.get("clients") if isinstance(document, dict) else document
     if not isinstance(items, list):
-        raise SandboxConfigError("The clients file must hold a list of clients.")
+        raise SandboxConfigError("The clients file must have a list of clients.")
     clients = []
     for index, item in enumerate(items):
         try:
@@ -155,7 +155,7 @@ def load_clients(path: Path) -> tuple[SandboxClient, ...]:
         except SandboxConfigError as error:
             raise SandboxConfigError(f"Client {index} of the clients file: {error}") from None
     if len({client.client_id for client in clients}) < len(clients):
-        raise SandboxConfigError("The clients file names a client_id twice.")
+        raise SandboxConfigError("The clients file has a client_id twice.")
     return tuple(clients)
 
 

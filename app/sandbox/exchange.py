@@ -1,4 +1,4 @@
-"""The two exchanges over HTTP, with the faults that were ordered."""
+"""The two exchanges over HTTP, with the faults that were set."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class _Endpoint:
     """One of the two exchanges.
 
     Args:
-        name: How the journal calls it.
-        decide: Who may have a token.
-        per_second: What ``expires_in`` counts: 1000 for milliseconds, 1 for seconds.
+        name: Its name in the journal.
+        decide: Grants or refuses a token.
+        per_second: The unit of ``expires_in``: 1000 for milliseconds, 1 for seconds.
 
     """
 
@@ -62,7 +62,7 @@ def exchange_routes(state: SandboxState) -> list[Route]:
 
 
 class Exchanges:
-    """Answers exchanges out of a `SandboxState`."""
+    """Answers exchanges from a `SandboxState`."""
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
@@ -83,7 +83,7 @@ class Exchanges:
         who = org_of(self._state, form)
         fault = self._state.faults.take(*who)
         if fault is not None and fault.kind in REPLACES_ANSWER:
-            # Noted before it is waited for, so that the journal shows who hangs.
+            # Noted before the wait, so that the journal shows exchanges that hang.
             self._note(endpoint, who, fault.kind.value, fault)
             return await _broken_answer(request, fault)
         if fault is not None and fault.kind is not FaultKind.DRIP:
@@ -137,10 +137,10 @@ class Exchanges:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Read an urlencoded form of up to 64 KiB; a client id may be in the query, as one of Adobe's libraries sends it.
+    """Read an urlencoded form of up to 64 KiB; the client id may be in the query, as from one of Adobe's libraries.
 
     Raises:
-        ImsRefusal: Another content type, a larger body, or a field given twice.
+        ImsRefusal: The content type is another, the body is too large, or a field is repeated.
 
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -187,7 +187,7 @@ async def _broken_answer(request: Request, fault: Fault) -> Response:
 
 
 async def _hang(request: Request) -> Response:
-    """Wait until the client gives up; with an end, so that no forgotten client holds the sandbox for ever."""
+    """Wait until the client disconnects. The wait is limited, so that a forgotten client does not stay forever."""
     try:
         async with asyncio.timeout(_LONGEST_HANG):
             while (await request.receive())["type"] != "http.disconnect":

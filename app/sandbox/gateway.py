@@ -1,13 +1,14 @@
-"""Plays one Adobe API behind Adobe's gateway: ``/imp/``, Journey Optimizer (docs/ims.md section 8).
+"""Simulates one Adobe API behind Adobe's gateway: ``/imp/``, Journey Optimizer (docs/ims.md section 8).
 
-| what is wrong | status | error_code |
+| error | status | error_code |
 |---|---|---|
 | no ``X-Api-Key`` or no ``x-gw-ims-org-id`` | 403 | 403000 |
-| a key that no client has, another client's key, or another org than the token's | 403 | 403003 |
+| a key that no client has, the key of another client, or an org that is not that of the token | 403 | 403003 |
 | no token | 403 | 403010 |
-| a token that is unknown, expired or withdrawn | 401 | 401013 |
+| a token that is unknown, expired or revoked | 401 | 401013 |
 
-What the real gateway says of a wrong org is not published; here it is 403003, for key, org and token belong together.
+Adobe does not publish what its gateway answers for a wrong org. Here it is 403003, because key, org and token belong
+together.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Gateway:
         self._state = state
 
     async def answer(self, request: Request) -> Response:
-        """200 with what was recognised, or the gateway's error."""
+        """200 with what the token and the headers name, or the error of the gateway."""
         api_key, org = request.headers.get("x-api-key"), request.headers.get("x-gw-ims-org-id")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not api_key:

@@ -1,4 +1,4 @@
-"""Decides an exchange as IMS would: who asks, for which org, and with which scopes."""
+"""Decides exchanges as IMS would: for which client, which org and which scopes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.sandbox.refusal import ImsRefusal
 from app.sandbox.state import SandboxState
 
 JWT_SCOPES = "openid,AdobeID,read_organizations,additional_info.projectedProductContext"
-"""What the token of a service account carries: its metascopes never appear in it."""
+"""The scopes of a service account's token. Its metascopes are never in the token."""
 
 _SEPARATORS = re.compile(r"[ ,]+")
 
@@ -23,8 +23,8 @@ class Granted:
     """An exchange that is allowed.
 
     Args:
-        client: Whose it is.
-        org_id: For which org.
+        client: The client.
+        org_id: The org of the token.
         user_id: The technical account.
         scope: The token's scopes, separated by commas.
 
@@ -46,7 +46,7 @@ def grant_for_assertion(state: SandboxState, form: Mapping[str, str]) -> Granted
     # A wrong secret is 401 here and 400 at the token endpoint (docs/ims.md sections 1.5 and 3.5).
     client = _authenticated(state, form, wrong_secret=401)
     if client.kind != "jwt":
-        # What a client that Adobe has converted to OAuth answers, for ever (docs/ims.md section 1.6).
+        # Adobe has converted such a client to OAuth, and always answers like this (docs/ims.md section 1.6).
         raise ImsRefusal(500, "internal_error", "Please try again later")
     bindings = state.clients.bindings(client.client_id)
     check_assertion(form.get("jwt_token", ""), client, bindings, state.hosts, state.clock())
@@ -61,7 +61,7 @@ def grant_for_client(state: SandboxState, form: Mapping[str, str]) -> Granted:
 
     """
     if form.get("grant_type") != "client_credentials":
-        raise ImsRefusal(400, "unsupported_grant_type", "The sandbox knows the grant type client_credentials only")
+        raise ImsRefusal(400, "unsupported_grant_type", "The sandbox supports only the grant type client_credentials")
     client = _authenticated(state, form, wrong_secret=400)
     if client.kind == "jwt":
         text = "The client is not provisioned for the client_credentials grant"
@@ -71,7 +71,7 @@ def grant_for_client(state: SandboxState, form: Mapping[str, str]) -> Granted:
 
 
 def org_of(state: SandboxState, form: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """The known client and the org that a form speaks of, before anything is checked."""
+    """The client and the org that a form names, before anything is checked; None if unknown."""
     client = state.clients.find(form.get("client_id", ""))
     if client is None:
         return None, None

@@ -1,4 +1,4 @@
-"""What the sandbox was asked: a bounded list of exchanges, without any token or secret."""
+"""The journal: a limited list of the last exchanges, without tokens or secrets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class JournalEntry:
     """One exchange.
 
     Args:
-        seq: Rises by one with each exchange, also over a clearing.
+        seq: Increases by one with each exchange, even after the journal was cleared.
         time: Unix time in seconds when it was decided.
         endpoint: ``/ims/exchange/jwt`` or ``/ims/token``.
-        client_id: The client that asked, where it is known to the sandbox.
-        org: Its org, where it is known.
+        client_id: The client, if the sandbox has it.
+        org: Its org, if known.
         outcome: ``issued``, the ``error`` of the answer, or the kind of the fault that replaced it.
-        fault: The kind of the fault that struck it, or None.
+        fault: The kind of the fault that affected it, or None.
         token_sha256: SHA-256 of the token issued, or None.
 
     """
@@ -39,7 +39,7 @@ class JournalEntry:
 
 
 class Journal:
-    """The last exchanges; the oldest leave first."""
+    """The last exchanges; the oldest are dropped first."""
 
     def __init__(self) -> None:
         self._entries: deque[JournalEntry] = deque(maxlen=MAX_ENTRIES)
@@ -56,14 +56,14 @@ class Journal:
         fault: str | None = None,
         token_sha256: str | None = None,
     ) -> None:
-        """Note an exchange; the arguments are those of `JournalEntry`."""
+        """Add an exchange; the arguments are those of `JournalEntry`."""
         self._seq += 1
         self._entries.append(JournalEntry(self._seq, time, endpoint, client_id, org, outcome, fault, token_sha256))
 
     def entries(self, since: int = 0, client_id: str | None = None) -> list[JournalEntry]:
-        """The entries after number `since`, oldest first; of one client, where named."""
+        """The entries after number `since`, oldest first; only those of `client_id`, if it is given."""
         return [entry for entry in self._entries if entry.seq > since and client_id in {None, entry.client_id}]
 
     def clear(self) -> None:
-        """Forget all entries; the numbers go on."""
+        """Remove all entries; the numbers continue."""
         self._entries.clear()

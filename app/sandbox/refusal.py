@@ -1,9 +1,9 @@
-"""How IMS says no."""
+"""The refusals of IMS."""
 
 from __future__ import annotations
 
 
-class ImsRefusal(Exception):  # noqa: N818  # it is an answer, not a fault of the sandbox
+class ImsRefusal(Exception):  # noqa: N818  # it is an answer, not an error of the sandbox
     """A refusal with the status, ``error`` and ``error_description`` that IMS sends."""
 
     def __init__(self, status: int, error: str, description: str) -> None:

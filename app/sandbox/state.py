@@ -1,4 +1,4 @@
-"""Everything a running sandbox knows, in one object that its routes share."""
+"""The state of a running sandbox, in one object that its routes share."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from app.sandbox.journal import Journal
 from app.sandbox.tokens import TokenMint
 
 ENTERPRISE_LIFETIME = 3599.0
-"""Seconds. Tokens of enterprise web apps live an hour, all others a day (docs/ims.md section 3.2)."""
+"""Seconds. Tokens of enterprise web apps live one hour, all others one day (docs/ims.md section 3.2)."""
 
 
 class SandboxState:
     """The state of one sandbox.
 
     Args:
-        clients: The clients it begins with.
-        base_urls: The URLs under which it is reached; assertions must name one of their hosts.
-        token_lifetime: Seconds that tokens live.
+        clients: Its first clients.
+        base_urls: The URLs of the sandbox; assertions must name one of their hosts.
+        token_lifetime: The lifetime of tokens in seconds.
         clock: Unix time in seconds.
 
     """
@@ -43,10 +43,10 @@ class SandboxState:
         self.set_token_lifetime(token_lifetime)
 
     def set_base_urls(self, base_urls: Iterable[str]) -> None:
-        """Change the URLs under which the sandbox is reached, for instance through a proxy.
+        """Change the URLs of the sandbox, for instance to that of a proxy.
 
         Raises:
-            SandboxConfigError: None is given, or one has no host.
+            SandboxConfigError: The list is empty, or a URL has no host.
 
         """
         hosts = frozenset(urlsplit(url).netloc for url in base_urls)
@@ -55,10 +55,10 @@ class SandboxState:
         self.hosts = hosts
 
     def set_token_lifetime(self, seconds: float) -> None:
-        """Change how long new tokens live.
+        """Change the lifetime of new tokens.
 
         Raises:
-            SandboxConfigError: Not a number of seconds above 0.
+            SandboxConfigError: It is not a number of seconds above 0.
 
         """
         if not is_duration(seconds):
@@ -66,7 +66,7 @@ class SandboxState:
         self.token_lifetime = float(seconds)
 
     def lifetime_of(self, client: SandboxClient) -> float:
-        """Seconds that a new token of `client` lives."""
+        """The lifetime of a new token of `client`, in seconds."""
         if client.token_lifetime is not None:
             return client.token_lifetime
         if client.kind == "enterprise_web_app":

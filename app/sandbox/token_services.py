@@ -1,4 +1,4 @@
-"""The rest of IMS that clients use: its keys, and the validation and withdrawal of tokens (docs/ims.md section 7)."""
+"""The rest of IMS that clients use: its keys, and the validation and revocation of tokens (docs/ims.md section 7)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def token_routes(state: SandboxState) -> list[Route]:
 
 
 class TokenServices:
-    """Answers questions about tokens out of a `SandboxState`."""
+    """Answers requests about tokens from a `SandboxState`."""
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
@@ -36,7 +36,7 @@ class TokenServices:
         return JSONResponse(self._state.mint.jwks())
 
     async def validate(self, request: Request) -> Response:
-        """``POST /ims/validate_token/v1``: whether a token is good, told with status 200 either way."""
+        """``POST /ims/validate_token/v1``: whether a token is valid; the status is 200 in both cases."""
         try:
             form = await read_form(request)
         except ImsRefusal as refusal:
@@ -50,7 +50,7 @@ class TokenServices:
         return JSONResponse({"valid": True, "expires_at": int(record.expires_at * 1000), "token": token})
 
     async def invalidate(self, request: Request) -> Response:
-        """``POST /ims/invalidate_token/v2`` and ``/ims/revoke``: withdraw a token; 200 even for an unknown one."""
+        """``POST /ims/invalidate_token/v2`` and ``/ims/revoke``: revoke a token; 200 even for an unknown one."""
         try:
             form = await read_form(request)
         except ImsRefusal as refusal:

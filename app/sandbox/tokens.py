@@ -1,4 +1,4 @@
-"""Access tokens like those of IMS: real RS256 JWTs whose lifetime is not in ``exp``, and a memory of those issued."""
+"""Access tokens like those of IMS (RS256 JWTs whose lifetime is not in ``exp``), and records of those issued."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MAX_REMEMBERED = 200_000
 
 @dataclass(frozen=True, slots=True)
 class IssuedRecord:
-    """What the sandbox remembers of a token: everything but the token.
+    """The record of a token, without the token.
 
     Args:
         sha256: Lower-case hex SHA-256 of the token.
-        client_id: Whose it is.
-        org_id: For which org.
+        client_id: Its client.
+        org_id: Its org.
         claims: Its payload.
         expires_at: Unix time in seconds.
-        revoked: Whether it was withdrawn.
+        revoked: Whether it was revoked.
 
     """
 
@@ -41,7 +41,7 @@ class IssuedRecord:
 
 
 class TokenMint:
-    """Issues tokens and knows them again. Its signing key is made anew at each start."""
+    """Issues tokens and recognises them later. It makes a new signing key at each start."""
 
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -51,8 +51,8 @@ class TokenMint:
         """Sign and remember a token.
 
         Args:
-            org_id: The org it is for.
-            claims: ``client_id``, ``user_id``, ``scope`` and whatever else it shall say.
+            org_id: The org of the token.
+            claims: ``client_id``, ``user_id``, ``scope`` and any further claims.
             created_at: Unix time in seconds.
             lifetime: Seconds.
 
@@ -80,11 +80,11 @@ class TokenMint:
         return token, digest
 
     def find(self, token: str) -> IssuedRecord | None:
-        """The record of a token this mint issued."""
+        """The record of a token that this mint issued, or None."""
         return self._issued.get(sha256(token))
 
     def revoke(self, digest: str) -> bool:
-        """Withdraw a token by its SHA-256; False where it is not known."""
+        """Revoke a token by its SHA-256; False if it is unknown."""
         record = self._issued.get(digest)
         if record is None:
             return False
@@ -98,5 +98,5 @@ class TokenMint:
 
 
 def sha256(token: str) -> str:
-    """How a token is named without being told."""
+    """The SHA-256 of a token, which names it without revealing it."""
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()

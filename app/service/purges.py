@@ -10,7 +10,7 @@ import contextlib
 
 from app.domain.cache_entry import Purge
 from app.domain.errors import CacheUnavailableError, OverloadedError
-from app.domain.events import CredentialPurged, PurgesUntold
+from app.domain.events import CredentialPurged, PurgesUnpublished
 from app.domain.names import CredentialRef
 from app.ports import Clock, EventSink, PurgeLog
 from app.service.epochs import Epochs
@@ -122,7 +122,7 @@ class Purges:
             async with asyncio.timeout(LAST_SECONDS):
                 await self.settle()
         except (CacheUnavailableError, TimeoutError):
-            self._sink.emit(PurgesUntold(len(self._owed)))
+            self._sink.emit(PurgesUnpublished(len(self._owed)))
 
     async def flush(self, ref: CredentialRef) -> bool:
         """Send the shared cache what it is owed for `ref`. False if it is away: what it has may then be too old."""

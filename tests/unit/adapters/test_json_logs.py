@@ -331,7 +331,7 @@ def test_a_level_has_a_name(level: str) -> None:
      {**NAMED, "code": "ims_unavailable", "detail": "down"}),
     (events.MintFailed(REF, "ims_unavailable", "down"), "warning",
      {**NAMED, "code": "ims_unavailable", "detail": "down"}),
-    (events.PurgesUntold(3), "error", {"credentials": 3}),
+    (events.PurgesUnpublished(3), "error", {"credentials": 3}),
     (events.CacheRecordRefused(KEY, "integrity"), "warning", {**NAMED, "reason": "integrity"}),
     (events.CredentialPurged(1.0, REF, 4, "local"), "info", {"at": 1.0, **NAMED, "epoch": 4, "origin": "local"}),
     (events.ExchangeFinished(REF, "jwt", "issued", 0.5), "debug",

@@ -33,7 +33,7 @@ def test_a_new_key_can_be_parsed(key_id: str, secret: bytes) -> None:
 @pytest.mark.parametrize("key_id", ["", "a_b", "a-b", "a.b", "x" * 33, "a\n", "\u00e9"])
 def test_a_new_key_needs_a_plain_id(key_id: str) -> None:
     """An id that would make the key ambiguous is refused."""
-    with pytest.raises(ValueError, match="id is 1 to 32"):
+    with pytest.raises(ValueError, match="id of an API key must be 1 to 32"):
         new_api_key(key_id, b"x" * SECRET_BYTES)
 
 

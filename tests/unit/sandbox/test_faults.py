@@ -1,4 +1,4 @@
-"""Ordered faults and the journal."""
+"""Faults and the journal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.sandbox.faults import Fault, FaultBoard, FaultKind, FaultOrderError, fault_from
+from app.sandbox.faults import Fault, FaultBoard, FaultKind, InvalidFaultError, fault_from
 from app.sandbox.journal import MAX_ENTRIES, Journal
 
 
@@ -55,7 +55,7 @@ def test_faults_are_removed() -> None:
 
 @pytest.mark.parametrize("kind", list(FaultKind))
 def test_every_kind_can_be_ordered(kind: FaultKind) -> None:
-    """An order needs nothing but the name of a kind."""
+    """A fault needs only its kind."""
     assert fault_from({"kind": kind.value}).kind is kind
 
 
@@ -83,7 +83,7 @@ def test_every_kind_can_be_ordered(kind: FaultKind) -> None:
 )
 def test_an_invalid_order_is_refused(order: object) -> None:
     """A misspelt order is an error, not a rehearsal without faults."""
-    with pytest.raises(FaultOrderError):
+    with pytest.raises(InvalidFaultError):
         fault_from(order)
 
 

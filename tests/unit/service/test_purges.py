@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from app.domain.cache_entry import Purge
 from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
-from app.domain.events import CredentialPurged, PurgesUntold
+from app.domain.events import CredentialPurged, PurgesUnpublished
 from app.domain.names import CredentialRef, TokenKey, parse_org
 from app.service import purges
 from app.service.epochs import Epochs
@@ -221,11 +221,11 @@ async def test_what_is_owed_is_told_at_the_end(world: World, replica: ReplicaInM
     world.redis_away()
     await replica.purges.purge(REF)
     await replica.purges.aclose()
-    assert PurgesUntold(1) in replica.sink.events
+    assert PurgesUnpublished(1) in replica.sink.events
     world.redis_away(away=False)
     await replica.purges.aclose()
     assert (await world.cache.read(KEY)).epoch > 1
-    assert replica.sink.events.count(PurgesUntold(1)) == 1
+    assert replica.sink.events.count(PurgesUnpublished(1)) == 1
 
 
 async def test_an_old_purge_that_arrives_late_changes_nothing(world: World, replica: ReplicaInMemory) -> None:
