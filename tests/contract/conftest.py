@@ -1,4 +1,4 @@
-"""Servers and caches that the tests of this folder share."""
+"""Servers and caches that the tests in this folder share."""
 
 from __future__ import annotations
 

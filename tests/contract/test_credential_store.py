@@ -1,4 +1,4 @@
-"""What every credential store does alike: the directory, and a real Vault."""
+"""What every credential store does: the directory, and a real Vault."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _numbers = itertools.count(0xC0000)
 
 
 class Kept(Protocol):
-    """A store with a way to change what is in it."""
+    """A store whose content a test can change."""
 
     @property
     def store(self) -> CredentialStore:
@@ -94,14 +94,14 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 @pytest.fixture
 def ref() -> CredentialRef:
-    """A reference that no other test uses, for one Vault serves them all."""
+    """A reference that no other test uses, because all tests share one Vault."""
     return ref_of(next(_numbers))
 
 
 class TestCredentialStore:
     """The contract."""
 
-    async def test_fetch(self, kept: Kept, ref: CredentialRef) -> None:
+    async def test_a_stored_credential_is_read(self, kept: Kept, ref: CredentialRef) -> None:
         """A stored credential is read with all its fields."""
         kept.put(ref, jwt_document(ref, sandbox="dev"))
         credential = await kept.store.fetch(ref)
@@ -109,16 +109,16 @@ class TestCredentialStore:
         assert (credential.ref, credential.sandbox) == (ref, "dev")
         assert credential.signing == StoredKey(str(jwt_document(ref)["private_key"]))
 
-    async def test_nothing_stored(self, kept: Kept, ref: CredentialRef) -> None:
-        """An org without a credential is not found, nor is another name of an org that has one."""
+    async def test_a_missing_credential_is_not_found(self, kept: Kept, ref: CredentialRef) -> None:
+        """Nothing is found for an org without credentials, or for another name in an org that has one."""
         with pytest.raises(CredentialNotFoundError):
             await kept.store.fetch(ref)
         kept.put(ref, oauth_document(ref))
         with pytest.raises(CredentialNotFoundError):
             await kept.store.fetch(CredentialRef(ref.org, ref_of(0, "other").name))
 
-    async def test_removed(self, kept: Kept, ref: CredentialRef) -> None:
-        """A credential that was removed is not found any more, and not listed."""
+    async def test_a_removed_credential_is_not_found(self, kept: Kept, ref: CredentialRef) -> None:
+        """A removed credential is no longer found or listed."""
         kept.put(ref, oauth_document(ref))
         assert ref in await kept.store.refs()
         kept.remove(ref)
@@ -126,7 +126,7 @@ class TestCredentialStore:
             await kept.store.fetch(ref)
         assert ref not in await kept.store.refs()
 
-    async def test_change_of_kind(self, kept: Kept, ref: CredentialRef) -> None:
+    async def test_a_converted_credential_has_its_new_kind(self, kept: Kept, ref: CredentialRef) -> None:
         """A credential converted in place is read as its new kind, with a new generation."""
         kept.put(ref, jwt_document(ref))
         before = await kept.store.fetch(ref)
@@ -135,13 +135,13 @@ class TestCredentialStore:
         assert isinstance(after, OAuthServerToServerCredential)
         assert after.generation != before.generation
 
-    async def test_unchanged(self, kept: Kept, ref: CredentialRef) -> None:
-        """What has not changed keeps its generation."""
+    async def test_an_unchanged_credential_keeps_its_generation(self, kept: Kept, ref: CredentialRef) -> None:
+        """A document that has not changed keeps its generation."""
         kept.put(ref, oauth_document(ref))
         assert await kept.store.fetch(ref) == await kept.store.fetch(ref)
 
-    async def test_refs(self, kept: Kept, ref: CredentialRef) -> None:
-        """All names of all orgs are listed, sorted."""
+    async def test_all_references_are_listed(self, kept: Kept, ref: CredentialRef) -> None:
+        """All credentials of all orgs are listed, sorted."""
         other = CredentialRef(ref.org, ref_of(0, "another").name)
         for each in (ref, other):
             kept.put(each, oauth_document(each))
@@ -161,8 +161,10 @@ class TestCredentialStore:
         ],
         ids=["kind", "org", "host", "secrets", "unknown", "large"],
     )
-    async def test_defect(self, kept: Kept, ref: CredentialRef, field: str, changes: Mapping[str, object]) -> None:
-        """A defective document names its field and no value."""
+    async def test_a_defect_names_its_field(
+        self, kept: Kept, ref: CredentialRef, field: str, changes: Mapping[str, object]
+    ) -> None:
+        """The error of an invalid document names the field and shows no value."""
         kept.put(ref, oauth_document(ref, **changes))
         with pytest.raises(CredentialMisconfiguredError) as caught:
             await kept.store.fetch(ref)

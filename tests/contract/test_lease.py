@@ -1,4 +1,4 @@
-"""What every lease does alike: the one in memory, and Redis seen by two replicas."""
+"""What every lease does: the one in memory, and Redis as two replicas see it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MILLISECONDS = 400
 
 @dataclass
 class Leases:
-    """The same leases as two replicas see them; in memory they are one."""
+    """The same leases as two replicas see them; in memory both are one object."""
 
     first: Lease
     second: Lease
@@ -46,34 +46,34 @@ async def leases(request: pytest.FixtureRequest) -> AsyncIterator[Leases]:
 class TestLease:
     """The contract."""
 
-    async def test_one_holder(self, leases: Leases) -> None:
-        """Of many who want a key at once, over two replicas, one gets it."""
+    async def test_a_key_has_one_holder(self, leases: Leases) -> None:
+        """Of many concurrent attempts to acquire a key, on two replicas, one succeeds."""
         holders = await asyncio.gather(*(lease.acquire(KEY) for lease in [leases.first, leases.second] * 20))
         assert len([holder for holder in holders if holder is not None]) == 1
 
     async def test_keys_are_independent(self, leases: Leases) -> None:
-        """Holding one key keeps nobody from another one; no two holders have the same value."""
+        """A holder of one key does not block other keys; no two holders have the same value."""
         holders = [await leases.first.acquire(key) for key in ALL_KEYS]
         assert None not in holders
         assert len(set(holders)) == len(ALL_KEYS)
 
-    async def test_release(self, leases: Leases) -> None:
-        """A key that was given back can be had at once."""
+    async def test_a_released_key_can_be_acquired_at_once(self, leases: Leases) -> None:
+        """A key that was released is available at once."""
         holder = await leases.first.acquire(KEY)
         assert holder is not None
         assert await leases.second.acquire(KEY) is None
         await leases.first.release(KEY, holder)
         assert await leases.second.acquire(KEY) is not None
 
-    async def test_lease_ends_by_itself(self, leases: Leases) -> None:
-        """A holder that is gone keeps a key no longer than the lease's life."""
+    async def test_a_lease_expires_by_itself(self, leases: Leases) -> None:
+        """A holder that disappeared blocks a key no longer than the lease's lifetime."""
         began = time.monotonic()
         assert await leases.first.acquire(KEY) is not None
         await _acquired(leases.second)
         assert MILLISECONDS / 1000 - 0.05 < time.monotonic() - began < DEADLINE
 
-    async def test_renewal_prolongs(self, leases: Leases) -> None:
-        """A holder that renews keeps the key beyond the lease's first life."""
+    async def test_a_renewal_prolongs_the_lease(self, leases: Leases) -> None:
+        """A holder that renews keeps the key beyond the lease's first lifetime."""
         holder = await leases.first.acquire(KEY)
         assert holder is not None
         end = time.monotonic() + 2 * MILLISECONDS / 1000
@@ -82,8 +82,8 @@ class TestLease:
             assert await leases.second.acquire(KEY) is None
             await asyncio.sleep(MILLISECONDS / 20_000)
 
-    async def test_one_who_lost_it_cannot_touch_the_successors(self, leases: Leases) -> None:
-        """After its lease ended, a holder can neither renew nor give back what is another's by now."""
+    async def test_a_former_holder_cannot_touch_its_successors_lease(self, leases: Leases) -> None:
+        """After its lease expired, a holder can neither renew nor release the lease of the next holder."""
         holder = await leases.first.acquire(KEY)
         assert holder is not None
         successor = await _acquired(leases.second)
@@ -91,8 +91,8 @@ class TestLease:
         await leases.first.release(KEY, holder)
         assert await leases.second.renew(KEY, successor)
 
-    async def test_renewing_what_nobody_holds(self, leases: Leases) -> None:
-        """A lease that was given back cannot be renewed, and giving it back twice does no harm."""
+    async def test_a_released_lease_cannot_be_renewed(self, leases: Leases) -> None:
+        """A lease that was released cannot be renewed, and releasing it twice does no harm."""
         holder = await leases.first.acquire(KEY)
         assert holder is not None
         await leases.first.release(KEY, holder)

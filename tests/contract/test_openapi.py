@@ -1,4 +1,4 @@
-"""What `/openapi.json` declares is what the contract names, and what the broker does."""
+"""`/openapi.json` declares what the contract names and what the broker does."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CONTRACT: dict[str, dict[str, set[int]]] = {
     "/token": {"get": VENDING, "delete": {204, 400, 401, 403, 429, 500, 503}},
     "/token/report": {"post": VENDING},
     "/headers": dict.fromkeys(("get", "head", "post", "put", "patch", "delete", "options"), VENDING),
-    # RFC 6749 section 5.2: what the policy or the store refuses is a 400, what IMS refuses a 503.
+    # RFC 6749 section 5.2: a refusal by the policy or the store is a 400, a refusal by IMS a 503.
     "/oauth2/token": {"post": {200, 400, 401, 429, 500, 503}},
     "/orgs": {"get": {200, 400, 401, 403, 429, 500, 503}},
     "/livez": {"get": {200}},
@@ -60,11 +60,11 @@ CONTRACT: dict[str, dict[str, set[int]]] = {
     "/metrics": {"get": {200}},
     "/.well-known/oauth-authorization-server": {"get": {200, 503}},
 }
-"""The statuses of each method of each path: those that the product's contract names, and 500."""
+"""The statuses of each method of each path: those that the contract names, and 500."""
 
 OPERATIONS = [(method.upper(), path) for path, methods in CONTRACT.items() for method in methods]
 OPEN = frozenset({"/livez", "/readyz", "/metrics", "/.well-known/oauth-authorization-server"})
-"""The paths that need no credential."""
+"""The paths that need no authentication."""
 
 CONFORMANCE = [
     status_code_conformance,
@@ -75,7 +75,7 @@ CONFORMANCE = [
 
 
 async def described(api: ApiInMemory) -> dict[str, Any]:
-    """The document that the app gives of itself."""
+    """The app's OpenAPI document."""
     document: dict[str, Any] = (await api.get("/openapi.json", caller=None)).json
     return document
 
@@ -91,8 +91,8 @@ async def test_exactly_the_statuses_of_the_contract_are_declared() -> None:
     assert declared == CONTRACT
 
 
-async def test_what_needs_a_credential_says_so() -> None:
-    """All operations but those for operators and discovery declare how to authenticate, by a declared scheme."""
+async def test_operations_that_need_authentication_say_so() -> None:
+    """All operations except those for operators and discovery declare how to authenticate, with a declared scheme."""
     document = await described(ApiInMemory())
     schemes = document["components"]["securitySchemes"]
 
@@ -102,7 +102,7 @@ async def test_what_needs_a_credential_says_so() -> None:
         assert {name for alternative in security for name in alternative} <= set(schemes)
 
 
-# What each status takes ---------------------------------------------------------------------------------------------
+# Situations for every status ----------------------------------------------------------------------------------------
 
 THROTTLED = make_caller("throttled", make_rule(actions=ALL_ACTIONS), rate_limit=RateLimit(1, 3600.0))
 EVERYWHERE = make_caller("everywhere", make_rule(actions=ALL_ACTIONS))
@@ -113,13 +113,13 @@ MALFORMED = "nonsense"
 
 @dataclass(frozen=True)
 class Situation:
-    """A way to be answered.
+    """What leads to an answer.
 
     Args:
-        caller: Who asks; None for nobody, and `A_JWT` for somebody with a JWT.
-        org: What is asked for; `/orgs` takes none, and so is malformed with one.
-        around: Changes the world before.
-        times: How often it is asked; the last answer counts.
+        caller: Who asks; None for no authentication, and `A_JWT` for a caller with a JWT.
+        org: The org of the request; `/orgs` takes no org, so a request with one is malformed.
+        around: Prepares the broker's surroundings.
+        times: The number of requests; the last answer counts.
 
     """
 
@@ -134,14 +134,14 @@ def _ims_refuses(api: ApiInMemory) -> None:
 
 
 def _no_keys_of_the_issuer(api: ApiInMemory) -> None:
-    api.verifier.failure = IdentityUnavailableError("The keys of the issuer cannot be had.")
+    api.verifier.failure = IdentityUnavailableError("The keys of the issuer are unavailable.")
 
 
 def _a_bug(api: ApiInMemory) -> None:
     api.verifier.failure = RuntimeError("a bug")
 
 
-def _no_room(api: ApiInMemory) -> None:
+def _at_capacity(api: ApiInMemory) -> None:
     api.limit(Limits(waiting=0))
 
 
@@ -152,21 +152,21 @@ def _not_ready(api: ApiInMemory) -> None:
 SITUATIONS = {
     "all is well": Situation(),
     "malformed": Situation(org=MALFORMED),
-    "nobody": Situation(caller=None),
+    "no authentication": Situation(caller=None),
     "a stranger": Situation(caller="stranger"),
     "nothing stored": Situation(org=UNKNOWN_ORG),
     "over the limit": Situation(caller="throttled", times=2),
     "IMS refuses": Situation(around=_ims_refuses),
     "no keys of the issuer": Situation(caller=A_JWT, around=_no_keys_of_the_issuer),
-    "no room": Situation(around=_no_room),
+    "at capacity": Situation(around=_at_capacity),
     "not ready": Situation(around=_not_ready),
     "a bug": Situation(caller=A_JWT, around=_a_bug),
 }
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: str(part))
-async def test_every_declared_status_is_answered_as_it_is_declared(method: str, path: str) -> None:
-    """Each operation answers each status that it declares and no other, with declared headers, media type and body."""
+async def test_every_declared_status_is_answered_as_declared(method: str, path: str) -> None:
+    """Each operation answers every status that it declares and no other, with declared headers, media type and body."""
     schema = schemathesis.openapi.from_dict(await described(ApiInMemory()))
     statuses = set()
     for situation in SITUATIONS.values():
@@ -184,7 +184,7 @@ async def test_every_declared_status_is_answered_as_it_is_declared(method: str, 
 
 
 async def _asked(api: ApiInMemory, caller: str | None, method: str, path: str, query: str, **fields: str) -> Answer:
-    """The request of an operation, as a client would send it; `fields` are further ones of its form."""
+    """The answer to an operation's request, sent as a client would; `fields` are added to its form."""
     if path == "/oauth2/token":
         headers, form = _as_oauth_client(caller)
         body = urlencode({"grant_type": "client_credentials", **form, **fields}).encode()
@@ -210,7 +210,7 @@ def _credential(caller: str) -> str:
 
 
 def _seen(answer: Answer, method: str, path: str) -> schemathesis.Response:
-    """An answer as schemathesis sees it."""
+    """An answer in the form that schemathesis reads."""
     headers: dict[str, list[str]] = {}
     for name, value in answer.headers:
         headers.setdefault(name, []).append(value)
@@ -218,7 +218,7 @@ def _seen(answer: Answer, method: str, path: str) -> schemathesis.Response:
     return schemathesis.Response(answer.status, headers, answer.body, request, elapsed=0.0, verify=False)
 
 
-# What each parameter takes ------------------------------------------------------------------------------------------
+# Values of every parameter ------------------------------------------------------------------------------------------
 
 VALUES = [
     *("", " ", "0", "1", "-1", "+1", "0.5", "1e3", "1000", "1001", "43200", "43201", "100000", "\u0661"),
@@ -230,12 +230,12 @@ VALUES = [
     *("!#+-[]~", ",", "s" * 200, "s" * 201, " ".join(map(str, range(64))), " ".join(map(str, range(65)))),
 ]
 SCOPE = r"[!#-+\--\[\]-~]{1,200}"
-"""RFC 6749 section 3.3, without the comma and of a sane length."""
+"""RFC 6749 section 3.3, without the comma and with a sane length."""
 
 
 @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path in OPERATIONS if path not in OPEN])
-async def test_a_parameter_is_malformed_exactly_where_its_declaration_says_so(method: str, path: str) -> None:
-    """What a parameter's schema takes is never `invalid_request`, and everything else always is."""
+async def test_a_parameter_is_malformed_exactly_if_its_declaration_says_so(method: str, path: str) -> None:
+    """A value that a parameter's schema accepts is never `invalid_request`, and any other value always is."""
     declared = (await described(ApiInMemory()))["paths"][path][method.lower()]["parameters"]
     api = ApiInMemory(EVERYWHERE)
     # The credential has every well-formed scope: one that it lacks would be an invalid request, too.
@@ -251,8 +251,8 @@ async def test_a_parameter_is_malformed_exactly_where_its_declaration_says_so(me
             assert refused != _takes(parameter["schema"], value), (parameter["name"], value, answer)
 
 
-async def test_a_form_field_is_malformed_exactly_where_its_declaration_says_so() -> None:
-    """So it is in the form of `/oauth2/token`, where what has no value is left out, and what is unknown ignored."""
+async def test_a_form_field_is_malformed_exactly_if_its_declaration_says_so() -> None:
+    """The same is true for the form of `/oauth2/token`; empty fields count as absent, unknown ones are ignored."""
     operation = (await described(ApiInMemory()))["paths"]["/oauth2/token"]["post"]
     schema = operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
     assert schema["additionalProperties"] == {"type": "string"}
@@ -268,13 +268,13 @@ async def test_a_form_field_is_malformed_exactly_where_its_declaration_says_so()
 
 
 def _takes(schema: Mapping[str, Any], value: str) -> bool:
-    """Whether a parameter's schema takes a text."""
+    """Whether a parameter's schema accepts a text."""
     if schema.get("type") == "integer":
         return re.fullmatch("-?[0-9]+", value) is not None and schema["minimum"] <= int(value) <= schema["maximum"]
     return re.fullmatch(schema["pattern"], value) is not None
 
 
-# Whatever is sent ---------------------------------------------------------------------------------------------------
+# Generated requests -------------------------------------------------------------------------------------------------
 
 ANYTHING = f"""
 [generation]
@@ -282,7 +282,7 @@ max-examples = 25
 deterministic = true
 database = "none"
 
-# Most requests must get beyond the policy, else only 403 would be tested.
+# Most requests must get past the policy; otherwise only 403 would be tested.
 [dictionaries]
 orgs.values = ["{ORG}", "{OTHER_ORG}", "{UNKNOWN_ORG}"]
 names.values = ["default"]
@@ -294,14 +294,14 @@ names.values = ["default"]
 
 [[operations]]
 include-path = "/oauth2/token"
-# RFC 6749 section 5.2 makes 400 of what a policy refuses, and no schema can say that the org is needed in the form
-# or else in the query, where it must be the same, and the client's proof once.
+# By RFC 6749 section 5.2 a refusal by the policy is a 400, and no schema can say that the org is needed in the form
+# or in the query, that both must be equal, and that the client authenticates once.
 checks.positive_data_acceptance.enabled = false
 warnings = false
 
 [[operations]]
 include-path = "/headers"
-# It answers every method, even those that have no name in OpenAPI: a gateway asks with its client's own.
+# It answers every method, even those unknown to OpenAPI: a gateway uses the method of its client's request.
 checks.unsupported_method.enabled = false
 """
 PROVEN = """
@@ -312,7 +312,7 @@ username = "${CALLER}"
 password = "${API_KEY}"
 """
 ANY_SCOPE = """
-# A scope that the credential does not have is a 400, which no schema can foretell.
+# A scope that the credential does not have is a 400, which no schema can express.
 [checks]
 positive_data_acceptance.enabled = false
 """
@@ -327,14 +327,14 @@ dictionary = "scopes"
 probability = 1.0
 
 [phases.coverage.checks]
-# This phase takes no dictionaries, so some of its scopes are other ones.
+# This phase does not use dictionaries, so some of its scopes are not the credential's.
 positive_data_acceptance.enabled = false
 
 [warnings]
 fail-on = true
 """
 CONFIGURATIONS = {
-    "nobody": ANYTHING,
+    "no caller": ANYTHING,
     "a caller with any scopes": ANYTHING + PROVEN + ANY_SCOPE,
     "a caller with its own scopes": ANYTHING + PROVEN + OWN_SCOPES,
 }
@@ -342,7 +342,7 @@ CONFIGURATIONS = {
 
 @dataclass(frozen=True)
 class Explored:
-    """A running broker, and the API key of the caller who may do everything there."""
+    """A running broker, and the API key of a caller that may do everything there."""
 
     url: str
     key: str
@@ -350,7 +350,7 @@ class Explored:
 
 @pytest.fixture(scope="module")
 def explored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explored]:
-    """A real process with two sound tenants, a third org without a credential, and a caller who may do everything."""
+    """A real process with two valid tenants, a third org without a credential, and a caller that may do everything."""
     folder = tmp_path_factory.mktemp("explored")
     with sandbox_backend(folder) as sandbox, contextlib.ExitStack() as stack:
         for org, kind in {ORG: "oauth_server_to_server", OTHER_ORG: "enterprise_web_app"}.items():
@@ -378,7 +378,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explored]:
 
 @pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_schemathesis_finds_nothing(explored: Explored, config: str, tmp_path: Path) -> None:
-    """No request that the declaration gives rise to, sound or not, is answered against it by any check that applies."""
+    """No answer to a request generated from the document, valid or not, violates the document in any check."""
     report = _explore(explored, config, tmp_path)
 
     assert report["failures"] == report["errors"] == []

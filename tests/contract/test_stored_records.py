@@ -1,6 +1,6 @@
-"""Replicas of two releases share one Redis while a release is rolled out or back, so what one stored the other reads.
+"""While a release is rolled out or back, replicas of two releases share one Redis and read each other's records.
 
-``stored/format-1.json`` was written by the first release. It is never written anew: a change that cannot read it needs
+``stored/format-1.json`` was written by the first release. It is never regenerated: a change that cannot read it needs
 a new format number, and then an upgrade costs one exchange per token.
 """
 
@@ -28,22 +28,22 @@ MINTED_AT = 1_900_000_000.123
 
 
 @pytest.mark.parametrize("key", ALL_KEYS, ids=lambda key: f"{key.ref.name}-{key.selection.label}")
-def test_what_the_first_release_stored_is_read(key: TokenKey) -> None:
-    """A record of the first release stands under the same name and opens as the same token."""
+def test_a_record_of_the_first_release_is_read(key: TokenKey) -> None:
+    """A record of the first release has the same name and opens as the same token."""
     name = NAMES.token(key)
     assert unseal(STORED[name], RING, name, key) == token_of(key, minted_at=MINTED_AT, epoch=7)
 
 
-def test_the_header_is_what_the_first_releases_scripts_read() -> None:
-    """A record of this release begins like one of the first, whose scripts read expiry and epoch there."""
+def test_scripts_of_the_first_release_can_read_the_header() -> None:
+    """A record of this release begins like one of the first, whose scripts read expiry and epoch in the header."""
     name = NAMES.token(KEY)
     ours = seal(token_of(KEY, minted_at=MINTED_AT, epoch=7), RING, name)
     header = b";".join(STORED[name].split(b";")[:4])
     assert ours.startswith(header + b";")
 
 
-def test_what_a_later_release_stored_is_left_alone() -> None:
-    """A record of a later format is no token to this release, but is not removed: its writers may still be in use."""
+def test_a_record_of_a_later_release_is_not_removed() -> None:
+    """This release cannot read a record of a later format, but does not remove it: later replicas may still use it."""
     name = NAMES.token(KEY)
     later = STORED[name].replace(b"itb1;", f"itb{RECORD_VERSION + 1};".encode(), 1)
     with pytest.raises(RecordRefusedError) as refused:

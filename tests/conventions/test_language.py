@@ -28,6 +28,7 @@ CODE = (
     "app/shared_cache",
     "benchmarks",
     "deploy/image",
+    "tests/contract",
     "tests/conventions",
     "tests/unit/audit",
     "tests/unit/cli",
