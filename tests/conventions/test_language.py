@@ -30,6 +30,7 @@ CODE = (
     "deploy/image",
     "tests/contract",
     "tests/conventions",
+    "tests/unit/adapters",
     "tests/unit/audit",
     "tests/unit/cli",
     "tests/unit/domain",

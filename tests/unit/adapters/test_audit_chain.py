@@ -1,4 +1,4 @@
-"""The chained audit log on real files: whatever happens to the disk and the process, what was written verifies."""
+"""The chained audit log on real files: whatever happens to the disk and the process, the written lines verify."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ NOW = 1_900_000_000.25
 
 
 def verified(*paths: Path) -> tuple[list[Finding], AuditVerifier]:
-    """What is found in files."""
+    """The findings in files."""
     verifier = AuditVerifier()
     lines = (line for path in paths for line in unwrapped(path.name, lines_of(str(path), MAX_LINE, lambda _read: None)))
     return list(verifier.findings(lines)), verifier
 
 
 def emit(log: AuditLog, *numbers: int) -> None:
-    """Tell the log of so many policies."""
+    """Emit an event for each number."""
     for number in numbers:
         log.emit(PolicyLoaded(NOW, f"v{number}"))
 
@@ -48,21 +48,21 @@ def writing(path: Path | None, *numbers: int, max_waiting: int = MAX_WAITING) ->
     asyncio.run(log.aclose())
 
 
-def told(path: Path) -> list[str]:
-    """The events of a file's lines, and the versions of policies."""
+def events_in(path: Path) -> list[str]:
+    """The event of each line of a file, or the version if it is a policy."""
     records = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     return [record.get("version", record["event"]) for record in records]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a log may go."""
+    """The path of a log."""
     return tmp_path / "audit.log"
 
 
 @pytest.fixture
 def full_disk() -> Iterator[None]:
-    """Files of this process can be no longer than 4000 bytes, until the test lifts that."""
+    """Files of this process are limited to 4000 bytes, until the test lifts the limit."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
@@ -72,10 +72,10 @@ def full_disk() -> Iterator[None]:
 
 
 def test_a_chain_begins_and_ends(path: Path) -> None:
-    """A run is one chain from its start to its clean end."""
+    """A process writes one chain from its start to its clean end."""
     with writing(path, 1, 2):
         pass
-    assert told(path) == ["chain_started", "v1", "v2", "chain_ended"]
+    assert events_in(path) == ["chain_started", "v1", "v2", "chain_ended"]
     first = json.loads(path.read_text().splitlines()[0])
     assert (first["seq"], first["prev"], first["after_chain"], first["after_seq"]) == (1, GENESIS, None, None)
     found, verifier = verified(path)
@@ -84,7 +84,7 @@ def test_a_chain_begins_and_ends(path: Path) -> None:
 
 
 def test_many_batches_are_one_chain(path: Path) -> None:
-    """Batches do not break the chain."""
+    """Writing in batches does not break the chain."""
     with writing(path, *range(12_000)):
         pass
     found, verifier = verified(path)
@@ -92,7 +92,7 @@ def test_many_batches_are_one_chain(path: Path) -> None:
 
 
 def test_a_restart_follows_the_last_line(path: Path) -> None:
-    """The next start draws a chain of its own, and ties it to the last line of the file."""
+    """The next start begins a new chain that names the last line of the file."""
     for number in range(3):
         with writing(path, number):
             pass
@@ -104,8 +104,8 @@ def test_a_restart_follows_the_last_line(path: Path) -> None:
     assert "Between audit.log line 2 and audit.log line 3" in verified(path)[0][0].sentence
 
 
-def test_a_rotation_goes_on(path: Path) -> None:
-    """A chain goes on in the file that takes the place of the rotated one; without the latter it is missed."""
+def test_a_chain_continues_after_a_rotation(path: Path) -> None:
+    """A chain continues in the file that replaces the rotated one; without the rotated file a gap is reported."""
     with writing(path, 1) as log:
         asyncio.run(until(lambda: path.exists() and "v1" in path.read_text()))
         old = path.rename(path.with_suffix(".1"))
@@ -115,8 +115,8 @@ def test_a_rotation_goes_on(path: Path) -> None:
     assert verified(path, old)[0] != []
 
 
-def test_lines_that_overflowed_are_told(path: Path) -> None:
-    """Lines that were lost since too many waited leave no gap; a line says how many they were."""
+def test_lines_that_overflowed_are_reported(path: Path) -> None:
+    """Lines lost because too many were waiting leave no gap; one line reports how many."""
     with writing(path, *range(1003), max_waiting=1000) as log:
         assert log.dropped == 3
     found, verifier = verified(path)
@@ -124,16 +124,16 @@ def test_lines_that_overflowed_are_told(path: Path) -> None:
     assert verifier.chains()[0].lost == 3
 
 
-def test_a_full_disk_is_told(path: Path, full_disk: None) -> None:
-    """After a full disk the chain goes on: the torn line is told as torn, and the lost ones are counted right."""
+def test_a_full_disk_is_reported(path: Path, full_disk: None) -> None:
+    """After a full disk the chain continues: the torn line is reported as torn, and the lost ones are counted."""
     with writing(path, *range(50)) as log:
         asyncio.run(until(lambda: log.dropped > 0))
-        there = told(path)
+        there = events_in(path)
         lost = log.dropped
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit[1], limit[1]))
         emit(log, 50)
-    assert told(path) == [*there, "lines_lost", "v50", "chain_ended"]
+    assert events_in(path) == [*there, "lines_lost", "v50", "chain_ended"]
     assert lost == 50 - (len(there) - 1)
     found, verifier = verified(path)
     assert [(one.is_fault, "torn" in one.sentence) for one in found] == [(False, True)]
@@ -142,7 +142,7 @@ def test_a_full_disk_is_told(path: Path, full_disk: None) -> None:
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_disk_that_is_full_at_the_end_of_a_line_tears_nothing(path: Path, missing: int) -> None:
-    """Where the disk is full right after or right before a newline, no line is torn and none is written twice."""
+    """If the disk is full right after or right before a newline, no line is torn and none is written twice."""
     with writing(path, *range(5)):
         pass
     room = len(b"".join(path.read_bytes().splitlines(keepends=True)[:3])) - missing
@@ -158,12 +158,12 @@ def test_a_disk_that_is_full_at_the_end_of_a_line_tears_nothing(path: Path, miss
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert told(path) == ["chain_started", "v0", "v1", "lines_lost", "v5", "chain_ended"]
+    assert events_in(path) == ["chain_started", "v0", "v1", "lines_lost", "v5", "chain_ended"]
     assert verified(path)[0] == []
 
 
-def test_a_line_torn_by_the_end_of_a_process_is_told_as_torn(path: Path) -> None:
-    """What a killed process left of a line is torn, whatever its length; the next start follows the line before."""
+def test_a_line_torn_by_the_end_of_a_process_is_reported_as_torn(path: Path) -> None:
+    """The rest of a killed process's line is torn, whatever its length; the next start follows the line before."""
     with writing(path, 1, 2):
         pass
     whole = path.read_bytes()
@@ -174,16 +174,16 @@ def test_a_line_torn_by_the_end_of_a_process_is_told_as_torn(path: Path) -> None
         assert [one.is_fault for one in verified(path)[0]] == [False], keep
 
 
-def test_what_is_in_the_file_before_the_first_chain_is_not_followed(path: Path) -> None:
-    """A chain that is turned on later begins anew, whatever it finds in the file."""
+def test_lines_before_the_first_chain_are_not_followed(path: Path) -> None:
+    """A chain that is enabled later starts afresh, whatever is in the file."""
     path.write_text('{"audit":1,"event":"purge"}\n[1]\nhello\n')
     with writing(path, 1):
         pass
     assert [one.place.number for one in verified(path)[0]] == [1, 2, 3]
 
 
-def test_standard_output_is_a_chain_too(capfd: pytest.CaptureFixture[str], path: Path) -> None:
-    """Without a file the chain goes to standard output, tied to nothing."""
+def test_standard_output_is_a_chain_of_its_own(capfd: pytest.CaptureFixture[str], path: Path) -> None:
+    """Without a file the chain is written to standard output and names no earlier line."""
     with writing(None, 1):
         pass
     os.write(1, b"")

@@ -1,4 +1,4 @@
-"""The audit log on real files and pipes: what a line says, and what becomes of lines that cannot be written."""
+"""The audit log on real files and pipes: the fields of a line, and lines that cannot be written."""
 
 from __future__ import annotations
 
@@ -32,48 +32,48 @@ KNOWN = {"caller": "journey", "org": ORG, "credential": "default", "scope": "Ado
          "tier": "memory"}  # fmt: skip
 VENDED = Decision("/token", "vend", "vended", token_sha256=SHA256, **KNOWN)  # type: ignore[arg-type]  # the tier is one
 NASTY = '"}\\ \n\r\x00\x1b[2K\x85\u2028\u2029\ud800{"audit":1}'
-"""What would end a line or a string, if it were not escaped."""
+"""Characters that would end a line or a string if they were not escaped."""
 
 
 def request(number: int = 0, decision: Decision = VENDED) -> RequestDecided:
-    """A decided request with a number of its own."""
+    """A decided request with this number in its id."""
     return RequestDecided(NOW, f"request-{number}", decision)
 
 
-def emit(log: AuditLog, *told: events.Event) -> None:
-    """Tell the log."""
-    for event in told:
+def emit(log: AuditLog, *emitted: events.Event) -> None:
+    """Emit these events."""
+    for event in emitted:
         log.emit(event)
 
 
 @contextmanager
 def writing(
-    path: Path | None, *told: events.Event, loses: int = 0, max_waiting: int = MAX_WAITING
+    path: Path | None, *emitted: events.Event, loses: int = 0, max_waiting: int = MAX_WAITING
 ) -> Iterator[AuditLog]:
-    """A log that writes, `told` first, until the context ends; then so many lines were lost, and none besides."""
+    """A log that writes until the context ends, first what was `emitted`; in the end it lost exactly `loses` lines."""
     log = AuditLog(path, max_waiting=max_waiting)
-    emit(log, *told)
+    emit(log, *emitted)
     log.start()
     yield log
     asyncio.run(log.aclose())
     assert log.dropped == loses
 
 
-def lines_of(path: Path, *told: events.Event) -> list[str]:
-    """The lines that are in the file once a log has written `told`."""
-    with writing(path, *told):
+def lines_of(path: Path, *emitted: events.Event) -> list[str]:
+    """The lines of the file after a log has written what was `emitted`."""
+    with writing(path, *emitted):
         pass
     return path.read_text().splitlines()
 
 
 def numbers(content: str) -> list[int]:
-    """The numbers of the requests in whole lines."""
+    """The numbers of the requests; every line is complete."""
     assert content.endswith("\n")
     return [int(json.loads(line)["request_id"].removeprefix("request-")) for line in content.splitlines()]
 
 
 async def received_from(reader: int, last: str) -> str:
-    """What a non-blocking pipe gives until the line that has `last` is complete."""
+    """The content of a non-blocking pipe up to the end of the line that contains `last`."""
     received = bytearray()
 
     def complete() -> bool:
@@ -87,14 +87,14 @@ async def received_from(reader: int, last: str) -> str:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where a log may go, in a folder of its own; nothing is there yet."""
+    """The path of a log in a folder of its own; the file does not exist yet."""
     (tmp_path / "logs").mkdir()
     return tmp_path / "logs" / "audit.log"
 
 
 @pytest.fixture
 def full_pipe(tmp_path: Path) -> Iterator[Path]:
-    """A named pipe that takes no further byte, until the test is over and the writing thread gone."""
+    """A named pipe that is full until the test is over; then the writing thread must end."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
@@ -111,7 +111,7 @@ def full_pipe(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def torn(tmp_path: Path) -> tuple[AuditLog, Path]:
-    """A log and its named pipe, whose reader went away while the first 2000 lines were written."""
+    """A log and its named pipe, whose reader closed it while the first 2000 lines were written."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -126,7 +126,7 @@ def torn(tmp_path: Path) -> tuple[AuditLog, Path]:
 
 
 def test_a_request_is_one_line_with_the_documented_fields(path: Path) -> None:
-    """A decision is told in exactly the fields of the README, and the token by 16 digits of its SHA-256 alone."""
+    """A decision has exactly the documented fields, and names the token only by 16 digits of its SHA-256."""
     (line,) = lines_of(path, request(7))
     request_fields = {"event": "request", "request_id": "request-7", "token_sha256": SHA256[:16]}
     decided = {"endpoint": "/token", "action": "vend", "outcome": "vended"}
@@ -135,20 +135,20 @@ def test_a_request_is_one_line_with_the_documented_fields(path: Path) -> None:
 
 
 def test_a_traced_request_names_its_trace(path: Path) -> None:
-    """The line of a request that is traced has the trace's id in addition."""
+    """The line of a traced request also has the trace id."""
     plain, traced = lines_of(path, request(7), replace(request(7), trace_id="4bf92f3577b34da6a3ce929d0e0e4736"))
     assert json.loads(traced) == {**json.loads(plain), "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}
 
 
-def test_what_is_not_known_is_null(path: Path) -> None:
-    """A request that was refused before anything was known of it has the same fields."""
+def test_unknown_fields_are_null(path: Path) -> None:
+    """A request that was refused before anything was known about it has the same fields."""
     unknown, known = map(json.loads, lines_of(path, request(0, Decision("/token", "vend", "forbidden")), request()))
     assert unknown.keys() == known.keys()
     assert {name for name, value in unknown.items() if value is None} == {*KNOWN, "token_sha256"}
 
 
-def test_purges_and_policies_are_told_and_nothing_else(path: Path) -> None:
-    """A purge and a change of policy are lines of their own; other events are not the audit log's."""
+def test_purges_and_policies_are_logged_and_no_other_events(path: Path) -> None:
+    """A purge and a change of the policy have lines of their own; other events are not audit events."""
     refused = events.PolicyRefused(NOW, "callers[2]: must be a mapping")
     purged = events.CredentialPurged(NOW, REF, 4, "remote")
     lines = lines_of(
@@ -172,7 +172,7 @@ def test_a_field_cannot_break_its_line(path: Path, name: str) -> None:
 
 
 def test_no_other_text_can_break_its_line(path: Path) -> None:
-    """The same holds for a request's id, a policy's version and the reason of its refusal."""
+    """The same is true for a request's id, a policy's version and the reason for its refusal."""
     lines = lines_of(
         path, RequestDecided(NOW, NASTY, VENDED), events.PolicyLoaded(NOW, NASTY), events.PolicyRefused(NOW, NASTY)
     )
@@ -181,8 +181,8 @@ def test_no_other_text_can_break_its_line(path: Path) -> None:
     assert [json.loads(line)[name] for line, name in zip(lines, names, strict=True)] == [NASTY] * 3
 
 
-def test_the_end_writes_what_waits_in_order(path: Path) -> None:
-    """`aclose` writes all that was told before, in the order it was told, of however many kinds."""
+def test_closing_writes_the_waiting_lines_in_order(path: Path) -> None:
+    """`aclose` writes all earlier events in the order in which they were emitted, whatever their kinds."""
     decisions = [replace(VENDED, caller=f"caller-{number}") for number in range(12_000)]
     with writing(path) as log:
         emit(log, *(request(number, decision) for number, decision in enumerate(decisions)))
@@ -192,21 +192,21 @@ def test_the_end_writes_what_waits_in_order(path: Path) -> None:
 
 
 def test_a_full_queue_loses_and_counts(path: Path) -> None:
-    """When too many lines wait, further ones are lost and counted, and those that waited are written."""
+    """If too many lines are waiting, further ones are lost and counted, and the waiting ones are written."""
     with writing(path, *map(request, range(1003)), loses=3, max_waiting=1000) as log:
         assert log.dropped == 3
     assert numbers(path.read_text()) == list(range(1000))
 
 
 def test_a_file_is_appended_to(path: Path) -> None:
-    """Lines that were there before a start stay."""
+    """Existing lines are kept at a start."""
     lines_of(path, request(1))
     lines_of(path, request(2))
     assert numbers(path.read_text()) == [1, 2]
 
 
-def test_a_new_file_is_not_for_all(path: Path) -> None:
-    """A file is made readable for its owner and group alone, however careless the umask."""
+def test_a_new_file_is_private(path: Path) -> None:
+    """A new file is readable only by its owner and group, whatever the umask."""
     before = os.umask(0)
     try:
         lines_of(path, request())
@@ -216,8 +216,8 @@ def test_a_new_file_is_not_for_all(path: Path) -> None:
 
 
 @pytest.mark.parametrize("rotated", [True, False], ids=["renamed", "removed"])
-def test_a_file_that_is_gone_is_made_anew(path: Path, rotated: bool) -> None:
-    """After a rotation the next line begins a new file, and the old one is let go."""
+def test_a_file_that_is_gone_is_created_again(path: Path, rotated: bool) -> None:
+    """After a rotation the next line begins a new file, and the old one is closed."""
     with writing(path, request(1)) as log:
         asyncio.run(until(lambda: path.stat().st_size > 0))
         old = path.rename(path.with_suffix(".1")) if rotated else None
@@ -227,8 +227,8 @@ def test_a_file_that_is_gone_is_made_anew(path: Path, rotated: bool) -> None:
     assert old is None or numbers(old.read_text()) == [1]
 
 
-def test_lines_without_a_place_are_counted_until_it_is_back(path: Path) -> None:
-    """While the folder is away its lines are lost and counted; once it is back, the next line is written."""
+def test_lines_are_counted_while_the_folder_is_missing(path: Path) -> None:
+    """While the folder is missing, lines are lost and counted; when it is back, the next line is written."""
     with writing(path, loses=2) as log:
         path.unlink()
         path.parent.rmdir()
@@ -239,16 +239,16 @@ def test_lines_without_a_place_are_counted_until_it_is_back(path: Path) -> None:
     assert numbers(path.read_text()) == [3]
 
 
-def test_a_start_needs_a_place(path: Path) -> None:
-    """A file that cannot be opened fails the start, rather than every line after it; the end is quiet."""
+def test_a_start_needs_a_file_that_can_be_opened(path: Path) -> None:
+    """A file that cannot be opened fails the start, not every later line; closing raises nothing."""
     log = AuditLog(path / "audit.log")
     with pytest.raises(FileNotFoundError):
         log.start()
     asyncio.run(log.aclose())
 
 
-def test_a_torn_line_spoils_no_other(torn: tuple[AuditLog, Path]) -> None:
-    """After a line that was cut short, the next one begins on a line of its own."""
+def test_a_torn_line_does_not_spoil_the_next(torn: tuple[AuditLog, Path]) -> None:
+    """After a torn line, the next one begins on a line of its own."""
     log, pipe = torn
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     emit(log, request(2000))
@@ -261,8 +261,8 @@ def test_a_torn_line_spoils_no_other(torn: tuple[AuditLog, Path]) -> None:
         json.loads(stump)
 
 
-def test_a_torn_line_is_left_in_the_file_that_has_it(torn: tuple[AuditLog, Path]) -> None:
-    """A file that takes the place of one with a torn line begins with a line."""
+def test_a_torn_line_does_not_affect_a_new_file(torn: tuple[AuditLog, Path]) -> None:
+    """A file that replaces one with a torn line begins with a complete line."""
     log, path = torn
     path.rename(path.with_suffix(".1"))
     emit(log, request(2000))
@@ -270,15 +270,15 @@ def test_a_torn_line_is_left_in_the_file_that_has_it(torn: tuple[AuditLog, Path]
     assert numbers(path.read_text()) == [2000]
 
 
-def test_a_torn_line_of_an_earlier_process_spoils_no_other(path: Path) -> None:
-    """Where a killed process, or a full disk, left a line that was cut short, the next one begins on its own line."""
+def test_a_torn_line_of_an_earlier_process_does_not_spoil_the_next(path: Path) -> None:
+    """If a killed process or a full disk left a torn line, the next one begins on a line of its own."""
     path.write_text('{"audit":1,"ti')
     lines_of(path, request(1))
     assert numbers(path.read_text().partition("\n")[2]) == [1]
 
 
 def test_standard_output_is_the_default(capfd: pytest.CaptureFixture[str]) -> None:
-    """Without a file the lines go to standard output, which stays open afterwards."""
+    """Without a file the lines are written to standard output, which stays open afterwards."""
     with writing(None, request(1)):
         pass
     os.write(1, b"open\n")
@@ -287,7 +287,7 @@ def test_standard_output_is_the_default(capfd: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_non_blocking_standard_output_loses_nothing() -> None:
-    """Where somebody made standard output non-blocking, the log waits for room instead of losing lines."""
+    """If standard output is non-blocking, the log waits for room instead of losing lines."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
@@ -304,8 +304,8 @@ def test_a_non_blocking_standard_output_loses_nothing() -> None:
     assert numbers(content) == list(range(1000))
 
 
-def test_a_stuck_descriptor_does_not_hold_up_the_end(full_pipe: Path) -> None:
-    """When nobody reads, the end waits a bounded time."""
+def test_a_stuck_descriptor_does_not_block_closing(full_pipe: Path) -> None:
+    """If no one reads, closing waits for a bounded time."""
     log = AuditLog(full_pipe)
     log.start()
     emit(log, request(1))
@@ -315,7 +315,7 @@ def test_a_stuck_descriptor_does_not_hold_up_the_end(full_pipe: Path) -> None:
 
 
 def test_lines_that_are_stuck_at_the_end_are_counted(full_pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is not written at the end is counted as lost: the lines in the stuck write, and those behind them."""
+    """Lines that are not written at the end count as lost: those in the stuck write, and those waiting after it."""
     monkeypatch.setattr("app.adapters.audit_log.log.FLUSH_SECONDS", 0.3)
     with writing(full_pipe, *map(request, range(7000)), loses=7000):
         pass

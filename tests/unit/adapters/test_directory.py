@@ -1,4 +1,4 @@
-"""The credential directory: what is read, what is passed over, and how defects and broken files are told."""
+"""The credential directory: what is read, what is ignored, and how defects and broken files are reported."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def put(directory: Path, ref: CredentialRef, content: bytes | None = None) -> Pa
 
 
 class TestGeneration:
-    """What tells one version of a file from another."""
+    """The generation identifies a version of a file."""
 
-    async def test_digest(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
-        """The generation is the file's SHA-256 in hex, cut to 12."""
+    async def test_the_generation_is_a_digest(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
+        """The generation is the first 12 hex digits of the file's SHA-256."""
         content = put(tmp_path, REF).read_bytes()
         assert (await store.fetch(REF)).generation == hashlib.sha256(content).hexdigest()[:12]
 
-    async def test_change(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
-        """A file that was rewritten has another generation at the next read."""
+    async def test_a_changed_file_has_a_new_generation(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
+        """A rewritten file has a new generation at the next read."""
         put(tmp_path, REF)
         before = await store.fetch(REF)
         put(tmp_path, REF, json.dumps(oauth_document(REF, client_id="other")).encode())
@@ -56,10 +56,10 @@ class TestGeneration:
 
 
 class TestMountedSecrets:
-    """Files as Kubernetes and editors leave them."""
+    """Files in the form in which Kubernetes and editors write them."""
 
-    async def test_symbolic_links(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
-        """The layout of a mounted Secret is read, and so is its atomic replacement."""
+    async def test_a_mounted_secret_is_read(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
+        """The layout of a mounted Secret is read, both before and after its atomic replacement."""
         for version in ("..1", "..2"):
             (tmp_path / version).mkdir()
             put(tmp_path / version, REF, json.dumps(oauth_document(REF, client_id=f"v{version[-1]}")).encode())
@@ -71,13 +71,13 @@ class TestMountedSecrets:
         assert (await store.fetch(REF)).client_id == "v2"
         assert await store.refs() == (REF,)
 
-    async def test_byte_order_mark(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
-        """A byte order mark before the document does no harm."""
+    async def test_a_byte_order_mark_is_ignored(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
+        """A byte order mark before the document is ignored."""
         put(tmp_path, REF, b"\xef\xbb\xbf" + json.dumps(oauth_document(REF)).encode())
         assert (await store.fetch(REF)).ref == REF
 
 
-async def test_refs_pass_over_the_rest(store: DirectoryCredentialStore, tmp_path: Path) -> None:
+async def test_other_files_are_not_listed(store: DirectoryCredentialStore, tmp_path: Path) -> None:
     """Files and folders with other names are not credentials."""
     for ref in (REF, ref_of(1, "second"), ref_of(2)):
         put(tmp_path, ref)
@@ -91,7 +91,7 @@ async def test_refs_pass_over_the_rest(store: DirectoryCredentialStore, tmp_path
 
 
 class TestDefects:
-    """Files that hold no document."""
+    """Files that do not contain a valid document."""
 
     @pytest.mark.parametrize(
         "content",
@@ -109,21 +109,23 @@ class TestDefects:
         ],
         ids=["empty", "cut", "cut-string", "twice", "nan", "deep", "not-utf-8", "huge-number", "large", "array"],
     )
-    async def test_document(self, store: DirectoryCredentialStore, tmp_path: Path, content: bytes) -> None:
-        """A file that is no proper JSON object is a misconfigured document, told without its content."""
+    async def test_an_invalid_document_is_misconfigured(
+        self, store: DirectoryCredentialStore, tmp_path: Path, content: bytes
+    ) -> None:
+        """A file that is not a strict JSON object is a misconfigured document; the error does not show its content."""
         put(tmp_path, REF, content)
         with pytest.raises(CredentialMisconfiguredError) as caught:
             await store.fetch(REF)
         assert caught.value.field == "document"
         assert CANARY not in "".join(traceback.format_exception(caught.value, limit=0))
 
-    async def test_largest_document(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
+    async def test_the_largest_document_is_read(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
         """A document of exactly the largest size is read."""
         put(tmp_path, REF, json.dumps(oauth_document(REF)).encode().ljust(MAX_DOCUMENT_BYTES))
         assert (await store.fetch(REF)).ref == REF
 
-    async def test_named_pipe(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
-        """A named pipe is refused at once, although reading it would wait for ever."""
+    async def test_a_named_pipe_is_refused(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
+        """A named pipe is refused at once, because reading it would block forever."""
         path = put(tmp_path, REF)
         path.unlink()
         os.mkfifo(path)
@@ -135,7 +137,7 @@ class TestDefects:
 class TestBrokenDirectory:
     """A directory that cannot be used."""
 
-    async def test_missing(self, tmp_path: Path) -> None:
+    async def test_a_missing_directory_is_a_broken_store(self, tmp_path: Path) -> None:
         """A directory that does not exist is a broken store, not a missing credential."""
         store = DirectoryCredentialStore(tmp_path / "none", ALLOWED)
         with pytest.raises(CredentialStoreError):
@@ -144,22 +146,24 @@ class TestBrokenDirectory:
             await store.refs()
         await store.aclose()
 
-    async def test_unreadable(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
-        """A file that cannot be opened, here a link to itself for root may read all, is a broken store."""
+    async def test_an_unreadable_file_is_a_broken_store(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
+        """A file that cannot be opened is a broken store; here a link to itself, because root can read all files."""
         path = put(tmp_path, REF)
         path.unlink()
         path.symlink_to(path)
         with pytest.raises(CredentialStoreError):
             await store.fetch(REF)
 
-    async def test_org_is_a_file(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
-        """A file in an org's place holds no credential."""
+    async def test_a_file_in_place_of_an_org_has_no_credential(
+        self, store: DirectoryCredentialStore, tmp_path: Path
+    ) -> None:
+        """If an org's folder is a file, it has no credential."""
         (tmp_path / REF.org).write_text("")
         with pytest.raises(CredentialNotFoundError):
             await store.fetch(REF)
 
-    async def test_closed(self, store: DirectoryCredentialStore) -> None:
-        """A store that was closed answers with an error."""
+    async def test_a_closed_store_answers_with_an_error(self, store: DirectoryCredentialStore) -> None:
+        """A closed store raises an error with a status."""
         await store.aclose()
         with pytest.raises(CredentialStoreError):
             await store.fetch(REF)

@@ -1,4 +1,4 @@
-"""What refusals and delays of IMS mean."""
+"""The meaning of refusals and delays of IMS."""
 
 from __future__ import annotations
 
@@ -43,10 +43,8 @@ APP = grants.oauth_exchange(credential=grants.enterprise_credential())
     (OAUTH, 400, "something_new", "canary", "Developer Console"),
     (OAUTH, 400, "bad_request", None, "Developer Console"),
 ])  # fmt: skip
-def test_a_refusal_names_what_to_look_at(
-    grant: Grant, status: int, error: str, description: str | None, names: str
-) -> None:
-    """Each known refusal has its remedy; the words of IMS are not repeated."""
+def test_a_refusal_names_its_remedy(grant: Grant, status: int, error: str, description: str | None, names: str) -> None:
+    """Each known refusal has a remedy; the text of IMS is not repeated."""
     refusal = rejection(grant, status, {"error": error, "error_description": description}, "debug")
     assert isinstance(refusal, CredentialRejectedError)
     assert names in refusal.detail
@@ -56,8 +54,8 @@ def test_a_refusal_names_what_to_look_at(
 
 
 @pytest.mark.parametrize("payload", [None, [], "text", {}, {"error": None}, {"error": 5}, {"error": " "}])
-def test_a_body_without_an_error_code_is_not_ims_word(payload: object) -> None:
-    """A proxy's 401 must not condemn a credential."""
+def test_a_body_without_an_error_code_is_not_a_refusal_by_ims(payload: object) -> None:
+    """A proxy's 401 does not mark a credential as rejected."""
     assert isinstance(rejection(OAUTH, 401, payload, None), BadUpstreamResponseError)
 
 
@@ -68,7 +66,7 @@ def test_a_body_without_an_error_code_is_not_ims_word(payload: object) -> None:
     ("secret-", "secret-"),
 ])  # fmt: skip
 def test_an_identifier_is_cleaned(text: str | None, expected: str | None) -> None:
-    """Up to 64 plain characters are left, and nothing where a secret is among them."""
+    """Up to 64 plain characters are kept, or nothing if they contain a secret."""
     assert cleaned(text, ["x", "the-secret-value"]) == expected
 
 
@@ -78,10 +76,10 @@ def test_an_identifier_is_cleaned(text: str | None, expected: str | None) -> Non
     st.integers(0, 40),
     st.integers(0, 20),
 )
-def test_an_identifier_that_has_eight_characters_in_a_row_of_a_secret_is_not_shown(
+def test_an_identifier_with_eight_consecutive_characters_of_a_secret_is_not_shown(
     text: str, secrets: list[str], begin: int, length: int
 ) -> None:
-    """The parts of the identifier are searched in the secrets, which finds what the parts of the secrets would."""
+    """Searching the secrets for parts of the identifier finds the same as searching it for parts of the secrets."""
     if secrets:
         text += secrets[0][begin : begin + length]
     plain, *plain_secrets = (re.sub(r"[^A-Za-z0-9_.-]", "", word) for word in (text, *secrets))
@@ -91,7 +89,7 @@ def test_an_identifier_that_has_eight_characters_in_a_row_of_a_secret_is_not_sho
 
 
 def http_date(seconds: float) -> str:
-    """An HTTP date so many seconds from now."""
+    """The HTTP date this number of seconds from now."""
     return format_datetime(datetime.fromtimestamp(NOW + seconds, UTC), usegmt=True)
 
 
@@ -102,6 +100,6 @@ def http_date(seconds: float) -> str:
     ("Sun, 06 Nov 1994 08:49:37 GMT", 5), ("Fri, 99 Foo 2099 99:99:99 GMT", 5), ("Fri, 31 Dec 9999 23:59:59 GMT", 3600),
     ("Friday", 5), ("Fri, 31 Dec 99999999999 23:59:59 GMT", 5), ("nan", 5), ("inf", 5),
 ])  # fmt: skip
-def test_retry_after_is_read_whatever_it_says(value: str | None, expected: float) -> None:
-    """Seconds or a date, from 1 s to an hour; nonsense is 5 s."""
+def test_every_form_of_retry_after_is_read(value: str | None, expected: float) -> None:
+    """Seconds or a date give 1 s to an hour; an invalid value gives 5 s."""
     assert retry_after(value, NOW) == expected

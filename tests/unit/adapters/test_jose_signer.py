@@ -1,4 +1,4 @@
-"""The signer that holds private keys in memory."""
+"""The signer that keeps private keys in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CLAIMS = assertion_claims(grants.jwt_credential(), grants.METASCOPES, 4_000_000_
 
 @pytest.fixture
 async def signer() -> AsyncIterator[JoseAssertionSigner]:
-    """A signer that is closed afterwards."""
+    """A signer that is closed after the test."""
     signer = JoseAssertionSigner()
     yield signer
     signer.close()
@@ -37,7 +37,7 @@ async def signer() -> AsyncIterator[JoseAssertionSigner]:
 
 @pytest.fixture
 def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The generations whose keys were really parsed, in order."""
+    """The generations whose keys were actually parsed, in order."""
     seen: list[str] = []
     parse = signer_module._signing_key
 
@@ -50,7 +50,7 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def verified(assertion: str) -> dict[str, Any]:
-    """The claims, if our key signed them; verified by another library than the one that signed."""
+    """The claims, if our key signed them; verified with a different library than the one that signed."""
     claims: dict[str, Any] = jwt.decode(
         assertion, key_pair().key.public_key(), algorithms=["RS256"], options={"verify_aud": False}
     )
@@ -71,7 +71,7 @@ async def why_not(signer: JoseAssertionSigner, **fields: Any) -> CredentialMisco
 
 @pytest.mark.parametrize("form", ["pkcs8", "pkcs1", "pkcs1_crlf", "encrypted", "encrypted_pkcs1"])
 async def test_every_form_of_a_key_signs(signer: JoseAssertionSigner, form: str) -> None:
-    """PKCS#1, PKCS#8, CRLF and encrypted PEM all sign what another library verifies."""
+    """PKCS#1, PKCS#8, CRLF and encrypted PEM give signatures that another library verifies."""
     pair = key_pair()
     passphrase = PASSPHRASE if form.startswith("encrypted") else None
     credential = grants.jwt_credential(
@@ -83,13 +83,13 @@ async def test_every_form_of_a_key_signs(signer: JoseAssertionSigner, form: str)
 
 
 async def test_exp_is_written_as_an_integer(signer: JoseAssertionSigner) -> None:
-    """A float would be refused by IMS, so it never reaches the wire."""
+    """IMS would refuse a float, so exp is never one."""
     assertion = await signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8), {"exp": 4_000_000_000.7})
     assert json.dumps(verified(assertion)) == '{"exp": 4000000000}'
 
 
 async def test_a_passphrase_that_is_not_needed_does_no_harm(signer: JoseAssertionSigner) -> None:
-    """A key that is not encrypted opens whatever passphrase is stored beside it."""
+    """An unencrypted key opens, whatever passphrase is stored next to it."""
     await signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8, passphrase="unneeded"), CLAIMS)
 
 
@@ -130,12 +130,12 @@ def _truncated(pem: str) -> str:
 async def test_an_unusable_key_names_its_field(
     signer: JoseAssertionSigner, key: Any, passphrase: str | None, field: str
 ) -> None:
-    """Whatever is wrong with a key is told by the field's name, never by its content."""
+    """Any defect of a key is reported with the field's name, never with its content."""
     assert (await why_not(signer, private_key=key(), passphrase=passphrase)).field == field
 
 
-async def test_a_key_whose_numbers_do_not_belong_together_is_refused(signer: JoseAssertionSigner) -> None:
-    """A damaged key would sign nonsense, or give itself away by a faulty signature."""
+async def test_a_key_with_inconsistent_numbers_is_refused(signer: JoseAssertionSigner) -> None:
+    """A damaged key is refused: its faulty signatures would be useless, or would leak the key."""
     numbers = key_pair().key.private_numbers()
     damaged = rsa.RSAPrivateNumbers(
         numbers.p, numbers.q, numbers.d, numbers.dmp1 + 2, numbers.dmq1, numbers.iqmp, numbers.public_numbers
@@ -145,19 +145,19 @@ async def test_a_key_whose_numbers_do_not_belong_together_is_refused(signer: Jos
 
 
 async def test_a_certificate_of_another_key_is_refused(signer: JoseAssertionSigner) -> None:
-    """IMS would only say that it cannot match a signature; here the field is named."""
+    """IMS would only say that it cannot match a signature; this error names the field."""
     error = await why_not(signer, private_key=key_pair().pkcs8, certificate=key_pair("other").certificate)
     assert (error.field, error.expected) == ("certificate", "does not belong to private_key")
 
 
-async def test_a_certificate_that_is_none_is_refused(signer: JoseAssertionSigner) -> None:
-    """Garbage in ``certificate`` is told as such."""
+async def test_anything_but_a_certificate_is_refused(signer: JoseAssertionSigner) -> None:
+    """Garbage in ``certificate`` is an error of that field."""
     garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     assert (await why_not(signer, private_key=key_pair().pkcs8, certificate=garbage)).field == "certificate"
 
 
 async def test_concurrent_first_uses_parse_once(signer: JoseAssertionSigner, parses: list[str]) -> None:
-    """Fifty signatures at once with a cold key cost one parse, and none later."""
+    """Fifty concurrent signatures with a cold key cost one parse, and later ones none."""
     credential = grants.jwt_credential(private_key=key_pair().pkcs8)
     await asyncio.gather(*(signer.sign(credential, CLAIMS) for _ in range(50)))
     await signer.sign(credential, CLAIMS)
@@ -165,7 +165,7 @@ async def test_concurrent_first_uses_parse_once(signer: JoseAssertionSigner, par
 
 
 async def test_a_cancelled_first_use_does_not_harm_the_others(signer: JoseAssertionSigner, parses: list[str]) -> None:
-    """The parse belongs to nobody: who goes away takes nothing with him."""
+    """No caller owns the parse: one that is cancelled does not cancel it for the others."""
     credential = grants.jwt_credential(private_key=key_pair().pkcs8)
     tasks = [asyncio.create_task(signer.sign(credential, CLAIMS)) for _ in range(10)]
     await asyncio.sleep(0)
@@ -177,7 +177,7 @@ async def test_a_cancelled_first_use_does_not_harm_the_others(signer: JoseAssert
 
 
 async def test_a_new_generation_replaces_the_old_key(signer: JoseAssertionSigner, parses: list[str]) -> None:
-    """Each generation is parsed once, and of one credential only the last is remembered."""
+    """Each generation is parsed once, and only the latest one of a credential is kept."""
     for generation in ("1", "1", "2", "2"):
         await signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8, generation=generation), CLAIMS)
     assert parses == ["1", "2"]
@@ -185,14 +185,14 @@ async def test_a_new_generation_replaces_the_old_key(signer: JoseAssertionSigner
 
 
 async def test_a_failure_is_not_remembered(signer: JoseAssertionSigner, parses: list[str]) -> None:
-    """A bad key is parsed anew each time: remembering failures is the caller's business."""
+    """A bad key is parsed again each time: remembering failures is up to the caller."""
     await why_not(signer, private_key=ec_pem())
     await why_not(signer, private_key=ec_pem())
     assert parses == ["1", "1"]
 
 
-async def test_only_so_many_keys_are_remembered(parses: list[str]) -> None:
-    """The key used longest ago leaves first."""
+async def test_the_number_of_kept_keys_is_bounded(parses: list[str]) -> None:
+    """The least recently used key is dropped first."""
     signer = JoseAssertionSigner(max_keys=2)
     for name in ("a", "b", "a", "c", "a", "b"):
         ref = CredentialRef(grants.ORG, CredentialName(name))
@@ -201,8 +201,8 @@ async def test_only_so_many_keys_are_remembered(parses: list[str]) -> None:
     signer.close()
 
 
-async def test_only_so_many_keys_may_wait() -> None:
-    """A flood of cold tenants is refused rather than queued without bound."""
+async def test_the_number_of_waiting_keys_is_bounded() -> None:
+    """A flood of cold tenants is refused, not queued without bound."""
     signer = JoseAssertionSigner(max_waiting=3)
     refs = [CredentialRef(grants.ORG, CredentialName(f"n{number}")) for number in range(5)]
     jobs = [signer.sign(grants.jwt_credential(private_key=key_pair().pkcs8, ref=ref), CLAIMS) for ref in refs]
@@ -211,8 +211,8 @@ async def test_only_so_many_keys_may_wait() -> None:
     signer.close()
 
 
-async def test_a_key_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for a key beyond the deadline."""
+async def test_a_key_that_takes_too_long_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No caller waits for a key beyond the deadline."""
     given_up = threading.Event()
     monkeypatch.setattr(signer_module, "_signing_key", lambda _credential: given_up.wait(10.0))
     signer = JoseAssertionSigner(deadline=0.05)
@@ -222,8 +222,8 @@ async def test_a_key_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyP
     signer.close()
 
 
-async def test_fifty_cold_keys_are_no_second_of_work(signer: JoseAssertionSigner) -> None:
-    """Parsing leaves out the test for primes, which would hold the event loop for 50 times 40 ms here."""
+async def test_fifty_cold_keys_take_less_than_a_second(signer: JoseAssertionSigner) -> None:
+    """Parsing skips the primality test, which would block the event loop for 50 times 40 ms here."""
     refs = [CredentialRef(grants.ORG, CredentialName(f"n{number}")) for number in range(50)]
     credentials = [grants.jwt_credential(private_key=key_pair().pkcs8, ref=ref) for ref in refs]
     begin = time.process_time()
@@ -231,8 +231,8 @@ async def test_fifty_cold_keys_are_no_second_of_work(signer: JoseAssertionSigner
     assert time.process_time() - begin < 1.0
 
 
-def test_the_end_of_a_certificate_is_read() -> None:
-    """The notAfter of the first certificate counts, as Unix time."""
+def test_the_expiry_of_a_certificate_is_read() -> None:
+    """The notAfter of the first certificate is returned as Unix time."""
     pair = key_pair()
     assert certificate_not_after(pair.certificate) == pair.not_after
     later = self_signed(pair.key)
@@ -249,7 +249,7 @@ def test_the_end_of_a_certificate_is_read() -> None:
     ],
 )
 def test_a_certificate_that_cannot_be_read_names_its_field(pem: str) -> None:
-    """Garbage is a misconfigured ``certificate``."""
+    """Garbage in ``certificate`` is a misconfigured credential."""
     with pytest.raises(CredentialMisconfiguredError) as caught:
         certificate_not_after(pem)
     assert caught.value.field == "certificate"

@@ -1,4 +1,4 @@
-"""The log proper: JSON lines that tell an operator what happened, and nobody a secret."""
+"""The log: JSON lines that say what happened and contain no secret."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAMED = {"org": ORG, "credential": "default"}
 
 @pytest.fixture(autouse=True)
 def _logging_restored() -> Iterator[None]:
-    """Put back what `configure_logging` changes for the whole process."""
+    """Restore what `configure_logging` changes for the whole process."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     loggers = [logging.getLogger(name.partition(".")[0]) for name in (*CHATTY, "httpx", "httpcore")]
@@ -64,7 +64,7 @@ def record(
     return made
 
 
-def told(message: str = "text", *args: object, **changes: Any) -> dict[str, Any]:
+def logged(message: str = "text", *args: object, **changes: Any) -> dict[str, Any]:
     """The line of a record, decoded."""
     line = JsonFormatter().format(record(message, *args, **changes))
     assert line.isascii()
@@ -73,9 +73,11 @@ def told(message: str = "text", *args: object, **changes: Any) -> dict[str, Any]
     return decoded
 
 
-def test_a_line_has_time_level_logger_message_and_what_was_added() -> None:
-    """A record is one JSON object with its extra fields; a value that JSON does not have is told as text."""
-    assert told("%d of\n%s", 1, "two", name="app.x", seconds=0.5, event={"b": None, "c": True, "d": float("inf")}) == {
+def test_a_line_has_time_level_logger_message_and_extra_fields() -> None:
+    """A record is one JSON object with its extra fields; a value without a JSON type is written as text."""
+    assert logged(
+        "%d of\n%s", 1, "two", name="app.x", seconds=0.5, event={"b": None, "c": True, "d": float("inf")}
+    ) == {
         "time": "2030-03-17T17:46:40.250Z",
         "level": "info",
         "logger": "app.x",
@@ -85,15 +87,15 @@ def test_a_line_has_time_level_logger_message_and_what_was_added() -> None:
     }
 
 
-def test_a_line_names_the_request_and_the_trace_it_is_about() -> None:
-    """What is logged for a request has its id, and where it is traced the ids of trace and span; else nothing."""
-    assert not {"request_id", "trace_id", "span_id"} & set(told())
+def test_a_line_names_its_request_and_trace() -> None:
+    """A line about a request has its id and, if it is traced, the ids of trace and span; other lines have none."""
+    assert not {"request_id", "trace_id", "span_id"} & set(logged())
 
     def within_a_request() -> dict[str, Any]:
         REQUEST_ID.set("request-7")
-        untraced = told()
+        untraced = logged()
         TRACE_POINT.set(TracePoint(0xAB, 0xCD, sampled=False))
-        return {**told(), "untraced": untraced.get("trace_id")}
+        return {**logged(), "untraced": untraced.get("trace_id")}
 
     line = copy_context().run(within_a_request)
     assert (line["request_id"], line["untraced"]) == ("request-7", None)
@@ -101,8 +103,8 @@ def test_a_line_names_the_request_and_the_trace_it_is_about() -> None:
 
 
 def test_an_extra_field_cannot_forge_a_line() -> None:
-    """A field named like one of the line's own does not replace it."""
-    assert told(time="never", level="none", logger="another") == told()
+    """An extra field with the name of a standard one does not replace it."""
+    assert logged(time="never", level="none", logger="another") == logged()
 
 
 @pytest.mark.parametrize("secret", [
@@ -115,10 +117,10 @@ def test_an_extra_field_cannot_forge_a_line() -> None:
     "secret_id=canary", "PASSWORD = canary", '"client_secret": "canary"', '"private_key":"canary"',
     "'password': 'canary'",
 ])  # fmt: skip
-def test_what_looks_like_a_secret_is_blackened(secret: str) -> None:
-    """A secret is replaced in a message and in a field, and what is around it is left."""
+def test_anything_that_looks_like_a_secret_is_redacted(secret: str) -> None:
+    """A secret is redacted in a message and in a field, and the text around it is kept."""
     for text in (f"before {secret} after", f'{{"x":{secret}, "after": 1}}', f"before {secret}"):
-        line = told(text, field=text, event={"field": text})
+        line = logged(text, field=text, event={"field": text})
         assert "canary" not in json.dumps(line)
         assert line["message"] == line["field"]
         assert REDACTED in str(line["field"])
@@ -126,53 +128,53 @@ def test_what_looks_like_a_secret_is_blackened(secret: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis://:canary@h:6379/0", "rediss://user:canary@h", "https://user:canary@h/p?q=1"])
-def test_a_password_of_a_url_is_blackened(url: str) -> None:
-    """Of a URL with a password, scheme and host are left."""
-    assert told(url)["message"] == f"{url.partition(':')[0]}:{REDACTED}@{url.rpartition('@')[2]}"
+def test_the_password_of_a_url_is_redacted(url: str) -> None:
+    """Scheme and host of a URL with a password are kept."""
+    assert logged(url)["message"] == f"{url.partition(':')[0]}:{REDACTED}@{url.rpartition('@')[2]}"
 
 
 @pytest.mark.parametrize("text", [
     '{"password": "correct canary"}', r'{"password": "a\"canary"}', r'"{\"password\": \"canary\"}"',
     "{'password': b'canary'}", '{"client_secrets": ["a", "canary"]}', "private_key_passphrase=canary",
 ])  # fmt: skip
-def test_a_secret_member_is_blackened_to_its_end(text: str) -> None:
-    """A secret in a JSON document is blackened from its first character to its last, however it is quoted."""
-    assert "canary" not in str(told(text)["message"])
+def test_a_secret_member_is_redacted_to_its_end(text: str) -> None:
+    """A secret in a JSON document is redacted from its first character to its last, however it is quoted."""
+    assert "canary" not in str(logged(text)["message"])
 
 
 @pytest.mark.parametrize("name", [
     "password", "db_passwd", "private_key_passphrase", "client_secrets", "vault_token", "Authorization", "privateKey",
     "private_key", "api_key", "APIKEY", "client_assertion",
 ])  # fmt: skip
-def test_a_field_is_blackened_by_its_name(name: str) -> None:
-    """A field whose name says that it is secret is blackened whatever its value is, in a mapping too."""
+def test_a_field_is_redacted_by_its_name(name: str) -> None:
+    """A field whose name says that it is secret is redacted, whatever its value, also in a mapping."""
     for value in ("canary", ["canary"], {"x": "canary"}, 7):
         extra: dict[str, Any] = {name: value}
-        line = told(request=extra, **extra)
-        assert line == {**told(), name: REDACTED, "request": {name: REDACTED}}
+        line = logged(request=extra, **extra)
+        assert line == {**logged(), name: REDACTED, "request": {name: REDACTED}}
 
 
-def test_a_field_is_blackened_by_its_name_in_a_list_too() -> None:
-    """A mapping in a list is not less secret than another."""
-    assert told(several=[{"vault_token": "canary"}])["several"] == [{"vault_token": REDACTED}]
+def test_a_field_in_a_list_is_redacted_by_its_name() -> None:
+    """Fields of a mapping in a list are redacted, too."""
+    assert logged(several=[{"vault_token": "canary"}])["several"] == [{"vault_token": REDACTED}]
 
 
 @pytest.mark.parametrize("name", ["token_sha256", "token_type", "api_key_sha256", "credential", "key_id"])
-def test_a_harmless_field_is_told(name: str) -> None:
-    """The hash of a secret, and what merely has to do with one, is told."""
-    assert told(event={name: "0123abcd"})["event"] == {name: "0123abcd"}
+def test_a_harmless_field_is_logged(name: str) -> None:
+    """The hash of a secret, and fields that are merely related to one, are logged."""
+    assert logged(event={name: "0123abcd"})["event"] == {name: "0123abcd"}
 
 
 def test_a_text_that_is_too_long_is_cut() -> None:
-    """A text is cut to 8192 characters, after its secrets were blackened."""
-    assert [told("x" * length)["message"] for length in (8192, 8193)] == ["x" * 8192, "x" * 8192 + "…"]
-    assert told("x" * 8179 + " Bearer canary-of-a-token")["message"] == "x" * 8179 + f" {REDACTED}"
+    """A text is cut to 8192 characters, after its secrets were redacted."""
+    assert [logged("x" * length)["message"] for length in (8192, 8193)] == ["x" * 8192, "x" * 8192 + "…"]
+    assert logged("x" * 8179 + " Bearer canary-of-a-token")["message"] == "x" * 8179 + f" {REDACTED}"
 
 
 @pytest.mark.parametrize("start", ["-----BEGIN PRIVATE KEY-----\n", "-----BEGIN EC PRIVATE KEY-----", "eyJhbGciOi.J"])
-def test_a_secret_whose_end_was_cut_off_is_blackened(start: str) -> None:
-    """The beginning of a key or a token is as secret as the whole."""
-    assert told(f"before {start}canary")["message"] == f"before {REDACTED}"
+def test_a_truncated_secret_is_redacted(start: str) -> None:
+    """The beginning of a key or a token is redacted like the whole."""
+    assert logged(f"before {start}canary")["message"] == f"before {REDACTED}"
 
 
 def fail(error: Exception, cause: Exception | None, depth: int) -> None:
@@ -184,38 +186,38 @@ def fail(error: Exception, cause: Exception | None, depth: int) -> None:
     raise error if local else cause or error
 
 
-def exceptions_told(error: Exception, cause: Exception | None = None, depth: int = 0) -> list[dict[str, Any]]:
-    """What a line tells of `error` that was raised because of `cause`; nothing with a canary."""
+def exceptions_logged(error: Exception, cause: Exception | None = None, depth: int = 0) -> list[dict[str, Any]]:
+    """The exceptions in the line about `error`, raised because of `cause`; the line contains no canary."""
     with pytest.raises(type(error)):
         fail(error, cause, depth)
-    line = told(error=error)
+    line = logged(error=error)
     assert "canary" not in json.dumps(line)
     chain: list[dict[str, Any]] = line["exception"]
     return chain
 
 
-def test_an_exception_is_told_by_type_and_stack_only() -> None:
-    """Neither the text of an exception nor a local variable is told; each frame is a file, a line and a name."""
-    (only,) = exceptions_told(ValueError("canary"), depth=1)
+def test_an_exception_is_logged_with_type_and_stack_only() -> None:
+    """Neither the text of an exception nor a local variable is logged; each frame is a file, a line and a name."""
+    (only,) = exceptions_logged(ValueError("canary"), depth=1)
     assert only.keys() == {"type", "stack"}
     assert only["type"] == "ValueError"
     place = r"unit/adapters/test_json_logs\.py:\d+ "
-    assert [re.sub(place, "", frame) for frame in only["stack"]] == ["exceptions_told", "fail", "fail"]
+    assert [re.sub(place, "", frame) for frame in only["stack"]] == ["exceptions_logged", "fail", "fail"]
 
 
-def test_what_led_to_an_exception_is_told() -> None:
-    """The cause of an exception, or else what was handled when it came, is told after it, unless it was hidden."""
+def test_the_cause_of_an_exception_is_logged() -> None:
+    """The cause or, without one, the context of an exception is logged after it, unless it was suppressed."""
     handled, hidden = RuntimeError("canary"), OSError("canary")
     handled.__context__, hidden.__context__, hidden.__suppress_context__ = KeyError("canary"), KeyError("canary"), True
     for cause, types in ((handled, ["ValueError", "RuntimeError", "KeyError"]), (hidden, ["ValueError", "OSError"])):
-        assert [one["type"] for one in exceptions_told(ValueError("canary"), cause)] == types
+        assert [one["type"] for one in exceptions_logged(ValueError("canary"), cause)] == types
 
 
-def test_a_long_story_is_cut() -> None:
-    """Five exceptions and the forty innermost frames of each are told at most, of a circle of causes too."""
+def test_a_long_chain_of_exceptions_is_cut() -> None:
+    """At most five exceptions, with the forty innermost frames of each, are logged, even if the causes are circular."""
     error, cause = ValueError("canary"), RuntimeError("canary")
     cause.__cause__ = error
-    chain = exceptions_told(error, cause, depth=60)
+    chain = exceptions_logged(error, cause, depth=60)
     assert [one["type"] for one in chain] == ["ValueError", "RuntimeError"] * 2 + ["ValueError"]
     assert [frame.partition(" ")[2] for frame in chain[0]["stack"]] == ["fail"] * 40
 
@@ -225,19 +227,19 @@ def test_a_long_story_is_cut() -> None:
     (PolicyError("callers[0]", "must be a mapping"), "callers[0]: must be a mapping"),
     (BrokerError("It said Bearer canary-123"), f"It said {REDACTED}"),
 ])  # fmt: skip
-def test_the_detail_of_our_own_errors_is_told(error: Exception, detail: str) -> None:
-    """Our own errors are written for people, so their text is told, redacted all the same."""
-    assert exceptions_told(error)[0]["detail"] == detail
+def test_the_detail_of_our_own_errors_is_logged(error: Exception, detail: str) -> None:
+    """The text of our own errors is written for people, so it is logged, but still redacted."""
+    assert exceptions_logged(error)[0]["detail"] == detail
 
 
-def test_the_repr_in_a_message_of_asyncio_is_left_out() -> None:
-    """A message of asyncio, which goes on with the repr of an exception, is told up to there."""
+def test_the_repr_in_a_message_of_asyncio_is_omitted() -> None:
+    """A message of asyncio is logged up to the repr of the exception that it contains."""
     message = "Task exception was never retrieved\nfuture: <Task exception=ValueError('canary')>"
-    assert told(message, name="asyncio")["message"] == "Task exception was never retrieved"
+    assert logged(message, name="asyncio")["message"] == "Task exception was never retrieved"
 
 
-def test_what_cannot_be_told_is_lost_and_counted() -> None:
-    """A log call never fails: a record that cannot be formatted, or a descriptor that is gone, is a lost line."""
+def test_lines_that_cannot_be_written_are_lost_and_counted() -> None:
+    """A log call never fails: if a record cannot be formatted, or the descriptor is closed, the line is lost."""
     reader, writer = os.pipe()
     handler = LogHandler(writer)
     handler.handle(record("%d %d", 1))
@@ -250,7 +252,7 @@ def test_what_cannot_be_told_is_lost_and_counted() -> None:
 
 
 def test_a_full_queue_loses_and_counts() -> None:
-    """When nobody reads, log calls go on; lines beyond the queue are lost and counted, all others come in order."""
+    """If no one reads, log calls do not block; lines beyond the queue are lost and counted, others keep their order."""
     reader, writer = os.pipe()
     handler = LogHandler(writer)
     for number in range(MAX_WAITING + 3000):
@@ -265,7 +267,7 @@ def test_a_full_queue_loses_and_counts() -> None:
 
 
 def test_a_non_blocking_standard_error_loses_nothing() -> None:
-    """Where somebody made the descriptor non-blocking, the log waits for room instead of cutting lines short."""
+    """If the descriptor is non-blocking, the log waits for room instead of truncating lines."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     handler = LogHandler(writer)
@@ -281,7 +283,7 @@ def test_a_non_blocking_standard_error_loses_nothing() -> None:
 
 
 def stderr_of(level: str, capfd: pytest.CaptureFixture[str], log: Callable[[], object]) -> list[dict[str, Any]]:
-    """What `log` leaves on standard error once logging is configured at `level`."""
+    """The output of `log` on standard error, with logging configured at `level`."""
     handler = configure_logging(level)
     log()
     handler.close()
@@ -292,8 +294,8 @@ def stderr_of(level: str, capfd: pytest.CaptureFixture[str], log: Callable[[], o
 def test_a_chatty_library_stays_at_warning(
     name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library that would log URLs or headers is heard from WARNING on, though the log is at DEBUG."""
-    # Servers of other tests may have made its logger deaf.
+    """A library that would log URLs or headers is logged from WARNING up, even if the log is at DEBUG."""
+    # Servers of other tests may have disabled its logger.
     monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
     def log() -> None:
@@ -307,8 +309,8 @@ def test_a_chatty_library_stays_at_warning(
 
 
 @pytest.mark.filterwarnings("always")
-def test_warnings_and_other_handlers_go_one_way(capfd: pytest.CaptureFixture[str]) -> None:
-    """Python's warnings are lines like all others, and no handler of somebody else prints a second, bare one."""
+def test_warnings_are_logged_once(capfd: pytest.CaptureFixture[str]) -> None:
+    """Python's warnings are lines like all others, and no other handler prints a second, plain one."""
     logging.getLogger().addHandler(logging.StreamHandler(sys.__stderr__))
     lines = stderr_of("INFO", capfd, lambda: warnings.warn("look out", UserWarning, stacklevel=1))
     assert [line["logger"] for line in lines] == ["py.warnings"]
@@ -316,7 +318,7 @@ def test_warnings_and_other_handlers_go_one_way(capfd: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("level", ["", "loud", "10"])
 def test_a_level_has_a_name(level: str) -> None:
-    """Another level than Python's is an error that does not repeat it."""
+    """A level that Python does not have is an error that does not repeat it."""
     with pytest.raises(ValueError, match=r"^The log level must be one of debug, info, warning, error, critical\.$"):
         configure_logging(level)
 
@@ -345,10 +347,10 @@ def test_a_level_has_a_name(level: str) -> None:
     (events.CacheLookedUp("memory", "hit"), None, {}),
     (events.CertificateSeen(REF, 1.0), None, {}),
 ], ids=lambda value: type(value).__name__ if isinstance(value, events.Event) else "")  # fmt: skip
-def test_an_event_is_told_at_its_level(
+def test_an_event_is_logged_at_its_level(
     event: events.Event, level: str | None, fields: dict[str, object], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What an operator should see is one line with all its fields, at a level that says how much it matters."""
+    """An event for operators is one line with all its fields, at a level that reflects its importance."""
     lines = stderr_of("DEBUG", capfd, lambda: LogSink().emit(event))
     assert [(line["logger"], line["level"], line["event"]) for line in lines] == (
         [] if level is None else [(LOGGER, level, fields)]
@@ -356,8 +358,8 @@ def test_an_event_is_told_at_its_level(
     assert all(line["message"] and "{" not in line["message"] for line in lines)
 
 
-def test_an_outage_is_told_when_it_begins_and_when_it_ends(capfd: pytest.CaptureFixture[str]) -> None:
-    """A dependency's first failure is a warning, its first success after it an INFO, and all between is DEBUG."""
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    """A dependency's first failure is WARNING, the first success after it INFO, and everything in between DEBUG."""
 
     def log() -> None:
         sink = LogSink()
@@ -370,8 +372,8 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(capfd: pytest.Capture
     assert said == [("warning", "timeout"), ("info", "ok")]
 
 
-def test_an_exception_that_nobody_catches_is_told_without_its_text(capfd: pytest.CaptureFixture[str]) -> None:
-    """What ends a thread, or is raised as an object goes away, is a line with type and stack, without text or repr."""
+def test_an_uncaught_exception_is_logged_without_its_text(capfd: pytest.CaptureFixture[str]) -> None:
+    """An exception that ends a thread or is raised by a finalizer is one line with type and stack, without text."""
 
     class Going:
         def __del__(self) -> None:

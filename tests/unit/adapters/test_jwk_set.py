@@ -1,4 +1,4 @@
-"""JWK sets: which keys are used, and which are left out without harm to the others."""
+"""JWK sets: which keys are used, and which are ignored without affecting the others."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def body(*keys: object) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "key"), FOREIGN, ids=[name for name, _ in FOREIGN])
-def test_a_foreign_key_costs_only_itself(name: str, key: object) -> None:
-    """A key of a foreign, weak or private kind is left out, and the key after it is used."""
+def test_an_unusable_key_is_ignored(name: str, key: object) -> None:
+    """A key of an unknown, weak or private kind is ignored, and the key after it is used."""
     assert len(parse_key_set(body(key, GOOD))) == 1
     with pytest.raises(IssuerError, match="no usable key"):
         parse_key_set(body(key))
@@ -65,7 +65,7 @@ def test_a_foreign_key_costs_only_itself(name: str, key: object) -> None:
 
 @pytest.mark.parametrize("use", ["sig", "jwt-svid", None])
 def test_keys_for_signatures_are_used(use: str | None) -> None:
-    """The use may be absent, a signature, or what a SPIFFE bundle says."""
+    """The use may be absent, `sig`, or the value of a SPIFFE bundle."""
     assert len(parse_key_set(body({**GOOD, "use": use, "key_ops": ["verify"], "x5c": ["x" * 5000]}))) == 1
 
 
@@ -85,8 +85,8 @@ def test_keys_for_signatures_are_used(use: str | None) -> None:
         body(*[GOOD] * (MAX_KEYS + 1)),
     ],
 )
-def test_what_is_no_set_is_refused(content: bytes) -> None:
-    """A login page, an empty set or a flood of keys is refused whole, so that the old set stays."""
+def test_anything_but_a_set_is_refused(content: bytes) -> None:
+    """A login page, an empty set or a flood of keys is refused as a whole, so that the old set is kept."""
     with pytest.raises(IssuerError) as refused:
         parse_key_set(content)
     assert refused.value.__cause__ is None

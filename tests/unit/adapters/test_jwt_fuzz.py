@@ -1,4 +1,4 @@
-"""The verifier against random input: it ends in a declared error, and never in somebody else's identity."""
+"""The verifier with random input: it raises a declared error, and never returns another caller's identity."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ claims = st.dictionaries(st.sampled_from(["iss", "aud", "sub", "exp", "iat", "nb
 
 
 async def ends_well(verifier: JwtCallerVerifier, unverified: bytes) -> str | None:
-    """The proven subject, or None where one of the declared errors was raised; any other one fails the test."""
+    """The proven subject, or None if one of the declared errors was raised; any other error fails the test."""
     try:
         return (await verifier.verify(unverified)).subject
     except (UnauthenticatedError, IdentityUnavailableError):
@@ -60,7 +60,7 @@ async def test_random_bytes_prove_nothing(verifier: JwtCallerVerifier, unverifie
 async def test_a_changed_token_proves_nothing(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, place: int, junk: bytes
 ) -> None:
-    """A good token with any few bytes changed is refused: no two spellings are one token."""
+    """A valid token in which a few bytes were changed is refused: no token has two spellings."""
     token = issuer.token(NOW).encode()
     place %= len(token)
     changed = token[:place] + junk + token[place + len(junk) :]
@@ -69,10 +69,10 @@ async def test_a_changed_token_proves_nothing(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(header=headers, changes=claims)
-async def test_signed_nonsense_proves_nothing(
+async def test_signed_claims_prove_their_own_subject_or_nothing(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, header: dict[str, object], changes: dict[str, object]
 ) -> None:
-    """Headers and claims of any type, signed by the issuer's own key, end in a declared error or their own subject."""
+    """Random headers and claims, signed with the issuer's key, give a declared error or their own subject."""
     stated = {**issuer.claims(NOW), **changes}
     token = RSA.sign({"alg": "RS256", "kid": RSA.kid, **header}, stated)
     assert await ends_well(verifier, token.encode()) in {None, str(stated["sub"])}

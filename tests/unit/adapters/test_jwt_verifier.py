@@ -1,4 +1,4 @@
-"""The verifier against real signatures: what proves an identity, and the long list of what does not."""
+"""The verifier with real signatures: what proves an identity, and the long list of what does not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def issuer() -> Iterator[LocalIssuer]:
 
 @pytest.fixture(scope="module")
 def trap() -> Iterator[LoopbackServer]:
-    """A server that nobody may call."""
+    """A server that must not be called."""
     made = LoopbackServer()
     yield made
     made.close()
@@ -56,7 +56,7 @@ async def accepts(verifier: JwtCallerVerifier, token: str) -> None:
 
 
 async def refuses(verifier: JwtCallerVerifier, token: str | bytes) -> None:
-    """The token is refused with the one constant text, and the error carries no other one along."""
+    """The token is refused with the one constant text, and the error has no cause or context."""
     with pytest.raises(UnauthenticatedError) as refused:
         await verifier.verify(token.encode() if isinstance(token, str) else token)
     assert refused.value.detail == UnauthenticatedError.DETAIL
@@ -84,7 +84,7 @@ MARKETING = {"namespace": "marketing", "serviceaccount": {"name": "export"}}
 async def test_a_namespace_is_proved_by_claim_and_subject(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, changes: dict[str, Any], namespace: str | None
 ) -> None:
-    """A token proves a namespace only where the claim of Kubernetes and a service account's subject both name it."""
+    """A token proves a namespace only if both the Kubernetes claim and the service account's subject name it."""
     identity = await verifier.verify(issuer.token(NOW, **changes).encode())
     assert identity.namespace == namespace
 
@@ -115,21 +115,23 @@ async def test_each_algorithm_of_the_list_is_verified(
         {"sub": SUBJECT},
     ],
 )
-async def test_acceptable_claims(verifier: JwtCallerVerifier, issuer: LocalIssuer, changes: dict[str, Any]) -> None:
-    """Audience lists, clocks 60 s apart, lives of up to 24 h and foreign claims are accepted."""
+async def test_unusual_claims_are_accepted(
+    verifier: JwtCallerVerifier, issuer: LocalIssuer, changes: dict[str, Any]
+) -> None:
+    """Audience lists, clocks 60 s apart, lifetimes of up to 24 h and unknown claims are accepted."""
     identity = await verifier.verify(issuer.token(NOW, **changes).encode())
     assert (identity.issuer, identity.subject) == (issuer.name, SUBJECT)
 
 
 @pytest.mark.parametrize("subject", ["a", "x" * 512, "spiffe://example.test/ns/a", "M\u00fcller"])
-async def test_subjects_come_through_unchanged(verifier: JwtCallerVerifier, issuer: LocalIssuer, subject: str) -> None:
-    """The subject is compared exactly, so it is answered exactly."""
+async def test_subjects_are_returned_unchanged(verifier: JwtCallerVerifier, issuer: LocalIssuer, subject: str) -> None:
+    """The subject is returned exactly, because the policy compares it exactly."""
     assert (await verifier.verify(issuer.token(NOW, sub=subject).encode())).subject == subject
 
 
 @pytest.mark.parametrize("kind", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "application/jwt", "JOSE"])
-async def test_acceptable_types(verifier: JwtCallerVerifier, issuer: LocalIssuer, kind: str) -> None:
-    """A JWT, an access token and what SPIFFE says are accepted in any case."""
+async def test_all_types_of_token_are_accepted(verifier: JwtCallerVerifier, issuer: LocalIssuer, kind: str) -> None:
+    """The types of a JWT, an access token and a SPIFFE token are accepted in upper or lower case."""
     token = RSA.sign({"alg": "RS256", "kid": RSA.kid, "typ": kind}, issuer.claims(NOW))
     await accepts(verifier, token)
 
@@ -138,17 +140,17 @@ async def test_acceptable_types(verifier: JwtCallerVerifier, issuer: LocalIssuer
 async def test_a_token_without_kid_is_tried_with_suitable_keys(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, key: SigningKey
 ) -> None:
-    """Small issuers leave the key id out."""
+    """A token without a key id is verified with every suitable key, because small issuers omit it."""
     await accepts(verifier, key.sign({"alg": key.kind}, issuer.claims(NOW)))
 
 
 async def test_the_leeway_ends(verifier: JwtCallerVerifier, issuer: LocalIssuer) -> None:
-    """A token 60 s past its end is refused: the leeway is less than that, never more."""
+    """A token that expired 60 s ago is refused: the leeway is shorter than that."""
     await refuses(verifier, issuer.token(NOW, iat=int(NOW) - 600, exp=int(NOW) - 60))
 
 
 async def test_a_large_token_within_the_bound_is_accepted(verifier: JwtCallerVerifier, issuer: LocalIssuer) -> None:
-    """8 KiB is the bound; one byte more is refused before anything of it is read."""
+    """A token of 8 KiB is accepted; one byte more is refused before any of it is decoded."""
     size = len(issuer.token(NOW, filler=""))
     filler = "x" * ((8192 - size) * 3 // 4)
     token = issuer.token(NOW, filler=filler)
@@ -173,7 +175,7 @@ async def test_every_forged_credential_is_refused(
 
 
 async def proves_something(verifier: JwtCallerVerifier, policy: Policy, forged: Forged) -> bool:
-    """Whether it was accepted, the way the service treats it: as an API key or as a JWT."""
+    """Whether it is accepted when treated as the service does: as an API key or as a JWT."""
     try:
         if forged.credential.startswith(b"itb_"):
             policy.caller(parse_api_key(forged.credential))
@@ -187,7 +189,7 @@ async def proves_something(verifier: JwtCallerVerifier, policy: Policy, forged: 
 async def test_a_forged_credential_costs_little(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, trap: LoopbackServer
 ) -> None:
-    """The best of five tries takes less than 1 ms of this process' CPU time, whatever the token."""
+    """The fastest of five tries takes less than 1 ms of CPU time, whatever the token."""
     slowest = {}
     for forged in forged_credentials(issuer, NOW, trap.url, API_KEY):
         slowest[forged.name] = min([await cpu_seconds(verifier, forged.credential) for _ in range(5)])
@@ -202,8 +204,8 @@ async def cpu_seconds(verifier: JwtCallerVerifier, credential: bytes) -> float:
     return time.process_time() - start
 
 
-async def test_nobody_is_trusted_at_first(issuer: LocalIssuer) -> None:
-    """Without a policy even a good token proves nothing."""
+async def test_no_issuer_is_trusted_at_first(issuer: LocalIssuer) -> None:
+    """Without a policy even a valid token proves nothing."""
     verifier = JwtCallerVerifier(lambda: NOW, Fetches())
     await refuses(verifier, issuer.token(NOW))
     await verifier.aclose()
@@ -212,7 +214,7 @@ async def test_nobody_is_trusted_at_first(issuer: LocalIssuer) -> None:
 async def test_a_token_for_another_broker_is_refused_at_once(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, tmp_path: Path
 ) -> None:
-    """A changed audience binds from the next token on, with the keys at hand."""
+    """A changed audience applies from the next token on, with the cached keys."""
     verifier.trust((Issuer(issuer.name, "another", jwks_file=str(tmp_path / "jwks.json")),))
     await refuses(verifier, issuer.token(NOW))
     await accepts(verifier, issuer.token(NOW, aud="another"))

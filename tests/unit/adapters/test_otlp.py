@@ -1,4 +1,4 @@
-"""Traces inside one process: the header's grammar, the tree that the tracer draws, and the count of what is lost."""
+"""Traces inside one process: the header's grammar, the tree of spans, and the count of lost spans."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADER = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 class Kept(SpanExporter):
-    """Keeps spans, or refuses them."""
+    """An exporter that keeps spans, or refuses them."""
 
     def __init__(self) -> None:
         self.spans: list[ReadableSpan] = []
@@ -40,7 +40,7 @@ class Kept(SpanExporter):
 
 @pytest.fixture(autouse=True)
 def _logging_restored() -> Iterator[None]:
-    """Let the SDK's logger be as it was."""
+    """Restore the SDK's logger."""
     level = logging.getLogger("opentelemetry").level
     yield
     logging.getLogger("opentelemetry").setLevel(level)
@@ -64,23 +64,23 @@ def _logging_restored() -> Iterator[None]:
         (b"", None),
     ],
 )
-def test_grammar(value: bytes, expected: TracePoint | None) -> None:
-    """What is well-formed by W3C Trace Context is taken, and nothing else."""
+def test_only_a_well_formed_header_is_accepted(value: bytes, expected: TracePoint | None) -> None:
+    """A header that W3C Trace Context allows is accepted, and nothing else."""
     assert parse_traceparent([(b"host", b"x"), (b"traceparent", value)]) == expected
 
 
-def test_one_header() -> None:
-    """Two headers are none, and what is sent is what is read."""
+def test_two_headers_are_ignored() -> None:
+    """Two headers count as none, and a header that was sent is read as the same trace."""
     assert parse_traceparent([(b"traceparent", HEADER)] * 2) is None
     assert traceparent(TracePoint(TRACE, SPAN, True)).encode() == HEADER
 
 
-async def test_a_call_has_the_id_that_was_sent_along() -> None:
-    """The other side's parent is the span of the call to it, also where Redis was called in between."""
+async def test_a_call_has_the_id_that_was_sent_with_it() -> None:
+    """The parent on the other side is the span of the call to it, even if Redis was called in between."""
     kept = Kept()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=False)
-    assert tracer.outgoing() == {}, "outside of a request there is nothing to pass on"
+    assert tracer.outgoing() == {}, "outside a request there is nothing to pass on"
     tracer.emit(DependencyCalled("vault", "renew", "ok", 0.1))
     with tracer.request("GET /token", TracePoint(TRACE, SPAN, True), {}):
         header = tracer.outgoing()["traceparent"]
@@ -110,7 +110,7 @@ async def test_a_call_has_the_id_that_was_sent_along() -> None:
     [("issued", False), ("credential_rejected", False), ("cancelled", True), ("ims_unavailable", True)],
 )
 async def test_an_exchange_that_ims_answered_is_not_an_error(outcome: str, fails: bool) -> None:
-    """A span is an error exactly if the metrics count its dependency as down, or if it was cancelled."""
+    """A span is an error if and only if the metrics count its dependency as down, or the call was cancelled."""
     kept = Kept()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=False)
@@ -122,8 +122,8 @@ async def test_an_exchange_that_ims_answered_is_not_an_error(outcome: str, fails
     assert dict(exchange.attributes or {}).get("error.type") == (outcome if fails else None)
 
 
-async def test_an_exception_is_told_by_its_type_alone() -> None:
-    """The text of an exception that passes is not in the span, nor its stack."""
+async def test_an_exception_is_recorded_by_its_type_alone() -> None:
+    """Neither the text of an exception nor its stack is in the span."""
     kept = Kept()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=True)
@@ -141,8 +141,8 @@ async def test_an_exception_is_told_by_its_type_alone() -> None:
     assert not [span.events for span in kept.spans if span.events]
 
 
-async def test_untraced_work_is_left_alone() -> None:
-    """Outside of a request neither a vend nor a flight is drawn."""
+async def test_untraced_work_makes_no_spans() -> None:
+    """Outside a request neither a vend nor an in-flight call makes a span."""
     kept = Kept()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=True)
@@ -158,7 +158,7 @@ async def test_untraced_work_is_left_alone() -> None:
 
 
 async def test_every_span_is_sent_or_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spans that were refused, and those that did not fit into the queue, are counted; all others arrived."""
+    """Spans that were refused or did not fit into the queue are counted; all others arrived."""
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "16")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
@@ -178,7 +178,7 @@ async def test_every_span_is_sent_or_counted(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_the_framework_records_nothing_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FastAPI's own telemetry stays off even where somebody set a global provider: it would record queries."""
+    """FastAPI's own telemetry, which would record queries, stays off even if a global provider is set."""
     kept = Kept()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(kept))
@@ -188,8 +188,8 @@ async def test_the_framework_records_nothing_itself(monkeypatch: pytest.MonkeyPa
     assert [span.name for span in kept.spans] == []
 
 
-def test_a_variable_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue of no size is refused before anything is served."""
+def test_an_unusable_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue size of zero is refused before anything is served."""
     SpanExport.check()
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "0")
     with pytest.raises(ValueError, match="max_queue_size"):
@@ -197,8 +197,8 @@ def test_a_variable_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(("name", "version"), [(None, "7"), ("other", "8")])
-async def test_resource(monkeypatch: pytest.MonkeyPatch, name: str | None, version: str) -> None:
-    """The service has our name and version, unless the environment says otherwise."""
+async def test_the_resource_names_the_service(monkeypatch: pytest.MonkeyPatch, name: str | None, version: str) -> None:
+    """The service has our name and version, unless the environment overrides them."""
     if name is not None:
         monkeypatch.setenv("OTEL_SERVICE_NAME", name)
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"service.version={version}")

@@ -20,7 +20,7 @@ HASH = "ab" * 32
 
 
 def policy_text(name: str = "sender") -> str:
-    """A good policy file with one caller."""
+    """The text of a valid policy file with one caller."""
     return f"""\
 version: 1
 callers:
@@ -35,7 +35,7 @@ callers:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A good policy file."""
+    """A valid policy file."""
     file = tmp_path / "policy.yaml"
     file.write_text(policy_text())
     return file
@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def source(path: Path) -> AsyncIterator[PolicyFile]:
-    """The source that reads it, without waiting between two looks."""
+    """The source that reads it, without a pause between two looks."""
     made = PolicyFile(path, sleep=lambda _seconds: None)
     yield made
     await made.aclose()
@@ -58,14 +58,14 @@ def write(path: Path, content: str | bytes, *, keep_time: bool = False) -> None:
 
 
 async def refusal(source: PolicyFile) -> str:
-    """Place and expectation of the present refusal."""
+    """Place and expectation of the current refusal."""
     with pytest.raises(PolicyError) as refused:
         await source.load()
     return str(refused.value)
 
 
 async def test_a_policy_is_loaded_once(source: PolicyFile, path: Path) -> None:
-    """The first call answers the policy, named by its hash; the next answers None until the content changes."""
+    """The first call returns the policy, named by its hash; the next ones return None until the content changes."""
     policy = await source.load()
     assert policy is not None
     assert policy.version == hashlib.sha256(policy_text().encode()).hexdigest()[:12]
@@ -75,7 +75,7 @@ async def test_a_policy_is_loaded_once(source: PolicyFile, path: Path) -> None:
     assert await source.load() is None
 
 
-async def test_a_change_in_place_is_noticed(source: PolicyFile, path: Path) -> None:
+async def test_a_change_in_place_is_detected(source: PolicyFile, path: Path) -> None:
     """New content is a new policy, even with the old size and modification time."""
     await source.load()
     write(path, policy_text("render"), keep_time=True)
@@ -84,7 +84,7 @@ async def test_a_change_in_place_is_noticed(source: PolicyFile, path: Path) -> N
     assert policy.callers[0].name == "render"
 
 
-async def test_a_config_map_swap_is_noticed(tmp_path: Path) -> None:
+async def test_a_config_map_swap_is_detected(tmp_path: Path) -> None:
     """Kubernetes renames the ``..data`` symlink; the path itself never changes."""
     mounted = MountedFolder(tmp_path / "policy", {"policy.yaml": policy_text("one")})
     source = PolicyFile(mounted / "policy.yaml", sleep=lambda _seconds: None)
@@ -99,7 +99,7 @@ async def test_a_config_map_swap_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", [b"", b"version: 1\n", b"\xff", b"a: [", b"# nothing but a comment\n"])
 async def test_a_bad_file_raises_until_it_is_good(source: PolicyFile, path: Path, bad: bytes) -> None:
-    """A bad file is refused at each call with the same words, and a good one after it is loaded."""
+    """A bad file is refused at each call with the same text, and a good one after it is loaded."""
     await source.load()
     write(path, bad)
     assert await refusal(source) == await refusal(source)
@@ -107,7 +107,7 @@ async def test_a_bad_file_raises_until_it_is_good(source: PolicyFile, path: Path
     assert await source.load() is not None
 
 
-async def test_back_to_the_last_good_file_is_no_change(source: PolicyFile, path: Path) -> None:
+async def test_a_return_to_the_last_good_file_is_not_a_change(source: PolicyFile, path: Path) -> None:
     """The last good policy is still in force, so there is nothing to load."""
     await source.load()
     write(path, b"")
@@ -121,7 +121,7 @@ async def test_back_to_the_last_good_file_is_no_change(source: PolicyFile, path:
     [("none.yaml", "cannot be read: no such file or directory"), ("", "is a directory, not a regular file")],
 )
 async def test_a_missing_file_is_refused(tmp_path: Path, name: str, reason: str) -> None:
-    """A file that is not there is an error, not an empty policy; the detail says why."""
+    """A missing file is an error, not an empty policy; the detail gives the reason."""
     source = PolicyFile(tmp_path / name)
     assert await refusal(source) == f"policy: {reason}"
     await source.aclose()
@@ -135,7 +135,7 @@ async def test_more_than_16_mib_is_refused(source: PolicyFile, path: Path) -> No
 
 
 def writer(path: Path, *contents: str) -> Callable[[float], None]:
-    """A sleep during which another process writes the next of `contents`."""
+    """A sleep during which another process writes the next item of `contents`."""
     left = list(contents)
 
     def sleep(_seconds: float) -> None:
@@ -146,7 +146,7 @@ def writer(path: Path, *contents: str) -> Callable[[float], None]:
 
 
 async def test_a_half_written_file_is_waited_for(path: Path) -> None:
-    """A beginning that is a policy by itself, and a wider one, does not count while more is being written."""
+    """A partial file that is a valid, broader policy is not loaded while more is being written."""
     whole = policy_text()
     write(path, whole[: whole.index("        scopes")])
     source = PolicyFile(path, sleep=writer(path, whole[:-10], whole))
@@ -157,7 +157,7 @@ async def test_a_half_written_file_is_waited_for(path: Path) -> None:
 
 
 async def test_new_content_is_read_again_a_second_later(path: Path) -> None:
-    """A writer may pause in the middle; only at the start, when nothing is in force yet, there is no time for it."""
+    """A writer may pause in the middle, so a change is confirmed a second later; the first load does not wait."""
     waits: list[float] = []
     source = PolicyFile(path, sleep=waits.append)
     await source.load()
@@ -168,7 +168,7 @@ async def test_new_content_is_read_again_a_second_later(path: Path) -> None:
 
 
 async def test_a_named_pipe_is_refused_at_once(source: PolicyFile, path: Path) -> None:
-    """Waiting for its writer would hold up every later change, for ever."""
+    """A named pipe is refused, because waiting for its writer could block later changes forever."""
     await source.load()
     replace_by_pipe(path)
     async with asyncio.timeout(5):
@@ -178,27 +178,27 @@ async def test_a_named_pipe_is_refused_at_once(source: PolicyFile, path: Path) -
 
 
 def replace_by_pipe(path: Path) -> None:
-    """Put a named pipe, to which nobody writes, in the file's place."""
+    """Replace the file with a named pipe that has no writer."""
     path.unlink()
     os.mkfifo(path)
 
 
 def replace_by_file(path: Path, content: str) -> None:
-    """Put a file in the pipe's place."""
+    """Replace the pipe with a file."""
     path.unlink()
     path.write_text(content)
 
 
 async def test_a_file_that_never_settles_is_refused(path: Path) -> None:
-    """The waiting is bounded."""
+    """Waiting for the file to settle is bounded."""
     contents = [policy_text(f"c{number}") for number in range(100)]
     source = PolicyFile(path, sleep=writer(path, *contents))
     assert await refusal(source) == "policy: is still being written"
     await source.aclose()
 
 
-async def test_a_policy_that_nobody_waited_for_is_not_lost(path: Path) -> None:
-    """A load that is cancelled while the file is read does not hide the policy from the next one."""
+async def test_a_policy_whose_load_was_cancelled_is_not_lost(path: Path) -> None:
+    """If a load is cancelled while the file is read, the next load still returns the policy."""
     loop, reading, go_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
     def sleep(_seconds: float) -> None:
@@ -214,7 +214,7 @@ async def test_a_policy_that_nobody_waited_for_is_not_lost(path: Path) -> None:
     await source.aclose()
 
 
-async def test_loading_leaves_the_loop_free(path: Path) -> None:
+async def test_loading_does_not_block_the_loop(path: Path) -> None:
     """While the file is read, other tasks of the loop run."""
     loop, go_on = asyncio.get_running_loop(), asyncio.Event()
 
@@ -230,8 +230,8 @@ async def test_loading_leaves_the_loop_free(path: Path) -> None:
     await source.aclose()
 
 
-def test_the_command_line_reads_the_same(path: Path) -> None:
-    """`read_policy` accepts and refuses what the service does."""
+def test_the_command_line_reads_the_same_way(path: Path) -> None:
+    """`read_policy` accepts and refuses the same files as the service."""
     assert read_policy(path).callers[0].name == "sender"
     path.write_text("version: 2\ncallers: []\n")
     with pytest.raises(PolicyError, match=r"^version: must be 1$"):

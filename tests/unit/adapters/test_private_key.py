@@ -1,4 +1,4 @@
-"""What the decryption of a private key may cost: it holds the interpreter, and with it every other tenant."""
+"""The cost of decrypting a private key is bounded, because it blocks the interpreter and all other tenants."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def integer(value: int) -> bytes:
 
 
 def encrypted(kdf: bytes) -> str:
-    """A key encrypted with PBES2 under some key derivation; what is encrypted is nothing that opens."""
+    """A key encrypted with PBES2 and this key derivation; the encrypted content is not a real key."""
     cipher = sequence(AES, der(0x04, b"i" * 16))
     return pem(sequence(PBES2, sequence(kdf, cipher)))
 
 
 def pem(algorithm: bytes) -> str:
-    """A PEM of an EncryptedPrivateKeyInfo."""
+    """An EncryptedPrivateKeyInfo as PEM."""
     body = base64.encodebytes(sequence(algorithm, der(0x04, b"e" * 1024))).decode()
     return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}-----END ENCRYPTED PRIVATE KEY-----\n"
 
 
 def refusal(private_key: str) -> CredentialMisconfiguredError:
-    """Why a key cannot be used."""
+    """The error for an unusable key."""
     with pytest.raises(CredentialMisconfiguredError) as refused:
         signing_key(grants.jwt_credential(private_key=private_key, passphrase=PASSPHRASE))
     return refused.value
@@ -77,8 +77,8 @@ def refusal(private_key: str) -> CredentialMisconfiguredError:
     ],
     ids=["pbkdf2", "pbkdf2-huge", "pbes1", "scrypt-n", "scrypt-p"],
 )
-def test_a_key_that_costs_too_much_is_not_even_tried(private_key: str, bound: int) -> None:
-    """The refusal names the field and the bound, and comes before any hashing."""
+def test_a_key_that_costs_too_much_is_not_decrypted(private_key: str, bound: int) -> None:
+    """The refusal names the field and the limit, and no hashing is done before it."""
     refused = refusal(private_key)
     assert refused.field == "private_key"
     assert str(bound) in refused.expected
@@ -92,13 +92,13 @@ def test_a_key_that_costs_too_much_is_not_even_tried(private_key: str, bound: in
     ],
     ids=["pbkdf2", "scrypt"],
 )
-def test_usual_costs_are_tried(kdf: bytes) -> None:
-    """What OpenSSL and OWASP recommend is decrypted; here it fails for its content alone."""
+def test_a_key_with_usual_costs_is_decrypted(kdf: bytes) -> None:
+    """The parameters that OpenSSL and OWASP recommend are accepted; the key fails only because of its content."""
     assert refusal(encrypted(kdf)).field == "private_key_passphrase"
 
 
 def test_a_key_encrypted_by_cryptography_opens() -> None:
-    """The bound does not stand in the way of real keys."""
+    """The limit does not affect real keys."""
     key = key_pair().key
     text = private_pem(key, PrivateFormat.PKCS8, BestAvailableEncryption(PASSPHRASE.encode()))
     opened = signing_key(grants.jwt_credential(private_key=text, passphrase=PASSPHRASE))
@@ -106,30 +106,30 @@ def test_a_key_encrypted_by_cryptography_opens() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_make_it_stumble(content: bytes) -> None:
-    """Whatever is in the block, the answer is a refusal that names a field."""
+def test_no_bytes_cause_another_error(content: bytes) -> None:
+    """Whatever the block contains, the result is a refusal that names a field."""
     body = base64.encodebytes(content).decode()
     text = f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}-----END ENCRYPTED PRIVATE KEY-----\n"
     assert refusal(text).field in {"private_key", "private_key_passphrase"}
 
 
 def test_deep_nesting_is_refused() -> None:
-    """Thousands of sequences within each other do not exhaust the stack."""
+    """Thousands of nested sequences do not exhaust the stack."""
     nested = b""
     for _ in range(5000):
         nested = sequence(nested)[: 2**15]
     assert refusal(pem(nested)).field in {"private_key", "private_key_passphrase"}
 
 
-def test_beginnings_without_an_end_cost_nothing() -> None:
-    """A document full of them is looked through once, not once for each."""
+def test_begin_lines_without_an_end_line_are_cheap() -> None:
+    """A document full of BEGIN lines is searched once, not once for each."""
     began = time.process_time()
     refusal("-----BEGIN ENCRYPTED PRIVATE KEY-----\n" * 6000)
     assert time.process_time() - began < 1
 
 
-def test_a_header_cannot_pose_as_the_key() -> None:
-    """A cheap key before the costly one, where PEM has header lines, is not what is looked at."""
+def test_a_header_is_not_read_as_the_key() -> None:
+    """A cheap key in the PEM headers of a costly one is not the key that is checked."""
     cheap = encrypted(sequence(PBKDF2, sequence(SALT, integer(1000)))).splitlines()[1:-1]
     costly = encrypted(sequence(PBKDF2, sequence(SALT, integer(2_000_000))))
     begin, body = costly.split("\n", 1)

@@ -1,4 +1,4 @@
-"""Metrics: each event counts in its own series, and no series tells, or grows with, what callers send."""
+"""Metrics: each event counts in its own series, and no series contains, or grows with, what callers send."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.fakes import DAY, NOW, ManualClock
 
 
 class Metrics:
-    """A sink with a registry of its own."""
+    """A sink with its own registry."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -29,17 +29,17 @@ class Metrics:
         self.sink = PrometheusSink(self.registry, self.clock, "1.2.3")
 
     def emit(self, *told: events.Event) -> None:
-        """Tell the sink."""
+        """Emit these events."""
         for event in told:
             self.sink.emit(event)
 
     def value(self, metric: str, **labels: str) -> float | None:
-        """The present value of a series, or None where there is no such series."""
+        """The current value of a series, or None if there is no such series."""
         self.sink.render()
         return self.registry.get_sample_value(f"ims_token_broker_{metric}", labels)
 
     def series(self) -> dict[str, list[dict[str, str]]]:
-        """Names of all samples rendered, each with the labels of its series."""
+        """The names of all rendered samples, with the labels of their series."""
         found: dict[str, list[dict[str, str]]] = {}
         for family in text_string_to_metric_families(self.sink.render().decode()):
             for sample in family.samples:
@@ -49,12 +49,12 @@ class Metrics:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    """Metrics that nothing has happened to."""
+    """Metrics before any event."""
     return Metrics()
 
 
-def test_the_own_certificate_is_absent_until_there_is_one(metrics: Metrics) -> None:
-    """Without HTTPS there is no sample, which an alert would take for a certificate that has ended; then its end."""
+def test_the_servers_certificate_is_absent_until_there_is_one(metrics: Metrics) -> None:
+    """Without HTTPS there is no sample, because an alert would read 0 as expired; with HTTPS it is the expiry."""
     name = "tls_not_after_timestamp_seconds"
     assert metrics.value(name) is None
     metrics.emit(events.ServerCertificateLoaded(NOW, NOW + 5), events.ServerCertificateLoaded(NOW, NOW + 9))
@@ -64,7 +64,7 @@ def test_the_own_certificate_is_absent_until_there_is_one(metrics: Metrics) -> N
 
 
 def vended(caller: str = "journey", tier: Tier = "memory", org: str | None = None) -> Decision:
-    """A decision to hand out a token."""
+    """A decision to vend a token."""
     return Decision("/token", "vend", VENDED, caller, org, "default", tier=tier)
 
 
@@ -74,12 +74,12 @@ def refused(code: str, caller: str | None = "journey") -> Decision:
 
 
 def decided(decision: Decision, times: int = 1) -> list[events.Event]:
-    """Requests decided alike."""
+    """Requests with the same decision."""
     return [events.RequestDecided(NOW, f"id-{number}", decision) for number in range(times)]
 
 
 def test_vended_tokens_are_counted_by_caller_and_tier(metrics: Metrics) -> None:
-    """A token that was handed out counts for its caller and for where it came from, at each scrape anew."""
+    """A vended token counts for its caller and its tier, and the count is current at each scrape."""
     one = vended()
     metrics.emit(*decided(one, 3), *decided(vended(tier="exchange")), *decided(vended("export"), 2))
     assert metrics.value("tokens_vended_total", caller="journey", tier="memory") == 3
@@ -92,7 +92,7 @@ def test_vended_tokens_are_counted_by_caller_and_tier(metrics: Metrics) -> None:
 
 
 def test_refusals_are_counted_by_code(metrics: Metrics) -> None:
-    """A refusal counts for its endpoint, code and caller, and is no token; before authentication nobody is named."""
+    """A refusal counts for its endpoint, code and caller, not as a token; before authentication the caller is empty."""
     metrics.emit(*decided(refused("forbidden"), 2), *decided(refused("unauthenticated", None), 3))
     assert metrics.value("requests_refused_total", endpoint="/headers", code="forbidden", caller="journey") == 2
     assert metrics.value("requests_refused_total", endpoint="/headers", code="unauthenticated", caller="") == 3
@@ -100,8 +100,8 @@ def test_refusals_are_counted_by_code(metrics: Metrics) -> None:
     assert "ims_token_broker_tokens_vended_total" not in metrics.series()
 
 
-def test_what_is_done_without_a_token_is_neither(metrics: Metrics) -> None:
-    """A purge that was granted is a request, neither a token nor a refusal."""
+def test_an_action_without_a_token_is_neither_vended_nor_refused(metrics: Metrics) -> None:
+    """A purge counts as a request, but neither as a token nor as a refusal."""
     metrics.emit(*decided(Decision("/token", "purge", DONE, "journey")))
     assert metrics.value("requests_total", endpoint="/token", outcome="done") == 1
     assert not {"ims_token_broker_tokens_vended_total", "ims_token_broker_requests_refused_total"} & set(
@@ -134,7 +134,7 @@ def test_each_event_has_a_counter(metrics: Metrics, event: events.Event, metric:
 
 
 def test_durations_are_histograms(metrics: Metrics) -> None:
-    """How long IMS and other systems took is counted in buckets, each of which has all that was no longer."""
+    """The durations of calls to IMS and other systems are counted in cumulative buckets."""
     metrics.emit(*(events.ExchangeFinished(REF, "jwt", "issued", seconds) for seconds in (0.04, 0.3, 14.0, 60.0)))
     metrics.emit(events.DependencyCalled("redis", "read", "ok", 0.002))
     exchange = "exchange_duration_seconds"
@@ -147,8 +147,8 @@ def test_durations_are_histograms(metrics: Metrics) -> None:
     assert metrics.value("dependency_call_duration_seconds_bucket", **call, le="0.001") == 0
 
 
-def test_tokens_in_memory_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
-    """The gauge of tokens is as the memory is now, with a zero for a state that has none."""
+def test_tokens_in_memory_are_read_at_each_scrape(metrics: Metrics) -> None:
+    """The gauge of tokens shows the current memory, with a zero for a state without tokens."""
     counts = {"fresh": 3, "aging": 1}
     metrics.sink.gauge("tokens", lambda: counts)
     states = ("fresh", "aging", "expired")
@@ -158,8 +158,8 @@ def test_tokens_in_memory_are_asked_for_at_each_scrape(metrics: Metrics) -> None
     assert [metrics.value("tokens", state=state) for state in states] == [0, 0, 2]
 
 
-def test_policy_and_version_are_told(metrics: Metrics) -> None:
-    """The time of the policy in force and the version that runs are gauges."""
+def test_policy_and_version_are_exported(metrics: Metrics) -> None:
+    """The load time of the policy in force and the running version are gauges."""
     metrics.emit(events.PolicyLoaded(NOW - 5, "0123"), events.PolicyLoaded(NOW, "4567"))
     assert metrics.value("policy_loaded_timestamp_seconds") == NOW
     assert metrics.value("build_info", version="1.2.3") == 1
@@ -179,7 +179,7 @@ def test_a_refused_policy_is_stale_until_one_is_loaded(metrics: Metrics) -> None
     ("vault_unavailable", 0), ("ims_unavailable", 0), ("bad_upstream_response", 0), ("timeout", 0), ("skipped", 0),
 ])  # fmt: skip
 def test_a_dependency_is_up_while_it_answers(metrics: Metrics, outcome: str, up: int) -> None:
-    """The last call decides, an answer nobody likes is one too, and a call that was broken off tells nothing."""
+    """The last call decides; a refusal is an answer, too, and a cancelled call changes nothing."""
     assert metrics.value("dependency_up", dependency="ims") is None
     other = "ok" if not up else "ims_unavailable"
     metrics.emit(events.DependencyCalled("ims", "exchange", other, 0.1))
@@ -190,15 +190,15 @@ def test_a_dependency_is_up_while_it_answers(metrics: Metrics, outcome: str, up:
     assert metrics.value("dependency_up", dependency="ims") == up
 
 
-def test_the_clock_is_told_once_it_was_compared(metrics: Metrics) -> None:
-    """How far the clock is ahead is not a number before an exchange, and then what the last one told."""
+def test_the_clock_difference_is_exported_once_it_is_known(metrics: Metrics) -> None:
+    """The clock difference is NaN before the first exchange, and then the one that the last exchange measured."""
     assert math.isnan(metrics.value("clock_skew_seconds") or 0)
     metrics.emit(events.ClockCompared(31.5), events.ClockCompared(-2.25))
     assert metrics.value("clock_skew_seconds") == -2.25
 
 
-def test_a_value_that_cannot_be_read_costs_no_other_metric(metrics: Metrics) -> None:
-    """A scrape goes on past every failure: each is counted, keeps the last value, and the others are asked."""
+def test_a_gauge_that_fails_does_not_affect_the_others(metrics: Metrics) -> None:
+    """A scrape continues after a failure: it is counted, the gauge keeps its value, and the others are read."""
 
     def fails() -> Never:
         raise RuntimeError("canary")
@@ -214,8 +214,8 @@ def test_a_value_that_cannot_be_read_costs_no_other_metric(metrics: Metrics) -> 
     assert (metrics.value("flights"), metrics.value("requests_waiting")) == (2, 9)
 
 
-def test_gauges_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
-    """Gauges of the present are read when Prometheus asks, each from its own source."""
+def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
+    """Gauges are read when Prometheus scrapes, each from its own source."""
     assert metrics.value("flights") == metrics.value("requests_waiting") == metrics.value("redis_breaker_open") == 0
     assert math.isnan(metrics.value("vault_token_remaining_seconds") or 0)
     metrics.sink.gauge("flights", lambda: 2)
@@ -229,13 +229,13 @@ def test_gauges_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
 
 
 def test_a_gauge_that_is_not_declared_stops_the_start(metrics: Metrics) -> None:
-    """A source for a metric that does not exist is a mistake of the code, and is refused by name."""
+    """A source for an undeclared metric is a programming error, and is refused by name."""
     with pytest.raises(KeyError, match="flight_count"):
         metrics.sink.gauge("flight_count", lambda: 1)
 
 
 def test_every_metric_is_declared_once(metrics: Metrics) -> None:
-    """What is exported is what is declared: the same names, each with its labels and its text."""
+    """The exported metrics are the declared ones: the same names, labels and help texts."""
     text = metrics.sink.render().decode()
     names = [declared.name for declared in metrics.sink.declared]
     assert len(set(names)) == len(names)
@@ -245,16 +245,16 @@ def test_every_metric_is_declared_once(metrics: Metrics) -> None:
         assert f"# HELP {declared.name} {declared.text}\n" in text
 
 
-def test_what_alerts_count_begins_at_zero(metrics: Metrics) -> None:
-    """The first rejection by IMS and the first foreign record are increases, for Prometheus saw a 0 before."""
+def test_counters_used_by_alerts_begin_at_zero(metrics: Metrics) -> None:
+    """The first rejection by IMS and the first foreign record are increases, because Prometheus saw a 0 before."""
     for kind in CredentialKind:
         assert metrics.value("exchanges_total", kind=kind.value, outcome="credential_rejected") == 0
     for reason in ("integrity", "version", "contradiction"):
         assert metrics.value("cache_records_refused_total", reason=reason) == 0
 
 
-def test_the_process_is_measured_and_no_time_of_creation_is_told(metrics: Metrics) -> None:
-    """Memory and processor time of the process are there, and no series that tells only when another began."""
+def test_the_process_is_measured_and_no_creation_time_is_exported(metrics: Metrics) -> None:
+    """The process's memory and CPU time are exported, and no `_created` series."""
     metrics.emit(*decided(vended()), events.ExchangeFinished(REF, "jwt", "issued", 0.3))
     names = set(metrics.series())
     assert {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"} <= names
@@ -262,7 +262,7 @@ def test_the_process_is_measured_and_no_time_of_creation_is_told(metrics: Metric
 
 
 def test_certificates_that_end_soon_are_counted(metrics: Metrics) -> None:
-    """A certificate counts within 30 days and within 3 days of its end and after it, until a later one is seen."""
+    """A certificate counts from 30 and from 3 days before its expiry and after it, until a later one is seen."""
 
     def expiring() -> list[float | None]:
         return [metrics.value("certificates_expiring", within=within) for within in ("3d", "30d")]
@@ -278,7 +278,7 @@ def test_certificates_that_end_soon_are_counted(metrics: Metrics) -> None:
 
 
 def test_the_counter_of_lost_audit_lines_never_decreases(metrics: Metrics) -> None:
-    """The counter follows what the audit log lost, and stands still where that seems to fall."""
+    """The counter follows the number of lines that the audit log lost, and does not change if that number falls."""
     assert metrics.value("audit_lines_lost_total") == 0
     lost = iter((4, 4, 7, 2, 2, 3))
     metrics.sink.gauge("audit_lines_lost", lambda: next(lost))
@@ -290,15 +290,15 @@ def test_the_counter_of_lost_audit_lines_never_decreases(metrics: Metrics) -> No
 
 
 def test_spans_lost_are_counted(metrics: Metrics) -> None:
-    """Lost spans are counted once each, whenever they are asked for."""
+    """Lost spans are counted once each, whenever the counter is read."""
     lost = iter((2, 2, 5))
     assert metrics.value("spans_lost_total") == 0
     metrics.sink.gauge("spans_lost", lambda: next(lost))
     assert [metrics.value("spans_lost_total") for _ in range(3)] == [2, 2, 5]
 
 
-def test_no_label_holds_what_is_not_ours_to_tell(metrics: Metrics) -> None:
-    """No label of any event's series holds an org, an id of a request or of IMS, a scope, a token or a reason."""
+def test_no_label_contains_a_secret_or_an_id(metrics: Metrics) -> None:
+    """No label of any event's series contains an org, a request id, an id of IMS, a scope, a token or a reason."""
     mark = "canary"
     ref = CredentialRef(OrgId(mark), CredentialName(mark))
     token = {"scope": mark, "generation": mark, "token_sha256": mark}
@@ -319,7 +319,7 @@ def test_no_label_holds_what_is_not_ours_to_tell(metrics: Metrics) -> None:
 
 
 def test_series_and_memory_stay_bounded(metrics: Metrics) -> None:
-    """A hundred thousand different decisions are all counted, in no more series than there are callers and tiers."""
+    """A hundred thousand different decisions are all counted, in no more series than callers times tiers."""
     alive: weakref.WeakSet[Decision] = weakref.WeakSet()
     first = vended()
 
@@ -337,8 +337,8 @@ def test_series_and_memory_stay_bounded(metrics: Metrics) -> None:
     assert sum(map(len, metrics.series().values())) - before <= 6
 
 
-def test_certificates_remembered_stay_bounded(metrics: Metrics) -> None:
-    """Of very many certificates the ones seen last are remembered."""
+def test_the_number_of_remembered_certificates_is_bounded(metrics: Metrics) -> None:
+    """Of very many certificates, the most recently seen ones are remembered."""
 
     def see(days: float, *numbers: int) -> float | None:
         for number in numbers:
@@ -352,7 +352,7 @@ def test_certificates_remembered_stay_bounded(metrics: Metrics) -> None:
 
 
 def test_two_sinks_share_nothing(metrics: Metrics) -> None:
-    """What one application counts is not in the metrics of another."""
+    """The counts of one application are not in the metrics of another."""
     other = Metrics()
     metrics.emit(*decided(vended()), events.CertificateSeen(REF, NOW), events.PolicyRefused(NOW, "x"))
     metrics.sink.gauge("audit_lines_lost", lambda: 3)
@@ -365,7 +365,7 @@ def test_two_sinks_share_nothing(metrics: Metrics) -> None:
 
 
 def test_the_format_is_prometheus(metrics: Metrics) -> None:
-    """What is rendered is Prometheus' text format, in which every metric has a help text and ends with a newline."""
+    """The output is the Prometheus text format; every metric has a help text, and the last line ends with a newline."""
     text = metrics.sink.render().decode()
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
     assert all(f"# HELP {name} " in text for name in names)

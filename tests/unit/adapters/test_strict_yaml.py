@@ -1,4 +1,4 @@
-"""The YAML reader of policies: plain values, or a refusal with its line."""
+"""The YAML reader of policies: plain values, or a refusal that names the line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from app.adapters.policy_file import decode_policy
 from app.domain.plain_document import PolicyError
 
 
-def test_plain_words_and_quoted_ones_are_text() -> None:
-    """Text, integers, null, block text and a byte order mark are read as YAML means them."""
+def test_plain_and_quoted_words_are_text() -> None:
+    """Text, integers, null, block text and a byte order mark are read as YAML defines them."""
     text = '\ufeffa: one\nb: "yes"\nc: [1, 200/s, *]\n'.replace("*", "'*'") + "d:\ne: |\n  two\n  lines\n"
     assert decode_policy(text.encode()) == {
         "a": "one",
@@ -62,15 +62,15 @@ BOMB = "a: &a [x]\n" + "".join(f"{new}: &{new} [{', '.join(['*' + old] * 9)}]\n"
         (b"a: b: c\n", "line 1: must be YAML: mapping values are not allowed in this context"),
     ],
 )
-def test_what_could_mislead_is_refused(text: bytes, message: str) -> None:
-    """Each is refused with the line where it stands."""
+def test_misleading_yaml_is_refused(text: bytes, message: str) -> None:
+    """Each is refused with the number of its line."""
     with pytest.raises(PolicyError) as refused:
         decode_policy(text)
     assert str(refused.value) == message
 
 
-def test_an_error_holds_nothing_of_the_file() -> None:
-    """Libyaml's own error would quote the line, and with it a key."""
+def test_an_error_contains_nothing_of_the_file() -> None:
+    """The error does not quote the line, as libyaml's own would, and with it a key."""
     for text in ("a: itb_canary_x: y", "a: 'itb_canary_x", "a: *itb_canary_x", "itb_canary_x: 1\nitb_canary_x: 1"):
         with pytest.raises(PolicyError) as refused:
             decode_policy(text.encode())
