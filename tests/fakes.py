@@ -14,7 +14,6 @@ from app.domain.access_token import AccessToken
 from app.domain.cache_entry import CacheEntry, Purge, StoreOutcome
 from app.domain.credential import Credential
 from app.domain.errors import CacheUnavailableError, UnauthenticatedError
-from app.domain.events import Event, RequestDecided
 from app.domain.grant import Grant, IssuedToken
 from app.domain.identity import Identity, Issuer
 from app.domain.names import CredentialRef, OrgId, TokenKey
@@ -39,26 +38,6 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Let time pass, or run backwards."""
         self.now += seconds
-
-
-class RecordingSink:
-    """Keeps all events."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def emit(self, event: Event) -> None:
-        """Keep `event`."""
-        self.events.append(event)
-
-    def of(self, kind: type[E]) -> list[E]:
-        """All events of one class, in order."""
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def outcomes(self) -> list[str]:
-        """What was decided on each request, in order."""
-        return [event.decision.outcome for event in self.of(RequestDecided)]
 
 
 class Hall:

@@ -97,7 +97,7 @@ async def test_every_endpoint_writes_lines_that_fit_the_schema(tmp_path: Path) -
             for path in (*paths, "/nowhere"):
                 for query in ("", f"?org={ORG}", "?org=%00", f"?org={ORG}&scope=openid"):
                     await api.ask(method, f"{path}{query}", caller=caller, body=b'{"token_sha256":"00"}')
-    emitted = [event for event in api.sink.events if isinstance(event, events.RequestDecided)]
+    emitted = [event for event in api.sink.all if isinstance(event, events.RequestDecided)]
     records = await asyncio.to_thread(written, tmp_path / "audit.log", *emitted)
     assert misfits(records) == []
     assert {"vended", "done", "forbidden", "unauthenticated", "invalid_request"} <= {r["outcome"] for r in records}

@@ -13,7 +13,7 @@ from app.adapters.jose_signer import JoseAssertionSigner
 from app.domain.assertion import assertion_claims
 from app.domain.credential import JwtCredential
 from app.domain.errors import ImsUnavailableError
-from app.domain.events import ClockCompared
+from app.domain.events import ClockCompared, DependencyCalled, ExchangeFinished
 from app.domain.grant import Grant, grant_of
 from app.domain.names import Scope
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
@@ -64,9 +64,9 @@ async def rejection(broker: Exchanging, grant: Grant) -> CredentialRejectedError
     assert grants.SECRET not in f"{error} {error!r} {error.__cause__}"
     assert error.debug_id is not None
     assert len(error.debug_id) == 32
-    told = broker.sink.exchanges[-1]
+    told = broker.sink.of(ExchangeFinished)[-1]
     assert (told.outcome, told.ims_error, told.debug_id) == ("credential_rejected", error.ims_error, error.debug_id)
-    assert broker.sink.calls[-1].outcome == "credential_rejected"
+    assert broker.sink.calls("exchange")[-1] == "credential_rejected"
     return error
 
 
@@ -81,12 +81,12 @@ async def test_an_assertion_becomes_a_token_with_its_true_expiry(broker: Exchang
     assert issued.expires_at <= record.expires_at + 0.001
     assert abs(issued.expires_at - (time.time() + lifetime)) < 2
     assert issued.scopes == grants.METASCOPES
-    told = broker.sink.exchanges
+    told = broker.sink.of(ExchangeFinished)
     assert [(event.ref, event.kind, event.outcome, event.ims_error) for event in told] == [
         (issued_ref := service_account(ims).ref, "jwt", "issued", None)
     ]
     assert issued_ref.org == grants.ORG
-    assert [(call.dependency, call.operation, call.outcome) for call in broker.sink.calls] == [
+    assert [(call.dependency, call.operation, call.outcome) for call in broker.sink.of(DependencyCalled)] == [
         ("ims", "exchange", "ok")
     ]
 
@@ -231,8 +231,8 @@ async def test_an_answer_that_cannot_be_trusted_is_refused(
     with pytest.raises(BadUpstreamResponseError) as caught:
         await broker.exchanger.exchange(grant)
     assert caught.value.debug_id is not None
-    assert broker.sink.exchanges[-1].outcome == "bad_upstream_response"
-    assert broker.sink.exchanges[-1].debug_id == caught.value.debug_id
+    assert broker.sink.of(ExchangeFinished)[-1].outcome == "bad_upstream_response"
+    assert broker.sink.of(ExchangeFinished)[-1].debug_id == caught.value.debug_id
     await broker.exchanger.exchange(grant)
 
 
@@ -272,7 +272,7 @@ async def test_a_hanging_or_dripping_ims_costs_the_deadline_and_no_more(ims: Run
         with pytest.raises(ImsUnavailableError, match="in time"):
             await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
         assert 0.4 < time.monotonic() - begin < 1.5
-        assert 0.4 < broker.sink.exchanges[0].seconds < 1.5
+        assert 0.4 < broker.sink.of(ExchangeFinished)[0].seconds < 1.5
 
 
 async def test_a_late_answer_is_still_an_answer(ims: RunningSandbox, broker: Exchanging) -> None:
@@ -280,7 +280,7 @@ async def test_a_late_answer_is_still_an_answer(ims: RunningSandbox, broker: Exc
     ims.sandbox.state.clients.put(oauth_client())
     ims.sandbox.state.faults.add(Fault(kind=FaultKind.LATENCY, seconds=0.2))
     await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
-    assert broker.sink.exchanges[0].seconds > 0.2
+    assert broker.sink.of(ExchangeFinished)[0].seconds > 0.2
 
 
 async def test_every_answer_tells_how_wrong_the_clock_is(ims: RunningSandbox, broker: Exchanging) -> None:
@@ -290,5 +290,5 @@ async def test_every_answer_tells_how_wrong_the_clock_is(ims: RunningSandbox, br
     ahead = HttpTokenExchanger(broker.client, lambda: time.time() + 45, broker.sink)
     with pytest.raises(BadUpstreamResponseError):
         await ahead.exchange(grants.oauth_exchange(ims.base_url))
-    told = [event.ahead for event in broker.sink.events if isinstance(event, ClockCompared)]
+    told = [event.ahead for event in broker.sink.all if isinstance(event, ClockCompared)]
     assert told == [pytest.approx(45, abs=1.5)]

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import BrokerError, ImsUnavailableError
+from app.domain.events import ExchangeFinished
 from app.domain.grant import Grant
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 from tests.support import grants
@@ -36,9 +37,9 @@ async def outcome(script: Script, *, deadline: float = 2.0, jwt: bool = False) -
 async def attempt(broker: Exchanging, server: RawServer, *, jwt: bool = False) -> BrokerError | None:
     """One exchange; its error, checked to hold no secret and to be told of once."""
     make = grants.jwt_exchange if jwt else grants.oauth_exchange
-    told = len(broker.sink.exchanges)
+    told = len(broker.sink.of(ExchangeFinished))
     error = await quietly(broker, make(server.base_url))
-    assert [event.outcome for event in broker.sink.exchanges[told:]] == [error.code if error else "issued"]
+    assert [event.outcome for event in broker.sink.of(ExchangeFinished)[told:]] == [error.code if error else "issued"]
     assert error is None or grants.SECRET not in f"{error} {error!r} {error.__cause__}"
     return error
 
@@ -381,11 +382,11 @@ async def test_cancelled_exchanges_leave_the_pool_healthy() -> None:
 
         for _ in range(20):
             await asyncio.gather(*(impatient() for _ in range(20)))
-        cancelled = sum(event.outcome == "cancelled" for event in broker.sink.exchanges)
+        cancelled = sum(event.outcome == "cancelled" for event in broker.sink.of(ExchangeFinished))
         assert cancelled > 50
         results = await asyncio.gather(*(quietly(broker, grant) for _ in range(20)))
         assert results == [None] * 20
-        assert len(broker.sink.exchanges) == len(broker.sink.calls) == 420
+        assert len(broker.sink.of(ExchangeFinished)) == len(broker.sink.calls("exchange")) == 420
 
 
 async def test_hanging_tenants_do_not_hold_up_another() -> None:

@@ -17,8 +17,8 @@ from app.domain.tenant_errors import CredentialNotFoundError
 from app.sandbox.clients import client_from
 from app.settings import MintingSettings, read_minting_settings
 from tests.factories import ORG
-from tests.fakes import RecordingSink
 from tests.support.ims_server import run_sandbox
+from tests.support.recorded_events import RecordedEvents
 from tests.support.tenants import Tenant, claims_of
 
 
@@ -46,7 +46,7 @@ async def test_a_token_is_minted_without_redis_policy_and_audit_log(tmp_path: Pa
     async with run_sandbox() as ims:
         tenant = Tenant(ims.base_url, kind)
         ims.sandbox.state.clients.put(client_from(tenant.client()))
-        key, sink = stored(tmp_path, tenant), RecordingSink()
+        key, sink = stored(tmp_path, tenant), RecordedEvents()
         async with minting(settings_for(tmp_path, ims.base_url), sink, time.time) as parts:
             token = await parts.minter.mint(key, epoch=0)
     assert claims_of(token.value)["client_id"] == tenant.client_id
@@ -56,7 +56,7 @@ async def test_a_token_is_minted_without_redis_policy_and_audit_log(tmp_path: Pa
 async def test_the_store_can_be_asked_alone(tmp_path: Path) -> None:
     """The credential store of the parts answers by itself, for a diagnosis that must not exchange."""
     key = stored(tmp_path, Tenant("https://ims.example"))
-    async with minting(settings_for(tmp_path, "https://ims.example"), RecordingSink(), time.time) as parts:
+    async with minting(settings_for(tmp_path, "https://ims.example"), RecordedEvents(), time.time) as parts:
         assert await parts.store.refs() == (key.ref,)
         with pytest.raises(CredentialNotFoundError):
             await parts.store.fetch(CredentialRef(ORG))

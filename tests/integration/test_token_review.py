@@ -63,7 +63,7 @@ class Rig:
     @property
     def outcomes(self) -> list[str]:
         """The outcomes of the reviews so far."""
-        calls = [event for event in self.events.events if isinstance(event, DependencyCalled)]
+        calls = [event for event in self.events.all if isinstance(event, DependencyCalled)]
         return [call.outcome for call in calls if call.dependency == "token_review"]
 
 

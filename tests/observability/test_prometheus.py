@@ -12,6 +12,7 @@ from tests.support.broker_without_vault import BrokerWithoutVault, broker_withou
 from tests.support.observed import RULES
 from tests.support.prometheus_server import PrometheusServer, running_prometheus
 from tests.support.promtool import promtool
+from tests.support.waiting import until_answered
 
 VENDED = "sum(ims_token_broker_tokens_vended_total)"
 
@@ -34,12 +35,12 @@ def prometheus(broker: BrokerWithoutVault, tmp_path_factory: pytest.TempPathFact
         yield server
 
 
-async def until(holds: Callable[[], bool], complaint: Callable[[], object], within: float = 20.0) -> None:
-    """Look again and again until `holds()`."""
-    end = asyncio.get_running_loop().time() + within
-    while not await asyncio.to_thread(holds):
-        assert asyncio.get_running_loop().time() < end, complaint()
-        await asyncio.sleep(0.1)
+async def eventually(holds: Callable[[], bool], complaint: Callable[[], object]) -> None:
+    """Ask Prometheus until `holds()`; fails with `complaint()` after 20 seconds."""
+    try:
+        await until_answered(lambda: asyncio.to_thread(holds), 20.0)
+    except AssertionError:
+        raise AssertionError(complaint()) from None
 
 
 async def test_prometheus_sees_tokens_being_vended(broker: BrokerWithoutVault, prometheus: PrometheusServer) -> None:
@@ -48,7 +49,7 @@ async def test_prometheus_sees_tokens_being_vended(broker: BrokerWithoutVault, p
     for org in (broker.tenants[0].org, broker.tenants[1].org, broker.tenants[0].org):
         assert (await broker.replica.token(org)).status == 200
 
-    await until(lambda: prometheus.value(VENDED) == before + 3, lambda: prometheus.query(VENDED))
+    await eventually(lambda: prometheus.value(VENDED) == before + 3, lambda: prometheus.query(VENDED))
 
     by_tier = "sum by (tier) (ims_token_broker_tokens_vended_total)"
     assert {labels["tier"]: value for labels, value in prometheus.query(by_tier)} == {"exchange": 2, "memory": 1}
@@ -78,7 +79,7 @@ async def test_prometheus_takes_every_rule(prometheus: PrometheusServer) -> None
     def rules() -> list[dict[str, object]]:
         return [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
 
-    await until(lambda: all(rule["health"] == "ok" for rule in rules()), rules)
+    await eventually(lambda: all(rule["health"] == "ok" for rule in rules()), rules)
     alerts = [rule for rule in rules() if rule["type"] == "alerting"]
     assert len(alerts) == RULES.read_text().count("- alert: ")
     assert "https://wiki.example/RUNBOOK.md#imstokenbrokervaultaway" in str(alerts)
@@ -89,12 +90,14 @@ async def test_a_refused_policy_raises_its_alert(broker: BrokerWithoutVault, pro
     """A policy file that turns bad fires one alert and no other, and mending the file ends it."""
     firing = 'ALERTS{alertstate="firing"}'
     good = broker.policy.path.read_text()
-    await until(lambda: prometheus.value("count(up == 1)") == 1, lambda: prometheus.query("up"))
-    await until(lambda: prometheus.query(firing) == [], lambda: prometheus.query(firing))
+    await eventually(lambda: prometheus.value("count(up == 1)") == 1, lambda: prometheus.query("up"))
+    await eventually(lambda: prometheus.query(firing) == [], lambda: prometheus.query(firing))
     broker.policy.path.write_text(good.replace('"version": 1', '"version": 99'))
     try:
-        await until(lambda: prometheus.query(firing) != [], lambda: prometheus.query("ims_token_broker_policy_stale"))
+        await eventually(
+            lambda: prometheus.query(firing) != [], lambda: prometheus.query("ims_token_broker_policy_stale")
+        )
         assert [labels["alertname"] for labels, _ in prometheus.query(firing)] == ["IMSTokenBrokerPolicyRefused"]
     finally:
         broker.policy.write()
-    await until(lambda: prometheus.query(firing) == [], lambda: prometheus.query(firing))
+    await eventually(lambda: prometheus.query(firing) == [], lambda: prometheus.query(firing))

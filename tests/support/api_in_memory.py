@@ -13,8 +13,9 @@ from app.ports import CallerVerifier
 from app.service.reload import PolicyInForce
 from app.service.status import StatusReader
 from tests.factories import ALL_ACTIONS, ORG, OTHER_ORG, make_api_key, make_caller, make_policy, make_rule
-from tests.fakes import FakePolicySource, FakeVerifier, RecordingSink
+from tests.fakes import FakePolicySource, FakeVerifier
 from tests.support.asgi_client import Answer, Body, Header, send
+from tests.support.recorded_events import RecordedEvents
 from tests.support.replica_in_memory import ReplicaInMemory, World
 
 JOURNEY = make_caller("journey")
@@ -41,7 +42,7 @@ class ApiInMemory:
         self.world = World()
         self.clock = self.world.clock
         self.replica = ReplicaInMemory(self.world)
-        self.sink: RecordingSink = self.replica.sink
+        self.sink: RecordedEvents = self.replica.sink
         self.source = FakePolicySource(make_policy(*(callers or (JOURNEY, OPERATOR, EXPORTER))))
         self.verifier = FakeVerifier()
         self.policy = PolicyInForce(self.source, verifier or self.verifier, self.sink, self.clock)

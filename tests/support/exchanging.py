@@ -7,33 +7,12 @@ import functools
 import ssl
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httpx2
 
 from app.adapters.ims import HttpTokenExchanger, ims_client
-from app.domain.events import DependencyCalled, Event, ExchangeFinished
-
-
-@dataclass
-class RecordingSink:
-    """Keeps all events."""
-
-    events: list[Event] = field(default_factory=list)
-
-    def emit(self, event: Event) -> None:
-        """Keep `event`."""
-        self.events.append(event)
-
-    @property
-    def exchanges(self) -> list[ExchangeFinished]:
-        """The exchanges told of."""
-        return [event for event in self.events if isinstance(event, ExchangeFinished)]
-
-    @property
-    def calls(self) -> list[DependencyCalled]:
-        """The calls told of."""
-        return [event for event in self.events if isinstance(event, DependencyCalled)]
+from tests.support.recorded_events import RecordedEvents
 
 
 @dataclass(frozen=True)
@@ -41,7 +20,7 @@ class Exchanging:
     """What a test needs to exchange."""
 
     exchanger: HttpTokenExchanger
-    sink: RecordingSink
+    sink: RecordedEvents
     client: httpx2.AsyncClient
 
 
@@ -54,6 +33,6 @@ def _trusted() -> ssl.SSLContext:
 @contextlib.asynccontextmanager
 async def exchanging(deadline: float = 10.0, max_connections: int = 200) -> AsyncIterator[Exchanging]:
     """An exchanger on a client of its own, closed afterwards."""
-    sink = RecordingSink()
+    sink = RecordedEvents()
     async with ims_client(_trusted(), max_connections=max_connections) as client:
         yield Exchanging(HttpTokenExchanger(client, time.time, sink, deadline), sink, client)

@@ -1,33 +1,38 @@
-"""An event sink that remembers the fetches of keys, and lets a test wait for one."""
+"""The event recorder that lets a test wait for the fetch of an issuer's keys."""
 
 from __future__ import annotations
 
 import asyncio
 
+from typing_extensions import override
+
 from app.domain.events import DependencyCalled, Event
+from tests.support.recorded_events import RecordedEvents
 
 PATIENCE = 10.0
 
 
-class Fetches:
-    """Records every event; counts those of the dependency ``jwks``."""
+class Fetches(RecordedEvents):
+    """Keeps all events, and counts those of the dependency ``jwks``."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        super().__init__()
         self._changed = asyncio.Event()
 
+    @override
     def emit(self, event: Event) -> None:
-        """As `EventSink.emit`."""
-        self.events.append(event)
+        """Keep `event`, and wake who waits for it."""
+        super().emit(event)
         self._changed.set()
 
     @property
+    @override
     def outcomes(self) -> list[str]:
         """The outcomes of the fetches so far."""
-        return [event.outcome for event in self.events if isinstance(event, DependencyCalled)]
+        return [call.outcome for call in self.of(DependencyCalled)]
 
     async def reach(self, count: int) -> None:
-        """Wait until `count` fetches have ended, and whoever waited for the last one went on."""
+        """Wait until `count` fetches have ended, and the tasks that waited for the last one have continued."""
         async with asyncio.timeout(PATIENCE):
             while len(self.outcomes) < count:
                 self._changed.clear()

@@ -24,8 +24,8 @@ from tests.fakes import (
     FakeSigner,
     FakeWire,
     ManualClock,
-    RecordingSink,
 )
+from tests.support.recorded_events import RecordedEvents
 
 
 @dataclass
@@ -69,7 +69,7 @@ class ReplicaInMemory:
 
     def __init__(self, world: World, **seconds: float) -> None:
         self.world = world
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self.memory = TokenMemory()
         self.epochs = Epochs()
         self.key_signer, self.transit_signer = FakeSigner("key"), FakeSigner("transit")

@@ -1,4 +1,4 @@
-"""Waiting for what another task or process does, with an end."""
+"""Waiting, with a deadline, for what another task or process does."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Awaitable, Callable
 
 
 async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Look every millisecond whether `true()`; fails after `seconds`."""
-    for _ in range(int(seconds * 1000)):
-        if true():
-            return
+    """Check `true()` every millisecond; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise AssertionError("timed out")
         await asyncio.sleep(0.001)
-    raise AssertionError("what was waited for did not happen")
 
 
 async def until_answered(true: Callable[[], Awaitable[bool]], seconds: float, every: float = 0.1) -> None:
-    """Ask `true()` again and again, `every` seconds; fails after `seconds`."""
+    """Ask `true()` every `every` seconds; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not await true():
         if time.monotonic() > end:
-            raise AssertionError("what was waited for did not happen")
+            raise AssertionError("timed out")
         await asyncio.sleep(every)

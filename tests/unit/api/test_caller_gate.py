@@ -13,7 +13,8 @@ from app.domain.identity import JwtIdentity, RateLimit
 from app.domain.policy import Policy
 from app.service.reload import PolicyInForce
 from tests.factories import ISSUER, make_api_key, make_caller, make_policy
-from tests.fakes import FakePolicySource, FakeVerifier, ManualClock, RecordingSink
+from tests.fakes import FakePolicySource, FakeVerifier, ManualClock
+from tests.support.recorded_events import RecordedEvents
 
 KEY_HEADER = f"Bearer {make_api_key()}".encode()
 JWT_HEADER = b"Bearer eyJ.some.jwt"
@@ -26,7 +27,7 @@ class Entrance:
     def __init__(self, policy: Policy) -> None:
         self.clock = ManualClock()
         self.verifier = FakeVerifier()
-        self.policy = PolicyInForce(FakePolicySource(policy), self.verifier, RecordingSink(), self.clock)
+        self.policy = PolicyInForce(FakePolicySource(policy), self.verifier, RecordedEvents(), self.clock)
         self.policy.current = policy
         self.gate = CallerGate(self.policy, self.verifier, self.clock)
 

@@ -28,12 +28,6 @@ HASH = b'{"token_sha256": "%b"}' % (b"a" * 64)
 SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-@pytest.fixture
-def api() -> ApiInMemory:
-    """The API with its usual callers."""
-    return ApiInMemory()
-
-
 def door_to(inner: ASGIApp) -> Door:
     """A door with another app behind it."""
     api = ApiInMemory()

@@ -47,7 +47,7 @@ def only_event(api: ApiInMemory) -> RequestDecided:
     """The one decision that was told; checks that no token, key or error text is in any event."""
     [event] = api.sink.of(RequestDecided)
     for secret in ("eyJ", "itb_", "canary", make_api_key()):
-        assert secret not in repr(api.sink.events)
+        assert secret not in repr(api.sink.all)
     return event
 
 

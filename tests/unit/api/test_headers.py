@@ -20,12 +20,6 @@ every_method = pytest.mark.parametrize("method", METHODS)
 SAME_ID = ("X-Request-Id", "same")
 
 
-@pytest.fixture
-def api() -> ApiInMemory:
-    """The API with its usual callers."""
-    return ApiInMemory()
-
-
 @every_method
 async def test_any_method_is_answered_with_the_headers_of_an_adobe_call_and_no_body(
     api: ApiInMemory, method: str

@@ -19,12 +19,6 @@ SCOPED = make_caller("scoped", make_rule(ORG, scopes="openid AdobeID"))
 EVERYWHERE = make_caller("everywhere", make_rule())
 
 
-@pytest.fixture
-def api() -> ApiInMemory:
-    """The API with its usual callers."""
-    return ApiInMemory()
-
-
 def report(sha256: object) -> bytes:
     """The body of a report."""
     return json.dumps({"token_sha256": sha256}).encode()
@@ -223,8 +217,8 @@ async def test_no_event_holds_a_token_or_a_key(api: ApiInMemory) -> None:
     """A token is named by its hash, a caller by its name."""
     answer = await api.get()
     await api.get()
-    assert answer.json["access_token"] not in repr(api.sink.events)
-    assert "itb_" not in repr(api.sink.events)
+    assert answer.json["access_token"] not in repr(api.sink.all)
+    assert "itb_" not in repr(api.sink.all)
     decision = api.sink.of(RequestDecided)[0].decision
     token = api.replica.memory.get(KEY)
     assert token is not None

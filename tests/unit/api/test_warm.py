@@ -22,12 +22,6 @@ SAME_ID = ("X-Request-Id", "same-id")
 HEADER = f"Bearer {make_api_key()}".encode()
 
 
-@pytest.fixture
-def api() -> ApiInMemory:
-    """The API with its usual callers."""
-    return ApiInMemory()
-
-
 def paths(api: ApiInMemory) -> Mapping[str, WarmPath]:
     """The warm paths of the app."""
     warm: Mapping[str, WarmPath] = api.app._warm  # type: ignore[attr-defined]  # the door, seen as an ASGI app

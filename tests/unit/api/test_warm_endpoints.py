@@ -63,12 +63,6 @@ ASKS: dict[str, Ask] = {"/token": token, "/headers": headers, "Basic": by_basic,
 each = pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
 
 
-@pytest.fixture
-def api() -> ApiInMemory:
-    """The API with its usual callers."""
-    return ApiInMemory()
-
-
 def looked_up(api: ApiInMemory) -> int:
     """How often the long way has looked for a token: the warm path reports no look-up."""
     return len(api.sink.of(CacheLookedUp))

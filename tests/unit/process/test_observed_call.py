@@ -9,7 +9,8 @@ import pytest
 from app.domain.errors import ImsUnavailableError
 from app.domain.events import DependencyCalled
 from app.process.observed_call import ObservedCall
-from tests.fakes import ManualClock, RecordingSink
+from tests.fakes import ManualClock
+from tests.support.recorded_events import RecordedEvents
 
 
 def outcome_of(error: BaseException) -> str:
@@ -21,7 +22,7 @@ class Calls:
     """Observed calls that take two seconds each."""
 
     def __init__(self) -> None:
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self.clock = ManualClock()
 
     def run(self, error: BaseException | None, *, only_failures: bool = False) -> ObservedCall:
@@ -43,7 +44,7 @@ def calls() -> Calls:
 def test_a_call_that_succeeds_is_ok(calls: Calls) -> None:
     """The event has the time that the call took, and so has the call."""
     call = calls.run(None)
-    assert calls.sink.events == [DependencyCalled("redis", "read", "ok", 2.0)]
+    assert calls.sink.all == [DependencyCalled("redis", "read", "ok", 2.0)]
     assert (call.outcome, call.seconds) == ("ok", 2.0)
 
 
@@ -68,10 +69,10 @@ def test_a_call_that_fails_or_is_cancelled_has_a_label(
         calls.run(error, only_failures=only_failures)
     assert raised.value is error
     expected = [] if only_failures and outcome == "cancelled" else [DependencyCalled("redis", "read", outcome, 2.0)]
-    assert calls.sink.events == expected
+    assert calls.sink.all == expected
 
 
 def test_if_only_failures_are_reported_a_success_emits_nothing(calls: Calls) -> None:
     """A call that mostly waits for changes does not measure the speed of its dependency."""
     calls.run(None, only_failures=True)
-    assert calls.sink.events == []
+    assert calls.sink.all == []

@@ -8,14 +8,14 @@ import pytest
 
 from app.domain.events import TaskFailed
 from app.process.supervisor import Supervisor, growing_delay, supervised
-from tests.fakes import RecordingSink
+from tests.support.recorded_events import RecordedEvents
 
 QUICKLY = 0.001
 
 
 async def test_a_task_that_fails_is_reported_by_its_type_and_run_again() -> None:
     """The error's text, which may contain a secret, is not in the event; the other task keeps running."""
-    sink, runs, third = RecordingSink(), 0, asyncio.Event()
+    sink, runs, third = RecordedEvents(), 0, asyncio.Event()
 
     async def crash() -> None:
         nonlocal runs
@@ -32,14 +32,14 @@ async def test_a_task_that_fails_is_reported_by_its_type_and_run_again() -> None
     tasks.start("crashing", crash)
     tasks.start("living", live)
     await asyncio.wait_for(third.wait(), 5.0)
-    assert sink.events == [TaskFailed("crashing", "RuntimeError")] * 2
-    assert "canary" not in repr(sink.events)
+    assert sink.all == [TaskFailed("crashing", "RuntimeError")] * 2
+    assert "canary" not in repr(sink.all)
     await tasks.aclose()
 
 
 async def test_a_task_that_ends_is_run_again_without_an_event() -> None:
     """An end is not a failure."""
-    sink, runs, third = RecordingSink(), 0, asyncio.Event()
+    sink, runs, third = RecordedEvents(), 0, asyncio.Event()
 
     async def end() -> None:
         nonlocal runs
@@ -51,7 +51,7 @@ async def test_a_task_that_ends_is_run_again_without_an_event() -> None:
     tasks.start("ending", end)
     await asyncio.wait_for(third.wait(), 5.0)
     await tasks.aclose()
-    assert sink.events == []
+    assert sink.all == []
 
 
 async def test_the_end_waits_for_the_tasks_clean_up() -> None:
@@ -67,7 +67,7 @@ async def test_the_end_waits_for_the_tasks_clean_up() -> None:
             cleaned = True
 
     before = asyncio.all_tasks()
-    tasks = Supervisor(RecordingSink())
+    tasks = Supervisor(RecordedEvents())
     tasks.start("running", run)
     await asyncio.sleep(0)
     await tasks.aclose()
@@ -77,7 +77,7 @@ async def test_the_end_waits_for_the_tasks_clean_up() -> None:
 
 async def test_delays_are_asked_for_by_the_failures_in_a_row() -> None:
     """A run without a failure starts the count again, and an expected failure counts without an event."""
-    sink, delays = RecordingSink(), list[float]()
+    sink, delays = RecordedEvents(), list[float]()
     ends: list[Exception | None] = [ValueError(), KeyError(), None, KeyError(), ValueError(), None]
 
     async def run() -> None:
@@ -92,7 +92,7 @@ async def test_delays_are_asked_for_by_the_failures_in_a_row() -> None:
     with pytest.raises(asyncio.CancelledError):
         await supervised("task", run, sink, float, expected=KeyError, sleep=sleep)
     assert delays == [1, 2, 0, 1, 2, 0]
-    assert sink.events == [TaskFailed("task", "ValueError")] * 2
+    assert sink.all == [TaskFailed("task", "ValueError")] * 2
 
 
 @pytest.mark.parametrize(

@@ -16,18 +16,6 @@ SECRET_REFUSED = CredentialRejectedError("invalid_client", "debug-1", secret_ref
 REJECTED = CredentialRejectedError("invalid_grant", "debug-2")
 
 
-@pytest.fixture
-def world() -> World:
-    """A world whose credential is replaced by the test."""
-    return World()
-
-
-@pytest.fixture
-def replica(world: World) -> ReplicaInMemory:
-    """One replica in it."""
-    return ReplicaInMemory(world)
-
-
 def secrets_sent(world: World) -> list[str]:
     """The client secrets presented, in order."""
     return [grant.form["client_secret"] for grant in world.exchanger.grants]

@@ -25,18 +25,6 @@ from tests.support.waiting import until
 SCOPED = make_key(scopes="openid")
 
 
-@pytest.fixture
-def world() -> World:
-    """Outside world of the replicas."""
-    return World()
-
-
-@pytest.fixture
-def replica(world: World) -> ReplicaInMemory:
-    """One replica."""
-    return ReplicaInMemory(world)
-
-
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purges, "RETRY_SECONDS", 0.001)
@@ -221,11 +209,11 @@ async def test_what_is_owed_is_told_at_the_end(world: World, replica: ReplicaInM
     world.redis_away()
     await replica.purges.purge(REF)
     await replica.purges.aclose()
-    assert PurgesUnpublished(1) in replica.sink.events
+    assert PurgesUnpublished(1) in replica.sink.all
     world.redis_away(away=False)
     await replica.purges.aclose()
     assert (await world.cache.read(KEY)).epoch > 1
-    assert replica.sink.events.count(PurgesUnpublished(1)) == 1
+    assert replica.sink.all.count(PurgesUnpublished(1)) == 1
 
 
 async def test_an_old_purge_that_arrives_late_changes_nothing(world: World, replica: ReplicaInMemory) -> None:

@@ -12,7 +12,8 @@ from app.domain.plain_document import PolicyError
 from app.service import reload
 from app.service.reload import PolicyInForce
 from tests.factories import ISSUER, make_policy
-from tests.fakes import FakePolicySource, FakeVerifier, ManualClock, RecordingSink
+from tests.fakes import FakePolicySource, FakeVerifier, ManualClock
+from tests.support.recorded_events import RecordedEvents
 from tests.support.waiting import until
 
 FIRST, SECOND = make_policy(version="first"), make_policy(version="second")
@@ -25,14 +26,14 @@ class Office:
     def __init__(self) -> None:
         self.source = FakePolicySource(FIRST)
         self.verifier = FakeVerifier()
-        self.sink = RecordingSink()
+        self.sink = RecordedEvents()
         self.policy = PolicyInForce(self.source, self.verifier, self.sink, ManualClock(7.0))
 
     async def told(self, number: int) -> list[Event]:
         """Wait for so many events in all; then three more looks at the file."""
-        await until(lambda: len(self.sink.events) >= number)
+        await until(lambda: len(self.sink.all) >= number)
         await asyncio.sleep(0.01)
-        return self.sink.events
+        return self.sink.all
 
 
 @pytest.fixture

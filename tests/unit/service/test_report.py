@@ -15,18 +15,6 @@ from tests.support.replica_in_memory import ReplicaInMemory, World
 STALE = "0" * 64
 
 
-@pytest.fixture
-def world() -> World:
-    """Outside world of the replicas."""
-    return World()
-
-
-@pytest.fixture
-def replica(world: World) -> ReplicaInMemory:
-    """One replica."""
-    return ReplicaInMemory(world)
-
-
 async def test_three_hundred_reports_at_once_cost_one_replacement(world: World, replica: ReplicaInMemory) -> None:
     """A storm of 401s costs one exchange, and everybody gets the new token."""
     refused = (await replica.vend()).token

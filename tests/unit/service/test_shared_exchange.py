@@ -19,12 +19,6 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-def world() -> World:
-    """What the replicas share."""
-    return World()
-
-
-@pytest.fixture
 def replicas(world: World) -> list[ReplicaInMemory]:
     """Three replicas."""
     return [ReplicaInMemory(world) for _ in range(3)]
@@ -92,7 +86,7 @@ async def test_without_redis_each_replica_exchanges_once_and_nobody_sees_an_erro
     answers = await asyncio.gather(*(replica.values(100) for replica in replicas))
     assert world.exchanges == 3
     assert [len(answer) for answer in answers] == [1, 1, 1]
-    assert CacheLookedUp("shared", "unavailable") in replicas[0].sink.events
+    assert CacheLookedUp("shared", "unavailable") in replicas[0].sink.all
 
 
 async def test_redis_that_goes_away_before_the_write_costs_nothing(

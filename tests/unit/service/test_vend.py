@@ -18,18 +18,6 @@ from tests.support.replica_in_memory import ReplicaInMemory, World
 DOWN = ImsUnavailableError("IMS is down", retry_after=0.5)
 
 
-@pytest.fixture
-def world() -> World:
-    """Outside world of the replica."""
-    return World()
-
-
-@pytest.fixture
-def replica(world: World) -> ReplicaInMemory:
-    """One replica."""
-    return ReplicaInMemory(world)
-
-
 def fresh(replica: ReplicaInMemory, key: TokenKey = KEY) -> AccessToken | None:
     """What the warm way would answer."""
     return replica.vendor.take_usable(key, replica.world.clock())
