@@ -71,7 +71,7 @@ async def minting(
         key_signer = JoseAssertionSigner()
         stack.callback(key_signer.close)
         exchanger = HttpTokenExchanger(await _ims_client(settings, stack), clock, sink, outgoing=outgoing)
-        signers = {StoredKey.scheme: key_signer, **credentials.signers}
+        signers: dict[str, AssertionSigner] = {StoredKey.scheme: key_signer, **credentials.signers}
         minter = Minter(credentials.store, signers, exchanger, certificate_not_after, sink, clock)
         yield Minting(credentials.store, minter, credentials.token_remaining)
 
