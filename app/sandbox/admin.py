@@ -72,6 +72,7 @@ def _names_loopback(host: str) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
+    # The broker has this rule, too, in app/hosts.py. The sandbox shares no code with the broker that it tests.
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
