@@ -1,4 +1,4 @@
-"""Runs the broker: the app at a socket, from start to a clean end."""
+"""Runs the broker: serves the app at a socket, from start to clean shutdown."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ HANDSHAKE_SECONDS = 10.0
 """From the connection to the end of the TLS handshake; then `app.api.http_protocol.HEAD_SECONDS` begin."""
 
 GOODBYE_SECONDS = 2.0
-"""How long a closed connection waits for the TLS goodbye of the other side, which must not delay the end."""
+"""How long a closed connection waits for the TLS close of the peer, which must not delay the shutdown."""
 
 PRE_STOP_SECONDS = 5
 """How long a chart keeps a pod running before SIGTERM, so that every node and gateway stops sending requests to it."""
 
 MARGIN_SECONDS = 10
-"""For what ends after that: pending purges 2 s, spans 3 s, the audit log 2 s, the log 1 s, and a reserve."""
+"""For all that ends after that: pending purges 2 s, spans 3 s, the audit log 2 s, the log 1 s, and a reserve."""
 
 END_SECONDS = DRAIN_SECONDS + int(LANDING_SECONDS) + MARGIN_SECONDS
-"""From SIGTERM to the end of the process, at the longest."""
+"""The longest time from SIGTERM to the end of the process."""
 
 GRACE_SECONDS = PRE_STOP_SECONDS + END_SECONDS
 """The least `terminationGracePeriodSeconds` of a pod: Kubernetes includes the preStop hook."""
@@ -54,24 +54,24 @@ def create_app(services: Services, limits: Limits | None = None) -> ASGIApp:
 
 
 def create_broker_server(broker: Broker) -> Server:
-    """The server of the broker itself: what never reaches the app is reported like every other exit."""
+    """The server of the broker. Input that never reaches the app is reported like any other exit."""
     services = broker.services
     protocol = bounded_http_protocol(reporter_of_malformed(services.sink, services.clock))
     return create_server(broker.enclose(create_app(services)), protocol, broker.tls)
 
 
 def request_ids() -> Callable[[], str]:
-    """Makes request ids: a random part per process, and a counter. They are names, not secrets."""
+    """Makes request ids from a random part per process and a counter. They are not secret."""
     process, numbers = secrets.token_hex(8), itertools.count(1)
     return lambda: f"{process}{next(numbers):012x}"
 
 
 class Server(uvicorn.Server):
-    """uvicorn, ended by its owner: by default it would raise the signal again before our own cleanup.
+    """uvicorn, stopped by its owner: by default it would raise the signal again before our own cleanup.
 
     Args:
-        config: As uvicorn takes it.
-        tls: What HTTPS is served with, or None.
+        config: The configuration of uvicorn.
+        tls: The TLS context of HTTPS, or None.
 
     """
 
@@ -81,7 +81,7 @@ class Server(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen at `sockets`, with deadlines for TLS: uvicorn sets none, and those of the event loop are minutes."""
+        """Listen at `sockets`, with deadlines for TLS: uvicorn has none, and those of the event loop are minutes."""
         loop = asyncio.get_running_loop()
         # Without TLS the event loop does not accept TLS deadlines.
         handshake, goodbye = (HANDSHAKE_SECONDS, GOODBYE_SECONDS) if self._tls is not None else (None, None)
@@ -160,7 +160,7 @@ async def serve(settings: Settings, started: Callable[[str, int], None] = lambda
     Raises:
         PolicyError: The policy is missing or bad.
         ValueError: The key ring, or the certificate with its key, is bad.
-        OSError: The address is unavailable, or a file that a setting names cannot be used.
+        OSError: The address is unavailable, or a file that a setting names is unusable.
 
     """
     sock = listening_socket(settings.host, settings.port)
@@ -176,7 +176,7 @@ async def serve(settings: Settings, started: Callable[[str, int], None] = lambda
 
 @contextlib.contextmanager
 def _ended_by_signals(server: Server, readiness: Readiness) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the server: no longer ready, no new connections, requests in flight finished."""
+    """Let SIGTERM and SIGINT end the server: no longer ready, no new connections, in-flight requests finished."""
     loop = asyncio.get_running_loop()
 
     def end() -> None:

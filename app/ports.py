@@ -207,8 +207,8 @@ class Tracer(Protocol):
         """Encloses one request's search for a token of `ref`."""
         ...
 
-    def flight(
-        self, key: TokenKey, start: Callable[[], Coroutine[Any, Any, Result]], *, behind: bool
+    def call(
+        self, key: TokenKey, start: Callable[[], Coroutine[Any, Any, Result]], *, in_background: bool
     ) -> Coroutine[Any, Any, Result]:
         """The call `start()`, enclosed. It belongs to the request that starts it, or to none if in the background."""
         ...

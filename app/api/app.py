@@ -1,4 +1,4 @@
-"""Builds the FastAPI app inside the door: the routes, and problem documents for everything else."""
+"""Builds the FastAPI app inside `Door`: the routes, and problem documents for everything else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NOT_FOUND = (Problem(404, "Not found"), "not_found", "There is nothing at this 
 _NOT_ALLOWED = (
     Problem(405, "Method not allowed"),
     "method_not_allowed",
-    "This path does not answer this method; see the Allow header.",
+    "This path does not support this method; see the Allow header.",
 )
 
 _NO_TELEMETRY: TelemetryConfig = {
@@ -48,24 +48,24 @@ _NO_TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""FastAPI's own would record queries, and the texts and stacks of exceptions; ours wraps the whole app."""
+"""Not FastAPI's own, which would record queries and exceptions. The broker's tracing wraps the whole app."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the API needs of the rest.
+    """The services that the API needs.
 
     Args:
         policy: The policy in force.
         verifier: Verifies callers' JWTs.
         vendor: Vends tokens.
         purges: Purges credentials.
-        status: Reads what is known about tenants.
+        status: Reads the status of tenants.
         sink: Listens to events.
         clock: Unix time in seconds.
-        render_metrics: The metrics in Prometheus' text format.
-        readiness: Set while this replica accepts requests.
-        public_url: The broker's URL as callers see it, or None.
+        render_metrics: Renders the metrics in the Prometheus text format.
+        readiness: Whether this replica accepts requests.
+        public_url: The URL of the broker for its callers, or None.
 
     """
 
@@ -83,13 +83,13 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The API, as the door needs it.
+    """The API, as `Door` needs it.
 
     Args:
         app: The app of the long path.
-        warm: The warm paths that need nothing but the head of a request, by path.
-        refusals: How a path refuses, if not by a problem document.
-        limits: How many requests may wait, and how large and slow their bodies may be.
+        warm: The warm paths that need only the head of a request, by path.
+        refusals: The paths whose errors are not problem documents, with their error responses.
+        limits: The limits on waiting requests and on their bodies.
 
     """
 
@@ -131,8 +131,8 @@ def create_api(services: Services, limits: Limits) -> Api:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Unknown paths and methods answer problem documents too."""
-    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it alone
+    """Unknown paths and methods also get problem documents."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered only for this
     if error.status_code == 405:
         problem, code, detail = _NOT_ALLOWED
         headers = dict(error.headers or {}) | {"Allow": _methods_of(request)}
@@ -142,12 +142,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:  # noqa: ARG001  # the framework's signature
-    """The constant answer; the framework passes the error on to the door, which logs it."""
+    """The constant answer; the framework passes the error on to `Door`, which logs it."""
     return unexpected_response(request_id_of(request))
 
 
 def _methods_of(request: Request) -> str:
-    """Every method of the path: the framework names only those of the first route it finds."""
+    """All methods of the path: the framework names only those of the first route that it finds."""
     # An included router is one entry of `app.routes`; its routes are found by FastAPI's own walk through them.
     routes = [route for route in iter_route_contexts(request.app.routes) if route.path == request.scope["path"]]
     return ", ".join(sorted({method for route in routes for method in route.methods or ()}))

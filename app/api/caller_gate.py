@@ -1,4 +1,4 @@
-"""Authentication and rate limits: from the Authorization header to a caller within its limit, or a constant refusal."""
+"""Authentication and rate limits: turns an Authorization header into a caller within its limit, or refuses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.service.reload import PolicyInForce
 MAX_AUTHORIZATION_BYTES = 16 * 1024
 REMEMBER_JWT_SECONDS = 60.0
 MAX_REMEMBERED = 20_000
-"""How many proofs each memory keeps."""
+"""The number of proofs that each memory keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class Admission:
     """A proven identity and its caller, under one policy.
 
     Args:
-        identity: What was proven.
-        caller: The caller that `policy` makes of it.
-        policy: The policy in force when it was decided; under another one it must be decided again.
-        until: Unix time in seconds until which the proof need not be verified again.
+        identity: The proven identity.
+        caller: The caller with this identity under `policy`.
+        policy: The policy in force at the decision; another policy needs another decision.
+        until: Unix time in seconds at which the proof must be verified again.
 
     """
 
@@ -39,11 +39,11 @@ class Admission:
 
 
 class VerifiedCallers:
-    """Remembers what proved a caller, by its SHA-256 and never by the secret itself, and for one policy version only.
+    """Remembers the proofs of callers by their SHA-256, never the secrets, and only for one version of the policy.
 
     Args:
         policy: The policy in force.
-        limit: How many proofs are remembered; the oldest is forgotten for a new one.
+        limit: The number of proofs that are remembered; a new one replaces the oldest.
 
     """
 
@@ -54,7 +54,7 @@ class VerifiedCallers:
         self._known_under: Policy | None = None
 
     def recall(self, proof: bytes, now: float) -> Admission | None:
-        """The caller that these very bytes proved under the policy in force; None means: verify them."""
+        """The caller that these very bytes proved under the policy in force; None if they must be verified."""
         if self._known_under is not self._policy.current:
             return None
         known = self._known.get(hashlib.sha256(proof).digest())
@@ -68,17 +68,17 @@ class VerifiedCallers:
             self._known.clear()
             self._known_under = admission.policy
         digest = hashlib.sha256(proof).digest()
-        self._known.pop(digest, None)  # So that it becomes the newest.
+        self._known.pop(digest, None)  # so that it becomes the newest
         if len(self._known) >= self._limit:
             del self._known[next(iter(self._known))]
         self._known[digest] = admission
 
 
 class CallerGate:
-    """Authenticates callers and holds them to their rate limits.
+    """Authenticates callers and enforces their rate limits.
 
-    What proved a caller is remembered in three memories, because the same bytes mean different things in each place:
-    `headers` by the whole Authorization header, `forms` by a whole form, `credentials` by a bare credential of a form.
+    Proofs are remembered in three memories, because the same bytes mean different things in different places: `headers`
+    has whole Authorization headers, `forms` has whole forms, and `credentials` has bare credentials of forms.
 
     Args:
         policy: The policy in force.
@@ -106,7 +106,7 @@ class CallerGate:
         """The caller that the Authorization headers prove.
 
         Raises:
-            UnauthenticatedError: Not exactly one header, or it proves nothing.
+            UnauthenticatedError: There is not exactly one header, or it proves nothing.
             ForbiddenError: A valid JWT that no caller entry matches.
             IdentityUnavailableError: The issuer's keys are unavailable.
 
@@ -134,7 +134,7 @@ class CallerGate:
         trusted = self._policy.current
         identity = await self._identify(credential)
         admission = self._admission(identity)
-        # An issuer that changed while its JWT was verified may have been verified by the keys of before.
+        # If the issuer changed during verification, the JWT may have been verified with its old keys.
         if admission.policy is trusted:
             memory.remember(proof, admission)
         return admission
@@ -162,14 +162,14 @@ class CallerGate:
         policy = self._policy.current
         if admission.policy is policy:
             return admission
-        # Proven under an older policy, so it must not be remembered for this one.
+        # It was proven under an older policy, so it must not be remembered for this one.
         return Admission(admission.identity, policy.caller(admission.identity), policy, until=0.0)
 
     def bucket(self, caller: Caller) -> TokenBucket | None:
         """The caller's rate limit on this replica, or None if it has none.
 
-        A bucket is kept for as long as the policy has its caller with the same limit: no request can make it go, and
-        there are at most as many as the policy has callers.
+        A bucket is kept as long as the policy has its caller with the same limit. No request can evict it, and there
+        are at most as many buckets as callers.
         """
         limit = caller.rate_limit
         if limit is None:
@@ -200,10 +200,10 @@ class CallerGate:
 
 
 def bearer_credential(authorization: bytes) -> bytes:
-    """The credential of a Bearer header (RFC 6750 section 2.1; the scheme's case does not matter).
+    """The credential of a Bearer header (RFC 6750 section 2.1; the scheme is case-insensitive).
 
     Raises:
-        UnauthenticatedError: Another scheme, nothing after it, or more than 16 KiB.
+        UnauthenticatedError: The scheme is another, or the credential is empty or larger than 16 KiB.
 
     """
     scheme, _, credential = authorization.partition(b" ")

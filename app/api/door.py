@@ -1,4 +1,4 @@
-"""The outermost ASGI app: request ids, bounds on bodies and on waiting requests, and the warm path's answers."""
+"""The outermost ASGI app: request ids, limits on bodies and on waiting requests, and answers from the warm path."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Door:
     """The ASGI app.
 
     Args:
-        api: What answers.
+        api: The API, which answers.
         sink: Listens to events.
         clock: Unix time in seconds.
         new_id: Makes a request id.
@@ -63,7 +63,7 @@ class Door:
         request_id: bytes | None = None
         for name, value in scope["headers"]:
             if name == b"authorization":
-                # The long path refuses two of them.
+                # The long path refuses a second header.
                 authorization = value if authorization is None else b""
             elif name == b"x-request-id":
                 request_id = value
@@ -79,9 +79,9 @@ class Door:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 await send({"type": "http.response.body", "body": prepared.answer.body})
                 return
-        await self._long_way(scope, receive, send, request_id)
+        await self._long_path(scope, receive, send, request_id)
 
-    async def _long_way(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
+    async def _long_path(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         identified = _Identified(send, request_id)
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         REQUEST_ID.set(request_id.decode())  # for this request's task, and the tasks that it starts
@@ -93,7 +93,7 @@ class Door:
         self._waiting += 1
         try:
             await self._inner(scope, _Capped(receive, self._body_awaited, self._limits), identified)
-        except Exception as error:  # the last resort: a constant answer, and nothing of the error in it
+        except Exception as error:  # the last resort: a constant answer, without any part of the error
             log.error("unexpected error", extra={"request_id": request_id.decode()}, exc_info=error)
             if not identified.started:
                 await unexpected_response(request_id.decode())(scope, receive, identified)
@@ -103,7 +103,7 @@ class Door:
     @contextmanager
     def _body_awaited(self, limit: asyncio.Timeout) -> Iterator[None]:
         if len(self._bodies) >= self._limits.bodies:
-            # The one that has waited longest ends: an honest body arrives within milliseconds.
+            # The oldest one is cancelled, because an honest body arrives within milliseconds.
             longest = next(iter(self._bodies))
             del self._bodies[longest]
             longest.reschedule(0.0)
@@ -133,7 +133,7 @@ class _Identified:
 
 
 class _Capped:
-    """A `receive` that ends a body that is too large or too slow."""
+    """A `receive` that refuses a body that is too large or too slow."""
 
     def __init__(
         self, receive: Receive, awaited: Callable[[asyncio.Timeout], AbstractContextManager[None]], limits: Limits

@@ -1,4 +1,4 @@
-"""One request, from start to end: its deadline, its errors, and the one event that every exit emits."""
+"""One request from start to end: its deadline, its errors, and exactly one event however it ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from app.service.vend import TokenVendor
 
 @dataclass(slots=True)
 class Conversation:
-    """What is known of a request so far; filled in along the way, reported at the end."""
+    """The facts about a request: filled in during the request, reported at its end."""
 
     endpoint: str
     action: str
@@ -70,14 +70,14 @@ ErrorResponse = Callable[[BrokerError, str], Response]
 
 
 class RequestFrame:
-    """What all endpoints share.
+    """The frame around each request, which all endpoints share.
 
     Args:
         gate: Authenticates callers.
         vendor: Vends tokens.
         sink: Listens to events.
         clock: Unix time in seconds.
-        limits: How long a request may take, and how often the policy may change meanwhile.
+        limits: The deadline of a request, and how often the policy may change during it.
 
     """
 
@@ -98,12 +98,12 @@ class RequestFrame:
     def around(
         self, endpoint: str, action: Action, handler: Handler, refuse: ErrorResponse = problem_response
     ) -> Callable[[Request], Awaitable[Response]]:
-        """A route's function: runs `handler` within the deadline, and emits one event on every exit.
+        """A route's function: runs `handler` within the deadline, and emits one event however it ends.
 
         Args:
             endpoint: The route, such as ``/token``.
-            action: What the caller wants to do.
-            handler: Makes the answer, and notes in the conversation what becomes known.
+            action: The action of the caller.
+            handler: Makes the answer, and notes facts in the conversation.
             refuse: Makes an answer from an error and the request id.
 
         """
@@ -121,14 +121,14 @@ class RequestFrame:
         except TimeoutError:
             return self._refused(talk, OverloadedError("The request took too long."), request_id, refuse)
         except ClientDisconnect:
-            # No one is there to read the answer, but the exit is reported like any other.
+            # The client is gone, but this exit is reported like any other.
             return self._refused(talk, InvalidRequestError("The body did not arrive."), request_id, refuse)
         except BrokerError as error:
             return self._refused(talk, error, request_id, refuse)
         except Exception:
             talk.token = talk.tier = None
             self._emit(talk.decided(BrokerError.code), request_id)
-            raise  # The app answers it, the door logs it.
+            raise  # The app answers it, and `Door` logs it.
         self._emit(talk.prepared or talk.decided(VENDED if talk.token is not None else DONE), request_id)
         return response
 
@@ -143,7 +143,7 @@ class RequestFrame:
         self.enter(await self.gate.admit(request_headers(request, b"authorization")), talk)
 
     def enter(self, admission: Admission, talk: Conversation) -> None:
-        """Let a proven caller in, and count the request against its limit.
+        """Admit a proven caller, and count the request against its limit.
 
         Raises:
             RateLimitedError: It is over its limit.
@@ -153,7 +153,7 @@ class RequestFrame:
         self.gate.count(admission.caller)
 
     async def vended(self, request: Request, talk: Conversation, warm: WarmPath) -> AccessToken:
-        """The token that the Authorization header and the query ask for; teaches `warm`, so that the next one is fast.
+        """The token that the Authorization header and the query ask for. It prepares `warm` for the next such request.
 
         Raises:
             BrokerError: The caller may not have it, or it is unavailable.
@@ -174,7 +174,7 @@ class RequestFrame:
         scopes: tuple[Scope, ...] | None,
         how: Callable[[TokenKey], Awaitable[Obtained]],
     ) -> AccessToken:
-        """Authorise, obtain a token by `how`, and authorise again if the policy has changed meanwhile.
+        """Authorise, obtain a token by `how`, and authorise again if the policy has changed since.
 
         Raises:
             BrokerError: The caller may not have it, or it is unavailable.
@@ -192,7 +192,7 @@ class RequestFrame:
         raise ForbiddenError
 
     def _entitlement(self, talk: Conversation, action: Action, scopes: tuple[Scope, ...] | None) -> TokenKey:
-        """What the caller may have under the policy in force."""
+        """The key of the token that the caller may have under the policy in force."""
         assert talk.ref is not None  # noqa: S101  # the parser ran
         talk.admission = self.gate.renewed(talk.admitted)
         return TokenKey(talk.ref, authorise(talk.caller, action, talk.ref, scopes))
@@ -207,7 +207,7 @@ class RequestFrame:
 
 
 def request_id_of(request: Request) -> str:
-    """The id that the door gave the request."""
+    """The id that `Door` gave the request."""
     value: str = request.scope["state"]["request_id"]
     return value
 

@@ -18,7 +18,7 @@ from app.api.warm import WarmPath
 from app.domain.policy import Action
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-"""A gateway asks with its client's own method; all get the same answer."""
+"""A gateway sends the method of its client; the answer is the same for all methods."""
 
 
 HEADERS = openapi.route(
@@ -41,7 +41,7 @@ HEADERS = openapi.route(
 
 
 class _AnyMethod:
-    """A route's function as an ASGI app, which the framework does not restrict to some methods."""
+    """The function of a route as an ASGI app, so that the framework does not restrict its methods."""
 
     def __init__(self, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
         self._endpoint = endpoint
@@ -53,7 +53,7 @@ class _AnyMethod:
 
 
 def headers_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
-    """The route of ``/headers``. `warm` is its warm path, which `vend_headers` teaches."""
+    """The route of ``/headers``. `warm` is its warm path, which `vend_headers` prepares."""
     router = APIRouter()
 
     async def vend_headers(request: Request, talk: Conversation) -> Response:
@@ -64,6 +64,6 @@ def headers_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
     for method in METHODS:
         name = f"headers_{method.lower()}"
         router.add_api_route("/headers", vend, methods=[method], operation_id=name, name=name, **HEADERS)
-    # A gateway may ask with any method at all (Envoy's ext_authz: its client's own); those are not described.
+    # A gateway may use any method (Envoy's ext_authz uses that of its client); these are not in /openapi.json.
     router.routes.append(Route("/headers", _AnyMethod(vend), include_in_schema=False))
     return router

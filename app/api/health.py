@@ -17,7 +17,7 @@ PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 _LIVE, _READY, _METRICS = "/livez", "/readyz", "/metrics"
 OPERATOR_PATHS = frozenset({_LIVE, _READY, _METRICS})
-"""Paths for machines of the operator: they have no span, and an overloaded replica still answers them."""
+"""Paths for the operator's systems: they are not traced, and an overloaded replica still answers them."""
 
 
 LIVEZ = openapi.route(
@@ -41,7 +41,7 @@ METRICS = openapi.route(
 
 
 class Readiness:
-    """Whether this replica accepts requests. It depends on no tenant, and on no outside system once it has started."""
+    """Whether this replica accepts requests. It never depends on a tenant or, once started, on an external system."""
 
     def __init__(self) -> None:
         self.ready = False

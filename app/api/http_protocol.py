@@ -1,7 +1,7 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on what arrives before a caller is known.
+"""HTTP/1.1 by uvicorn, with limits on input before the caller is known.
 
-uvicorn takes a request line and headers of any size, for any time, and answers what is not HTTP in plain text.
-Measured: a header of 50 MB held the event loop for seconds, and a connection that sends nothing was never closed.
+uvicorn accepts a request line and headers of any size, waits for them forever, and answers malformed HTTP in plain
+text. Measured: a header of 50 MB blocked the event loop for seconds, and a silent connection was never closed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from app.domain.errors import InvalidRequestError
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADER_FIELDS = 100
 MAX_PIPELINED = 100
-"""Requests that may queue on a connection after the one being answered; uvicorn has no bound for them."""
+"""Requests that may queue on a connection after the one being answered; uvicorn does not limit them."""
 
 HEAD_SECONDS = 10.0
-"""From the start of the connection, or of a further request, to the end of its headers."""
+"""Seconds from the start of the connection, or of a further request, to the end of its headers."""
 
 Refused = Callable[[str], None]
 """Called with the request id of every request that is refused here."""
@@ -38,10 +38,11 @@ _TOO_LARGE = (
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. It is closed once a request on it was refused."""
+    """One connection. It is closed after a refused request."""
 
     refused: Refused = staticmethod(lambda _request_id: None)
-    """Set on a subclass by `bounded_http_protocol`, because uvicorn makes the instances."""
+    head_seconds: float = HEAD_SECONDS
+    """Both are set on a subclass by `bounded_http_protocol`, because uvicorn makes the instances."""
 
     _head_bytes = 0
     _piece = 0
@@ -52,7 +53,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
 
     @override
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # the same as in uvicorn
         super().connection_made(transport)
         self._expect_head()
 
@@ -74,16 +75,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("")
             return
-        # Checked afterwards: nearly always the piece held the whole head, and there is nothing to count or to time.
+        # Checked afterwards, because a segment nearly always has the whole head.
         if self._in_head and not self.transport.is_closing():
-            # Most of the piece in which it began may belong to other requests.
+            # Most of the segment in which it began may belong to other requests.
             self._head_bytes += 0 if self._begins_here else self._piece
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(_TOO_LARGE)
             else:
                 self._expect_head()
         elif self._is_idle():
-            # An empty line, or the rest of an unread body: not a request, so nothing else would end the connection.
+            # An empty line, or the rest of an unread body. Not a request, so nothing else would close it.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -91,7 +92,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _read_without_upgrade(self, rest: bytes) -> None:
         """Read the request as one that offers no other protocol (RFC 9110 section 7.8): the parser skipped its body.
 
-        Java's HttpClient offers h2c with every request on a plain connection, those with a body included.
+        Java's HttpClient offers h2c with every request on a plain connection, even with a body.
         """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         fields = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
@@ -109,7 +110,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
-            return  # A trailer field, which must not be taken for a header (RFC 9110 section 6.5.1).
+            return  # A trailer field, which must not count as a header (RFC 9110 section 6.5.1).
         super().on_header(name, value)
         if len(self.headers) > MAX_HEADER_FIELDS:
             self._reason = _TOO_LARGE
@@ -123,7 +124,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_is_complete()
         names = [name for name, _ in self.headers]
         hosts, encodings = names.count(b"host"), names.count(b"transfer-encoding")
-        # RFC 9112 sections 3.2 and 6.1: what two parsers could read differently.
+        # RFC 9112 sections 3.2 and 6.1: two parsers could read these differently.
         if (hosts != 1 and self.parser.get_http_version() == "1.1") or hosts > 1 or encodings > 1:
             raise ValueError("an ambiguous request")
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -147,7 +148,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _expect_head(self) -> None:
         if self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self._give_up)
+            self._deadline = self.loop.call_later(self.head_seconds, self._give_up)
 
     def _head_is_complete(self) -> None:
         self._in_head = False
@@ -176,14 +177,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _refuse(self, reason: tuple[Problem, str, str]) -> None:
-        """Answer as every other error is answered, and close."""
+        """Answer with a problem document like any other error, and close."""
         self._head_is_complete()
         if self._is_answering():
             if self.pipeline or self.cycle.response_started:
-                # An answer has begun, and another one would be taken for a part of it.
+                # An answer has begun, and the client would read another one as a part of it.
                 self.transport.close()
                 return
-            # Nothing was sent yet: the app's own answer, to a request that turned out malformed, is dropped.
+            # Nothing was sent yet. The answer of the app is dropped, because its request turned out to be malformed.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         request_id = secrets.token_hex(14)
@@ -195,11 +196,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.refused(request_id)
 
 
-def bounded_http_protocol(refused: Refused) -> type[BoundedHttpProtocol]:
-    """The protocol for a server that calls `refused` with the request id of each refusal."""
+def bounded_http_protocol(refused: Refused, head_seconds: float = HEAD_SECONDS) -> type[BoundedHttpProtocol]:
+    """The protocol for a server that calls `refused` with the request id of each refusal.
+
+    Args:
+        refused: Called with the request id of each refusal.
+        head_seconds: From the start of the connection, or of a further request, to the end of its headers.
+
+    """
 
     class Reporting(BoundedHttpProtocol):
-        """Reports refusals to the given function."""
+        """With the values that were given."""
 
     Reporting.refused = staticmethod(refused)
+    Reporting.head_seconds = head_seconds
     return Reporting

@@ -1,4 +1,4 @@
-"""The API's own bounds: on time, on bodies, and on how many requests wait."""
+"""The limits of the API: on time, on bodies, and on waiting requests."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The numbers; the defaults are those of production.
+    """The limits. The defaults are for production.
 
     Args:
-        request_seconds: Longest time for one request: under 15 s, whatever hangs; the rest is for the answer itself.
-        policy_changes: How often the policy may change what a waiting request may have, before it is refused.
-        waiting: How many requests may be on the long path at once; one more is answered `overloaded`.
-        bodies: How many of them may wait for their body, apart from the others, because anyone can send half of one.
-        body_seconds: Longest time for the whole body.
+        request_seconds: The longest time for one request: below 15 s, so that there is time to send the answer.
+        policy_changes: The number of policy changes that affect a waiting request before it is refused.
+        waiting: The number of requests on the long path at once; one more gets `overloaded`.
+        bodies: The number of requests that wait for their body. They are counted separately, because anyone can send
+            half a body.
+        body_seconds: The longest time for the whole body.
         body_bytes: The largest body.
 
     """

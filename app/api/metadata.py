@@ -30,7 +30,7 @@ def metadata_routes(public_url: str | None) -> APIRouter:
     """The route of ``/.well-known/oauth-authorization-server``.
 
     Args:
-        public_url: The broker's URL as callers see it; None to take it from the request's Host.
+        public_url: The URL of the broker for its callers; None to take it from the Host of the request.
 
     """
     router = APIRouter()

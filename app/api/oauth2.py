@@ -1,4 +1,4 @@
-"""``POST /oauth2/token``: the same decision in the shape of RFC 6749 section 4.4, for any OAuth 2.0 client library."""
+"""``POST /oauth2/token``: the same decision in the format of RFC 6749 section 4.4, for any OAuth 2.0 client library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from app.domain.names import CredentialRef, Scope, parse_scopes
 from app.domain.policy import Action, Caller, authorise
 
 _NOT_DESCRIPTIVE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
-"""What RFC 6749 section 5.2 does not allow in ``error_description``."""
+"""Characters that RFC 6749 section 5.2 does not allow in ``error_description``."""
 
 _AUTHENTICATE = "Authenticate by HTTP Basic, by client_id and client_secret, or by client_assertion."
 _STATUS = {
@@ -40,14 +40,14 @@ _STATUS = {
     "unauthorized_client": 400,
     "unsupported_grant_type": 400,
 }
-"""The status of each word of RFC 6749 section 5.2; anything else is the broker's own trouble."""
+"""The status of each error code of RFC 6749 section 5.2. Every other code is an error of the broker."""
 
 _NAMES = ("org", "credential", "scope")
 _CREDENTIAL_FIELDS = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
 
 
 def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
-    """The route of ``/oauth2/token``. `warm` is its warm path, which recalls callers by a whole form."""
+    """The route of ``/oauth2/token``. `warm` is its warm path, which recognises callers by their whole form."""
     router = APIRouter()
 
     async def issue_token(request: Request, talk: Conversation) -> Response:
@@ -87,10 +87,10 @@ async def _vended(frame: RequestFrame, talk: Conversation, sent: Form, query: Ma
 
 
 def _query_of(request: Request) -> dict[str, str]:
-    """The token URL's query. In the form RFC 6749 section 3.2 asks to ignore unknown names; here they are refused.
+    """The query of the token URL. Unknown names are refused here; RFC 6749 section 3.2 ignores them only in the form.
 
     Raises:
-        InvalidRequestError: A credential, which URLs must not hold, or another name than those of the tenant.
+        InvalidRequestError: It has a client credential, which must not be in a URL, or a name that is not the tenant's.
 
     """
     raw = request.scope["query_string"]
@@ -104,11 +104,11 @@ def _query_of(request: Request) -> dict[str, str]:
 def _grant_type_error(form: Mapping[str, str]) -> InvalidRequestError:
     if "grant_type" not in form:
         return InvalidRequestError("grant_type is missing.")
-    return UnsupportedGrantTypeError("The only grant_type here is client_credentials.")
+    return UnsupportedGrantTypeError("The only supported grant_type is client_credentials.")
 
 
 def _joined(form: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]:
-    """What is asked for, by the form or the token URL's query; they must not contradict each other (product 9)."""
+    """The parameters of form and query, which must not contradict each other (docs/contract.md section 9)."""
     for name in _NAMES:
         if name in form and name in query and form[name] != query[name]:
             raise InvalidRequestError(f"{name} differs between the form and the URL's query.")
@@ -116,7 +116,7 @@ def _joined(form: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]
 
 
 def _scopes_of(asked: Mapping[str, str]) -> tuple[Scope, ...] | None:
-    """The scopes asked for; a malformed one has an error of its own here (RFC 6749 section 5.2)."""
+    """The scopes asked for; a malformed one has its own error code (RFC 6749 section 5.2)."""
     try:
         return parse_scopes(asked["scope"]) if "scope" in asked else None
     except InvalidRequestError as error:
@@ -124,18 +124,18 @@ def _scopes_of(asked: Mapping[str, str]) -> tuple[Scope, ...] | None:
 
 
 def _refuse_scopes(caller: Caller, ref: CredentialRef, scopes: tuple[Scope, ...] | None) -> None:
-    """Tell a caller that may have tokens of `ref`, but not these scopes, that it is the scopes (RFC 6749 5.2)."""
+    """Raise the error about scopes for a caller that may have tokens of `ref`, but not with these scopes."""
     if scopes is None:
         return
     try:
         authorise(caller, Action.VEND, ref, scopes)
     except ForbiddenError:
         authorise(caller, Action.VEND, ref)
-        raise InvalidScopeError("A scope is more than this client may have.") from None
+        raise InvalidScopeError("This client may not have one of these scopes.") from None
 
 
 def oauth2_error(error: BrokerError, request_id: str) -> Response:
-    """`error` in the shape of RFC 6749 section 5.2."""
+    """`error` in the format of RFC 6749 section 5.2."""
     status = _STATUS.get(error.oauth_error) or (429 if isinstance(error, RateLimitedError) else 503)
     headers = {**NO_STORE, "pragma": "no-cache"}
     if status == 401:

@@ -28,21 +28,21 @@ _FORM = b"application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form of the right media type, not yet parsed, and the Authorization headers it came with."""
+    """A form of the right media type, not yet parsed, and the Authorization headers of its request."""
 
     authorizations: tuple[bytes, ...] = field(repr=False)
     body: bytes = field(repr=False)
 
     def digest(self, query: bytes) -> bytes:
-        """SHA-256 of all that the decision depends on. Each part has its length before it, so that none runs over."""
+        """SHA-256 of all input of the decision. Each part has its length before it, so that parts cannot be shifted."""
         parts = (query, self.body, *self.authorizations)
         return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).digest()
 
     def fields(self) -> dict[str, str]:
-        """The parameters; one without a value counts as left out (RFC 6749 section 3.2).
+        """The parameters; one without a value counts as omitted (RFC 6749 section 3.2).
 
         Raises:
-            InvalidRequestError: Too long, badly encoded, or a repeated parameter.
+            InvalidRequestError: The form is too long or badly encoded, or has a repeated parameter.
 
         """
         return {name: value for name, value in fields_of(self.body, limit=MAX_FORM_BYTES).items() if value}
@@ -52,7 +52,7 @@ async def read_form(request: Request) -> Form:
     """Read the form.
 
     Raises:
-        InvalidRequestError: Another media type, or the body did not arrive whole.
+        InvalidRequestError: The media type is another, or the body did not arrive in full.
 
     """
     content_types = request_headers(request, b"content-type")
@@ -67,12 +67,12 @@ async def authenticate(
     """Authenticate the client by exactly one method (RFC 6749 section 2.3, RFC 7523 section 2.2).
 
     Raises:
-        InvalidRequestError: More than one method.
-        UnauthenticatedError: None, or it proves nothing.
+        InvalidRequestError: The client uses more than one method.
+        UnauthenticatedError: It uses none, or its credential proves nothing.
 
     """
     if len(basic) + ("client_secret" in form) + ("client_assertion" in form) > 1:
-        raise InvalidRequestError("Authenticate the client by one method only.")
+        raise InvalidRequestError("Authenticate the client by only one method.")
     client_id = form.get("client_id")
     if basic:
         name, credential = _basic(basic[0])
@@ -87,7 +87,7 @@ async def authenticate(
         credential = form["client_assertion"]
     else:
         raise UnauthenticatedError
-    # An API key is not an assertion, and a JWT is not a secret, even if either would prove who asks.
+    # An API key is not an assertion, and a JWT is not a secret, even if either would prove the caller.
     if credential.encode().startswith(API_KEY_PREFIX) == ("client_assertion" in form):
         raise UnauthenticatedError
     admission = await frame.gate.admit_credential(credential.encode())
@@ -107,7 +107,7 @@ def _check_client_id(admission: Admission, client_id: str | None) -> None:
 
 
 def _basic(header: bytes) -> tuple[str, str]:
-    """Name and key out of HTTP Basic; both are urlencoded first (RFC 6749 section 2.3.1)."""
+    """Name and key from HTTP Basic; both are urlencoded first (RFC 6749 section 2.3.1)."""
     scheme, _, encoded = header.partition(b" ")
     try:
         if scheme.lower() != b"basic" or len(header) > MAX_AUTHORIZATION_BYTES:

@@ -1,4 +1,4 @@
-"""What ``/openapi.json`` says about ``/oauth2/token``."""
+"""The entry of ``/oauth2/token`` in ``/openapi.json``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OAUTH2_TOKEN = openapi.route(
             "org", {"type": "string", "pattern": openapi.ORG_PATTERN}, "IMS org id, here or in the form."
         ),
         openapi.parameter(
-            "credential", {"type": "string", "pattern": openapi.CREDENTIAL_PATTERN}, "Which of its credentials."
+            "credential", {"type": "string", "pattern": openapi.CREDENTIAL_PATTERN}, "Name of one of its credentials."
         ),
         openapi.SCOPE,
     ],
@@ -49,7 +49,7 @@ OAUTH2_TOKEN = openapi.route(
                         "client_secret": TEXT,
                         "client_assertion": TEXT,
                         "client_assertion_type": TEXT,
-                        # A parameter without a value counts as left out (RFC 6749 section 3.2).
+                        # A parameter without a value counts as omitted (RFC 6749 section 3.2).
                         "org": {"type": "string", "pattern": f"^({ORG_ID})?$"},
                         "credential": {"type": "string", "pattern": f"^({CREDENTIAL_NAME})?$"},
                         "scope": TEXT,

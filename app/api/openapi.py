@@ -25,7 +25,9 @@ def parameter(name: str, schema: dict[str, Any], description: str, *, required: 
 
 ORG = parameter("org", {"type": "string", "pattern": ORG_PATTERN, "example": EXAMPLE_ORG}, "IMS org id.", required=True)
 CREDENTIAL = parameter(
-    "credential", {"type": "string", "pattern": CREDENTIAL_PATTERN, "default": "default"}, "Which of its credentials."
+    "credential",
+    {"type": "string", "pattern": CREDENTIAL_PATTERN, "default": "default"},
+    "Name of one of its credentials.",
 )
 SCOPE = parameter(
     "scope",
@@ -35,7 +37,7 @@ SCOPE = parameter(
 MIN_TTL = parameter(
     "min_ttl",
     {"type": "integer", "minimum": 0, "maximum": MAX_MIN_TTL, "default": 0},
-    "Seconds of life that the token must have left.",
+    "Seconds for which the token must still be valid.",
 )
 HEADER = {"schema": TEXT, "required": True}
 COMMON_HEADERS = {"X-Request-Id": HEADER, "Cache-Control": HEADER}
@@ -61,7 +63,7 @@ def token_answer(description: str) -> dict[str, Any]:
 
 
 def error_answer(status: int, schema: dict[str, Any], description: str, media: str = PROBLEM_JSON) -> dict[str, Any]:
-    """A refusal with the headers that its status asks for."""
+    """An error with the headers of its status."""
     return json_answer(schema, description, media, COMMON_HEADERS | _HEADERS_OF_STATUS.get(status, {}))
 
 
@@ -78,11 +80,11 @@ VENDING = problems(400, 401, 403, 404, 429, 502, 503)
 
 
 def route(summary: str, operation_id: str | None, responses: dict[int | str, Any], **extra: Any) -> dict[str, Any]:
-    """What FastAPI's ``add_api_route`` takes besides path and function.
+    """The arguments of FastAPI's ``add_api_route`` except path and function.
 
     Args:
         summary: One line about the route.
-        operation_id: Its name for generated clients; None if each method gets its own.
+        operation_id: Its name for generated clients; None if each method has its own.
         responses: Its answers by status.
         extra: Further members of its entry.
 

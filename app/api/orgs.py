@@ -1,4 +1,4 @@
-"""``GET /orgs``: what a caller may know about its tenants."""
+"""``GET /orgs``: the status of a caller's tenants."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ ORGS = openapi.route(
     "list_orgs",
     {200: openapi.json_answer(ORGS_SCHEMA, "A page of them, in order."), **openapi.problems(400, 401, 403, 429, 503)},
     parameters=[
-        openapi.parameter("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "How many."),
+        openapi.parameter("limit", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "Page size."),
         openapi.parameter(
             "after",
             {"type": "string", "pattern": f"^{ORG_ID}/{CREDENTIAL_NAME}$"},
-            "The `next` of the page before.",
+            "The `next` of the previous page.",
         ),
     ],
     security=openapi.BEARER,

@@ -1,4 +1,4 @@
-"""Parses the raw bytes that a caller sent into typed values: nothing malformed, repeated or unknown passes."""
+"""Parses the raw bytes of a caller into typed values; refuses malformed, repeated and unknown parameters."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class TokenQuery:
-    """What a caller asks for.
+    """The query of a caller.
 
     Args:
-        ref: Which tenant's credential.
-        scopes: The scopes it named, sorted, or None.
-        min_ttl: Seconds of life the token must have left.
+        ref: The credential.
+        scopes: The scopes that it named, sorted, or None.
+        min_ttl: Seconds for which the token must still be valid.
 
     """
 
@@ -46,11 +46,11 @@ def fields_of(raw: bytes, known: Iterable[str] | None = None, limit: int = MAX_Q
 
     Args:
         raw: The bytes.
-        known: The names that may occur, or None to let any name through.
-        limit: How many bytes there may be.
+        known: The allowed names, or None to allow any name.
+        limit: The largest number of bytes.
 
     Raises:
-        InvalidRequestError: Too long, not UTF-8, badly encoded, a repeated name, or an unknown one.
+        InvalidRequestError: They are too long, not UTF-8 or badly encoded, or a name is repeated or unknown.
 
     """
     if len(raw) > limit:
@@ -69,7 +69,7 @@ def fields_of(raw: bytes, known: Iterable[str] | None = None, limit: int = MAX_Q
     if len(fields) < len(pairs):
         raise InvalidRequestError("A parameter is repeated.")
     if known is not None and not fields.keys() <= set(known):
-        raise InvalidRequestError(f"Unknown parameter. Known here: {', '.join(sorted(known))}.")
+        raise InvalidRequestError(f"Unknown parameter. Known parameters: {', '.join(sorted(known))}.")
     return fields
 
 
@@ -108,7 +108,7 @@ def parse_sha256(unverified: object) -> str:
     """Parse the hex SHA-256 of a token; the result is in lower case.
 
     Raises:
-        InvalidRequestError: Anything else.
+        InvalidRequestError: It is anything else.
 
     """
     if not isinstance(unverified, str) or _SHA256.fullmatch(unverified) is None:

@@ -1,4 +1,4 @@
-"""The one table from domain errors to HTTP (RFC 9457), and the answers made of it."""
+"""The one table from domain errors to HTTP (RFC 9457), and the answers made from it."""
 
 from __future__ import annotations
 
@@ -112,11 +112,11 @@ PROBLEMS: dict[type[BrokerError], Problem] = {
 }
 
 _UNEXPECTED = Problem(500, "Internal error")
-_UNEXPECTED_DETAIL = "Something unexpected happened. The request id finds it in the broker's log."
+_UNEXPECTED_DETAIL = "The broker failed unexpectedly. Search its log for the request id."
 
 
 def problem_of(error: BrokerError) -> Problem:
-    """The row for `error`: that of its class, or of the nearest base."""
+    """The row for `error`: the row of its class, or of its nearest base class."""
     for kind in type(error).__mro__:
         if kind in PROBLEMS:
             return PROBLEMS[kind]

@@ -1,4 +1,4 @@
-"""JSON Schemas of what the API answers."""
+"""JSON Schemas of the API's answers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ TOKEN_SCHEMA = object_schema(
     {
         "access_token": TEXT,
         "token_type": {"const": "Bearer"},
-        "expires_in": {"type": "integer", "minimum": 0, "description": "Whole seconds of life left, rounded down."},
+        "expires_in": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Whole seconds until the token expires, rounded down.",
+        },
         "expires_at": _TIME,
         "org_id": TEXT,
         "client_id": {"type": "string", "description": "The x-api-key of an Adobe API call."},
         "credential": TEXT,
         "scope": TEXT,
-        "generation": {"type": "string", "description": "Version of the credential it was minted with."},
+        "generation": {"type": "string", "description": "Version of the credential that the token was minted with."},
     }
 )
 OAUTH2_TOKEN_SCHEMA = object_schema(

@@ -44,10 +44,10 @@ REPORT = openapi.route(
 )
 
 PURGE = openapi.route(
-    "Forget all tokens of a credential, on every replica",
+    "Purge all tokens of a credential, on every replica",
     "purge_token",
     {
-        204: {"description": "Nothing minted before will be served.", "headers": openapi.COMMON_HEADERS},
+        204: {"description": "No earlier token of the credential will be served.", "headers": openapi.COMMON_HEADERS},
         **openapi.problems(400, 401, 403, 429, 503),
     },
     parameters=[openapi.ORG, openapi.CREDENTIAL],
@@ -56,7 +56,7 @@ PURGE = openapi.route(
 
 
 def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRouter:
-    """The routes of ``/token``. `warm` is its warm path, which `vend_token` teaches."""
+    """The routes of ``/token``. `warm` is its warm path, which `vend_token` prepares."""
     router = APIRouter()
 
     async def vend_token(request: Request, talk: Conversation) -> Response:
@@ -91,7 +91,7 @@ def _reported_sha256(body: bytes) -> str:
     """The token's hash from ``{"token_sha256": "<hex>"}``; other members are ignored.
 
     Raises:
-        InvalidRequestError: Not that.
+        InvalidRequestError: The body is anything else.
 
     """
     try:

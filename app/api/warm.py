@@ -1,14 +1,14 @@
 """The warm path: a decision on a token in memory, prepared beforehand and made by one synchronous function.
 
-It is the same decision as that of the long path, which fills it: what is kept here is what the long path decided
-under the policy in force. ``None`` always means: take the long path. It never means no.
+Its decisions are those that the long path made under the policy in force. ``None`` always means "take the long path",
+never "refused".
 
 Rules:
 
-1. An endpoint has a warm path of its own, so no endpoint can answer with what another one prepared.
-2. A caller is recalled by the very bytes that proved it, never for longer than the proof or the policy version lasts.
-3. A query is a dictionary key and nothing else. Only the long path parses one.
-4. A request is counted against its rate limit once: here if it is answered here, else by the long path.
+1. Each endpoint has its own warm path, so no endpoint can send an answer that another one prepared.
+2. A caller is recognised by exactly the bytes that proved it, until the proof expires or the policy changes.
+3. A query is only a dictionary key. Only the long path parses it.
+4. A request is counted against its rate limit once: here if it is answered here, otherwise by the long path.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ MAX_TAUGHT = 100_000
 """Pairs of caller and query per endpoint."""
 
 MAX_QUERY_BYTES = 1024
-"""Longer queries always take the long path: pairs are many, so each must be small."""
+"""Longer queries always take the long path: there are many pairs, so each must be small."""
 
 Renderer = Callable[[AccessToken], Callable[[int], Answer]]
-"""Prepares a token's answer; what it returns completes it with the whole seconds left."""
+"""Prepares the answer of a token. It returns a function that adds the whole seconds left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A prepared answer, good for one token and one second.
+    """A prepared answer, valid for one token and one second.
 
     Args:
         answer: Headers, except the request id, and body.
-        decision: What to report to the listeners.
+        decision: The decision for the event.
 
     """
 
@@ -51,7 +51,7 @@ class Prepared:
 
 @dataclass(slots=True)
 class _Taught:
-    """What the long path decided for one caller and one query, and what has been prepared from it."""
+    """The decision of the long path for one caller and one query, and the answer prepared from it."""
 
     caller: str
     key: TokenKey
@@ -70,11 +70,11 @@ class WarmPath:
     Args:
         endpoint: The route, such as ``/token``.
         render: Makes the endpoint's answer from a token.
-        gate: Knows the policy in force, and the callers' rate limits.
+        gate: Has the policy in force, and the callers' rate limits.
         vendor: Has the tokens in memory.
-        verified: Recalls callers by what proved them; by default the gate's memory of Authorization headers.
+        verified: Remembers the proofs of callers; by default the gate's memory of Authorization headers.
         method: The only method that is answered, or None for all.
-        limit: How many pairs of caller and query are kept; the oldest is forgotten for a new one.
+        limit: The number of pairs of caller and query that are kept; a new pair replaces the oldest.
 
     """
 
@@ -96,15 +96,15 @@ class WarmPath:
         self._vendor = vendor
         self._verified = gate.headers if verified is None else verified
         self._limit = limit
-        # A caller object belongs to one policy version, so what an old policy taught is never found again.
+        # A caller object belongs to one policy version, so decisions under an old policy are never found again.
         self._taught: dict[tuple[Caller, bytes], _Taught] = {}
         self._taught_under: Policy | None = None
 
     def decide(self, proof: bytes, query: bytes, now: float) -> Prepared | None:
-        """The prepared answer, or None for the long path. Never awaits, never raises.
+        """The prepared answer, or None for the long path. It never waits, and never raises an error.
 
         Args:
-            proof: The bytes that prove the caller: the one Authorization header's value, or the digest of a form.
+            proof: The bytes that prove the caller: the value of the only Authorization header, or the digest of a form.
             query: The query as sent.
             now: Unix time in seconds.
 
@@ -121,7 +121,7 @@ class WarmPath:
         seconds_left = int(token.expires_at - now)
         if seconds_left < taught.min_ttl:
             return None
-        # Last, because the long path counts again: a request is counted once.
+        # Last, because the long path would count the request again.
         if taught.bucket is not None and taught.bucket.take(now) > 0:
             return None
         if token is not taught.token:
@@ -134,10 +134,10 @@ class WarmPath:
         """Prepare for the next request like this one, which the long path has just answered under the policy in force.
 
         Args:
-            caller: Who asked.
+            caller: The caller.
             query: The query as sent.
-            key: Of the token that was answered.
-            min_ttl: Seconds of life that the query asks for.
+            key: The key of the token in the answer.
+            min_ttl: The `min_ttl` of the query, in seconds.
 
         """
         if len(query) > MAX_QUERY_BYTES:
@@ -145,14 +145,14 @@ class WarmPath:
         if self._taught_under is not self._gate.policy:
             self._taught.clear()
             self._taught_under = self._gate.policy
-        self._taught.pop((caller, query), None)  # So that it becomes the newest.
+        self._taught.pop((caller, query), None)  # so that it becomes the newest
         if len(self._taught) >= self._limit:
             del self._taught[next(iter(self._taught))]
         self._taught[caller, query] = _Taught(caller.name, key, min_ttl, self._gate.bucket(caller))
 
     def _prepare_token(self, taught: _Taught, token: AccessToken) -> None:
         taught.token = token
-        taught.key = token.key  # the very object that memory looks up by, which saves a comparison
+        taught.key = token.key  # the same object as in memory, which saves a comparison
         taught.render = self._render(token)
         taught.decision = Decision(
             endpoint=self.endpoint,

@@ -34,7 +34,7 @@ from app.service.vend import TokenVendor
 from app.settings import Settings
 
 LANDING_SECONDS = 12.0
-"""How long running exchanges may go on at shutdown: their result is stored and their lease returned."""
+"""The time that running exchanges have to finish at shutdown: their tokens are stored and their leases released."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Broker:
     """The whole broker, running.
 
     Args:
-        services: What the API is built from.
-        tls: What HTTPS is served with, or None for plain HTTP.
+        services: The services of the API.
+        tls: The TLS context of HTTPS, or None for plain HTTP.
         enclose: Wraps the app in the span of each request, if tracing is on.
 
     """
@@ -55,7 +55,7 @@ class Broker:
 
 @asynccontextmanager
 async def assembled(settings: Settings) -> AsyncIterator[Broker]:
-    """Run the whole broker for as long as the context lasts.
+    """Run the whole broker within the context.
 
     It ends in reverse order: tasks, running exchanges, pending purges, adapters, and the audit log last.
 
@@ -63,7 +63,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Broker]:
         PolicyError: The policy is missing or bad.
         KeyRingError: The key ring is bad.
         ServerCertificateError: The certificate and its key are bad.
-        FileError: A CA bundle cannot be used.
+        FileError: A CA bundle is unusable.
         OSError: A file that a setting names cannot be read or written.
 
     """
@@ -113,7 +113,7 @@ def _gauges(
 ) -> None:
     metrics.gauge("tokens", lambda: memory.states(clock()))
     metrics.gauge("tokens_unrefreshed", lambda: failing_refreshes(memory, backoff, clock()))
-    metrics.gauge("flights", lambda: vendor.flights)
+    metrics.gauge("flights", lambda: vendor.calls_in_flight)
     metrics.gauge("requests_waiting", lambda: vendor.requests_waiting)
 
 
@@ -131,7 +131,7 @@ async def _policy(
 async def _tls(
     settings: Settings, stack: AsyncExitStack, tasks: Supervisor, sink: EventSink, clock: Clock
 ) -> ssl.SSLContext | None:
-    """What HTTPS is served with, kept up to date; None for plain HTTP."""
+    """The TLS context of HTTPS, kept up to date; None for plain HTTP."""
     if settings.tls_cert_file is None or settings.tls_key_file is None:
         return None
     certificate = ServerCertificate(settings.tls_cert_file, settings.tls_key_file, sink, clock)

@@ -1,4 +1,4 @@
-"""Who listens to the stream of events: tracing, metrics, the audit log and the log."""
+"""The listeners to the stream of events: tracing, metrics, the audit log and the log."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The stream of events, and the two listeners that other parts must know.
+    """The stream of events, and the two listeners that other parts use.
 
     Args:
-        sink: Where every part emits its events.
-        metrics: Counts events, and asks for gauges.
+        sink: Takes the events of all parts.
+        metrics: Counts events, and reads gauges.
         tracer: Draws spans, or None if tracing is off.
 
     """
@@ -51,7 +51,7 @@ class Listeners:
 
 @asynccontextmanager
 async def listeners(settings: Settings, clock: Clock) -> AsyncIterator[Listeners]:
-    """Run the listeners for as long as the context lasts. The audit log ends last.
+    """Run the listeners within the context. The audit log ends last.
 
     Raises:
         OSError: The audit log cannot be opened.
@@ -73,7 +73,7 @@ async def listeners(settings: Settings, clock: Clock) -> AsyncIterator[Listeners
 
 
 def _tracer(settings: Settings, stack: AsyncExitStack, metrics: PrometheusSink) -> OtlpTracer | None:
-    """Draws spans, if tracing is on. Its library is an extra, and is loaded only then."""
+    """The tracer, if tracing is on. Only then its library, which is an extra, is loaded."""
     if settings.tracing == "off":
         return None
     from app.adapters.otlp import OtlpTracer, SpanExport

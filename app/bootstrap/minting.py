@@ -1,4 +1,4 @@
-"""What mints tokens: the credential store, the signers and IMS. It needs no Redis, policy, audit log or server."""
+"""Assembles what mints tokens: the credential store, the signers and IMS. No Redis, policy, audit log or server."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from app.service.mint import Minter
 from app.settings import MintingSettings
 
 Outgoing = Callable[[], Mapping[str, str]]
-"""Header fields that go along with a call to Vault or IMS, such as ``traceparent``."""
+"""Header fields that are sent with each call to Vault or IMS, such as ``traceparent``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Minting:
-    """What mints tokens, running.
+    """The running parts that mint tokens.
 
     Args:
-        store: Where credentials live.
+        store: The credential store.
         minter: Exchanges a credential for a token.
-        vault_token_remaining: Seconds until the broker's token at Vault ends; NaN without Vault.
+        vault_token_remaining: Seconds until the broker's Vault token expires; NaN without Vault.
 
     """
 
@@ -43,7 +43,7 @@ class Minting:
 
 @dataclass(frozen=True, slots=True)
 class _Credentials:
-    """Where credentials live, and by scheme the signers whose keys are kept there."""
+    """The credential store, and the signers whose keys are in it, by scheme."""
 
     store: CredentialStore
     signers: Mapping[str, AssertionSigner] = field(default_factory=dict)
@@ -54,16 +54,16 @@ class _Credentials:
 async def minting(
     settings: MintingSettings, sink: EventSink, clock: Clock, outgoing: Outgoing = dict
 ) -> AsyncIterator[Minting]:
-    """Run what mints tokens for as long as the context lasts.
+    """Run the parts that mint tokens within the context.
 
     Args:
-        settings: Where credentials live, and which IMS hosts are allowed.
+        settings: The credential store and the allowed IMS hosts.
         sink: Listens to events.
         clock: Unix time in seconds.
-        outgoing: Header fields that go along with each call.
+        outgoing: Header fields that are sent with each call.
 
     Raises:
-        FileError: A CA bundle cannot be used.
+        FileError: A CA bundle is unusable.
 
     """
     async with AsyncExitStack() as stack:
@@ -79,7 +79,7 @@ async def minting(
 def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSink, outgoing: Outgoing) -> _Credentials:
     allowed = settings.allowed_ims_base_urls
     if settings.credential_store == "directory":
-        assert settings.credential_dir is not None  # noqa: S101  # the settings saw to it
+        assert settings.credential_dir is not None  # noqa: S101  # the settings require it
         directory = DirectoryCredentialStore(settings.credential_dir, allowed)
         stack.push_async_callback(directory.aclose)
         return _Credentials(directory)
@@ -92,7 +92,7 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
 
 
 def _vault_config(settings: MintingSettings) -> VaultConfig:
-    assert settings.vault_addr is not None  # noqa: S101  # the settings saw to it
+    assert settings.vault_addr is not None  # noqa: S101  # the settings require it
     token, secret_id = settings.vault_token, settings.vault_secret_id
     return VaultConfig(
         addr=settings.vault_addr,

@@ -23,7 +23,7 @@ class SharedCache:
     Args:
         tokens: Tokens and back-offs.
         purge_log: Purges.
-        lease: The right to exchange for a key.
+        lease: The lease of the right to exchange for a key.
         breaker_open: Whether the circuit breaker of Redis is open; never without Redis.
 
     """
@@ -36,11 +36,11 @@ class SharedCache:
 
 @asynccontextmanager
 async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> AsyncIterator[SharedCache]:
-    """Run the shared cache for as long as the context lasts. Redis itself may be away.
+    """Run the shared cache within the context. Redis may be unavailable.
 
     Raises:
         KeyRingError: The key ring is bad.
-        FileError: The CA bundle cannot be used.
+        FileError: The CA bundle is unusable.
 
     """
     url = settings.redis_url.get_secret_value()
@@ -48,7 +48,7 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
         purge_log = MemoryPurgeLog()
         yield SharedCache(MemoryTokenCache(clock, purge_log), purge_log, MemoryLease(time.monotonic), lambda: False)
         return
-    assert settings.cache_keys_file is not None  # noqa: S101  # the settings saw to it
+    assert settings.cache_keys_file is not None  # noqa: S101  # the settings require it
     key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
     trust = None if settings.redis_cacert is None else await asyncio.to_thread(client_context, settings.redis_cacert)
     client = RedisClient(url, sink, trust, _login(settings))

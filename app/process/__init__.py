@@ -1,1 +1,1 @@
-"""What this process does for itself: files, threads, tasks and calls. It knows no outside system."""
+"""Files, threads, tasks and calls of this process. It does not know any external system."""

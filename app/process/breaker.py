@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """What becomes of the next call."""
+    """What happens to the next call."""
 
     CLOSED = "closed"
     """It is made."""
@@ -22,7 +22,7 @@ class State(Enum):
 class CircuitBreaker:
     """Opens after failures in a row, then admits one trial call per pause, and closes at the first success.
 
-    A trial call need not report its result, for it may be cancelled: after another pause the next one is admitted.
+    A trial call may never report its result, because it can be cancelled: after another pause the next one is admitted.
 
     Args:
         clock: A monotonic clock, in seconds.
@@ -41,7 +41,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
-        """What becomes of the next call."""
+        """What happens to the next call."""
         return self._state
 
     @property

@@ -1,4 +1,4 @@
-"""CA bundles for TLS clients. OpenSSL would open the file itself, and wait for a writer if it is a named pipe."""
+"""CA bundles for TLS clients. OpenSSL would open the file itself, and block if it is a named pipe."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ MAX_BUNDLE_BYTES = 1024 * 1024
 
 
 def client_context(ca_file: Path | None) -> ssl.SSLContext:
-    """A TLS client's context that verifies certificates and host names. Reads files in this thread.
+    """A context for TLS clients that verifies certificates and host names. Reads files in this thread.
 
     Args:
         ca_file: The CA certificates to trust, in PEM form; None to trust the system's.
 
     Raises:
-        FileError: The bundle cannot be used.
+        FileError: The bundle is unusable.
 
     """
     if ca_file is None:
         return ssl.create_default_context()
-    # Comments may hold any bytes, but OpenSSL's binding takes ASCII only.
+    # Comments may have any bytes, but Python's ssl module takes only ASCII.
     bundle = read_bytes(ca_file, MAX_BUNDLE_BYTES).decode("ascii", errors="replace").replace("\ufffd", "?")
     if not bundle:
-        raise FileError(ca_file, "is empty")  # Without any data Python would trust the system's CAs.
+        raise FileError(ca_file, "is empty")  # Without data Python would trust the system's CAs.
     try:
         return ssl.create_default_context(cadata=bundle)
     except (ssl.SSLError, ValueError):

@@ -1,4 +1,4 @@
-"""One way to observe a call of an outside system: time it, name its outcome, emit the event."""
+"""Observes a call to an external system: times it, names its outcome, emits the event."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from app.ports import EventSink
 
 
 class ObservedCall:
-    """A context manager around one call; it emits one `DependencyCalled` however the call ends.
+    """A context manager around one call; it emits one `DependencyCalled`, however the call ends.
 
     Args:
         sink: Takes the event.
-        dependency: Which system is called.
-        operation: What is asked of it; a constant of the code.
+        dependency: The system.
+        operation: The operation; a constant of the code.
         outcome_of: The label of a failure. A cancelled call is always ``cancelled``.
         monotonic: A clock in seconds that never steps.
         only_failures: Whether a call that succeeds or is cancelled emits nothing.
 
     Attributes:
         outcome: ``ok``, ``cancelled`` or the failure's label, after the call.
-        seconds: How long the call took, after it.
+        seconds: How long the call took, after the call.
 
     """
 
@@ -57,7 +57,7 @@ class ObservedCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Emit the event; the exception, if any, goes on."""
+        """Emit the event; an exception is not suppressed."""
         self.seconds = self._monotonic() - self._began
         if isinstance(error, asyncio.CancelledError):
             self.outcome = "cancelled"

@@ -1,7 +1,7 @@
-"""A few threads of one part's own, for work that blocks: files, parsing, libraries without asyncio.
+"""Threads that belong to one component, for blocking work: files, parsing, libraries without asyncio.
 
-The event loop's own executor also resolves names for every connection, so nothing else may fill it. Parts that do not
-share threads cannot hold up each other either.
+The executor of the event loop also resolves host names for every connection, so nothing else may fill it. Components
+with separate threads also cannot block each other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class ThreadsBusyError(Exception):
-    """As much work is waiting as may wait."""
+    """The queue for the threads is full."""
 
 
 class ThreadsClosedError(Exception):
@@ -26,14 +26,14 @@ class ThreadsClosedError(Exception):
 class OwnThreads:
     """Runs blocking work in a fixed number of threads, with a bounded queue and a deadline.
 
-    A thread cannot be interrupted. Work that no one waits for any more is not started; if it is running, it keeps its
-    thread and its place in the bound until it ends.
+    A thread cannot be interrupted. Work that no one waits for any more is not started. If it is already running,
+    it keeps its thread, and counts against the limit, until it ends.
 
     Args:
-        name: Beginning of the threads' names.
-        threads: How many pieces of work run at once.
-        waiting: How many more may wait for a thread.
-        deadline: Seconds for one piece of work, waiting for a thread included; None if the caller has its own.
+        name: The prefix of the threads' names.
+        threads: The number of jobs that run at once.
+        waiting: The number of jobs that may wait for a thread.
+        deadline: Seconds for one job, with its wait for a thread; None if the caller has a deadline.
 
     """
 
@@ -55,7 +55,7 @@ class OwnThreads:
         future = asyncio.wrap_future(self._submit(job))
         future.add_done_callback(_retrieve)
         try:
-            # `wait` never cancels the future: cancelled work would stay in the queue but leave the bound.
+            # `wait` never cancels the future: cancelled work would stay queued, but not count against the limit.
             await asyncio.wait({future}, timeout=self._deadline)
         except asyncio.CancelledError:
             job.abandoned = True
@@ -68,7 +68,7 @@ class OwnThreads:
         return future.result()
 
     def close(self) -> None:
-        """Drop what waits and let the threads end; work that hangs is not waited for."""
+        """Drop waiting work and let the threads end. Does not wait for work that hangs."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _submit(self, job: _Job[T]) -> Future[T]:
@@ -84,7 +84,7 @@ class OwnThreads:
 
 
 class _Job(Generic[T]):
-    """A piece of work, which is skipped if no one waits for it when a thread is free."""
+    """A piece of work. It is skipped if no one waits for it any more when a thread is free."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -97,6 +97,6 @@ class _Job(Generic[T]):
 
 
 def _retrieve(future: asyncio.Future[T]) -> None:
-    """Mark an error as seen: work that no one waits for may fail."""
+    """Mark an error as retrieved, because work that no one waits for may fail."""
     if not future.cancelled():
         future.exception()

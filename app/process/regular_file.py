@@ -1,6 +1,6 @@
 """Reads small files that an operator names: settings, secrets, keys, certificates.
 
-Only a regular file is read. Opening a named pipe would otherwise wait for a writer, and a device may never end.
+Only regular files are read: opening a named pipe waits for a writer, and a device may never end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing_extensions import override
 _ROUNDS = 3
 """Attempts to read a file that changes while it is being read."""
 
-# O_NONBLOCK changes nothing for a regular file; O_NOCTTY keeps a terminal from becoming this process's own.
+# O_NONBLOCK has no effect on a regular file. O_NOCTTY: a terminal must not become the controlling terminal.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 _KINDS = (
@@ -27,11 +27,11 @@ _KINDS = (
 
 
 class FileError(ValueError):
-    """A file cannot be used.
+    """A file is unusable.
 
     Args:
         path: The file.
-        reason: What is wrong with it, such as ``is empty``; never a part of its content.
+        reason: What is wrong with it, such as ``is empty``; never quotes its content.
 
     """
 
@@ -46,11 +46,11 @@ class FileError(ValueError):
 
 
 class UnreadableFileError(FileError):
-    """The operating system does not let the file be read."""
+    """The operating system denies reading the file."""
 
 
 class MissingFileError(UnreadableFileError):
-    """There is no such file."""
+    """The file does not exist."""
 
 
 def read_bytes(path: Path, limit: int, *, opened: Callable[[], None] = lambda: None) -> bytes:
@@ -64,9 +64,9 @@ def read_bytes(path: Path, limit: int, *, opened: Callable[[], None] = lambda: N
         opened: Called between opening the file and reading it.
 
     Raises:
-        MissingFileError: There is no such file.
+        MissingFileError: The file does not exist.
         UnreadableFileError: The file cannot be opened or read.
-        FileError: It is not a regular file, is too large, or changes all the time.
+        FileError: It is not a regular file, is too large, or keeps changing.
 
     """
     for _ in range(_ROUNDS):
@@ -77,7 +77,7 @@ def read_bytes(path: Path, limit: int, *, opened: Callable[[], None] = lambda: N
 
 
 def read_text(path: Path, limit: int) -> str:
-    """The UTF-8 text in a regular file, without line ends at its end. As `read_bytes`.
+    """The UTF-8 text in a regular file, without trailing line ends. As `read_bytes`.
 
     Raises:
         FileError: As `read_bytes`; also when the file is not UTF-8 text, or is empty.

@@ -1,7 +1,7 @@
-"""Following a file that is renewed while it is in use: when to believe new content, and what to report.
+"""Follows a file that is renewed while it is in use: when to load new content, and what to report.
 
-Content is identified by any value that can be compared, such as a digest; a file that cannot be read, by the reason.
-Nothing here reads a file or knows the time.
+Any comparable value can identify content, such as a digest; the reason identifies a file that cannot be read.
+This module does not read files and does not use the time.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ Result = TypeVar("Result")
 
 
 class UnsettledError(Exception):
-    """A file changes all the time."""
+    """A file keeps changing."""
 
 
 class Look(Enum):
-    """What one look at the file found."""
+    """The result of one look at the file."""
 
     UNCHANGED = auto()
     """The content in force."""
 
     RESTORED = auto()
-    """The content in force, after another one was refused: to be reported."""
+    """The content in force, after other content was refused: report it."""
 
     UNSETTLED = auto()
-    """New content that may still be being written: look again."""
+    """New content that is perhaps not complete yet: look again."""
 
     NEW = auto()
-    """New content, to be loaded and then accepted or refused."""
+    """New content: load it, then accept or refuse it."""
 
     REFUSED = auto()
-    """Content that was refused and reported already."""
+    """Content that was already refused and reported."""
 
 
 class RenewedFile(Generic[Seen]):
     """Remembers which content is in force and which was refused, so that each is loaded and reported once.
 
     Args:
-        looks: How many looks in a row must see the same before it is believed.
+        looks: The number of looks in a row that must see the same content before it counts as new.
 
     """
 
@@ -54,7 +54,7 @@ class RenewedFile(Generic[Seen]):
         self._times = 0
 
     def look(self, seen: Seen) -> Look:
-        """Judge what a look at the file found."""
+        """Classify the content that was seen."""
         self._times = self._times + 1 if seen == self._seen else 1
         self._seen = seen
         if seen == self._in_force:
@@ -65,12 +65,12 @@ class RenewedFile(Generic[Seen]):
         return Look.NEW if self._times >= self._looks else Look.UNSETTLED
 
     def accept(self, seen: Seen) -> None:
-        """Content is in force from now on; the next refusal is reported again, whatever its reason."""
+        """Note that content is in force. The next refusal is reported, even for the same reason."""
         self._in_force = self._seen = seen
         self._times, self._refused = 1, None
 
     def refuse(self, seen: Seen) -> None:
-        """Content is not loaded again until another one was in force."""
+        """Note that content was refused. It is not loaded again until other content was in force."""
         self._refused = seen
 
 
@@ -80,10 +80,10 @@ def settled(
     """Content that is the same before and after `between`, and the result of `between` for it.
 
     Args:
-        content: What was read first.
-        read: Reads it again.
-        between: Waits a while, or uses the file.
-        rounds: How often to try.
+        content: The content that was read first.
+        read: Reads the content again.
+        between: Waits, or uses the file.
+        rounds: The number of attempts.
 
     Raises:
         UnsettledError: The content changed each time.

@@ -1,7 +1,7 @@
 """Single flight: callers that want the same thing at the same time share one running call.
 
-A waiter that is cancelled harms no one: the call's task belongs to `SingleFlight`, not to the first caller. Measured on
-the naive form, where followers await the leader: cancelling one of a hundred failed all hundred.
+Cancelling one waiter does not affect the others, because the task of the call belongs to `SingleFlight`, not to the
+first caller. Measured on the naive form, where followers await the leader: cancelling one of a hundred failed them all.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class SingleFlight(Generic[Key, Result]):
     """A registry of running calls, one per key at most.
 
     Args:
-        limit: How many calls may run at once; one more is refused.
-        waiters: How many may wait for one call, so that one that hangs does not take the places of all others.
-        name: Of the calls' tasks, for a debugger.
-        too_many_calls: What the caller of one call too many is answered.
-        too_many_waiters: What one waiter too many is answered.
+        limit: The number of calls that may run at once; one more is refused.
+        waiters: The number of callers that may wait for one call, so that a hanging call does not take all capacity.
+        name: The name of the tasks, for a debugger.
+        too_many_calls: The error message if too many calls are running.
+        too_many_waiters: The error message if too many callers wait for one call.
 
     """
 
@@ -55,14 +55,14 @@ class SingleFlight(Generic[Key, Result]):
 
     @property
     def waiting(self) -> int:
-        """How many wait for a call."""
+        """The number of callers that wait for a call."""
         return sum(self._waiting.values())
 
     def running(self, key: Key) -> asyncio.Task[Result] | None:
         """The running call for `key`, if any.
 
-        A call that has just finished is not running, even if its end has not been noted yet: what it brought may have
-        been purged in this very moment.
+        A call that has just finished is not running, even if it is still registered: its result may already have been
+        purged.
         """
         task = self._running.get(key)
         return None if task is None or task.done() else task

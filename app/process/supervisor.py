@@ -10,7 +10,7 @@ from app.ports import EventSink
 
 
 class Supervisor:
-    """Owns the process' background tasks.
+    """Owns the background tasks of the process.
 
     Args:
         sink: Notified of tasks that failed.
@@ -48,11 +48,11 @@ async def supervised(
     """Run `run()` again and again, whatever happens to it, until cancelled.
 
     Args:
-        name: The task's name in `TaskFailed`.
-        run: What to do; a failure is an exception.
+        name: The name of the task in `TaskFailed`.
+        run: The work; an exception is a failure.
         sink: Notified of unexpected failures.
-        delay: Seconds to wait, by how many runs have failed in a row; 0 after a run without a failure.
-        expected: Failures that `run` has reported itself.
+        delay: Seconds to wait, by the number of failed runs in a row; 0 after a run without a failure.
+        expected: Failures that `run` reports itself.
         sleep: Waits for seconds.
 
     """
@@ -63,18 +63,18 @@ async def supervised(
             failures = 0
         except expected:
             failures += 1
-        except Exception as error:  # noqa: BLE001  # whatever it was, the task must live on, and someone must know
+        except Exception as error:  # noqa: BLE001  # the task must continue after any error, and operators must see it
             failures += 1
             sink.emit(TaskFailed(name, type(error).__name__))
         await sleep(delay(failures))
 
 
 def growing_delay(failures: int, first: float, longest: float, chance: float) -> float:
-    """Seconds until the next try: exponential back-off with jitter.
+    """Seconds until the next attempt: exponential back-off with jitter.
 
     Args:
-        failures: How many tries have failed in a row, 1 at least.
-        first: Seconds after the first one; doubled with each further one.
+        failures: The number of failures in a row, at least 1.
+        first: Seconds after the first failure; doubled with each further failure.
         longest: Seconds at most.
         chance: From 0 to 1; shortens the delay by up to a half, so that replicas spread.
 

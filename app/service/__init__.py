@@ -1,1 +1,1 @@
-"""What the product does: vend, refresh, purge and reload. The only place where order matters."""
+"""The work of the broker: vend, refresh, purge and reload."""

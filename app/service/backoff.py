@@ -18,7 +18,7 @@ LONGEST_SECONDS = 300.0
 LONGEST_REFUSAL_SECONDS = 5.0
 
 MAX_REMEMBERED = 10_000
-"""Tokens whose failures are remembered at once; beyond it the least recently used one is forgotten."""
+"""Tokens whose failures are remembered at once; above that, the least recently used one is forgotten."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class _Wait:
 
 
 class RefreshBackoff:
-    """Exponential from 1 s to 5 min with jitter, per token; a longer ``Retry-After`` of IMS is obeyed.
+    """Exponential from 1 s to 5 min with jitter, per token; a longer ``Retry-After`` of IMS takes precedence.
 
     Args:
         draw: Uniform random float between two bounds.
@@ -47,7 +47,7 @@ class RefreshBackoff:
         return wait is None or not now < wait.until <= now + MAX_HOLD
 
     def failed(self, key: TokenKey, error: Exception | None, now: float) -> None:
-        """A refresh of `key` failed at `now`, or brought nothing better (no `error`)."""
+        """A refresh of `key` failed at `now`, or its token was no better (no `error`)."""
         before = self._waits.get(key)
         seconds = FIRST_SECONDS if before is None else min(LONGEST_SECONDS, before.seconds * 2)
         asked = error.retry_after if isinstance(error, DependencyError) else 0.0
@@ -73,13 +73,13 @@ class _Failure:
 class RecentFailures:
     """The error to answer at once if the last exchange for a token failed a moment ago.
 
-    A first failure is retried at once; from the second in a row on, the next attempt waits 1 s, doubling to 5 s, each
-    time shortened by up to a half. So callers that hammer a failing tenant cost Vault and IMS a call per 2.5 to 5 s,
-    and a tenant that recovers is served within 5 s.
+    The first failure is retried at once. From the second in a row, the next attempt waits 1 s, doubling to 5 s; jitter
+    shortens each wait by up to a half. So callers that hammer a failing tenant cost Vault and IMS one call per 2.5 to
+    5 s, and a tenant that recovers is served within 5 s.
 
     Args:
         draw: Uniform random float between two bounds.
-        limit: How many failures are remembered.
+        limit: The number of failures that are remembered.
 
     """
 

@@ -1,4 +1,4 @@
-"""What this replica knows about purges: the highest epoch seen for each credential."""
+"""The purges that this replica knows of: the highest epoch seen for each credential."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MAX_KNOWN = 200_000
 
 
 class Epochs:
-    """Epochs only rise. A credential that was never purged is at 0 and takes no memory."""
+    """Epochs only increase. The epoch of a credential that was never purged is 0, and takes no memory."""
 
     def __init__(self) -> None:
         self._known = LRUCache[CredentialRef, int](MAX_KNOWN)
         self._listeners: tuple[Callable[[CredentialRef], None], ...] = ()
 
     def when_raised(self, notify: Callable[[CredentialRef], None]) -> None:
-        """Call `notify` with each credential whose epoch rises, however this replica learns of it."""
+        """Call `notify` with each credential whose epoch increases, however this replica learns of it."""
         self._listeners = (*self._listeners, notify)
 
     def of(self, ref: CredentialRef) -> int:
@@ -33,7 +33,7 @@ class Epochs:
         return tuple(self._known)
 
     def learn(self, ref: CredentialRef, epoch: int) -> bool:
-        """Note `epoch`; True if it is higher than the one known."""
+        """Note `epoch`; True if it is higher than the known one."""
         if epoch <= self.of(ref):
             return False
         self._known[ref] = epoch
@@ -42,5 +42,5 @@ class Epochs:
         return True
 
     def allows(self, token: AccessToken) -> bool:
-        """Whether `token` was minted after the last purge of its credential that is known here."""
+        """Whether `token` was minted after the last known purge of its credential."""
         return token.epoch >= self.of(token.key.ref)

@@ -1,4 +1,4 @@
-"""Whose turn it is to exchange: the lease, renewed for as long as its holder works."""
+"""The turn to exchange: a lease that is renewed while its holder works."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from app.domain.names import TokenKey
 from app.ports import Lease
 
 LONGEST_TURN_SECONDS = 12.0
-"""Longest time that a holder goes on renewing its lease: the exchange's deadline and a small margin."""
+"""The longest time for which a holder renews its lease: the deadline of the exchange and a small margin."""
 
 RENEWAL_SECONDS = 1.0
-"""A holder that has died stops renewing, so that the others need not wait for `LONGEST_TURN_SECONDS`."""
+"""A crashed holder stops renewing, so that the others need not wait for `LONGEST_TURN_SECONDS`."""
 
 
 class Turn(Enum):
@@ -26,7 +26,7 @@ class Turn(Enum):
     """Another replica holds the lease."""
 
     UNKNOWN = "unknown"
-    """The shared cache is away. The single flight of this process still holds: one exchange per replica."""
+    """The shared cache is unavailable. The single flight still limits each replica to one exchange."""
 
     @property
     def may_exchange(self) -> bool:
@@ -38,8 +38,8 @@ class LeaseTurns:
     """Takes turns with the other replicas.
 
     Args:
-        lease: The right to exchange.
-        renewal_seconds: How often a held lease is renewed.
+        lease: The lease of the right to exchange.
+        renewal_seconds: The interval at which a held lease is renewed.
 
     """
 
@@ -79,4 +79,4 @@ class LeaseTurns:
         try:
             await self._lease.release(key, holder)
         except CacheUnavailableError:
-            return  # It ends by itself within seconds.
+            return  # It expires within seconds.

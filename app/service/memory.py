@@ -1,4 +1,4 @@
-"""The front cache: tokens in this process' memory. The warm path reads nothing else."""
+"""The front cache: tokens in the memory of this process. The warm path reads nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class TokenMemory:
     """Tokens by key, the least recently stored dropped first.
 
     Args:
-        limit: How many tokens are kept.
+        limit: The number of tokens that are kept.
 
     """
 
@@ -25,11 +25,11 @@ class TokenMemory:
         return len(self._tokens)
 
     def get(self, key: TokenKey) -> AccessToken | None:
-        """The token for `key`, whatever its state."""
+        """The token for `key` in any state, or None."""
         return self._tokens.get(key)
 
     def put(self, token: AccessToken, replacing: AccessToken | None = None) -> None:
-        """Keep `token`, unless a later one is kept already that is not the one being replaced."""
+        """Keep `token`, unless there is already a later one that is not the one being replaced."""
         held = self._tokens.get(token.key)
         if held is not None and not _yields(held, token, replacing):
             return
@@ -53,7 +53,7 @@ class TokenMemory:
             self._discard(key)
 
     def states(self, now: float) -> dict[str, int]:
-        """How many tokens are in each state at `now`."""
+        """The number of tokens in each state at `now`."""
         return dict(Counter(token.state(now).value for token in self._tokens.values()))
 
     def _discard(self, key: TokenKey) -> None:

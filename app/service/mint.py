@@ -1,4 +1,4 @@
-"""From a tenant's credential to a token: read, sign, exchange. No cache and no lease here."""
+"""Mints a token from a tenant's credential: read, sign, exchange. Without a cache or a lease."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialRej
 from app.ports import AssertionSigner, CertificateEnd, Clock, CredentialStore, EventSink, TokenExchanger
 
 REFRESH_WINDOW = (0.45, 0.55)
-"""Share of a token's life within which its refresh is drawn, once (the rule of SPIRE)."""
+"""The share of the lifetime after which a token is refreshed; drawn once between these bounds, as SPIRE does."""
 
 
 REJECTED_SECONDS = 60.0
-"""A document that IMS rejected twice in a row is not presented again for so long; a changed one is, at once."""
+"""A document that IMS rejected twice in a row is not sent again for this time. A changed one is sent at once."""
 
 MAX_REMEMBERED = 10_000
-"""Rejections, and accepted secrets, that are remembered at once."""
+"""The number of rejections, and of accepted secrets, that are remembered."""
 
 
 @dataclass(slots=True)
 class _Rejection:
-    """The last rejections for a key, all of one document and epoch."""
+    """The last rejections for a key, all for one document and epoch."""
 
     document: tuple[str, int]
     error: CredentialRejectedError
@@ -43,10 +43,10 @@ class Minter:
     """Mints tokens.
 
     Args:
-        store: Where credentials live.
-        signers: By scheme, what signs with a key of that scheme (`SigningKey`).
+        store: The credential store.
+        signers: The signer of each scheme of keys (`SigningKey`).
         exchanger: IMS.
-        not_after: When a PEM certificate ends.
+        not_after: Returns when a PEM certificate expires.
         sink: Listens to events.
         clock: Unix time in seconds.
         draw: Uniform random float between two bounds.
@@ -70,19 +70,19 @@ class Minter:
         self._sink = sink
         self._clock = clock
         self._draw = draw
-        # Which of two client secrets was accepted last, so that a refused one costs one exchange, not one each time.
+        # The client secret that was accepted last. So a refused one costs one exchange, not one exchange each time.
         self._accepted = LRUCache[CredentialRef, tuple[str, int]](MAX_REMEMBERED)
-        # By key, not by credential: what is refused may be one of its scopes.
+        # By key, not by credential, because IMS may refuse only one of its scopes.
         self._rejected = LRUCache[TokenKey, _Rejection](MAX_REMEMBERED)
 
     async def mint(self, key: TokenKey, epoch: int) -> AccessToken:
         """Mint a token for `key`, stamped with `epoch`.
 
-        A refusal may mean that the document was rotated between reading and presenting it: it is read once more,
-        and where it changed the new one is tried.
+        A refusal may mean that the document was rotated between reading and sending it. So it is read once more, and
+        if it has changed, the new one is tried.
 
         Raises:
-            TenantError: This tenant's credential cannot be used.
+            TenantError: The credential of this tenant does not work.
             InvalidScopeError: The credential does not have a scope that was asked for.
             DependencyError: Vault or IMS does not answer.
 
@@ -141,7 +141,7 @@ class Minter:
         )
 
     async def _exchange(self, credential: Credential, scopes: tuple[Scope, ...]) -> IssuedToken:
-        """Try the client secrets in order, beginning with the one accepted last."""
+        """Try the client secrets in order, first the one that was accepted last."""
         refusal: CredentialRejectedError | None = None
         for number in self._order(credential):
             try:

@@ -1,12 +1,13 @@
-"""Purges: tokens in memory go at once, here and on every replica that hears of it; the shared cache follows.
+"""Purges: every replica drops its tokens as soon as it learns of a purge; the shared cache is updated, eventually.
 
-Nothing minted before a purge may be stored or served after it. The credential's epoch says what was minted before.
+No token that was minted before a purge may be stored or served after it. The epoch of the credential decides which.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 
 from app.domain.cache_entry import Purge
 from app.domain.errors import CacheUnavailableError, OverloadedError
@@ -16,49 +17,70 @@ from app.ports import Clock, EventSink, PurgeLog
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 
-RETRY_SECONDS = 0.5
-
-COMPARE_SECONDS = 300.0
 EPOCHS_AT_ONCE = 500
 
-LAST_SECONDS = 2.0
-"""How long the end of the process waits for the shared cache to take what it has missed."""
-
 MAX_OWED = 10_000
-"""Purges that the shared cache may have missed; one more is refused, because a purge must not be forgotten."""
+"""The number of purges that may wait for the shared cache. One more is refused, because no purge may be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgePace:
+    """The times of purges, in seconds.
+
+    Args:
+        retry: Between two attempts to reach the shared cache.
+        compare: Between two comparisons of all epochs.
+        last: At shutdown, for the purges that the shared cache has missed.
+
+    """
+
+    retry: float = 0.5
+    compare: float = 300.0
+    last: float = 2.0
 
 
 class Purges:
-    """Makes purges, hears of those of other replicas, and sends the shared cache those it has missed.
+    """Makes purges, follows those of other replicas, and sends the shared cache those that it has missed.
 
     Args:
         memory: The front cache.
         log: The purges that replicas share.
-        epochs: What is known of purges.
+        epochs: The known purges.
         sink: Listens to events.
         clock: Unix time in seconds.
+        pace: The times of retries and comparisons.
 
     """
 
-    def __init__(self, memory: TokenMemory, log: PurgeLog, epochs: Epochs, sink: EventSink, clock: Clock) -> None:
+    def __init__(
+        self,
+        memory: TokenMemory,
+        log: PurgeLog,
+        epochs: Epochs,
+        sink: EventSink,
+        clock: Clock,
+        pace: PurgePace | None = None,
+    ) -> None:
         self._memory = memory
         self._log = log
         self._epochs = epochs
         self._sink = sink
         self._clock = clock
-        # Purges that the shared cache has missed; sent as soon as it is back.
+        self._pace = pace or PurgePace()
+        # Purges that the shared cache has missed; sent as soon as it is available again.
         self._owed: dict[CredentialRef, int] = {}
         self._is_behind = False
-        # The only place that forgets: however this replica learns of a purge, what it has in memory was minted before.
+        # The only place that drops tokens: however this replica learns of a purge, its tokens are older.
         epochs.when_raised(memory.drop)
 
     async def purge(self, ref: CredentialRef) -> None:
-        """Raise the epoch of `ref`: nothing minted before is stored or served after, here or on any replica.
+        """Raise the epoch of `ref`: no older token is stored or served after that, on any replica.
 
-        If the shared cache is away, this replica forgets at once, and the others learn of it when the cache is back.
+        If the shared cache is unavailable, this replica drops its tokens at once, and the others do so when the shared
+        cache is available again.
 
         Raises:
-            OverloadedError: The shared cache is away and too many purges wait for it; this one has not been done.
+            OverloadedError: The shared cache is unavailable, and too many purges wait for it. This purge was not made.
 
         """
         known = max(self._epochs.of(ref), self._owed.get(ref, 0))
@@ -66,14 +88,14 @@ class Purges:
             epoch = await self._log.raise_epoch(ref, known)
         except CacheUnavailableError:
             if ref not in self._owed and len(self._owed) >= MAX_OWED:
-                raise OverloadedError("Too many purges wait for the shared cache to come back.") from None
+                raise OverloadedError("The shared cache is unavailable, and too many purges wait for it.") from None
             epoch = known + 1
             self._owed[ref] = epoch
         self._epochs.learn(ref, epoch)
         self._sink.emit(CredentialPurged(self._clock(), ref, epoch, "local"))
 
     def heard(self, purge: Purge) -> None:
-        """Another replica purged, or may have purged while this one could not listen."""
+        """Note that another replica purged, or may have purged while this one could not listen."""
         if purge.ref is None:
             self._is_behind = True
         elif purge.epoch > self._epochs.of(purge.ref):
@@ -84,22 +106,22 @@ class Purges:
         """Send the shared cache all purges that it has missed.
 
         Raises:
-            CacheUnavailableError: It is still away; what it has missed is kept.
+            CacheUnavailableError: It is still unavailable; the purges are kept.
 
         """
         for ref in tuple(self._owed):
             await self._settle(ref)
 
     async def catch_up(self) -> None:
-        """Compare epochs with the shared cache: drop what was purged without this replica hearing of it, nothing else.
+        """Compare all epochs with the shared cache, and drop exactly the tokens whose purge this replica has missed.
 
         A purge that the shared cache has lost and this replica knows is written back, and announced to all replicas.
 
         Raises:
-            CacheUnavailableError: It is away; the comparison must be repeated.
+            CacheUnavailableError: It is unavailable; the comparison must be repeated.
 
         """
-        self._is_behind = False  # First, so that a purge that is missed meanwhile causes one more comparison.
+        self._is_behind = False  # First, so that a purge that is missed during the comparison causes another one.
         try:
             await self._compare_all()
         except BaseException:
@@ -117,15 +139,15 @@ class Purges:
                 self.heard(Purge(ref, epoch))
 
     async def aclose(self) -> None:
-        """Try once more to send what the shared cache has missed: after this, no one will."""
+        """Try for the last time to send the purges that the shared cache has missed."""
         try:
-            async with asyncio.timeout(LAST_SECONDS):
+            async with asyncio.timeout(self._pace.last):
                 await self.settle()
         except (CacheUnavailableError, TimeoutError):
             self._sink.emit(PurgesUnpublished(len(self._owed)))
 
     async def flush(self, ref: CredentialRef) -> bool:
-        """Send the shared cache what it is owed for `ref`. False if it is away: what it has may then be too old."""
+        """Send the shared cache the missed purge of `ref`, if any. False if it is unavailable and may be stale."""
         try:
             await self._settle(ref)
         except CacheUnavailableError:
@@ -133,10 +155,10 @@ class Purges:
         return True
 
     async def listen(self) -> None:
-        """Follow the shared cache's purges and send what it has missed, until cancelled.
+        """Follow the purges in the shared cache, and send those that it has missed, until cancelled.
 
-        Separate tasks: a purge can fail on the connection for commands while the one that listens works. A regular
-        comparison finds purges whose replica ended before it could announce them.
+        The tasks are separate, because the connection for commands can fail while the one that listens works. A regular
+        comparison finds purges whose replica crashed before it could announce them.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
@@ -148,16 +170,16 @@ class Purges:
         if owed is None:
             return
         self._epochs.learn(ref, await self._log.raise_epoch(ref, owed))
-        if self._owed.get(ref) == owed:  # Else it was purged once more meanwhile.
+        if self._owed.get(ref) == owed:  # Otherwise there was another purge.
             del self._owed[ref]
 
     async def _follow(self) -> None:
-        """After a lost connection, go on where it broke."""
+        """Follow purges, and reconnect after a lost connection."""
         while True:
             with contextlib.suppress(CacheUnavailableError):
                 async for purge in self._log.purges():
                     self.heard(purge)
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(self._pace.retry)
 
     async def _settle_on(self) -> None:
         while True:
@@ -165,9 +187,9 @@ class Purges:
                 await self.settle()
                 if self._is_behind:
                     await self.catch_up()
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(self._pace.retry)
 
     async def _compare(self) -> None:
         while True:
-            await asyncio.sleep(COMPARE_SECONDS)
+            await asyncio.sleep(self._pace.compare)
             self._is_behind = True

@@ -1,4 +1,4 @@
-"""The policy in force: the last good one. The file is checked every two seconds."""
+"""The policy in force, which is the last good one. The file is checked every two seconds."""
 
 from __future__ import annotations
 
@@ -11,34 +11,43 @@ from app.ports import CallerVerifier, Clock, EventSink, PolicySource
 from app.process.renewed_file import Look, RenewedFile
 
 RELOAD_SECONDS = 2.0
-"""A change is in force within 5 s (docs/contract.md section 4): this, a second without a change, the time to read."""
+"""A change is in force within 5 s (docs/contract.md section 4): this, 1 s without a change, and the time to read."""
 
 
 class PolicyInForce:
-    """Holds the policy that decides now. `current` is one object, swapped whole: no decision sees half a change.
+    """Holds the policy in force. `current` is one object, which is replaced as a whole: no decision sees half a change.
 
     Args:
-        source: Where the policy comes from.
-        verifier: Notified of the trusted issuers.
-        sink: Receives events.
+        source: The source of the policy.
+        verifier: Gets the trusted issuers.
+        sink: Listens to events.
         clock: Unix time in seconds.
+        reload_seconds: The interval between two looks at the source.
 
     """
 
-    def __init__(self, source: PolicySource, verifier: CallerVerifier, sink: EventSink, clock: Clock) -> None:
+    def __init__(
+        self,
+        source: PolicySource,
+        verifier: CallerVerifier,
+        sink: EventSink,
+        clock: Clock,
+        reload_seconds: float = RELOAD_SECONDS,
+    ) -> None:
         self.current = Policy(())
         self._source = source
         self._verifier = verifier
         self._sink = sink
         self._clock = clock
-        # By version, or by the reason of a refusal. The source itself looks twice.
+        self._reload_seconds = reload_seconds
+        # By version, or by the reason of a refusal. One look is enough, because the source looks twice.
         self._file = RenewedFile[str](looks=1)
 
     async def load(self) -> None:
         """Load the policy for the first time.
 
         Raises:
-            PolicyError: It is missing or bad; the process must not start without one.
+            PolicyError: It is missing or bad. The process must not start without a policy.
 
         """
         await self._adopt_change()
@@ -46,7 +55,7 @@ class PolicyInForce:
     async def watch(self) -> None:
         """Look for changes forever. A bad file is refused as a whole and reported once; the last good policy stays."""
         while True:
-            await asyncio.sleep(RELOAD_SECONDS)
+            await asyncio.sleep(self._reload_seconds)
             try:
                 await self._adopt_change()
             except PolicyError as error:

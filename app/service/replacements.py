@@ -1,4 +1,4 @@
-"""Which credentials have had a reported token replaced in the last minute, as far as this replica knows."""
+"""The credentials whose reported token this replica has replaced in the last minute."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from app.domain.names import CredentialRef
 from app.service.shared_exchange import REPLACEMENT_SECONDS
 
 MAX_REMEMBERED = 10_000
-"""Credentials whose last replacement is remembered at once."""
+"""The number of credentials whose last replacement is remembered."""
 
 
 class Replacements:
-    """Bounds replacements in this replica, also while the shared cache is away."""
+    """Limits replacements by this replica, even while the shared cache is unavailable."""
 
     def __init__(self) -> None:
         self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)

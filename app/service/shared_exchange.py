@@ -1,7 +1,7 @@
 """One exchange across all replicas: look in the shared cache, take the lease, look again, mint, store.
 
-The lease is an efficiency lock: two exchanges at once are waste, never corruption, because IMS keeps old tokens valid.
-Only the write must be right. The shared cache takes care of that: it stores only a later expiry of the current epoch.
+The lease is an efficiency lock: two exchanges at once are wasteful, but harmless, because IMS keeps old tokens
+valid. Only the write must be correct. The shared cache ensures that: it stores only later expiries of the same epoch.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from app.service.lease_turn import RENEWAL_SECONDS, LeaseTurns, Turn
 from app.service.mint import Minter
 
 POLL_SECONDS = (0.05, 0.15)
-"""Bounds of the pause between two looks while another replica exchanges; drawn each time, to spread replicas out."""
+"""The pause between two reads while another replica exchanges: drawn between these bounds, to spread replicas."""
 
 LONGEST_SECONDS = 14.0
-"""Longest time for all of it; under the 15 s that a request may take."""
+"""The longest time for one call; below the 15 s that a request may take."""
 
 MAX_MINTS = 4
-"""How often one call mints again because a purge overtook it, before it gives up."""
+"""The number of times that one call mints again because of a purge during minting, before it gives up."""
 
 REPLACEMENT_SECONDS = 60.0
 """A reported token is replaced at most once in this time, per credential (docs/contract.md section 3)."""
 
 MAX_HELD = 10_000
-"""Credentials whose back-off is remembered here too, besides the shared cache."""
+"""The number of credentials whose back-off is also remembered here, besides the shared cache."""
 
 
 class Claim(Enum):
@@ -51,18 +51,18 @@ class Claim(Enum):
     """It was replaced, or is being replaced, within `REPLACEMENT_SECONDS`."""
 
     UNKNOWN = "unknown"
-    """The shared cache is away. The vendor's own record of replacements still bounds this replica."""
+    """The shared cache is unavailable. The vendor's own record of replacements still limits this replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a token must be like.
+    """The requirements for a token.
 
     Args:
-        lives_until: Unix time in seconds it must reach.
-        fresh: Whether a token past its `refresh_at` is not good enough.
-        replacing: A token that Adobe refused: it is not good enough, and may be replaced only once in a while.
-        alone: Whether to skip the shared cache, because a purge made here has not reached it yet.
+        lives_until: Unix time in seconds at which it must still be valid.
+        fresh: Whether it must not have reached its `refresh_at`.
+        replacing: A token that Adobe refused. It must be another one; a replacement is rate limited.
+        alone: Whether to skip the shared cache, because a purge by this replica has not reached it yet.
 
     """
 
@@ -72,7 +72,7 @@ class Need:
     alone: bool = False
 
     def met_by(self, token: AccessToken, now: float) -> bool:
-        """Whether `token` is good enough at `now`."""
+        """Whether `token` meets this need at `now`."""
         state = token.state(now)
         return (
             state is not TokenState.EXPIRED
@@ -84,25 +84,25 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Obtained:
-    """A token and where it came from."""
+    """A token and its source."""
 
     token: AccessToken
     tier: Tier
 
 
 class SharedExchange:
-    """Obtains tokens so that all replicas together exchange once.
+    """Obtains tokens, with one exchange for all replicas.
 
     Args:
-        cache: What replicas share.
-        lease: The right to exchange.
-        minter: Makes a new token.
-        epochs: What is known of purges.
+        cache: The shared cache.
+        lease: The lease of the right to exchange.
+        minter: Mints new tokens.
+        epochs: The known purges.
         sink: Listens to events.
         clock: Unix time in seconds.
         draw: Uniform random float between two bounds.
-        longest_seconds: Longest time for one call.
-        renewal_seconds: How often a held lease is renewed.
+        longest_seconds: The longest time for one call.
+        renewal_seconds: The interval at which a held lease is renewed.
 
     """
 
@@ -126,14 +126,14 @@ class SharedExchange:
         self._clock = clock
         self._draw = draw
         self._longest_seconds = longest_seconds
-        # Until when IMS asked to back off, kept here too in case the shared cache is away: Unix time in seconds.
+        # The end of each back-off that IMS asked for, in Unix seconds: also here, in case the shared cache is down.
         self._held_until = LRUCache[CredentialRef, float](MAX_HELD)
 
     async def obtain(self, key: TokenKey, need: Need) -> Obtained:
-        """A token that meets `need`, or the reported one as it is, if it may not be replaced yet.
+        """A token that meets `need`, or the reported token unchanged, if it may not be replaced yet.
 
         Raises:
-            BrokerError: What the minting raised; or `ImsUnavailableError` if all took too long.
+            BrokerError: Minting failed; `ImsUnavailableError` if it took too long.
 
         """
         try:
@@ -148,7 +148,7 @@ class SharedExchange:
         while found is None and mints < MAX_MINTS:
             async with self._turn(key, need) as turn:
                 if turn is Turn.OURS:
-                    # Look again: the holder before us may have stored what we need.
+                    # Read again, because the previous holder may have stored a token.
                     found = await self._look(key, need)
                 if found is None and turn.may_exchange:
                     mints += 1
@@ -164,7 +164,7 @@ class SharedExchange:
         return nullcontext(Turn.UNKNOWN) if need.alone else self._turns.take(key)
 
     async def _look(self, key: TokenKey, need: Need, *, first: bool = False) -> Obtained | None:
-        """What the shared cache has. Only the `first` look is reported to the sink; the others only wait."""
+        """The token in the shared cache. Only the `first` read emits an event; the others are polls."""
         held = self._held_until.get(key.ref, 0.0) - self._clock()
         if held > MAX_HOLD:  # The clock was set back.
             held = 0.0
@@ -191,7 +191,7 @@ class SharedExchange:
             self._sink.emit(CacheLookedUp("shared", outcome))
 
     async def _exchange(self, key: TokenKey, need: Need) -> Obtained | None:
-        """Mint and store; None if a purge overtook the minting, so that it must begin again."""
+        """Mint and store; None if a purge during minting made it void, so that the caller must start over."""
         claim = Claim.UNKNOWN
         if need.replacing is not None:
             claim = await self._claim_replacement(key)
@@ -202,7 +202,7 @@ class SharedExchange:
         except BaseException as error:
             if isinstance(error, ImsUnavailableError) and error.throttled:
                 await self._hold(key, error.retry_after)
-            if claim is Claim.OURS:  # Else the stored claim may be another replica's.
+            if claim is Claim.OURS:  # Otherwise the stored claim may belong to another replica.
                 await self._give_back_replacement(key)
             raise
         outcome = None if need.alone else await self._store(token, need.replacing)
@@ -218,11 +218,11 @@ class SharedExchange:
         return Claim.OURS if is_ours else Claim.TAKEN
 
     async def _give_back_replacement(self, key: TokenKey) -> None:
-        """A failed exchange did not replace anything: the next report may try again, once the back-off is over."""
+        """A failed exchange did not replace anything: the next report may try again, after the back-off."""
         try:
             await self._cache.return_replacement(key.ref)
         except CacheUnavailableError:
-            return  # It expires by itself.
+            return  # It expires anyway.
 
     async def _hold(self, key: TokenKey, seconds: float) -> None:
         self._held_until[key.ref] = self._clock() + seconds
@@ -240,7 +240,7 @@ class SharedExchange:
 
 def purged_too_often() -> OverloadedError:
     """The error of a request whose token was purged in each of several attempts."""
-    return OverloadedError("The token was purged again and again while it was minted.")
+    return OverloadedError("The token was purged repeatedly while it was minted.")
 
 
 def _refuse_while_held(seconds: float) -> None:

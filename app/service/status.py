@@ -1,4 +1,4 @@
-"""What a caller may know about its tenants: kind, generation, life of the token, last error. Never a secret."""
+"""The status of a caller's tenants: kind, generation, state of the token, last error. Never a secret."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ CONCURRENT_READS = 8
 
 @dataclass(frozen=True, slots=True)
 class CredentialStatus:
-    """One credential as its operator sees it. Times are Unix time in seconds.
+    """The status of one credential. Times are Unix time in seconds.
 
     Args:
-        ref: Which credential.
+        ref: The credential.
         kind: Its kind, or None if its document cannot be read.
-        generation: Its version in the store, or None.
-        certificate_expires_at: When its certificate ends, or None.
-        token: The token that would be answered now for all scopes, or None.
+        generation: The version of its document, or None.
+        certificate_expires_at: When its certificate expires, or None.
+        token: The token that would be served now for all scopes, or None.
         token_state: ``fresh``, ``aging``, ``expired``, or ``absent``.
-        last_error: Code of the last error with it on this replica, or of reading its document; or None.
+        last_error: The code of its last error on this replica, or of the error of reading its document; or None.
 
     """
 
@@ -43,7 +43,7 @@ class CredentialStatus:
 
 @dataclass(slots=True)
 class _Outage:
-    """Whether the store failed for this page: then the rest is not asked for, which would wait for a deadline each."""
+    """Whether the store failed for this page. Then the rest is not read: each read would wait for its deadline."""
 
     error: CredentialStoreError | None = None
 
@@ -52,10 +52,10 @@ class StatusReader:
     """Reads the status of the credentials that a caller may see.
 
     Args:
-        store: Where credentials live.
-        cache: What replicas share.
-        vendor: What this replica has in memory.
-        not_after: When a PEM certificate ends.
+        store: The credential store.
+        cache: The shared cache.
+        vendor: Has the tokens in the memory of this replica.
+        not_after: Returns when a PEM certificate expires.
         clock: Unix time in seconds.
 
     """
@@ -81,7 +81,7 @@ class StatusReader:
         """At most `limit` credentials after `after`, in order, and the last of them if more follow.
 
         Raises:
-            CredentialStoreError: The store cannot list what a rule for every org covers.
+            CredentialStoreError: The store cannot list the credentials, which a rule for every org needs.
 
         """
         refs = sorted(await self._visible(caller))
@@ -122,7 +122,7 @@ class StatusReader:
             raise
 
     async def _token(self, ref: CredentialRef) -> AccessToken | None:
-        """The one in memory that lives longest; else the one for all scopes in the shared cache."""
+        """The token in memory that expires last, or else the token for all scopes in the shared cache."""
         held = self._vendor.tokens_of(ref)
         if held:
             return max(held, key=lambda token: token.expires_at)

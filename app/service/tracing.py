@@ -1,4 +1,4 @@
-"""The tracer of a broker that does not trace."""
+"""The tracer when tracing is off."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class NoTracer:
         """See `app.ports.Tracer`."""
         return nullcontext()
 
-    def flight(
+    def call(
         self,
         key: TokenKey,  # noqa: ARG002  # the protocol's
         start: Callable[[], Coroutine[Any, Any, Result]],
         *,
-        behind: bool,  # noqa: ARG002  # the protocol's
+        in_background: bool,  # noqa: ARG002  # the protocol's
     ) -> Coroutine[Any, Any, Result]:
         """See `app.ports.Tracer`."""
         return start()

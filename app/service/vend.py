@@ -1,4 +1,4 @@
-"""Vends tokens. Fresh in memory: answer. Aging: answer, refresh in the background. Else: wait for a single flight."""
+"""Vends tokens. Fresh in memory: answer. Aging: answer and refresh in the background. Else: wait for one call."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from app.service.replacements import MAX_REMEMBERED, Replacements
 from app.service.shared_exchange import Need, Obtained, SharedExchange, purged_too_often
 from app.service.tracing import NoTracer
 
-MAX_FLIGHTS = 2_000
-"""How many tokens may be waited for at once in one replica; one more is answered `overloaded`."""
+MAX_CALLS = 2_000
+"""The number of calls in flight in one replica; one more gets `overloaded`."""
 
 MAX_WAITERS = 2_000
-"""How many requests may wait for one token, so that a tenant that hangs leaves places for the others."""
+"""The number of requests that may wait for one token, so that a hanging tenant leaves capacity for the others."""
 
 MAX_ROUNDS = 5
-"""How often one request joins a call whose token does not meet its need, before it gives up."""
+"""The number of calls that one request joins without a suitable token before it gives up."""
 
 
 class TokenVendor:
@@ -39,12 +39,12 @@ class TokenVendor:
 
     Args:
         memory: The front cache.
-        exchange: Obtains what memory does not have.
-        purges: What must have reached the shared cache before its answer is trusted.
-        epochs: What is known of purges.
+        exchange: Obtains tokens that are not in memory.
+        purges: Sends missed purges to the shared cache before its answer is trusted.
+        epochs: The known purges.
         sink: Listens to events.
         clock: Unix time in seconds.
-        backoff: When failed refreshes are tried again.
+        backoff: Decides when failed refreshes are retried.
         tracer: Draws spans around vends and calls.
 
     """
@@ -69,8 +69,8 @@ class TokenVendor:
         self._backoff = backoff or RefreshBackoff()
         self._tracer = tracer or NoTracer()
         self._failures = RecentFailures()
-        self._flights: SingleFlight[TokenKey, Obtained] = SingleFlight(
-            MAX_FLIGHTS,
+        self._calls: SingleFlight[TokenKey, Obtained] = SingleFlight(
+            MAX_CALLS,
             MAX_WAITERS,
             name="token",
             too_many_calls="Too many tenants wait for a new token at once.",
@@ -80,7 +80,7 @@ class TokenVendor:
         self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
 
     def take_usable(self, key: TokenKey, now: float) -> AccessToken | None:
-        """The token in memory, if it is usable; an aging one starts a refresh in the background. Never waits."""
+        """The token in memory if it is usable. An aging one starts a refresh in the background. Never waits."""
         token = self._memory.get(key)
         if token is None or now < token.refresh_at:
             return token
@@ -89,10 +89,10 @@ class TokenVendor:
         return token if now < token.usable_until else None
 
     async def vend(self, key: TokenKey, min_ttl: float = 0.0) -> Obtained:
-        """A usable token with at least `min_ttl` seconds of life left.
+        """A usable token that is valid for at least `min_ttl` seconds.
 
         Raises:
-            InvalidRequestError: The tokens that IMS gives this credential live for less than `min_ttl`.
+            InvalidRequestError: The lifetime of this credential's tokens is shorter than `min_ttl`.
             BrokerError: No token is available.
 
         """
@@ -112,10 +112,10 @@ class TokenVendor:
         raise purged_too_often()
 
     async def report(self, key: TokenKey, sha256: str) -> Obtained:
-        """Replace the token that Adobe refused, once; a stale report gets the current token as it is.
+        """Replace the token that Adobe refused, once; an outdated report gets the current token unchanged.
 
         Args:
-            key: What the token was for.
+            key: The key of the token.
             sha256: Lower-case hex SHA-256 of the refused token.
 
         Raises:
@@ -126,7 +126,7 @@ class TokenVendor:
         refused = current.token
         if refused.sha256 != sha256 or current.tier == "exchange":
             return current
-        if key not in self._flights and not self._replacements.claim(key.ref, self._clock()):
+        if key not in self._calls and not self._replacements.claim(key.ref, self._clock()):
             return current
         try:
             obtained = await self._join(key, Need(replacing=refused))
@@ -144,34 +144,34 @@ class TokenVendor:
         return self._last_errors.get(ref)
 
     @property
-    def flights(self) -> int:
-        """How many tokens are being looked for or minted now."""
-        return len(self._flights)
+    def calls_in_flight(self) -> int:
+        """The number of tokens that are being looked up or minted now."""
+        return len(self._calls)
 
     @property
     def requests_waiting(self) -> int:
-        """How many requests wait for one of them."""
-        return self._flights.waiting
+        """The number of requests that wait for one of them."""
+        return self._calls.waiting
 
     async def aclose(self, grace: float) -> None:
         """Let running calls finish for `grace` seconds."""
-        await self._flights.aclose(grace)
+        await self._calls.aclose(grace)
 
     async def _join(self, key: TokenKey, need: Need) -> Obtained:
-        if key in self._flights:
+        if key in self._calls:
             self._tracer.joins(key)
         else:
             recent = self._failures.recall(key, self._clock())
             if recent is not None:
                 raise recent.with_traceback(None)
-        call = partial(self._tracer.flight, key, partial(self._call, key, need), behind=False)
-        return await self._flights.join(key, call)
+        call = partial(self._tracer.call, key, partial(self._call, key, need), in_background=False)
+        return await self._calls.join(key, call)
 
     async def _call(self, key: TokenKey, need: Need) -> Obtained:
         try:
             obtained = await self._exchange.obtain(key, replace(need, alone=not await self._purges.flush(key.ref)))
         except BrokerError as error:
-            self._note_failure(key, error, behind=need.fresh)
+            self._note_failure(key, error, in_background=need.fresh)
             raise
         self._last_errors.pop(key.ref, None)
         self._failures.succeeded(key)
@@ -179,24 +179,24 @@ class TokenVendor:
             self._memory.put(obtained.token, need.replacing)
         return obtained
 
-    def _note_failure(self, key: TokenKey, error: BrokerError, *, behind: bool) -> None:
+    def _note_failure(self, key: TokenKey, error: BrokerError, *, in_background: bool) -> None:
         if isinstance(error, CallerError):
             return  # It says nothing about the tenant.
         self._last_errors[key.ref] = error.code
-        if not behind and not isinstance(error, CredentialNotFoundError):
+        if not in_background and not isinstance(error, CredentialNotFoundError):
             self._sink.emit(MintFailed(key.ref, error.code, error.detail))
-        # The minter remembers what IMS rejects, for that document alone; what is absent may be added at any time.
+        # Not for rejections, which the minter remembers per document, nor for absent ones, which may be added any time.
         if not isinstance(error, (CredentialRejectedError, CredentialNotFoundError)):
             self._failures.failed(key, error, self._clock())
 
     def _start_refresh(self, key: TokenKey, now: float) -> None:
-        if key in self._flights or not self._backoff.allows(key, now):
+        if key in self._calls or not self._backoff.allows(key, now):
             return
-        with suppress(OverloadedError):  # The token is still good; the next request tries again.
-            self._flights.start(key, partial(self._tracer.flight, key, partial(self._refresh, key), behind=True))
+        with suppress(OverloadedError):  # The token is still valid; the next request tries again.
+            self._calls.start(key, partial(self._tracer.call, key, partial(self._refresh, key), in_background=True))
 
     async def _refresh(self, key: TokenKey) -> Obtained:
-        """One refresh in the background. Its failure is not a caller's error: the token in memory is still good."""
+        """One refresh in the background. Callers do not see its failure: the token in memory is still valid."""
         try:
             obtained = await self._call(key, Need(fresh=True))
         except Exception as error:
@@ -210,6 +210,6 @@ class TokenVendor:
         if self._memory.get(key) is obtained.token:
             self._backoff.succeeded(key)
         else:
-            # IMS issues shorter lives now, and the aging token outlives the new one: do not mint per request.
+            # IMS now issues shorter lifetimes, and the aging token outlives the new one: do not mint per request.
             self._backoff.failed(key, None, self._clock())
         return obtained

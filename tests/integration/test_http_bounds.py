@@ -13,8 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 
-from app.api import http_protocol
-from app.api.http_protocol import MAX_HEAD_BYTES, MAX_HEADER_FIELDS, MAX_PIPELINED, bounded_http_protocol
+from app.api.http_protocol import HEAD_SECONDS, MAX_HEAD_BYTES, MAX_HEADER_FIELDS, MAX_PIPELINED, bounded_http_protocol
 from app.main import create_server, listening_socket
 
 HOST = b"Host: broker.test\r\n"
@@ -65,12 +64,13 @@ class Rig:
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    """A running server."""
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    """A running server. Its parameter, if any, is the time in seconds for the head of a request."""
     made = Rig()
+    seconds = getattr(request, "param", HEAD_SECONDS)
     with listening_socket("127.0.0.1", 0) as sock:
         made.port = sock.getsockname()[1]
-        server = create_server(made, bounded_http_protocol(made.refused.append))
+        server = create_server(made, bounded_http_protocol(made.refused.append, seconds))
         made.config = server.config
         task = asyncio.create_task(server.serve(sockets=[sock]))
         yield made
@@ -175,12 +175,10 @@ async def test_a_trailer_field_is_no_header(rig: Rig) -> None:
     assert rig.seen == [[b"host", b"connection", b"transfer-encoding"]]
 
 
+@pytest.mark.parametrize("rig", [0.2], indirect=True)
 @pytest.mark.parametrize("begun", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\nX:"])
-async def test_a_head_that_does_not_come_is_not_waited_for(
-    rig: Rig, begun: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_head_that_does_not_come_is_not_waited_for(rig: Rig, begun: bytes) -> None:
     """A connection that sends nothing is closed in time, and one that began is told why."""
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
     answer = await rig.exchange(begun)
     if begun:
         problem(answer, 408, rig)
@@ -188,9 +186,9 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
         assert (answer, rig.refused) == (b"", [])
 
 
-async def test_an_idle_connection_stays_open_between_requests(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rig", [0.2], indirect=True)
+async def test_an_idle_connection_stays_open_between_requests(rig: Rig) -> None:
     """The time for a head runs from its first byte: what was quick once may rest as long as keep-alive lets it."""
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
     for _ in range(2):
         writer.write(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")

@@ -94,7 +94,7 @@ async def test_policy(vault_server: VaultServer, key: str) -> None:
     vault_server.transit_key(key)
     config = VaultConfig(addr=vault_server.addr, token=vault_server.token("default"))
     session = VaultSession(config, RecordedEvents())
-    with pytest.raises(CredentialStoreError, match="policy does not let the broker sign"):
+    with pytest.raises(CredentialStoreError, match="policy does not allow the broker to sign"):
         await VaultTransitSigner(session, "transit").sign(credential(key), {})
     await session.aclose()
 

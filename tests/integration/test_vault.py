@@ -156,7 +156,7 @@ class TestPolicy:
         config = VaultConfig(addr=vault_server.addr, auth="approle", role_id=role_id, secret_id=secret_id)
         async with broker_with(config) as broker:
             for _ in range(3):
-                with pytest.raises(CredentialStoreError, match="policy does not let the broker read"):
+                with pytest.raises(CredentialStoreError, match="policy does not allow the broker to read"):
                     await broker.store.fetch(ref)
             with pytest.raises(CredentialStoreError, match="policy"):
                 await broker.store.refs()

@@ -139,7 +139,7 @@ class TestHungVault:
                 results = await asyncio.gather(*fetches, return_exceptions=True)
                 refused = [result for result in results if isinstance(result, BaseException)]
                 assert len(refused) == 3
-                assert {str(error) for error in refused} == {"Too many calls to Vault are waiting already."}
+                assert {str(error) for error in refused} == {"Too many calls to Vault are already waiting."}
                 assert (await store.fetch(REF)).generation == "3"
 
     async def test_close(self) -> None:

@@ -11,7 +11,7 @@ from app.ports import AssertionSigner
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 from app.service.mint import Minter
-from app.service.purges import Purges
+from app.service.purges import PurgePace, Purges
 from app.service.shared_exchange import Obtained, SharedExchange
 from app.service.vend import TokenVendor
 from tests.factories import KEY, OTHER_REF, make_credential
@@ -63,11 +63,12 @@ class ReplicaInMemory:
 
     Args:
         world: What it shares with others.
+        purge_pace: The times of its `Purges`, if a test needs others.
         seconds: Deadlines of its `SharedExchange`, where a test needs other ones.
 
     """
 
-    def __init__(self, world: World, **seconds: float) -> None:
+    def __init__(self, world: World, purge_pace: PurgePace | None = None, **seconds: float) -> None:
         self.world = world
         self.sink = RecordedEvents()
         self.memory = TokenMemory()
@@ -93,7 +94,7 @@ class ReplicaInMemory:
             draw=lambda _low, _high: 0.0,
             **seconds,
         )
-        self.purges = Purges(self.memory, world.purge_log, self.epochs, self.sink, world.clock)
+        self.purges = Purges(self.memory, world.purge_log, self.epochs, self.sink, world.clock, purge_pace)
         self.vendor = TokenVendor(self.memory, self.fleet, self.purges, self.epochs, self.sink, world.clock)
 
     async def values(self, times: int, key: TokenKey = KEY) -> set[str]:
@@ -107,6 +108,6 @@ class ReplicaInMemory:
 
     async def settled(self) -> None:
         """Wait until no flight is running, and what follows its landing is done."""
-        while len(self.vendor._flights):
-            await asyncio.wait(tuple(self.vendor._flights._running.values()), timeout=5.0)
+        while len(self.vendor._calls):
+            await asyncio.wait(tuple(self.vendor._calls._running.values()), timeout=5.0)
             await asyncio.sleep(0)

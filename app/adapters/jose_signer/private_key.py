@@ -1,9 +1,9 @@
-"""A credential's private key, parsed and checked without stopping the event loop.
+"""Parses and checks the private key of a credential without blocking the event loop.
 
-`cryptography` validates an RSA key in 40 to 60 ms without letting go of the interpreter, so that even in a thread of
-its own it would stop the event loop for as long, once for each cold tenant. Nearly all of that is a primality test of
-the tenant's own primes. `_checked` does the rest of the validation instead, in well under a millisecond; a key that
-passes it wrongly could harm no one but its owner. Decryption holds the interpreter too, so its cost has a bound.
+`cryptography` validates an RSA key in 40 to 60 ms and holds the GIL, so that even in a thread it would block the event
+loop for that time, once for each cold tenant. Nearly all of that is a primality test of the tenant's own primes.
+`_checked` does the rest of the validation instead, in well under a millisecond. A key that passes it wrongly could harm
+only its owner. Decryption holds the GIL, too, so its cost is limited.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from app.domain.signing import StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
 
 _MIN_BITS = 2048
-_MAX_BITS = 8192  # a larger key would hold the event loop for tens of milliseconds with every signature
+_MAX_BITS = 8192  # a larger key would block the event loop for tens of milliseconds per signature
 
 _MAX_ROUNDS = 1_000_000
-"""Of hashing between passphrase and key, about 0.2 s; OpenSSL makes 2,048, OWASP asks for 600,000."""
+"""PBKDF2 rounds, about 0.2 s. OpenSSL uses 2,048; OWASP recommends 600,000."""
 
 _SCRYPT = bytes.fromhex("06092b06010401da47040b")
 _MAX_SCRYPT_COST = 2**20
-"""N x r x p, about 0.4 s; OpenSSL makes 2**17."""
+"""scrypt cost N x r x p, about 0.4 s. OpenSSL uses 2**17."""
 
 _ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----((?:(?!-----).)*)-----END", re.DOTALL)
 _INTEGER, _SEQUENCE = 0x02, 0x30
 
 
 def signing_key(credential: Credential) -> rsa.RSAPrivateKey:
-    """The key of `credential`, fit to sign.
+    """The key of `credential`, ready to sign.
 
     Raises:
-        CredentialMisconfiguredError: ``private_key``, its passphrase or ``certificate`` cannot be used.
+        CredentialMisconfiguredError: ``private_key``, its passphrase or ``certificate`` is not valid.
 
     """
     if not isinstance(credential.signing, StoredKey):
@@ -62,7 +62,7 @@ def _rsa_key(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
         key = load_pem_private_key(pem, password, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if encrypted:
-            raise CredentialMisconfiguredError("private_key_passphrase", "does not open the private key") from None
+            raise CredentialMisconfiguredError("private_key_passphrase", "does not decrypt the private key") from None
         raise CredentialMisconfiguredError("private_key", "must be a private key in PEM form") from None
     if not isinstance(key, rsa.RSAPrivateKey) or not _MIN_BITS <= key.key_size <= _MAX_BITS:
         raise CredentialMisconfiguredError("private_key", f"must be an RSA key of {_MIN_BITS} to {_MAX_BITS} bits")
@@ -70,7 +70,7 @@ def _rsa_key(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
 
 
 def _checked(key: rsa.RSAPrivateKey) -> rsa.RSAPrivateKey:
-    """All of OpenSSL's validation but the primality test, and then one signature made and verified."""
+    """Do all of OpenSSL's validation except the primality test; then make and verify one signature."""
     numbers = key.private_numbers()
     p, q, d, e = numbers.p, numbers.q, numbers.d, numbers.public_numbers.e
     consistent = (
@@ -89,7 +89,7 @@ def _checked(key: rsa.RSAPrivateKey) -> rsa.RSAPrivateKey:
         signature = key.sign(b"self-test", padding.PKCS1v15(), hashes.SHA256())
         key.public_key().verify(signature, b"self-test", padding.PKCS1v15(), hashes.SHA256())
     except (ValueError, InvalidSignature):
-        raise CredentialMisconfiguredError("private_key", "is damaged: its numbers do not belong together") from None
+        raise CredentialMisconfiguredError("private_key", "is damaged: its numbers do not match") from None
     return key
 
 
@@ -103,12 +103,12 @@ def _check_certificate(pem: str, key: rsa.RSAPrivateKey) -> None:
 
 
 def _bytes(text: str) -> bytes:
-    # A lone surrogate would make an error that carries the whole text with it.
+    # A lone surrogate would raise an error that holds the whole text.
     return text.encode(errors="replace")
 
 
 def _refuse_costly(pem: bytes) -> None:
-    """Look what the decryption of a PKCS#8 key would cost (RFC 8018 appendix A, RFC 7914 section 7), before it begins.
+    """Refuse a PKCS#8 key whose decryption is too expensive (RFC 8018 appendix A, RFC 7914 section 7).
 
     The older form with ``Proc-Type`` hashes once.
     """
@@ -124,7 +124,7 @@ def _refuse_costly(pem: bytes) -> None:
             cost *= number
         if cost > bound:
             raise CredentialMisconfiguredError(
-                "private_key", f"is encrypted at too high a cost; take {bound} rounds at most"
+                "private_key", f"is encrypted at too high a cost; use at most {bound} rounds"
             )
 
 
@@ -136,7 +136,7 @@ def _algorithm(der: bytes) -> bytes:
 
 
 def _integers(der: bytes) -> Iterator[int]:
-    """All integers of DER, in order, those within sequences too."""
+    """All integers of DER, in order, including those within sequences."""
     at = 0
     while at < len(der):
         tag, begin, end = _element(der, at)
@@ -151,7 +151,7 @@ def _element(der: bytes, at: int) -> tuple[int, int, int]:
     """Tag, begin and end of the content of the DER element at `at` (X.690 section 8.1).
 
     Raises:
-        IndexError: There is no whole element.
+        IndexError: There is no complete element.
 
     """
     tag, length, begin = der[at], der[at + 1], at + 2

@@ -27,15 +27,15 @@ class JoseAssertionSigner:
     """Signs RS256 with the credential's own ``private_key``.
 
     Args:
-        max_keys: How many parsed keys are remembered, one per credential.
-        max_waiting: How many keys may wait to be parsed.
-        deadline: Seconds a signature may wait for its key.
+        max_keys: The number of parsed keys that are kept, one per credential.
+        max_waiting: The number of keys that may wait to be parsed.
+        deadline: Seconds for which a signature may wait for its key.
 
     """
 
     def __init__(self, max_keys: int = 4096, max_waiting: int = 2048, deadline: float = 5.0) -> None:
         self._deadline = deadline
-        # One entry per credential: the key of an older generation leaves as the newer one comes.
+        # One entry per credential: the key of a newer generation replaces the older one.
         self._keys = LRUCache[CredentialRef, tuple[str, Key]](max_keys)
         self._parsing = SingleFlight[tuple[CredentialRef, str], Key](
             max_waiting, name="private-key", too_many_calls=_TOO_MANY
@@ -46,7 +46,7 @@ class JoseAssertionSigner:
         """Sign `claims` as a compact JWS with the header ``{"alg":"RS256","typ":"JWT"}``.
 
         Raises:
-            CredentialMisconfiguredError: ``private_key``, its passphrase or ``certificate`` cannot be used.
+            CredentialMisconfiguredError: ``private_key``, its passphrase or ``certificate`` is not valid.
             OverloadedError: Too many keys wait to be parsed.
 
         """
@@ -56,7 +56,7 @@ class JoseAssertionSigner:
         return jws.sign(whole, key, algorithm="RS256")
 
     def close(self) -> None:
-        """Forget all keys and end the thread."""
+        """Drop all keys and end the thread."""
         self._keys.clear()
         self._threads.close()
 

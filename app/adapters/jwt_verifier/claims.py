@@ -1,4 +1,4 @@
-"""The checks of a JWT's claims, each spelled out."""
+"""Checks the claims of a JWT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compact JWS taken apart within bounds, before anything of it is believed.
+"""Parses a compact JWS within limits, before anything in it is trusted.
 
 PyJWT does the cryptography. It is not asked to decode: it is lenient where two readers of one token could differ
 (several spellings of the same base64, a claim given twice).
@@ -19,22 +19,22 @@ MAX_KEY_ID_LENGTH = 256
 
 _SHAPE = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
-# A token may not say which key it is verified with (jku, jwk, x5u, x5c), nor how it is to be read (crit, b64, zip).
+# A token must not choose its key (jku, jwk, x5u, x5c) or how it is parsed (crit, b64, zip).
 _REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"})
 
-# JOSE is what a SPIFFE JWT-SVID may say (SPIFFE JWT-SVID section 2.3); at+jwt is an access token (RFC 9068).
+# A SPIFFE JWT-SVID may have JOSE (SPIFFE JWT-SVID section 2.3); at+jwt is an access token (RFC 9068).
 _TYPES = frozenset({"jwt", "at+jwt", "jose"})
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedJwt:
-    """A well-formed JWT that is not verified yet.
+    """A well-formed JWT that is not verified.
 
     Args:
         algorithm: The ``alg`` header, one of `JWT_ALGORITHMS`.
         key_id: The ``kid`` header, or None.
         claims: The decoded payload.
-        signing_input: What the signature is over.
+        signing_input: The signed bytes.
         signature: The signature's bytes.
 
     """
@@ -47,10 +47,10 @@ class UnverifiedJwt:
 
 
 def parse_jwt(unverified: bytes) -> UnverifiedJwt:
-    """Take a JWT apart.
+    """Parse a JWT.
 
     Raises:
-        UnauthenticatedError: It is too long, malformed, or its header asks for what is never done.
+        UnauthenticatedError: It is too long, malformed, or its header is not acceptable.
 
     """
     shape = _SHAPE.fullmatch(unverified) if len(unverified) <= MAX_JWT_BYTES else None
@@ -92,7 +92,7 @@ def _is_acceptable(header: dict[str, object]) -> bool:
 
 
 def _decode(segment: bytes) -> bytes:
-    """Decode base64url, and only its one canonical spelling: else one token could be written in several ways."""
+    """Decode only canonical base64url: otherwise there would be several spellings of one token."""
     decoded = base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
     if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment:
         raise ValueError

@@ -1,11 +1,11 @@
-"""What can go wrong with an issuer's URL, its files or its keys."""
+"""The error of an issuer's URL, files or keys."""
 
 
 class IssuerError(Exception):
-    """An issuer's URL or file gave nothing that can be used.
+    """The URL or a file of an issuer gave nothing usable.
 
     Args:
-        reason: Why, in constant words that hold nothing of what was read.
+        reason: The reason, as a constant text that never quotes what was read.
 
     """
 

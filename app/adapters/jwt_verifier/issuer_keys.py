@@ -21,14 +21,14 @@ from app.process.single_flight import SingleFlight
 from app.process.supervisor import growing_delay, supervised
 
 MAX_AGE = 24 * 3600.0
-"""Seconds since the last success for which a key set is used."""
+"""Seconds after the last success for which a key set is used."""
 
 REFRESH_INTERVAL = 300.0
-"""Seconds between two reads of a URL; +- 10 %, so that replicas spread."""
+"""Seconds between two reads of a URL, +- 10 % to spread replicas."""
 
 FILE_INTERVAL = 5.0
 DEMAND_INTERVAL = 30.0
-"""Seconds between two fetches that unknown keys may cause: a flood of forged key ids costs one."""
+"""Seconds between two fetches because of unknown keys: a flood of forged key ids causes only one."""
 
 _FIRST_RETRY, _LAST_RETRY = 1.0, 30.0
 _FETCH, _REFRESH = "fetch", "jwks-refresh"
@@ -38,10 +38,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Time and chance, as arguments.
+    """Clock, random numbers and deadlines, as arguments.
 
     Args:
-        monotonic: Seconds of a clock that never steps; ages are measured by it.
+        monotonic: Seconds of a clock that never steps; measures ages.
         sleep: Waits for seconds.
         chance: Draws from [0, 1).
         fetch_deadline: Seconds for one fetch.
@@ -63,9 +63,9 @@ class IssuerKeys:
 
     Args:
         name: The issuer, for the log.
-        source: Where its keys are read.
+        source: Reads its keys.
         sink: Takes an event of each fetch.
-        pace: Time and chance.
+        pace: Clock, random numbers and deadlines.
 
     """
 
@@ -84,7 +84,7 @@ class IssuerKeys:
         self._runner: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to fetch, and go on until `stop`."""
+        """Start to fetch, and continue until `stop`."""
         self._start_fetch()
         run = supervised(_REFRESH, self._run, self._sink, lambda _: self._delay(), sleep=self._pace.sleep)
         self._runner = asyncio.create_task(run, name=_REFRESH)
@@ -98,10 +98,10 @@ class IssuerKeys:
         return ending
 
     async def current(self) -> KeySet:
-        """The last good set. If there is none yet, a running fetch is waited for.
+        """The last good set. If there is none yet, waits for a running fetch.
 
         Raises:
-            IdentityUnavailableError: There is none, or it is older than `MAX_AGE`.
+            IdentityUnavailableError: There is no set, or it is older than `MAX_AGE`.
 
         """
         if not self._is_good() and (fetch := self._fetches.running(_FETCH)) is not None:
@@ -111,7 +111,7 @@ class IssuerKeys:
         return self._keys
 
     async def renewed(self) -> KeySet:
-        """The set after a fetch, for a token that the present one does not know; the present one if it is too soon.
+        """The set after a new fetch, for a token with an unknown key; the current set if a fetch is too soon.
 
         Raises:
             IdentityUnavailableError: The issuer is down, so it is unknown whether it has a new key.
@@ -137,7 +137,7 @@ class IssuerKeys:
         return self._fetches.start(_FETCH, self._fetch)
 
     async def _run(self) -> None:
-        # Waited for, not awaited: a fetch is shared with requests, and handles its own failures.
+        # Only waits for the task, because a fetch is shared with requests and handles its own failures.
         await asyncio.wait({self._start_fetch()})
 
     def _delay(self) -> float:
@@ -164,7 +164,7 @@ class IssuerKeys:
             return error.reason
         except TimeoutError:
             return "no answer in time"
-        except Exception as error:  # noqa: BLE001  # the next fetch must come, whatever happened to this one
+        except Exception as error:  # noqa: BLE001  # the next fetch must follow any error
             self._sink.emit(TaskFailed("jwks-fetch", type(error).__name__))
             return "an unexpected error"
         return None

@@ -1,4 +1,4 @@
-"""One pinned URL of an issuer, asked with the CA and the token of files that Kubernetes rotates."""
+"""A request to a pinned URL of an issuer, with the CA and the token from files that Kubernetes rotates."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class IssuerUrl:
-    """Where an issuer answers. Nothing that a token says has a say in it, and no redirect is followed.
+    """A URL of an issuer. A token cannot change it, and redirects are not followed.
 
     Args:
-        name: What to call it in complaints.
-        fields: Beginning of the names of the policy's fields for its files, such as ``jwks``.
+        name: Its name in error messages.
+        fields: The prefix of its file fields in the policy, such as ``jwks``.
         url: The URL; https, or http for loopback.
         ca_file: CA bundle, or None for the system's.
         token_file: File with a Bearer token, or None.
-        largest: Bytes of an answer's body at most.
+        largest: The largest body of an answer, in bytes.
 
     """
 
@@ -52,13 +52,13 @@ class IssuerUrl:
         """HTTP status and body of the answer to one request. The deadline is the caller's.
 
         Args:
-            threads: Run what blocks: files and certificates.
+            threads: Run blocking work: reading files and certificates.
             method: HTTP method.
             headers: Request headers, in addition to the token.
             body: Request body.
 
         Raises:
-            IssuerError: A file cannot be used, or there is no sane answer.
+            IssuerError: A file is unusable, or the answer is not valid.
 
         """
         # Created each time: the CA and the token are files that Kubernetes rotates.
@@ -83,21 +83,21 @@ class IssuerUrl:
         what = f"{self.fields}_token_file"
         token = read_file(Path(self.token_file), _MAX_TOKEN_BYTES, what).strip()
         if _TOKEN.fullmatch(token) is None:
-            raise IssuerError(f"{what} does not hold one token")
+            raise IssuerError(f"{what} does not contain exactly one token")
         return {"Authorization": f"Bearer {token.decode()}"}
 
     def _tls(self) -> ssl.SSLContext:
         if self.url.lower().startswith("http:"):
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Not used; it trusts no CA, and costs nothing to create.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Not used: it trusts no CA, and is cheap to create.
         try:
             return client_context(None if self.ca_file is None else Path(self.ca_file))
         except FileError as error:
             raise IssuerError(f"{self.fields}_ca_file {error.reason}") from None
 
     async def _body(self, response: httpx2.Response) -> bytes:
-        # It was asked not to compress; a small bomb unpacks to a large one.
+        # The request asks for no compression, because a small body can decompress to a huge one.
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise IssuerError(f"{self.name} answers compressed")
+            raise IssuerError(f"the answer of {self.name} is compressed")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
@@ -110,7 +110,7 @@ def read_file(path: Path, limit: int, what: str) -> bytes:
     """Read a regular file of at most `limit` bytes; blocks.
 
     Raises:
-        IssuerError: It cannot be read, or is something else; `what` names it.
+        IssuerError: It cannot be read, or is not a regular file; `what` names it.
 
     """
     try:
@@ -123,10 +123,10 @@ async def in_thread(threads: OwnThreads, work: Callable[[], _T]) -> _T:
     """The result of `work`, or its error. The deadline is the caller's.
 
     Raises:
-        IssuerError: Too much work of the same issuer is waiting, as when its files hang.
+        IssuerError: Too much work for the same issuer is waiting, for instance because its files hang.
 
     """
     try:
         return await threads.run(work)
     except (ThreadsBusyError, ThreadsClosedError):
-        raise IssuerError("its files are not read in time") from None
+        raise IssuerError("its files cannot be read in time") from None

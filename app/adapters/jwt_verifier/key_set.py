@@ -1,4 +1,4 @@
-"""An issuer's public keys, each bound to the algorithms that its type is for."""
+"""An issuer's public keys, each limited to the algorithms of its type."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS: dict[tuple[object, object], tuple[Any, tuple[str, ...]]] = {
     ("EC", "P-384"): (ECAlgorithm, ("ES384",)),
     ("OKP", "Ed25519"): (OKPAlgorithm, ("EdDSA",)),
 }
-# "jwt-svid" is what a SPIFFE trust bundle says of keys for JWT-SVIDs.
+# "jwt-svid" marks the keys for JWT-SVIDs in a SPIFFE trust bundle.
 _USES = (None, "sig", "jwt-svid")
 
 
@@ -36,7 +36,7 @@ class VerifyingKey:
 
     Args:
         key_id: Its ``kid``, or None.
-        algorithms: What it may be used with.
+        algorithms: The algorithms that it may be used with.
         key: The key object.
 
     """
@@ -49,7 +49,7 @@ class VerifyingKey:
         """Whether the signature of `jwt` was made with this key."""
         try:
             return _VERIFIERS[jwt.algorithm].verify(jwt.signing_input, self.key, jwt.signature)
-        except Exception:  # noqa: BLE001  # any error that a library raises means: not verified
+        except Exception:  # noqa: BLE001  # any error of a library means: not verified
             return False
 
 
@@ -68,7 +68,7 @@ class KeySet:
         return len(self._keys)
 
     def knows(self, jwt: UnverifiedJwt) -> bool:
-        """Whether `jwt` names one of these keys, so that a newer set would say nothing else about it."""
+        """Whether `jwt` names one of these keys, so that a newer set would give the same result."""
         return jwt.key_id is not None and jwt.key_id in self._by_id
 
     def verifies(self, jwt: UnverifiedJwt) -> bool:
@@ -79,7 +79,7 @@ class KeySet:
 
 
 def parse_key_set(body: bytes) -> KeySet:
-    """Parse a JWK set (RFC 7517). Keys of foreign, weak or private kinds are left out: they are others' business.
+    """Parse a JWK set (RFC 7517). Unknown, weak and private keys are skipped.
 
     Raises:
         IssuerError: It is not a JWK set, or no key of it is usable.
@@ -88,10 +88,10 @@ def parse_key_set(body: bytes) -> KeySet:
     try:
         document = strict_json(body)
     except ValueError:
-        raise IssuerError("what was read is not JSON") from None
+        raise IssuerError("the JWK set is not JSON") from None
     items = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(items, list):
-        raise IssuerError("what was read is not a JWK set")
+        raise IssuerError("the document is not a JWK set")
     if len(items) > MAX_KEYS:
         raise IssuerError(f"the JWK set has more than {MAX_KEYS} keys")
     keys = tuple(key for key in map(_usable_key, items) if key is not None)
@@ -111,7 +111,7 @@ def _usable_key(jwk: object) -> VerifyingKey | None:
         algorithms = (jwk["alg"],) if jwk["alg"] in algorithms else ()
     try:
         key = reader.from_jwk(jwk)
-    except Exception:  # noqa: BLE001  # one key that no library can read must not cost the others
+    except Exception:  # noqa: BLE001  # one unreadable key must not affect the others
         return None
     return VerifyingKey(jwk.get("kid"), algorithms, key) if algorithms and _is_strong(key) else None
 
@@ -122,7 +122,7 @@ def _is_for_verifying(jwk: Mapping[str, object]) -> bool:
 
 
 def _has_short_members(jwk: Mapping[str, object]) -> bool:
-    """All that is read of a key is text of sane length; ``x5c`` and the like are not read."""
+    """Whether all members in use are text of limited length; ``x5c`` and the like are not used."""
     read = [jwk[name] for name in ("kty", "crv", "alg", "n", "e", "x", "y") if name in jwk]
     if not all(isinstance(value, str) and len(value) <= _MAX_MEMBER_LENGTH for value in read):
         return False

@@ -1,4 +1,4 @@
-"""Reads an issuer's JWK set: from its pinned URL, or from a file. Nothing a token says has a say in it."""
+"""Reads the JWK set of an issuer: from its pinned URL or from a file. A token cannot change where."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from app.process.own_threads import OwnThreads
 
 MAX_BODY_BYTES = 512 * 1024
 FETCH_DEADLINE = 5.0
-"""Seconds for one fetch from beginning to end: httpx2's own timeouts are per read, and a drip defeats them."""
+"""Seconds for one whole fetch: the timeouts of httpx2 are per read, so a slow drip defeats them."""
 
 _OK = 200
 _ACCEPT = {"Accept": "application/jwk-set+json, application/json"}
 
 
 class KeySource:
-    """Where one issuer's keys are read.
+    """The source of one issuer's keys.
 
     Args:
-        issuer: Whose.
-        threads: Run what blocks: files, certificates, parsing.
+        issuer: The issuer.
+        threads: Run blocking work: files, certificates, parsing.
 
     """
 

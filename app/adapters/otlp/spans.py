@@ -85,16 +85,16 @@ class OtlpTracer:
             TRACE_POINT.reset(trace)
             span.end()
 
-    def flight(
-        self, key: TokenKey, start: Callable[[], Coroutine[Any, Any, Result]], *, behind: bool
+    def call(
+        self, key: TokenKey, start: Callable[[], Coroutine[Any, Any, Result]], *, in_background: bool
     ) -> Coroutine[Any, Any, Result]:
         """See `app.ports.Tracer`."""
         beginner = TRACE_POINT.get()
         if beginner is None:
             return start()
         # A refresh outlives the request that started it, and its caller does not wait for it.
-        parent, links = (None, [Link(_context(beginner))]) if behind else (beginner, [])
-        name = "refresh" if behind else "flight"
+        parent, links = (None, [Link(_context(beginner))]) if in_background else (beginner, [])
+        name = "refresh" if in_background else "flight"
         span = self._start(name, parent, SpanKind.INTERNAL, self._org(key.ref), links)
         point = _point(span)
         if point is not None:

@@ -1,7 +1,7 @@
-"""Vault (or OpenBao, the same API): where tenants' credentials live, and a signer whose keys never leave it.
+"""Vault (or OpenBao, the same API): the store of tenants' credentials, and a signer whose keys never leave it.
 
-The way of a call: `session` (token, one login at a time, deadline) -> `threads` (a few threads of its own, for hvac
-blocks) -> `wire` (hvac without its surprises) -> Vault.
+The path of a call: `session` (token, one login at a time, deadline) -> `threads` (a few threads of its own, because
+hvac blocks) -> `wire` (hvac without its surprises) -> Vault.
 """
 
 from app.adapters.vault.config import VaultConfig

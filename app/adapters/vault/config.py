@@ -1,4 +1,4 @@
-"""How to reach Vault and how to log in there."""
+"""The address of Vault, and how to log in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.setting_rules import VaultAuth, given_twice_for_login, missing_for_logi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaultConfig:
-    """Settings of the Vault adapter; nothing else is read, above all no ``VAULT_*`` variable.
+    """Settings of the Vault adapter. It reads nothing else, and never a ``VAULT_*`` variable.
 
     Args:
         addr: Base URL, such as ``https://vault:8200``.
@@ -29,7 +29,7 @@ class VaultConfig:
         deadline: Seconds for one call in all, with the login and the retry it may need.
 
     Raises:
-        ValueError: Settings are missing or contradict each other; the text names them, never a value.
+        ValueError: Settings are missing or contradict each other; the message names them, never a value.
 
     """
 
@@ -64,5 +64,5 @@ class VaultConfig:
 
     @property
     def can_log_in_again(self) -> bool:
-        """False for a token given by value: there is nothing to get a newer one from."""
+        """False for a token that is given by value, because there is no source of a newer one."""
         return self.auth != "token" or self.token_file is not None

@@ -20,11 +20,11 @@ from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_
 from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
 
 _LISTINGS_AT_ONCE = 2
-"""Fewer than the session's threads, so that a listing never holds up a read."""
+"""Fewer than the threads of the session, so that listing never delays a read."""
 
 
 class VaultCredentialStore:
-    """The `CredentialStore` whose documents are in Vault. A document's generation is its version there.
+    """The `CredentialStore` whose documents are in Vault. The generation of a document is its version in Vault.
 
     Args:
         session: Logs in and makes the calls.
@@ -46,7 +46,7 @@ class VaultCredentialStore:
         Raises:
             CredentialNotFoundError: Nothing is stored there, or its newest version was deleted or destroyed.
             CredentialMisconfiguredError: The document is defective.
-            CredentialStoreError: Vault cannot be used, or its policy forbids the broker this path.
+            CredentialStoreError: Vault is unusable, or its policy denies the broker this path.
 
         """
         work = partial(_read, self._mount, self._path(ref.org, ref.name))
@@ -55,10 +55,10 @@ class VaultCredentialStore:
         return parse_credential(document, ref, generation, self._allowed_base_urls)
 
     async def refs(self) -> tuple[CredentialRef, ...]:
-        """All credentials that have a path, sorted; one whose last version was deleted is still among them.
+        """All credentials that have a path, sorted; including those whose last version was deleted.
 
         Raises:
-            CredentialStoreError: Vault cannot be used, or its policy does not let the broker list.
+            CredentialStoreError: Vault is unusable, or its policy denies the broker to list.
 
         """
         orgs: list[OrgId] = []
@@ -70,7 +70,7 @@ class VaultCredentialStore:
             async with asyncio.TaskGroup() as group:
                 listings = [group.create_task(self._refs_of(org, gate)) for org in set(orgs)]
         except ExceptionGroup as failed:
-            # The first failure stopped the others; a caller of the port knows no groups.
+            # The first failure stopped the others. Callers of the port do not expect exception groups.
             raise failed.exceptions[0] from None
         return tuple(sorted(ref for listing in listings for ref in listing.result()))
 

@@ -1,4 +1,4 @@
-"""Getting a token from Vault and keeping it alive. Everything here blocks and runs in a thread."""
+"""Gets a token from Vault and renews it. All functions block, and run in a thread."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _REFUSALS = (
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A token of Vault with its life.
+    """A Vault token and its lifetime.
 
     Args:
         adapter: Sends it.
         since: When it was issued or renewed, by the session's clock.
         lifetime: Seconds from `since` to its end; 0 if it has none.
         renewable: Whether Vault would renew it.
-        full: The lifetime it had when new, in seconds; a renewal near the token's maximum gives less.
+        full: The lifetime of a new token, in seconds; a renewal near the token's maximum lifetime gives less.
 
     """
 
@@ -53,7 +53,7 @@ class Access:
 
 
 def login_meaning(auth: VaultAuth) -> Meaning:
-    """What the refusals of a login mean: the operator's settings are wrong, not the tenant's."""
+    """The meaning of a refused login: the settings of the operator are wrong, not those of the tenant."""
 
     def refused() -> CredentialStoreError:
         return CredentialStoreError(f"Vault refuses the broker's login: {_WHAT_TO_CHECK[auth]}")
@@ -100,7 +100,7 @@ def renew(access: Access, clock: Callable[[], float]) -> Access:
 
 
 def look_up(adapter: VaultAdapter) -> tuple[float, bool]:
-    """Lifetime in seconds (0: without end) and renewability of the token that `adapter` sends.
+    """Lifetime in seconds (0 if it does not expire) and renewability of the token that `adapter` sends.
 
     Raises:
         VaultProblemError: Vault refuses, or cannot be used.
@@ -111,7 +111,7 @@ def look_up(adapter: VaultAdapter) -> tuple[float, bool]:
     except VaultProblemError as error:
         if error.problem is not VaultProblem.POLICY:
             raise
-        # A token without the default policy works too; it merely cannot be renewed.
+        # A token without the default policy also works, but cannot be renewed.
         return 0.0, False
     data = answer.get("data")
     if not isinstance(data, Mapping):
@@ -120,7 +120,7 @@ def look_up(adapter: VaultAdapter) -> tuple[float, bool]:
 
 
 def _adopt(adapter: VaultAdapter, since: float) -> Access:
-    """Make a configured token usable: ask Vault how long it lives."""
+    """The access of a configured token: asks Vault for its lifetime."""
     lifetime, renewable = look_up(adapter)
     return Access(adapter, since, lifetime, renewable, full=lifetime)
 

@@ -27,7 +27,7 @@ LOGIN_PAUSE = 1.0
 """Seconds after a login before the next one, so that a Vault in trouble is not flooded with them."""
 
 MAX_PAUSE = 30.0
-"""Seconds at most between two tries to renew the token."""
+"""The longest time in seconds between two attempts to renew the token."""
 
 _KEEPER, _LOGIN = "vault-session", "login"
 
@@ -36,14 +36,14 @@ class VaultSession:
     """Holds the broker's token and runs calls with it.
 
     A call whose token is refused waits for a new login, which all such calls share, and is repeated once. A call that
-    Vault's policy refuses is not repeated: a new token would be refused too.
+    Vault's policy denies is not repeated, because a new token would be refused, too.
 
     Args:
-        config: Where Vault is and how to log in.
+        config: The address of Vault, and how to log in.
         events: Takes an event of each call.
         monotonic: A clock in seconds that never steps.
         draw: Random numbers from 0 to 1, for the jitter of renewals.
-        threads: Where the blocking calls run; the session closes them.
+        threads: Run the blocking calls; the session closes them.
         outgoing: Returns further headers; called once for each call.
 
     """
@@ -72,7 +72,7 @@ class VaultSession:
         self._closed = False
 
     def start(self) -> None:
-        """Log in, and from now on renew the token at two thirds of its life. Does not wait for Vault."""
+        """Log in, and then renew the token at two thirds of its lifetime. Does not wait for Vault."""
         if self._keeper is None and not self._closed:
             keep = supervised(_KEEPER, self._keep, self._events, self._pause, expected=BrokerError)
             self._keeper = asyncio.create_task(keep, name=_KEEPER)
@@ -90,23 +90,23 @@ class VaultSession:
             self._access.adapter.close()
 
     def remaining(self) -> float:
-        """Seconds until the token ends; NaN if there is none, or if it has no end."""
+        """Seconds until the token expires; NaN if there is no token, or if it does not expire."""
         access = self._access
         if access is None or access.lifetime <= 0:
             return math.nan
         return max(0.0, access.since + access.lifetime - self._monotonic())
 
     async def call(self, operation: str, work: Callable[[VaultAdapter], T], meaning: Meaning | None = None) -> T:
-        """Run `work`, which blocks, with the present token.
+        """Run `work`, which blocks, with the current token.
 
         Args:
-            operation: What is done, for the metrics; a constant of the code.
+            operation: The operation, for the metrics; a constant of the code.
             work: Makes one request and reads its answer.
-            meaning: What problems mean to this operation; any other is a `CredentialStoreError`.
+            meaning: The errors for some problems of this operation; any other is a `CredentialStoreError`.
 
         Raises:
-            CredentialStoreError: Vault cannot be used, refuses the broker, or does not answer within the deadline.
-            BrokerError: What `meaning` says.
+            CredentialStoreError: Vault is unusable, refuses the broker, or does not answer within the deadline.
+            BrokerError: The error of `meaning`.
 
         """
         until = asyncio.get_running_loop().time() + self._config.deadline
@@ -124,7 +124,7 @@ class VaultSession:
         raise meant(problem, meaning or {})
 
     async def _access_after(self, refused: Access | None, until: float) -> Access:
-        """The present access, unless it is the one that was refused; else that of a new login."""
+        """The current access, or that of a new login if the current one was refused."""
         present = self._access
         if present is not None and (refused is None or present.adapter is not refused.adapter):
             return present
@@ -179,7 +179,7 @@ class VaultSession:
         return growing_delay(failures, 2 * LOGIN_PAUSE, MAX_PAUSE, self._draw()) if failures else 0.0
 
     async def _keep(self) -> None:
-        """Log in if there is no token yet, wait until it is due, and renew it once."""
+        """Log in if there is no token yet, wait until the token is due, and renew it once."""
         until = asyncio.get_running_loop().time() + 2 * self._config.deadline
         access = await self._access_after(None, until)
         if await self._due(access):
@@ -187,7 +187,7 @@ class VaultSession:
             await self._prolong(access, until)
 
     async def _due(self, access: Access) -> bool:
-        """Wait until `access` should be renewed; False if it was replaced meanwhile."""
+        """Wait until `access` should be renewed; False if it has been replaced."""
         self._changed.clear()
         if self._access is not access:
             return False
@@ -213,7 +213,7 @@ class VaultSession:
                 if error.problem not in {VaultProblem.BAD_TOKEN, VaultProblem.POLICY, VaultProblem.INVALID}:
                     raise meant(error.problem, {}) from None
             else:
-                # Near the token's maximum life a renewal gives little: then a new token is due.
+                # Near the maximum lifetime of the token a renewal gives little: then a new token is due.
                 if renewed.lifetime >= access.full / 2 or not self._config.can_log_in_again:
                     self._adopt(renewed)
                     return

@@ -1,4 +1,4 @@
-"""Threads for calls to Vault, which block. When no one waits for a call any more, its socket is shut down."""
+"""Threads for blocking calls to Vault. If no one waits for a call any more, its socket is shut down."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 THREADS = 4
 WAITING = 2_000
-"""Calls that may wait for a thread; one more fails at once."""
+"""The number of calls that may wait for a thread; one more fails at once."""
 
 
 class Call:
-    """One call in a thread, which can be broken off from outside by shutting its socket down.
+    """One call in a thread. Another thread can abort it: that shuts its socket down.
 
     Args:
         headers: Further headers of its requests.
@@ -34,22 +34,22 @@ class Call:
         self._broken = False
 
     def connected(self, sock: socket.socket) -> None:
-        """Take note of the call's socket.
+        """Note the socket of the call.
 
         Raises:
-            ConnectionAbortedError: The call was broken off already.
+            ConnectionAbortedError: The call was already aborted.
 
         """
         self._socket = sock
         if self._broken:
             raise ConnectionAbortedError
 
-    def break_off(self) -> None:
-        """Make a thread that waits for its peer go on, with an error."""
+    def abort(self) -> None:
+        """Abort the call: its thread gets an error instead of waiting for the peer."""
         self._broken = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # The plain method: SSLSocket's own would take the TLS state away under the other thread.
+                # Not the method of SSLSocket, which would remove the TLS state while the other thread uses it.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
@@ -61,7 +61,7 @@ _current = _Current()
 
 
 def note_connection(sock: socket.socket) -> None:
-    """Tell the call that runs in this thread, if any, which socket it uses."""
+    """Note the socket of the call that runs in this thread, if any."""
     if _current.call is not None:
         _current.call.connected(sock)
 
@@ -72,11 +72,11 @@ def further_headers() -> Mapping[str, str]:
 
 
 class BoundedThreads:
-    """Runs blocking calls; a call whose waiter gives up is broken off, so its thread is soon free again.
+    """Runs blocking calls. A call whose waiter gives up is aborted, so that its thread is soon free again.
 
     Args:
-        threads: How many calls run at once.
-        waiting: How many more may wait.
+        threads: The number of calls that run at once.
+        waiting: The number of calls that may wait.
 
     """
 
@@ -88,7 +88,7 @@ class BoundedThreads:
         """Run `work` in a thread, with further `headers` on its requests; the caller sets the deadline.
 
         Raises:
-            VaultProblemError: All threads are busy and enough calls wait, or `close` was called.
+            VaultProblemError: All threads are busy and too many calls wait, or `close` was called.
 
         """
         call = Call(headers)
@@ -100,16 +100,16 @@ class BoundedThreads:
         except ThreadsClosedError:
             raise VaultProblemError(VaultProblem.CLOSED) from None
         except asyncio.CancelledError:
-            call.break_off()
+            call.abort()
             raise
         finally:
             self._calls.discard(call)
 
     def close(self) -> None:
-        """Break off running calls, drop those that wait, and let the threads end."""
+        """Abort running calls, drop those that wait, and let the threads end."""
         self._threads.close()
         for call in self._calls:
-            call.break_off()
+            call.abort()
 
 
 def _run(call: Call, work: Callable[[], T]) -> T:

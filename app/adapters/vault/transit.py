@@ -1,4 +1,4 @@
-"""Signing with a key that never leaves Vault: its transit secrets engine."""
+"""Signs with a key that never leaves Vault, through its transit secrets engine."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def _no_such_key() -> CredentialMisconfiguredError:
 
 
 def _not_allowed() -> CredentialStoreError:
-    return CredentialStoreError("The Vault policy does not let the broker sign with that transit key.")
+    return CredentialStoreError("The Vault policy does not allow the broker to sign with that transit key.")
 
 
-# Vault answers 400 for a missing key, and for one that cannot sign at all.
+# Vault answers 400 for a missing key, and for a key that cannot sign.
 _MEANING: Meaning = {VaultProblem.INVALID: _no_such_key, VaultProblem.POLICY: _not_allowed}
 
 
@@ -54,8 +54,8 @@ class VaultTransitSigner:
         """Let Vault sign `claims` with RS256; the answer is a compact JWS.
 
         Raises:
-            CredentialMisconfiguredError: There is no such key, or it is not an RSA key.
-            CredentialStoreError: Vault cannot be used, or its policy forbids the broker this key.
+            CredentialMisconfiguredError: The key does not exist, or is not an RSA key.
+            CredentialStoreError: Vault is unusable, or its policy denies the broker this key.
 
         """
         if not isinstance(credential.signing, RemoteKey):
@@ -81,7 +81,7 @@ def _sign(mount: str, key: str, signed: str, adapter: VaultAdapter) -> str:
     if found is None:
         raise VaultProblemError(VaultProblem.NONSENSE)
     if len(found[1]) < _SHORTEST_RSA_SIGNATURE:
-        # An elliptic-curve key signs too, whatever algorithm is asked for; IMS would refuse it without saying why.
+        # An elliptic-curve key ignores the algorithm and signs, too; IMS would refuse that without a reason.
         raise _no_such_key()
     return found[1]
 

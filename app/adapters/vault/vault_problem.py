@@ -1,6 +1,6 @@
-"""What can go wrong with a call to Vault, and what that means for the broker.
+"""The problems of calls to Vault, and their meaning for the broker.
 
-A `VaultProblemError` carries no text of Vault's: hvac's own exceptions hold whole responses, so they are never made.
+A `VaultProblemError` never has text from Vault. The exceptions of hvac hold whole responses, so they are never raised.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class VaultProblem(Enum):
     """Why a call failed; the value is the sentence for the operator."""
 
     BAD_TOKEN = "Vault refuses the broker's token."
-    POLICY = "The Vault policy does not let the broker read there; check it, and BROKER_VAULT_MOUNT and _PREFIX."
+    POLICY = "The Vault policy does not allow the broker to read there; check it, and BROKER_VAULT_MOUNT and _PREFIX."
     ABSENT = "Vault has nothing at that path."
     NO_MOUNT = "Vault has nothing mounted at that path; check BROKER_VAULT_MOUNT and BROKER_VAULT_TRANSIT_MOUNT."
     INVALID = "Vault says that the request is invalid."
@@ -23,11 +23,11 @@ class VaultProblem(Enum):
     THROTTLED = "Vault limits the rate of requests."
     REDIRECT = "Vault answers with a redirect, which is not followed; check BROKER_VAULT_ADDR."
     SERVER = "Vault fails with an internal error."
-    NONSENSE = "Vault gives an answer that is not of its API; check BROKER_VAULT_ADDR."
+    NONSENSE = "That server does not answer like Vault; check BROKER_VAULT_ADDR."
     UNREACHABLE = "Vault cannot be reached; check BROKER_VAULT_ADDR."
     UNTRUSTED = "Vault's TLS certificate is not trusted; check BROKER_VAULT_CACERT."
     SLOW = "Vault does not answer in time."
-    SATURATED = "Too many calls to Vault are waiting already."
+    SATURATED = "Too many calls to Vault are already waiting."
     CLOSED = "The connection to Vault is closed."
 
 
@@ -40,7 +40,7 @@ class VaultProblemError(Exception):
 
 
 Meaning = Mapping[VaultProblem, Callable[[], BrokerError]]
-"""What a problem means to one operation, if that differs from "the store cannot be used"."""
+"""The errors for some problems of one operation, if they differ from the usual `CredentialStoreError`."""
 
 
 def meant(problem: VaultProblem, meaning: Meaning) -> BrokerError:
@@ -61,7 +61,7 @@ def refused(status: int, errors: object) -> VaultProblem:
         case 403:
             return VaultProblem.BAD_TOKEN if _is_about_the_token(errors) else VaultProblem.POLICY
         case 404:
-            # A missing path has an empty list, a deleted version none at all; a missing mount comes with a text.
+            # A missing path has an empty list, a deleted version has no list, and a missing mount has a message.
             return VaultProblem.NO_MOUNT if errors else VaultProblem.ABSENT
         case 400:
             return VaultProblem.INVALID
@@ -78,7 +78,7 @@ def refused(status: int, errors: object) -> VaultProblem:
 
 
 def _is_about_the_token(errors: object) -> bool:
-    """Tell the two 403s apart: only one of them is cured by a new login.
+    """Distinguish the two kinds of 403: a new login fixes only one of them.
 
     A token that is wrong, revoked or expired gives a list that ends in "invalid token" (Vault 1.21), or the bare
     "permission denied" (OpenBao, and Vault if no token came). A policy that says no gives a list with only that.
@@ -92,7 +92,7 @@ def outcome_of(meaning: Meaning, error: BaseException) -> str:
     """The outcome of a call that failed, for the metrics: an error code.
 
     Args:
-        meaning: What problems mean to the operation.
+        meaning: The errors for some problems of the operation.
         error: How the call failed.
 
     """

@@ -1,8 +1,8 @@
 """hvac without its surprises.
 
-hvac's `Client` is not used: it reads ``VAULT_*`` variables and the token file even where arguments are given. Its API
-classes take an adapter, and this one follows no redirect (hvac would send the token along), reads no environment, and
-raises no exception that holds a response.
+hvac's `Client` is not used: it reads ``VAULT_*`` variables and the token file even if arguments are given. Its API
+classes take an adapter. This one never follows a redirect (hvac would send the token along), never reads the
+environment, and never raises an exception that holds a response.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class VaultAdapter(JSONAdapter):
 
         """
         answer = self._send(args, kwargs)
-        # Raised here, outside the handler, so that no exception with a request in it hangs on this one.
+        # Raised here, outside the handler, so that no exception with a request is chained to this one.
         if isinstance(answer, FileError):
             raise CredentialStoreError(f"BROKER_VAULT_CACERT {answer.reason}.")
         if isinstance(answer, VaultProblem):
@@ -51,7 +51,7 @@ class VaultAdapter(JSONAdapter):
         kwargs["raise_exception"] = False
         kwargs["headers"] = {**(kwargs.get("headers") or {}), **further_headers()}
         try:
-            # hvac types it more narrowly, but a JSON body may be any value.
+            # The type in hvac is narrower, but a JSON body can be any value.
             answer: object = super().request(*args, **kwargs)
             if isinstance(answer, dict):
                 return answer
@@ -76,7 +76,7 @@ def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
     """An adapter for `config` that sends `token`, or none."""
     session = requests.Session()
     session.trust_env = False
-    # Calls are rare, and an idle connection may be closed without notice: a new one each time costs less than an error.
+    # Calls are rare, and idle connections may be closed without notice: a new connection costs less than an error.
     session.headers["Connection"] = "close"
     for scheme in ("http://", "https://"):
         session.mount(scheme, _WatchedTransport(config.cacert))
@@ -123,7 +123,7 @@ class _HttpsPool(HTTPSConnectionPool):
 class _WatchedTransport(HTTPAdapter):
     """Gives each call its socket, because hvac's timeout is per socket operation and not for the whole call.
 
-    Each connection trusts the current CA bundle; requests alone would trust the CAs of certifi.
+    Each connection trusts the current CA bundle; by default requests trusts the CAs of certifi.
 
     Args:
         cacert: CA bundle; None for the system's.
@@ -142,7 +142,7 @@ class _WatchedTransport(HTTPAdapter):
 
     @override
     def cert_verify(self, *_args: Any, **_kwargs: Any) -> None:
-        """Do nothing: the context has all that is needed, and requests would add the CAs of certifi to it."""
+        """Do nothing: the context is complete, and requests would add the CAs of certifi to it."""
 
     @override
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -128,11 +128,11 @@ async def test_an_exception_is_recorded_by_its_type_alone() -> None:
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=True)
 
-    async def fly() -> None:
+    async def call() -> None:
         raise RuntimeError("cAnArY")
 
     with tracer.request("GET /token", None, {}), pytest.raises(RuntimeError), tracer.vend(REF):
-        await asyncio.create_task(tracer.flight(KEY, fly, behind=False))
+        await asyncio.create_task(tracer.call(KEY, call, in_background=False))
     assert TRACE_POINT.get() is None
     await export.aclose()
     told = {span.name: dict(span.attributes or {}) for span in kept.spans}
@@ -147,12 +147,12 @@ async def test_untraced_work_makes_no_spans() -> None:
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=True)
 
-    async def fly() -> int:
+    async def call() -> int:
         return 7
 
     with tracer.vend(REF):
         tracer.joins(KEY)
-        assert await tracer.flight(KEY, fly, behind=True) == 7
+        assert await tracer.call(KEY, call, in_background=True) == 7
     await export.aclose()
     assert kept.spans == []
 

@@ -152,7 +152,7 @@ async def test_an_unexpected_error_is_a_constant_500(
     api.verifier.failure = RuntimeError("canary of the error")
     answer = await api.ask(method, target, ("Authorization", "Bearer eyJ.a.b"), caller=None, body=b"{}")
     assert (answer.status, answer.code) == (500, "internal_error")
-    assert answer.json["detail"] == "Something unexpected happened. The request id finds it in the broker's log."
+    assert answer.json["detail"] == "The broker failed unexpectedly. Search its log for the request id."
     assert answer.json["retryable"] is False
     [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.__dict__["request_id"] == answer.header("x-request-id")

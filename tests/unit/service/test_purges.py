@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from typing_extensions import override
@@ -13,21 +14,22 @@ from app.domain.cache_entry import Purge
 from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CredentialPurged, PurgesUnpublished
 from app.domain.names import CredentialRef, TokenKey, parse_org
-from app.service import purges
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
-from app.service.purges import MAX_OWED, Purges
+from app.service.purges import MAX_OWED, PurgePace, Purges
 from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
 from tests.fakes import DAY, FakePurgeLog
 from tests.support.replica_in_memory import ReplicaInMemory, World
 from tests.support.waiting import until
 
 SCOPED = make_key(scopes="openid")
+QUICK = PurgePace(retry=0.001)
 
 
-@pytest.fixture(autouse=True)
-def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purges, "RETRY_SECONDS", 0.001)
+@pytest.fixture
+def replica(world: World) -> ReplicaInMemory:
+    """One replica that retries and listens quickly."""
+    return ReplicaInMemory(world, QUICK)
 
 
 @asynccontextmanager
@@ -57,7 +59,7 @@ async def test_a_purge_forgets_every_scope_and_nothing_else(world: World, replic
 
 async def test_a_purge_reaches_the_other_replicas(world: World, replica: ReplicaInMemory) -> None:
     """A listening replica forgets what it holds in memory."""
-    other = ReplicaInMemory(world)
+    other = ReplicaInMemory(world, QUICK)
     async with listening(other):
         await replica.vend()
         await other.vend()
@@ -88,7 +90,7 @@ async def test_a_purge_of_another_replica_during_an_exchange_voids_its_token(
     world.exchanger.hall(ORG).close()
     waiter = asyncio.create_task(replica.vend())
     await world.exchanger.hall(ORG).arrival()
-    await ReplicaInMemory(world).purges.purge(REF)
+    await ReplicaInMemory(world, QUICK).purges.purge(REF)
     world.exchanger.hall(ORG).open()
     assert (await waiter).token.epoch == 1
 
@@ -122,7 +124,7 @@ async def test_a_purge_heard_after_its_epoch_was_read_still_forgets(world: World
     """A refresh that reads the new epoch and then fails does not leave the purged token in memory."""
     old = (await replica.vend()).token
     world.clock.advance(DAY * 0.6)
-    await ReplicaInMemory(world).purges.purge(REF)
+    await ReplicaInMemory(world, QUICK).purges.purge(REF)
     world.exchanger.failures[ORG] = ImsUnavailableError("down")
     await replica.vend()  # Starts the refresh, which reads the epoch and fails.
     await replica.settled()
@@ -139,7 +141,7 @@ async def test_who_missed_purges_forgets_what_was_purged_and_nothing_else(
     """A replica that may have missed purges compares epochs; a tenant that nobody purged stays warm."""
     await replica.vend(KEY)
     other = (await replica.vend(OTHER_KEY)).token
-    await ReplicaInMemory(world).purges.purge(REF)
+    await ReplicaInMemory(world, QUICK).purges.purge(REF)
     replica.purges.heard(Purge(None, 0))
     async with listening(replica):
         await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
@@ -150,7 +152,7 @@ async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: Wo
     """After a restart without data the epochs are restored by those who know them, and every token stays."""
     await replica.purges.purge(REF)
     tokens = [(await replica.vend(key)).token for key in (KEY, OTHER_KEY)]
-    deaf = ReplicaInMemory(world)
+    deaf = ReplicaInMemory(world, QUICK)
     world.purge_log.forget_epochs()
     await replica.purges.catch_up()
     assert [replica.vendor.take_usable(key, world.clock()) for key in (KEY, OTHER_KEY)] == tokens
@@ -162,7 +164,7 @@ async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: Wo
 async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: ReplicaInMemory) -> None:
     """A shared cache that goes away in the midst of it is asked again when it is back."""
     await replica.vend(KEY)
-    await ReplicaInMemory(world).purges.purge(REF)
+    await ReplicaInMemory(world, QUICK).purges.purge(REF)
     world.redis_away()
     with pytest.raises(CacheUnavailableError):
         await replica.purges.catch_up()
@@ -182,7 +184,7 @@ async def test_a_purge_missed_while_catching_up_calls_for_one_more(
     async def overtaken(refs: Sequence[CredentialRef]) -> Sequence[int]:
         epochs = await read(refs)
         monkeypatch.setattr(world.purge_log, "epochs", read)
-        await ReplicaInMemory(world).purges.purge(REF)
+        await ReplicaInMemory(world, QUICK).purges.purge(REF)
         replica.purges.heard(Purge(None, 0))
         return epochs
 
@@ -192,11 +194,9 @@ async def test_a_purge_missed_while_catching_up_calls_for_one_more(
         await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
 
 
-async def test_a_purge_that_was_never_announced_is_found(
-    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_purge_that_was_never_announced_is_found(world: World) -> None:
     """A replica that ended between raising the epoch and telling of it leaves a purge that the comparison finds."""
-    monkeypatch.setattr(purges, "COMPARE_SECONDS", 0.01)
+    replica = ReplicaInMemory(world, replace(QUICK, compare=0.01))
     await replica.vend(KEY)
     async with listening(replica):
         await world.purge_log.epochs([])
@@ -226,7 +226,7 @@ async def test_an_old_purge_that_arrives_late_changes_nothing(world: World, repl
 
 async def test_a_purge_with_redis_away_is_settled_when_it_is_back(world: World, replica: ReplicaInMemory) -> None:
     """The replica forgets at once; the shared cache and the other replicas learn of it later."""
-    other = ReplicaInMemory(world)
+    other = ReplicaInMemory(world, QUICK)
     await replica.vend()
     async with listening(other):
         await other.vend()
@@ -244,7 +244,7 @@ async def test_a_purge_is_settled_although_the_listening_connection_was_never_lo
     world: World, replica: ReplicaInMemory
 ) -> None:
     """One failed command while the stream is sound does not leave the purge owed for ever."""
-    other = ReplicaInMemory(world)
+    other = ReplicaInMemory(world, QUICK)
     async with listening(replica), listening(other):
         await replica.vend()
         await other.vend()
@@ -296,7 +296,7 @@ async def test_a_token_purged_between_landing_and_waking_is_not_answered(
     world.exchanger.hall(ORG).close()
     waiter = asyncio.create_task(replica.vend())
     await world.exchanger.hall(ORG).arrival()
-    [flight] = replica.vendor._flights._running.values()
+    [flight] = replica.vendor._calls._running.values()
     flight.add_done_callback(lambda _landed: replica.purges.heard(Purge(REF, 5)))
     world.exchanger.hall(ORG).open()
     assert (await waiter).token.epoch == 5

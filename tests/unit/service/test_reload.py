@@ -9,7 +9,6 @@ import pytest
 
 from app.domain.events import Event, PolicyLoaded, PolicyRefused
 from app.domain.plain_document import PolicyError
-from app.service import reload
 from app.service.reload import PolicyInForce
 from tests.factories import ISSUER, make_policy
 from tests.fakes import FakePolicySource, FakeVerifier, ManualClock
@@ -27,7 +26,7 @@ class Office:
         self.source = FakePolicySource(FIRST)
         self.verifier = FakeVerifier()
         self.sink = RecordedEvents()
-        self.policy = PolicyInForce(self.source, self.verifier, self.sink, ManualClock(7.0))
+        self.policy = PolicyInForce(self.source, self.verifier, self.sink, ManualClock(7.0), reload_seconds=0.001)
 
     async def told(self, number: int) -> list[Event]:
         """Wait for so many events in all; then three more looks at the file."""
@@ -37,9 +36,8 @@ class Office:
 
 
 @pytest.fixture
-async def office(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Office]:
+async def office() -> AsyncIterator[Office]:
     """An office that looks at its file all the time."""
-    monkeypatch.setattr(reload, "RELOAD_SECONDS", 0.001)
     office = Office()
     await office.policy.load()
     watching = asyncio.create_task(office.policy.watch())
