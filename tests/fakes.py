@@ -18,6 +18,7 @@ from app.domain.grant import Grant, IssuedToken
 from app.domain.identity import Identity, Issuer
 from app.domain.names import CredentialRef, OrgId, TokenKey
 from app.domain.policy import Policy
+from app.domain.refusal_reason import RefusalReason
 from app.domain.tenant_errors import CredentialNotFoundError
 
 NOW = 1_900_000_000.0
@@ -169,7 +170,7 @@ class FakeVerifier:
         if self.failure is not None:
             raise self.failure
         if unverified_jwt not in self.known:
-            raise UnauthenticatedError
+            raise UnauthenticatedError(RefusalReason.MALFORMED)
         return self.known[unverified_jwt]
 
 

@@ -11,6 +11,7 @@ from app.domain.errors import RateLimitedError, UnauthenticatedError
 from app.domain.identity import Identity, JwtIdentity, RateLimit
 from app.domain.policy import Caller, Policy
 from app.domain.rate_limit import TokenBucket
+from app.domain.refusal_reason import RefusalReason
 from app.ports import CallerVerifier, Clock
 from app.service.reload import PolicyInForce
 
@@ -113,7 +114,7 @@ class CallerGate:
         """
         headers = tuple(authorizations)
         if len(headers) != 1:
-            raise UnauthenticatedError
+            raise UnauthenticatedError(RefusalReason.REPEATED if headers else RefusalReason.MISSING)
         return await self._admit(self.headers, headers[0], bearer_credential(headers[0]))
 
     async def admit_credential(self, unverified: bytes) -> Admission:
@@ -206,7 +207,11 @@ def bearer_credential(authorization: bytes) -> bytes:
         UnauthenticatedError: The scheme is another, or the credential is empty or larger than 16 KiB.
 
     """
+    if len(authorization) > MAX_AUTHORIZATION_BYTES:
+        raise UnauthenticatedError(RefusalReason.MALFORMED)
     scheme, _, credential = authorization.partition(b" ")
-    if scheme.lower() != b"bearer" or not credential or len(authorization) > MAX_AUTHORIZATION_BYTES:
-        raise UnauthenticatedError
+    if scheme.lower() != b"bearer":
+        raise UnauthenticatedError(RefusalReason.SCHEME if scheme else RefusalReason.MISSING)
+    if not credential:
+        raise UnauthenticatedError(RefusalReason.MISSING)
     return credential

@@ -16,10 +16,18 @@ from app.api.problems import problem_response
 from app.api.warm import WarmPath
 from app.domain.access_token import AccessToken
 from app.domain.decision import DONE, VENDED, Decision, Tier
-from app.domain.errors import BrokerError, ForbiddenError, InvalidRequestError, OverloadedError
-from app.domain.events import RequestDecided
+from app.domain.errors import (
+    BrokerError,
+    ForbiddenError,
+    InvalidRequestError,
+    OverloadedError,
+    UnauthenticatedError,
+    UnknownCallerError,
+)
+from app.domain.events import CallerRefused, RequestDecided
 from app.domain.names import CredentialRef, Scope, TokenKey
 from app.domain.policy import Action, Caller, authorise
+from app.domain.refusal_reason import RefusalReason
 from app.ports import Clock, EventSink
 from app.service.shared_exchange import Obtained
 from app.service.vend import TokenVendor
@@ -48,8 +56,8 @@ class Conversation:
         """The caller, once it has been admitted."""
         return self.admitted.caller
 
-    def decided(self, outcome: str) -> Decision:
-        """The conversation as an event's decision."""
+    def decided(self, outcome: str, reason: RefusalReason | None = None) -> Decision:
+        """The conversation as an event's decision; `reason` if the caller credential was refused."""
         token = self.token
         return Decision(
             endpoint=self.endpoint,
@@ -62,6 +70,7 @@ class Conversation:
             generation=None if token is None else token.generation,
             token_sha256=None if token is None else token.sha256,
             tier=self.tier,
+            reason=reason,
         )
 
 
@@ -199,11 +208,22 @@ class RequestFrame:
 
     def _refused(self, talk: Conversation, error: BrokerError, request_id: str, refuse: ErrorResponse) -> Response:
         talk.token = talk.tier = None
-        self._emit(talk.decided(error.code), request_id)
+        reason = None
+        if isinstance(error, UnauthenticatedError | UnknownCallerError):
+            reason = error.reason
+            self._sink.emit(_caller_refused(error, talk.endpoint, self.clock()))
+        self._emit(talk.decided(error.code, reason), request_id)
         return refuse(error, request_id)
 
     def _emit(self, decision: Decision, request_id: str) -> None:
         self._sink.emit(RequestDecided(self.clock(), request_id, decision))
+
+
+def _caller_refused(error: UnauthenticatedError | UnknownCallerError, endpoint: str, now: float) -> CallerRefused:
+    signed_for = error.signed_for
+    if signed_for is None:
+        return CallerRefused(now, endpoint, error.reason)
+    return CallerRefused(now, endpoint, error.reason, signed_for.issuer, signed_for.subject)
 
 
 def request_id_of(request: Request) -> str:

@@ -18,6 +18,7 @@ from app.api.parameters import fields_of
 from app.domain.api_key import API_KEY_PREFIX
 from app.domain.errors import InvalidRequestError, UnauthenticatedError
 from app.domain.identity import JwtIdentity
+from app.domain.refusal_reason import RefusalReason, SignedFor
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 """RFC 7523 section 2.2."""
@@ -77,19 +78,19 @@ async def authenticate(
     if basic:
         name, credential = _basic(basic[0])
         if client_id not in {None, name}:
-            raise UnauthenticatedError
+            raise UnauthenticatedError(RefusalReason.CLIENT_ID)
         client_id = name
     elif "client_secret" in form:
         credential = form["client_secret"]
         if client_id is None:
-            raise UnauthenticatedError
+            raise UnauthenticatedError(RefusalReason.CLIENT_ID)
     elif form.get("client_assertion_type") == JWT_BEARER and "client_assertion" in form:
         credential = form["client_assertion"]
     else:
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.MISSING)
     # An API key is not an assertion, and a JWT is not a secret, even if either would prove the caller.
     if credential.encode().startswith(API_KEY_PREFIX) == ("client_assertion" in form):
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.SCHEME)
     admission = await frame.gate.admit_credential(credential.encode())
     _check_client_id(admission, client_id)
     frame.enter(admission, talk)
@@ -99,22 +100,25 @@ def _check_client_id(admission: Admission, client_id: str | None) -> None:
     """The client id, if one is given, must name the caller that the credential proves."""
     if client_id is None:
         return
-    names = {admission.caller.name}
+    names, signed_for = {admission.caller.name}, None
     if isinstance(admission.identity, JwtIdentity):
         names.add(admission.identity.subject)
+        signed_for = SignedFor(admission.identity.issuer, admission.identity.subject)
     if not any(hmac.compare_digest(client_id.encode(), name.encode()) for name in names):
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.CLIENT_ID, signed_for)
 
 
 def _basic(header: bytes) -> tuple[str, str]:
     """Name and key from HTTP Basic; both are urlencoded first (RFC 6749 section 2.3.1)."""
     scheme, _, encoded = header.partition(b" ")
+    if len(header) > MAX_AUTHORIZATION_BYTES:
+        raise UnauthenticatedError(RefusalReason.MALFORMED)
+    if scheme.lower() != b"basic":
+        raise UnauthenticatedError(RefusalReason.SCHEME)
     try:
-        if scheme.lower() != b"basic" or len(header) > MAX_AUTHORIZATION_BYTES:
-            raise UnauthenticatedError
         name, colon, key = base64.b64decode(encoded.strip(), validate=True).decode("ascii").partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        raise UnauthenticatedError from None
+        raise UnauthenticatedError(RefusalReason.MALFORMED) from None
     if not colon:
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.MALFORMED)
     return unquote_plus(name), unquote_plus(key)

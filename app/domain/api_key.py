@@ -8,6 +8,7 @@ import re
 
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import ApiKeyIdentity
+from app.domain.refusal_reason import RefusalReason
 
 API_KEY_PREFIX = b"itb_"
 """The prefix that distinguishes an API key from a JWT, which begins with ``e`` (the base64url of ``{"``)."""
@@ -27,7 +28,7 @@ def parse_api_key(unverified: bytes) -> ApiKeyIdentity:
 
     """
     if _KEY.fullmatch(unverified) is None:
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.MALFORMED)
     return ApiKeyIdentity(hashlib.sha256(unverified).digest())
 
 

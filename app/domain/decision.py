@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from app.domain.refusal_reason import RefusalReason
+
 Tier = Literal["memory", "shared", "exchange"]
 """The source of a vended token: this replica's memory, the shared cache, or a new exchange."""
 
@@ -30,6 +32,7 @@ class Decision:
         generation: The generation the token was minted with, or None.
         token_sha256: SHA-256 of the token, or None.
         tier: The source of the token, or None.
+        reason: Why the caller credential was refused; None if it was not.
 
     """
 
@@ -43,3 +46,4 @@ class Decision:
     generation: str | None = None
     token_sha256: str | None = None
     tier: Tier | None = None
+    reason: RefusalReason | None = None

@@ -7,6 +7,7 @@ BrokerError                           code, oauth_error, retryable, retry_after
 │   │   └── UnsupportedGrantTypeError a grant other than client credentials
 │   ├── UnauthenticatedError          the caller credential is missing, repeated, malformed, expired or forged
 │   ├── ForbiddenError                the policy denies it (the same for a known and an unknown org)
+│   │   └── UnknownCallerError        a valid JWT that no caller entry matches
 │   └── RateLimitedError              the caller's own limit
 ├── TenantError (tenant_errors)       this tenant is broken; every other tenant is fine
 │   ├── CredentialNotFoundError       nothing is stored for it
@@ -24,6 +25,8 @@ BrokerError                           code, oauth_error, retryable, retry_after
 from __future__ import annotations
 
 from typing import ClassVar
+
+from app.domain.refusal_reason import RefusalReason, SignedFor
 
 
 class BrokerError(Exception):
@@ -85,14 +88,21 @@ class UnauthenticatedError(CallerError):
 
     RFC 6749: "Client authentication failed (e.g., unknown client, no client authentication included, or unsupported
     authentication method)."
+
+    Args:
+        reason: Why, for the operator; it is not part of the answer.
+        signed_for: Issuer and subject of a JWT with a good signature; None for any other credential.
+
     """
 
     code = "unauthenticated"
     oauth_error = "invalid_client"
     DETAIL: ClassVar[str] = "Send one valid credential: Authorization: Bearer <API key or JWT>."
 
-    def __init__(self) -> None:
+    def __init__(self, reason: RefusalReason, signed_for: SignedFor | None = None) -> None:
         super().__init__(self.DETAIL)
+        self.reason = reason
+        self.signed_for = signed_for
 
 
 class ForbiddenError(CallerError):
@@ -107,6 +117,21 @@ class ForbiddenError(CallerError):
 
     def __init__(self) -> None:
         super().__init__(self.DETAIL)
+
+
+class UnknownCallerError(ForbiddenError):
+    """A valid JWT that no caller entry matches. The answer is that of every `ForbiddenError`.
+
+    Args:
+        reason: Why, for the operator; it is not part of the answer.
+        signed_for: Issuer and subject of the JWT.
+
+    """
+
+    def __init__(self, reason: RefusalReason, signed_for: SignedFor) -> None:
+        super().__init__()
+        self.reason = reason
+        self.signed_for = signed_for
 
 
 class RateLimitedError(CallerError):

@@ -11,6 +11,7 @@ from typing import Literal
 from app.domain.decision import Decision
 from app.domain.dependency import Dependency, dependency_works
 from app.domain.names import CredentialRef, TokenKey
+from app.domain.refusal_reason import CallerRefused as CallerRefused
 
 
 @dataclass(slots=True)
@@ -199,6 +200,7 @@ class TaskFailed:
 
 Event = (
     RequestDecided
+    | CallerRefused
     | ExchangeFinished
     | CacheLookedUp
     | CacheRecordRefused

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from app.domain.errors import ForbiddenError, UnauthenticatedError
+from app.domain.errors import ForbiddenError, UnauthenticatedError, UnknownCallerError
 from app.domain.identity import ApiKeyIdentity, Identity, Issuer, JwtIdentity, RateLimit
 from app.domain.names import DEFAULT_CREDENTIAL, CredentialName, CredentialRef, OrgId, Scope, ScopeSelection
+from app.domain.refusal_reason import RefusalReason, SignedFor
 
 
 class Action(StrEnum):
@@ -139,21 +140,21 @@ class Policy:
 
         Raises:
             UnauthenticatedError: It is an API key that no caller has.
-            ForbiddenError: It is a JWT of a configured issuer, but no caller matches it (docs/contract.md section 9).
+            UnknownCallerError: A JWT of a configured issuer that no caller matches (docs/contract.md section 9).
 
         """
         match identity:
             case ApiKeyIdentity(digest):
                 known, caller = self._by_digest.get(digest[:8], (b"", None))
                 if caller is None or not hmac.compare_digest(known, digest):
-                    raise UnauthenticatedError
+                    raise UnauthenticatedError(RefusalReason.API_KEY_UNKNOWN)
                 return caller
             case JwtIdentity(issuer, subject, _, namespace):
                 known_as = self._by_subject.get((issuer, subject))
                 if known_as is None and namespace is not None:
                     known_as = self._by_namespace.get((issuer, namespace))
                 if known_as is None:
-                    raise ForbiddenError
+                    raise UnknownCallerError(RefusalReason.CALLER_UNKNOWN, SignedFor(issuer, subject))
                 return known_as
 
 

@@ -18,6 +18,7 @@ from app.domain import events
 from app.domain.decision import DONE, VENDED, Decision, Tier
 from app.domain.errors import BrokerError
 from app.domain.policy import Action
+from app.domain.refusal_reason import RefusalReason
 from tests.factories import ORG, REF
 from tests.support import audit_schema_writer
 from tests.support.api_in_memory import ApiInMemory
@@ -45,6 +46,8 @@ def every_decision() -> Iterator[Decision]:
         yield Decision("/token", "vend", code)
     for tier in get_args(Tier):
         yield Decision("/token", "vend", "vended", "me", ORG, "default", "openid", "3", "0" * 64, tier)
+    for reason in RefusalReason:
+        yield Decision("/token", "vend", "unauthenticated", reason=reason)
 
 
 EVERYTHING: list[events.Event] = [
@@ -59,7 +62,7 @@ EVERYTHING: list[events.Event] = [
 
 @pytest.mark.parametrize("chained", [False, True])
 def test_every_written_line_fits_the_schema(tmp_path: Path, chained: bool) -> None:
-    """Every kind of line, with each outcome and tier, chained or not, validates against the closed schema."""
+    """Every kind of line, with each outcome, tier and reason, chained or not, validates against the closed schema."""
     records = written(tmp_path / "audit.log", *EVERYTHING, chained=chained)
     assert misfits(records) == []
     unchained = {"request", "purge", "policy_loaded", "policy_refused"}
@@ -106,10 +109,14 @@ async def test_every_endpoint_writes_lines_that_fit_the_schema(tmp_path: Path) -
 
 
 def test_the_schema_is_closed() -> None:
-    """No kind of event accepts an unknown field, and each requires its own, except those of chain and trace."""
+    """No kind of event accepts an unknown field, and each requires its own, except chain, trace and refusal."""
     for event, kind in kinds().items():
         assert kind["additionalProperties"] is False, event
-        assert set(kind["properties"]) - set(kind["required"]) <= {*CHAIN, "trace_id"}, event
+        assert set(kind["properties"]) - set(kind["required"]) <= {
+            *CHAIN,
+            "trace_id",
+            *({"reason"} if event == "request" else ()),
+        }, event
         record = dict.fromkeys(kind["properties"])
         assert misfits([{**record, "event": event, "unheard_of": 1}])
 
@@ -122,11 +129,17 @@ def test_the_schema_lists_exactly_what_the_code_has() -> None:
     assert set(request["tier"]["enum"]) == {*get_args(Tier), None}
 
 
-def test_the_lists_of_endpoints_and_outcomes_are_those_written_from_the_code() -> None:
+def test_the_lists_of_the_schema_are_those_written_from_the_code() -> None:
     """`python -m tests.support.audit_schema_writer` would not change the schema."""
     text = audit_schema_writer.FILE.read_text()
     assert audit_schema_writer.written(text) == text
     assert audit_schema_writer.written(text.replace('"/orgs"', '"/gone"').replace('"done"', '"gone"')) == text
+
+
+def test_the_document_explains_every_reason_in_the_order_of_the_code() -> None:
+    """The table of `docs/audit.md` that explains refusals has a row for each reason, and no others."""
+    table = DOCUMENT.partition("## Why a credential was refused")[2]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*RefusalReason]
 
 
 def test_the_document_lists_what_the_schema_has() -> None:

@@ -1,4 +1,4 @@
-"""Writes the lists of endpoints and outcomes of `docs/audit.schema.json` from the code.
+"""Writes the lists of endpoints, outcomes and reasons of `docs/audit.schema.json` from the code.
 
 python -m tests.support.audit_schema_writer
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from app.api.problems import PROBLEMS
 from app.domain.decision import DONE, VENDED
 from app.domain.errors import BrokerError
+from app.domain.refusal_reason import RefusalReason
 from tests.support.api_in_memory import ApiInMemory
 from tests.support.repository import ROOT
 
@@ -36,12 +37,17 @@ def outcomes() -> list[str]:
 
 
 def written(schema: str) -> str:
-    """The schema with both lists as the code has them."""
+    """The schema with the lists as the code has them."""
     listed = ", ".join(json.dumps(path) for path in endpoints())
     schema = re.sub(r'("endpoint": \{ "enum": \[)[^]]*', lambda found: found[1] + listed, schema)
-    return re.sub(
-        r'("outcome": \{\s*"enum": \[)[^]]*?(\s*\])', lambda found: f"{found[1]}{_lines(outcomes())}{found[2]}", schema
-    )
+    for member, values in (("outcome", outcomes()), ("reason", [*RefusalReason])):
+        schema = _listed(schema, member, values)
+    return schema
+
+
+def _listed(schema: str, member: str, values: Iterable[str]) -> str:
+    pattern = rf'("{member}": \{{\s*"enum": \[)[^]]*?(\s*\])'
+    return re.sub(pattern, lambda found: f"{found[1]}{_lines(values)}{found[2]}", schema)
 
 
 def _lines(values: Iterable[str]) -> str:
@@ -52,7 +58,7 @@ def _lines(values: Iterable[str]) -> str:
 def main() -> None:
     """Rewrite the schema."""
     FILE.write_text(written(FILE.read_text()))
-    print(f"Wrote the lists of endpoints and outcomes into {FILE.name}")
+    print(f"Wrote the lists of endpoints, outcomes and reasons into {FILE.name}")
 
 
 if __name__ == "__main__":

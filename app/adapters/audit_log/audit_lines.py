@@ -50,7 +50,7 @@ class AuditLines:
     def _remember(self, decision: Decision) -> str:
         if len(self._constant) >= _MAX_REMEMBERED:
             self._constant.clear()
-        token = decision.token_sha256
+        token, reason = decision.token_sha256, decision.reason
         constant = self._constant[decision] = _members(
             {
                 "caller": decision.caller,
@@ -63,6 +63,7 @@ class AuditLines:
                 "action": decision.action,
                 "outcome": decision.outcome,
                 "tier": decision.tier,
+                **({} if reason is None else {"reason": reason}),
             }
         )
         return constant

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from app.adapters.json_logs.refusal_quota import RefusalQuota
 from app.domain.events import (
     CacheRecordRefused,
+    CallerRefused,
     CredentialPurged,
     DependencyCalled,
     Event,
@@ -46,12 +48,24 @@ class LogSink:
     def __init__(self) -> None:
         self._logger = logging.getLogger(LOGGER)
         self._failing: set[str] = set()
+        self._refusals = RefusalQuota()
 
     def emit(self, event: Event) -> None:
         """See `app.ports.EventSink.emit`."""
+        if isinstance(event, CallerRefused):
+            self._refused(event)
+            return
         level, message = self._turn(event) if isinstance(event, DependencyCalled) else _logged_as(event)
         if level and self._logger.isEnabledFor(level):
             self._logger.log(level, message, extra={"event": _fields(event)})
+
+    def _refused(self, event: CallerRefused) -> None:
+        """Anyone can cause a refusal, so only some are logged; the metric counts them all."""
+        left_out = self._refusals.take(event)
+        if left_out is None or not self._logger.isEnabledFor(logging.WARNING):
+            return
+        fields = {name: value for name, value in _fields(event).items() if value is not None}
+        self._logger.warning("caller credential refused", extra={"event": {**fields, "left_out": left_out}})
 
     def _turn(self, event: DependencyCalled) -> tuple[int, str]:
         """A dependency that begins to fail, or works again, is logged once; IMS fails per tenant, so not as a whole."""

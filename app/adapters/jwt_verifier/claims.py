@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import Issuer
+from app.domain.refusal_reason import RefusalReason, SignedFor
 
 CLOCK_LEEWAY = 60
 """Seconds by which an issuer's clock may differ from ours."""
@@ -45,12 +46,27 @@ def claimed_identity(claims: Mapping[str, object], issuer: Issuer, now: float) -
         UnauthenticatedError: A claim is missing, malformed, or not acceptable.
 
     """
-    subject = claims.get("sub")
-    if claims.get("iss") != issuer.issuer or not _is_for(claims.get("aud"), issuer.audience):
-        raise UnauthenticatedError
-    if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_SUBJECT_LENGTH or not subject.isprintable():
-        raise UnauthenticatedError
+    if claims.get("iss") != issuer.issuer:
+        raise UnauthenticatedError(RefusalReason.ISSUER_UNKNOWN)
+    if not _is_for(claims.get("aud"), issuer.audience):
+        raise UnauthenticatedError(RefusalReason.AUDIENCE)
+    subject = _subject(claims)
+    if subject is None:
+        raise UnauthenticatedError(RefusalReason.SUBJECT)
     return ClaimedIdentity(issuer.issuer, subject, float(_expiry(claims, now)), _namespace(claims, subject))
+
+
+def claimed_parties(claims: Mapping[str, object], issuer: Issuer) -> SignedFor | None:
+    """Issuer and subject that `claims` state, whatever else is wrong with them; None if the subject is unusable."""
+    subject = _subject(claims)
+    return None if subject is None else SignedFor(issuer.issuer, subject)
+
+
+def _subject(claims: Mapping[str, object]) -> str | None:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 1 <= len(subject) <= _MAX_SUBJECT_LENGTH or not subject.isprintable():
+        return None
+    return subject
 
 
 def _namespace(claims: Mapping[str, object], subject: str) -> str | None:
@@ -72,13 +88,15 @@ def _is_for(audience: object, ours: str) -> bool:
 
 def _expiry(claims: Mapping[str, object], now: float) -> int:
     expires_at, issued_at, not_before = (_time(claims, name) for name in ("exp", "iat", "nbf"))
-    if expires_at is None or expires_at <= now - CLOCK_LEEWAY:
-        raise UnauthenticatedError
+    if expires_at is None:
+        raise UnauthenticatedError(RefusalReason.LIFETIME)  # It would never expire.
+    if expires_at <= now - CLOCK_LEEWAY:
+        raise UnauthenticatedError(RefusalReason.EXPIRED)
     if any(begin is not None and begin > now + CLOCK_LEEWAY for begin in (issued_at, not_before)):
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.NOT_YET_VALID)
     lifetime = expires_at - now - CLOCK_LEEWAY if issued_at is None else expires_at - issued_at
     if lifetime > MAX_LIFETIME or (issued_at is not None and lifetime <= 0):
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.LIFETIME)
     return expires_at
 
 
@@ -88,5 +106,5 @@ def _time(claims: Mapping[str, object], name: str) -> int | None:
         return None
     value = claims[name]
     if type(value) is not int or not 0 <= value <= _MAX_TIME:
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.MALFORMED)
     return value

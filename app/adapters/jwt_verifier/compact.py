@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import JWT_ALGORITHMS
+from app.domain.refusal_reason import RefusalReason
 from app.domain.strict_json import strict_json
 
 MAX_JWT_BYTES = 8192
@@ -55,21 +56,21 @@ def parse_jwt(unverified: bytes) -> UnverifiedJwt:
     """
     shape = _SHAPE.fullmatch(unverified) if len(unverified) <= MAX_JWT_BYTES else None
     if shape is None:
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.MALFORMED)
     header, payload, signature = shape.groups()
     try:
         fields, claims, signature = _json(_decode(header)), _json(_decode(payload)), _decode(signature)
     except ValueError:
-        raise UnauthenticatedError from None
+        raise UnauthenticatedError(RefusalReason.MALFORMED) from None
     if not _is_acceptable(fields):
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.HEADER)
     return UnverifiedJwt(_algorithm(fields), _key_id(fields), claims, unverified[: shape.end(2)], signature)
 
 
 def _algorithm(header: dict[str, object]) -> str:
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in JWT_ALGORITHMS:
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.HEADER)
     return algorithm
 
 
@@ -78,7 +79,7 @@ def _key_id(header: dict[str, object]) -> str | None:
         return None
     key_id = header["kid"]
     if not isinstance(key_id, str) or not 1 <= len(key_id) <= MAX_KEY_ID_LENGTH:
-        raise UnauthenticatedError
+        raise UnauthenticatedError(RefusalReason.HEADER)
     return key_id
 
 

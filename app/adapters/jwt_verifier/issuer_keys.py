@@ -97,6 +97,11 @@ class IssuerKeys:
             ending = (*ending, self._runner)
         return ending
 
+    @property
+    def present(self) -> KeySet | None:
+        """The last good set, without waiting for anything; None if there is none."""
+        return self._keys if self._is_good() else None
+
     async def current(self) -> KeySet:
         """The last good set. If there is none yet, waits for a running fetch.
 

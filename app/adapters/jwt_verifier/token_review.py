@@ -23,6 +23,7 @@ from app.adapters.jwt_verifier.issuer_url import IssuerUrl
 from app.domain.errors import IdentityUnavailableError, OverloadedError, UnauthenticatedError
 from app.domain.events import TaskFailed
 from app.domain.identity import Issuer, JwtIdentity
+from app.domain.refusal_reason import RefusalReason
 from app.domain.strict_json import strict_json
 from app.ports import EventSink
 from app.process.observed_call import ObservedCall
@@ -109,7 +110,7 @@ class TokenReview:
         if left <= 0:
             return None
         if not holds:
-            raise UnauthenticatedError
+            raise UnauthenticatedError(RefusalReason.REVIEW)
         return left
 
     async def _join(self, name: bytes, review: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from app.adapters.jwt_verifier.claims import ClaimedIdentity, claimed_identity
+from app.adapters.jwt_verifier.claims import ClaimedIdentity, claimed_identity, claimed_parties
 from app.adapters.jwt_verifier.compact import UnverifiedJwt, parse_jwt
 from app.adapters.jwt_verifier.issuer_keys import IssuerKeys, Pace
 from app.adapters.jwt_verifier.key_source import KeySource
 from app.adapters.jwt_verifier.token_review import TokenReview
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import Issuer, JwtIdentity
+from app.domain.refusal_reason import RefusalReason, SignedFor
 from app.ports import Clock, EventSink
 from app.process.own_threads import OwnThreads
 
@@ -63,16 +64,23 @@ class JwtCallerVerifier:
         issuer_name = jwt.claims.get("iss")
         trusted = self._trusted.get(issuer_name) if isinstance(issuer_name, str) else None
         if trusted is None:
-            raise UnauthenticatedError
-        claimed = claimed_identity(jwt.claims, trusted.issuer, self._clock())
+            raise UnauthenticatedError(RefusalReason.ISSUER_UNKNOWN)
+        try:
+            claimed = claimed_identity(jwt.claims, trusted.issuer, self._clock())
+        except UnauthenticatedError as error:
+            raise UnauthenticatedError(error.reason, _signed_for(jwt, trusted)) from None
         identity = await _proved(claimed, jwt, trusted.keys)
+        signed_for = SignedFor(identity.issuer, identity.subject)
         if trusted.review is not None:
-            seconds = await trusted.review.confirm(unverified_jwt, identity)
+            try:
+                seconds = await trusted.review.confirm(unverified_jwt, identity)
+            except UnauthenticatedError as error:
+                raise UnauthenticatedError(error.reason, signed_for) from None
             identity = replace(identity, expires_at=min(identity.expires_at, self._clock() + seconds))
         # The policy may have changed during the calls above.
         now_trusted = self._trusted.get(identity.issuer)
         if now_trusted is None or now_trusted.issuer != trusted.issuer:
-            raise UnauthenticatedError
+            raise UnauthenticatedError(RefusalReason.ISSUER_UNKNOWN, signed_for)
         return identity
 
     async def aclose(self) -> None:
@@ -125,17 +133,32 @@ async def _proved(claimed: ClaimedIdentity, jwt: UnverifiedJwt, keys: IssuerKeys
         IdentityUnavailableError: The keys of the issuer are unavailable.
 
     """
-    if not await _is_signed(jwt, keys):
-        raise UnauthenticatedError
+    reason = await _unproved(jwt, keys)
+    if reason is not None:
+        raise UnauthenticatedError(reason)
     return JwtIdentity(claimed.issuer, claimed.subject, claimed.expires_at, claimed.namespace)
 
 
-async def _is_signed(jwt: UnverifiedJwt, keys: IssuerKeys) -> bool:
-    """Whether the issuer signed `jwt`, with a known key or, if it names an unknown one, with a new key."""
+async def _unproved(jwt: UnverifiedJwt, keys: IssuerKeys) -> RefusalReason | None:
+    """Why `jwt` is not proven; None if a known key of the issuer signed it or, for an unknown `kid`, a new one."""
     known = await keys.current()
     if known.verifies(jwt):
-        return True
+        return None
     if known.knows(jwt):
-        return False
+        return RefusalReason.SIGNATURE
     renewed = await keys.renewed()
-    return renewed is not known and renewed.verifies(jwt)
+    if renewed is not known and renewed.verifies(jwt):
+        return None
+    named = jwt.key_id is None or renewed.knows(jwt)
+    return RefusalReason.SIGNATURE if named else RefusalReason.KEY_UNKNOWN
+
+
+def _signed_for(jwt: UnverifiedJwt, trusted: _Trusted) -> SignedFor | None:
+    """Issuer and subject of a JWT whose claims are refused, if a key that is already here verifies it.
+
+    No fetch is made for it: the token is refused whatever a fetch would say.
+    """
+    keys = trusted.keys.present
+    if keys is None or not keys.verifies(jwt):
+        return None
+    return claimed_parties(jwt.claims, trusted.issuer)

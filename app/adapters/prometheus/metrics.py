@@ -29,6 +29,9 @@ class Metrics:
         )
         self.tokens_vended = counter("tokens_vended", "Tokens returned, by where they came from.", "caller", "tier")
         self.requests_refused = counter("requests_refused", "Requests refused.", "endpoint", "code", "caller")
+        self.authentication_failures = counter(
+            "authentication_failures", "Caller credentials refused, by why; docs/audit.md lists the reasons.", "reason"
+        )
         self.exchanges = counter("exchanges", "Exchanges with IMS.", "kind", "outcome")
         self.exchange_duration = histogram(
             "exchange_duration_seconds", "Duration of exchanges with IMS.", _EXCHANGE_BUCKETS, "kind", "outcome"

@@ -18,6 +18,7 @@ from app.domain import events
 from app.domain.credential import CredentialKind
 from app.domain.decision import DONE, VENDED, Decision
 from app.domain.names import CredentialRef
+from app.domain.refusal_reason import RefusalReason
 from app.domain.tenant_errors import CredentialRejectedError
 from app.ports import Clock
 
@@ -117,6 +118,8 @@ class PrometheusSink:
             self._metrics.exchanges.labels(kind.value, CredentialRejectedError.code)
         for reason in _RECORDS_REFUSED_FOR:
             self._metrics.cache_records_refused.labels(reason)
+        for refusal in RefusalReason:
+            self._metrics.authentication_failures.labels(refusal.value)
 
     def _new_tally(self, decision: Decision) -> _Tally:
         if len(self._tallies) >= _MAX_DECISIONS:
@@ -135,6 +138,8 @@ class PrometheusSink:
     def _count(self, decision: Decision, times: int) -> None:
         metrics, outcome, caller = self._metrics, decision.outcome, decision.caller or ""
         metrics.requests.labels(decision.endpoint, outcome).inc(times)
+        if decision.reason is not None:
+            metrics.authentication_failures.labels(decision.reason.value).inc(times)
         if outcome == VENDED:
             metrics.tokens_vended.labels(caller, decision.tier or "").inc(times)
         elif outcome != DONE:

@@ -26,6 +26,7 @@ from app.domain import events
 from app.domain.decision import Decision
 from app.domain.errors import BrokerError, OverloadedError
 from app.domain.plain_document import PolicyError
+from app.domain.refusal_reason import RefusalReason
 from app.process.correlation import REQUEST_ID, TRACE_POINT, TracePoint
 from tests.factories import KEY, ORG, REF
 from tests.support.waiting import until
@@ -396,3 +397,35 @@ def test_an_uncaught_exception_is_logged_without_its_text(capfd: pytest.CaptureF
     assert [line["exception"][0]["type"] for line in (first, second)] == ["KeyError", "ValueError"]
     assert "fail" in first["exception"][0]["stack"][-1]
     assert "hvs.secret" not in json.dumps([first, second])
+
+
+def test_a_flood_of_refusals_is_a_few_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    """Per minute and reason, ten refusals are logged, and the next minute says how many were left out."""
+
+    def log() -> None:
+        sink = LogSink()
+        for at in (*range(59), 60):
+            for _ in range(20):
+                sink.emit(events.CallerRefused(float(at), "/token", RefusalReason.SIGNATURE))
+
+    lines = [line["event"] for line in stderr_of("INFO", capfd, log)]
+    assert len(lines) == 20
+    assert lines[0] == {"at": 0.0, "endpoint": "/token", "reason": "signature", "left_out": 0}
+    assert [line["left_out"] for line in lines[9:12]] == [0, 59 * 20 - 10, 0]
+
+
+def test_forged_tokens_do_not_hide_the_refusals_of_signed_ones(capfd: pytest.CaptureFixture[str]) -> None:
+    """A signed JWT that is refused is logged after a flood of others with the same reason; each subject once."""
+
+    def log() -> None:
+        sink = LogSink()
+        for _ in range(100):
+            sink.emit(events.CallerRefused(1.0, "/token", RefusalReason.AUDIENCE))
+        for subject in ("export", "export", "import"):
+            sink.emit(events.CallerRefused(1.0, "/token", RefusalReason.AUDIENCE, "https://issuer.test", subject))
+
+    lines = [line["event"] for line in stderr_of("INFO", capfd, log)]
+    assert [(line["issuer"], line["subject"]) for line in lines[10:]] == [
+        ("https://issuer.test", "export"),
+        ("https://issuer.test", "import"),
+    ]

@@ -14,6 +14,7 @@ from app.domain.events import RequestDecided
 from app.domain.grant import Grant
 from app.domain.identity import RateLimit
 from app.domain.policy import Action, Caller
+from app.domain.refusal_reason import RefusalReason
 from tests.factories import ALL_ACTIONS, KEY, ORG, OTHER_ORG, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import TOKEN, ApiInMemory
 from tests.support.asgi_client import Answer, Body
@@ -147,7 +148,7 @@ async def test_each_refusal_is_one_event(api: ApiInMemory, case: Exit) -> None:
 @pytest.mark.parametrize(
     ("failure", "outcome"),
     [
-        (errors.UnauthenticatedError(), "unauthenticated"),
+        (errors.UnauthenticatedError(RefusalReason.MALFORMED), "unauthenticated"),
         (errors.IdentityUnavailableError("no keys"), "identity_unavailable"),
         (RuntimeError("canary of the error"), "internal_error"),
     ],

@@ -9,11 +9,12 @@ import pytest
 from app.api.problems import PROBLEMS, problem_of, problem_response
 from app.domain import errors, tenant_errors
 from app.domain.errors import BrokerError
+from app.domain.refusal_reason import RefusalReason
 
 ROWS: list[tuple[BrokerError, int, str, str | None, bool]] = [
     (errors.InvalidRequestError("no"), 400, "invalid_request", None, False),
     (errors.InvalidScopeError("no"), 400, "invalid_request", None, False),
-    (errors.UnauthenticatedError(), 401, "unauthenticated", None, False),
+    (errors.UnauthenticatedError(RefusalReason.MALFORMED), 401, "unauthenticated", None, False),
     (errors.ForbiddenError(), 403, "forbidden", None, False),
     (tenant_errors.CredentialNotFoundError(), 404, "credential_not_found", None, False),
     (errors.RateLimitedError(0.2), 429, "rate_limited", "1", True),
