@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from tests.support.hanging_volume import in_this_process
 from tests.support.issuer import AUDIENCE, Answer, LocalIssuer, local_issuer, loopback_server
 from tests.support.jwks_rig import NEW, NOW, OLD, Rig, trusted
 from tests.support.tls import Authority, server_tls
+
+JWKS = json.dumps({"keys": [NEW.jwk]}).encode()
+GZIPS = ("gzip bomb", "cut gzip", "gzip and more", "twice gzip", "not gzip", "deflate")
 
 
 @pytest.fixture
@@ -48,14 +53,19 @@ async def warm(rig: Rig, issuer: LocalIssuer) -> Rig:
         Answer(body=b'{"keys": []}'),
         Answer(body=json.dumps({"keys": [{"kty": "oct", "k": "AAAA"}]}).encode()),
         Answer(body=json.dumps({"keys": [NEW.jwk]}).encode() + b" " * 600_000),
-        Answer(body=gzip.compress(json.dumps({"keys": [NEW.jwk]}).encode()), headers={"Content-Encoding": "gzip"}),
+        Answer(body=gzip.compress(b" " * 60_000_000), headers={"Content-Encoding": "gzip"}),
+        Answer(body=gzip.compress(JWKS)[:-12], headers={"Content-Encoding": "gzip"}),
+        Answer(body=gzip.compress(JWKS) + b"x", headers={"Content-Encoding": "gzip"}),
+        Answer(body=gzip.compress(gzip.compress(JWKS)), headers={"Content-Encoding": "gzip, gzip"}),
+        Answer(body=JWKS, headers={"Content-Encoding": "gzip"}),
+        Answer(body=zlib.compress(JWKS), headers={"Content-Encoding": "deflate"}),
         Answer(status=204, body=b""),
         Answer(status=401),
         Answer(status=404),
         Answer(status=500),
         Answer(hangs=True),
     ],
-    ids=["html", "empty", "no keys", "foreign", "large", "gzip", "204", "401", "404", "500", "hangs"],
+    ids=["html", "empty", "no keys", "foreign", "large", *GZIPS, "204", "401", "404", "500", "hangs"],
 )
 async def test_a_bad_answer_leaves_the_old_set(warm: Rig, issuer: LocalIssuer, answer: Answer) -> None:
     """Whatever the endpoint answers but a usable set, the last good one stays and the next try repairs it."""
@@ -68,6 +78,17 @@ async def test_a_bad_answer_leaves_the_old_set(warm: Rig, issuer: LocalIssuer, a
     await warm.next_fetch(after=30.0)
     await warm.accepts(issuer.token(NOW))
     assert warm.fetches.outcomes == ["ok", "identity_unavailable", "ok"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", ""])
+async def test_a_set_with_gzip_or_a_byte_order_mark_is_read(rig: Rig, issuer: LocalIssuer, encoding: str) -> None:
+    """A CDN that compresses without being asked, and a file server that adds a byte order mark, cost no caller."""
+    plain = codecs.BOM_UTF8 + issuer.body()
+    body = gzip.compress(plain) if encoding else plain
+    issuer.answer = Answer(body=body, headers={"Content-Encoding": encoding} if encoding else {})
+    rig.verifier.trust((trusted(issuer),))
+    await rig.fetches.reach(1)
+    await rig.accepts(issuer.token(NOW))
 
 
 async def test_redirects_are_not_followed(warm: Rig, issuer: LocalIssuer) -> None:

@@ -182,10 +182,9 @@ def _headers(issuer: LocalIssuer, now: float, trap_url: str) -> Iterator[tuple[s
     stranger = SigningKey("mine", "RS256", serial=99)
     yield "jku of the forger", stranger.sign({"alg": "RS256", "kid": "mine", "jku": trap_url}, claims)
     yield "jwk of the forger", stranger.sign({"alg": "RS256", "kid": "mine", "jwk": stranger.jwk}, claims)
-    yield "jku", key.sign({**plain, "jku": trap_url}, claims)
-    yield "x5u", key.sign({**plain, "x5u": trap_url}, claims)
-    yield "x5c", key.sign({**plain, "x5c": ["AAAA"]}, claims)
-    yield "jwk", key.sign({**plain, "jwk": key.jwk}, claims)
+    for name, value in {"jku": trap_url, "x5u": trap_url, "jwk": stranger.jwk}.items():
+        yield f"{name} next to crit", key.sign({**plain, name: value, "crit": [name]}, claims)
+        yield f"{name} of the forger, known kid", stranger.sign({**plain, "alg": "RS256", name: value}, claims)
     yield "crit", key.sign({**plain, "crit": ["exp"], "exp": 1}, claims)
     yield "crit empty", key.sign({**plain, "crit": []}, claims)
     yield "b64", key.sign({**plain, "b64": False}, claims)

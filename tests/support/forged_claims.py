@@ -26,7 +26,6 @@ def _times(issuer: LocalIssuer, now: float) -> Iterator[tuple[str, str]]:
         True,
         [second + 600],
         {},
-        float(second + 600),
         -1,
         0,
         10**30,
@@ -36,13 +35,15 @@ def _times(issuer: LocalIssuer, now: float) -> Iterator[tuple[str, str]]:
     yield "expired beyond the leeway", issuer.token(now, iat=second - 700, exp=second - 61)
     yield "expired long ago", issuer.token(now, iat=1, exp=2)
     yield "exp before iat", issuer.token(now, iat=second + 30, exp=second + 20)
-    yield "lives too long", issuer.token(now, exp=second + 24 * 3600 + 1)
-    yield "lives too long, no iat", issuer.token(now, iat=..., exp=second + 25 * 3600)
+    yield "lives too long", issuer.token(now, exp=second + 25 * 3600 + 1)
+    yield "lives too long, no iat", issuer.token(now, iat=..., exp=second + 26 * 3600)
+    yield "lives half a second too long", issuer.token(now, exp=second + 25 * 3600 + 0.5)
+    yield "expired half a second beyond the leeway", issuer.token(now, iat=second - 700, exp=second - 60.5)
     yield "lives for ever", issuer.token(now, exp=253402300799)
     yield "not yet issued", issuer.token(now, iat=second + 120)
     yield "not yet valid", issuer.token(now, nbf=second + 120)
     for name in ("nbf", "iat"):
-        bad_times: tuple[object, ...] = (None, str(second), True, float(second), [second], -1)
+        bad_times: tuple[object, ...] = (None, str(second), True, [second], -1, -0.5, 1e300)
         for bad in bad_times:
             changes: dict[str, Any] = {name: bad}
             yield f"{name} {str(bad)[:20]} ({type(bad).__name__})", issuer.token(now, **changes)

@@ -13,8 +13,10 @@ from app.domain.refusal_reason import RefusalReason, SignedFor
 CLOCK_LEEWAY = 60
 """Seconds by which an issuer's clock may differ from ours."""
 
-MAX_LIFETIME = 24 * 3600
-"""Seconds. A token that lives longer is a password; an issuer of such tokens is misconfigured."""
+MAX_LIFETIME = 25 * 3600
+"""Seconds: a day, and room for issuers that begin it some minutes back.
+
+A token that lives longer is a password; an issuer of such tokens is misconfigured."""
 
 _MAX_SUBJECT_LENGTH = 512
 _SERVICE_ACCOUNT = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):[a-z0-9.-]{1,253}")
@@ -53,7 +55,7 @@ def claimed_identity(claims: Mapping[str, object], issuer: Issuer, now: float) -
     subject = _subject(claims)
     if subject is None:
         raise UnauthenticatedError(RefusalReason.SUBJECT)
-    return ClaimedIdentity(issuer.issuer, subject, float(_expiry(claims, now)), _namespace(claims, subject))
+    return ClaimedIdentity(issuer.issuer, subject, _expiry(claims, now), _namespace(claims, subject))
 
 
 def claimed_parties(claims: Mapping[str, object], issuer: Issuer) -> SignedFor | None:
@@ -86,7 +88,7 @@ def _is_for(audience: object, ours: str) -> bool:
     return ours in audience
 
 
-def _expiry(claims: Mapping[str, object], now: float) -> int:
+def _expiry(claims: Mapping[str, object], now: float) -> float:
     expires_at, issued_at, not_before = (_time(claims, name) for name in ("exp", "iat", "nbf"))
     if expires_at is None:
         raise UnauthenticatedError(RefusalReason.LIFETIME)  # It would never expire.
@@ -100,11 +102,11 @@ def _expiry(claims: Mapping[str, object], now: float) -> int:
     return expires_at
 
 
-def _time(claims: Mapping[str, object], name: str) -> int | None:
-    """A time in whole seconds. In Python True is an int, and infinity a float."""
+def _time(claims: Mapping[str, object], name: str) -> float | None:
+    """A NumericDate, which may have a fraction (RFC 7519 section 2). In Python True is an int, and NaN a float."""
     if name not in claims:
         return None
     value = claims[name]
-    if type(value) is not int or not 0 <= value <= _MAX_TIME:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TIME:
         raise UnauthenticatedError(RefusalReason.MALFORMED)
-    return value
+    return float(value)

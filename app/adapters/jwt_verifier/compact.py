@@ -20,8 +20,9 @@ MAX_KEY_ID_LENGTH = 256
 
 _SHAPE = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
-# A token must not choose its key (jku, jwk, x5u, x5c) or how it is parsed (crit, b64, zip).
-_REFUSED_HEADERS = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"})
+# A token may not say how it is to be read. Where it says which key verifies it (jku, jwk, x5u, x5c), that is ignored:
+# issuers that real services use send it, and the keys come from the policy alone.
+_REFUSED_HEADERS = frozenset({"crit", "b64", "zip", "enc"})
 
 # A SPIFFE JWT-SVID may have JOSE (SPIFFE JWT-SVID section 2.3); at+jwt is an access token (RFC 9068).
 _TYPES = frozenset({"jwt", "at+jwt", "jose"})

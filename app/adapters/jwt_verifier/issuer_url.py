@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _MAX_TOKEN_BYTES = 16 * 1024
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _SECONDS = 5.0
 _TIMEOUT = httpx2.Timeout(_SECONDS, connect=2.0)
+_GZIP = zlib.MAX_WBITS | 16
 _LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=0)
 
 _T = TypeVar("_T")
@@ -95,15 +97,31 @@ class IssuerUrl:
             raise IssuerError(f"{self.fields}_ca_file {error.reason}") from None
 
     async def _body(self, response: httpx2.Response) -> bytes:
-        # The request asks for no compression, because a small body can decompress to a huge one.
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise IssuerError(f"the answer of {self.name} is compressed")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self.largest:
                 raise IssuerError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
-        return bytes(body)
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        return self._decoded(bytes(body), encoding)
+
+    def _decoded(self, body: bytes, encoding: str) -> bytes:
+        """Undo gzip. The broker asks for no compression, but a proxy or a CDN may compress all the same."""
+        if encoding in {"", "identity"}:
+            return body
+        if encoding not in {"gzip", "x-gzip"}:
+            raise IssuerError(f"{self.name} answers in an encoding other than gzip")
+        decoder = zlib.decompressobj(_GZIP)
+        try:
+            # The limit is given to zlib itself, because a small gzip can hold a thousand times its size.
+            decoded = decoder.decompress(body, self.largest + 1)
+        except zlib.error:
+            raise IssuerError(f"the gzip of {self.name} is damaged") from None
+        if len(decoded) > self.largest:
+            raise IssuerError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
+        if not decoder.eof or decoder.unused_data:
+            raise IssuerError(f"the gzip of {self.name} is damaged")
+        return decoded
 
 
 def read_file(path: Path, limit: int, what: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,7 @@ def parse_key_set(body: bytes) -> KeySet:
 
     """
     try:
-        document = strict_json(body)
+        document = strict_json(body.removeprefix(codecs.BOM_UTF8))
     except ValueError:
         raise IssuerError("the JWK set is not JSON") from None
     items = document.get("keys") if isinstance(document, dict) else None
@@ -100,8 +101,11 @@ def parse_key_set(body: bytes) -> KeySet:
     return KeySet(keys)
 
 
-def _usable_key(jwk: object) -> VerifyingKey | None:
-    if not isinstance(jwk, dict) or not _is_for_verifying(jwk):
+def _usable_key(unverified: object) -> VerifyingKey | None:
+    if not isinstance(unverified, dict):
+        return None
+    jwk = _without_empty_members(unverified)
+    if not _is_for_verifying(jwk):
         return None
     kind = _KINDS.get((jwk.get("kty"), jwk.get("crv"))) if _has_short_members(jwk) else None
     if kind is None:
@@ -114,6 +118,11 @@ def _usable_key(jwk: object) -> VerifyingKey | None:
     except Exception:  # noqa: BLE001  # one unreadable key must not affect the others
         return None
     return VerifyingKey(jwk.get("kid"), algorithms, key) if algorithms and _is_strong(key) else None
+
+
+def _without_empty_members(jwk: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that say something: some issuers write null, "" or [] for what a key does not have."""
+    return {name: value for name, value in jwk.items() if value is not None and value not in ("", [])}
 
 
 def _is_for_verifying(jwk: Mapping[str, object]) -> bool:

@@ -69,6 +69,20 @@ def test_keys_for_signatures_are_used(use: str | None) -> None:
     assert len(parse_key_set(body({**GOOD, "use": use, "key_ops": ["verify"], "x5c": ["x" * 5000]}))) == 1
 
 
+@pytest.mark.parametrize("nothing", [None, "", []])
+@pytest.mark.parametrize("member", ["use", "key_ops", "alg", "crv", "x", "x5c", "x5t", "x5u", "d"])
+def test_a_member_that_says_nothing_counts_as_absent(member: str, nothing: object) -> None:
+    """Null, empty text and an empty list are what some issuers write for members that a key does not have."""
+    assert len(parse_key_set(body({**GOOD, member: nothing}))) == 1
+
+
+@pytest.mark.parametrize("member", ["kty", "n", "e"])
+def test_a_key_needs_its_own_members(member: str) -> None:
+    """An empty member that the key is made of leaves no key."""
+    with pytest.raises(IssuerError, match="no usable key"):
+        parse_key_set(body({**GOOD, member: ""}))
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -104,8 +104,11 @@ async def test_each_algorithm_of_the_list_is_verified(
         {"aud": [AUDIENCE]},
         {"aud": ["other", AUDIENCE]},
         {"iat": ...},
-        {"iat": ..., "exp": int(NOW) + 24 * 3600 + 60},
-        {"exp": int(NOW) + 24 * 3600},
+        {"iat": ..., "exp": int(NOW) + 25 * 3600 + 60},
+        {"exp": int(NOW) + 25 * 3600},
+        {"iat": int(NOW) - 300, "exp": int(NOW) + 24 * 3600},
+        {"iat": NOW - 0.25, "nbf": NOW - 0.75, "exp": NOW + 600.5},
+        {"iat": NOW, "exp": NOW + 600},
         {"iat": int(NOW) + 60},
         {"nbf": int(NOW) + 60},
         {"nbf": 0},
@@ -118,9 +121,23 @@ async def test_each_algorithm_of_the_list_is_verified(
 async def test_unusual_claims_are_accepted(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, changes: dict[str, Any]
 ) -> None:
-    """Audience lists, clocks 60 s apart, lifetimes of up to 24 h and unknown claims are accepted."""
+    """Audience lists, clocks 60 s apart, lifetimes of 25 h, fractions of seconds and unknown claims are accepted."""
     identity = await verifier.verify(issuer.token(NOW, **changes).encode())
     assert (identity.issuer, identity.subject) == (issuer.name, SUBJECT)
+
+
+async def test_a_key_that_the_header_names_is_neither_followed_nor_used(
+    verifier: JwtCallerVerifier, issuer: LocalIssuer, trap: LoopbackServer
+) -> None:
+    """jku, x5u, x5c and jwk change nothing: the policy's keys verify, and no connection is opened."""
+    stranger = SigningKey(RSA.kid, "RS256", serial=99)
+    for name, value in {"jku": trap.url, "x5u": trap.url, "x5c": ["AAAA"], "jwk": stranger.jwk}.items():
+        header = {"alg": "RS256", "kid": RSA.kid, name: value}
+        await accepts(verifier, RSA.sign(header, issuer.claims(NOW)))
+        await refuses(verifier, stranger.sign(header, issuer.claims(NOW)))
+        await refuses(verifier, stranger.sign({"alg": "RS256", name: value}, issuer.claims(NOW)))
+        await refuses(verifier, RSA.sign({**header, "crit": [name]}, issuer.claims(NOW)))
+    assert trap.count == 0
 
 
 @pytest.mark.parametrize("subject", ["a", "x" * 512, "spiffe://example.test/ns/a", "M\u00fcller"])
