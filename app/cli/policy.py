@@ -26,7 +26,10 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
 ) -> None:
-    """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: no file was named."""
+    """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: no file was named.
+
+    A valid file may have places that allow nothing, because something is left out or blank there; these are listed.
+    """
     from app.adapters.policy_file import read_policy
     from app.domain.plain_document import PolicyError
 
@@ -43,10 +46,13 @@ def check(
         raise CommandError(f"{file}: {error}.") from None
     callers, issuers = len(policy.callers), len(policy.issuers)
     if as_json:
-        typer.echo(json.dumps({"valid": True, "callers": callers, "issuers": issuers, "version": policy.version}))
+        counts_and_notes = {"callers": callers, "issuers": issuers, "version": policy.version, "notes": policy.notes}
+        typer.echo(json.dumps({"valid": True, **counts_and_notes}))
     else:
         counts = f"{_counted(callers, 'caller')}, {_counted(issuers, 'issuer')}"
         typer.echo(f"{file}: valid: {counts}, version {policy.version}")
+        for note in policy.notes:
+            typer.echo(f"{file}: note: {note}")
 
 
 def _counted(number: int, noun: str) -> str:

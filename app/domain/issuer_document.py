@@ -12,7 +12,7 @@ from app.hosts import is_loopback
 MAX_ISSUERS = 100
 """A limit, because each issuer needs a background task and a connection."""
 
-_MAX_NAME = 256
+MAX_ISSUER_LENGTH = 256
 _MAX_PATH = 4096
 _REVIEW_FILES = ("token_review_ca_file", "token_review_token_file")
 _FIELDS = frozenset(
@@ -39,8 +39,6 @@ def parse_issuers(value: object) -> tuple[Issuer, ...]:
         PolicyError: As `parse_policy`.
 
     """
-    if value == []:
-        return ()
     issuers: dict[str, Issuer] = {}
     for place, item in items_of(value, "issuers"):
         issuer = _issuer(item, place)
@@ -61,8 +59,8 @@ def _issuer(value: object, place: str) -> Issuer:
     if "token_review_url" not in fields and any(name in fields for name in _REVIEW_FILES):
         raise PolicyError(place, f"must have {' and '.join(_REVIEW_FILES)} only with token_review_url")
     return Issuer(
-        issuer=text_of(fields["issuer"], f"{place}.issuer", _MAX_NAME),
-        audience=text_of(fields["audience"], f"{place}.audience", _MAX_NAME),
+        issuer=text_of(fields["issuer"], f"{place}.issuer", MAX_ISSUER_LENGTH),
+        audience=text_of(fields["audience"], f"{place}.audience", MAX_ISSUER_LENGTH),
         jwks_url=_url(fields, "jwks_url", place),
         jwks_file=_path(fields, "jwks_file", place),
         jwks_ca_file=_path(fields, "jwks_ca_file", place),

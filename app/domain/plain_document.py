@@ -42,17 +42,25 @@ def fields_of(value: object, place: str, known: frozenset[str], required: tuple[
     return value
 
 
+def is_blank(value: object) -> bool:
+    """Whether a field or an item says nothing: null, or an empty text, list or mapping."""
+    return value is None or value in ("", [], {})
+
+
 def items_of(value: object, place: str) -> Iterator[tuple[str, object]]:
-    """The items of a list that must not be empty, each with its place.
+    """The items of a list, each with its place, without the blank ones. A blank value is an empty list.
 
     Raises:
-        PolicyError: It is not a list, or the list is empty.
+        PolicyError: It is not a list.
 
     """
-    if not isinstance(value, list) or not value:
-        raise PolicyError(place, "must be a list with at least one item")
+    if is_blank(value):
+        return
+    if not isinstance(value, list):
+        raise PolicyError(place, "must be a list")
     for index, item in enumerate(value):
-        yield f"{place}[{index}]", item
+        if not is_blank(item):
+            yield f"{place}[{index}]", item
 
 
 def text_of(value: object, place: str, longest: int) -> str:

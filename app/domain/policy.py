@@ -42,6 +42,11 @@ class Rule:
     scopes: frozenset[Scope] | None = None
     actions: frozenset[Action] = DEFAULT_ACTIONS
 
+    @property
+    def allows_something(self) -> bool:
+        """Whether there is any request that it allows: not if one of its lists is empty."""
+        return frozenset() not in {self.orgs, self.credentials, self.scopes, self.actions}
+
 
 @dataclass(frozen=True, slots=True)
 class Permission:
@@ -123,13 +128,21 @@ class Policy:
         callers: All callers; names, API keys, subjects and namespaces are unique, which the parser checks.
         issuers: All trusted issuers of JWTs.
         version: The first 12 digits of the hex SHA-256 of the file.
+        notes: The places that allow nothing because something is left out or blank there; for a person to read.
 
     """
 
-    def __init__(self, callers: Iterable[Caller], issuers: Iterable[Issuer] = (), version: str = "") -> None:
+    def __init__(
+        self,
+        callers: Iterable[Caller],
+        issuers: Iterable[Issuer] = (),
+        version: str = "",
+        notes: Iterable[str] = (),
+    ) -> None:
         self.callers = tuple(callers)
         self.issuers = tuple(issuers)
         self.version = version
+        self.notes = tuple(notes)
         # Looked up by the beginning of the digest. Then the whole digest is compared in constant time.
         self._by_digest = {digest[:8]: (digest, caller) for caller in self.callers for digest in caller.api_key_digests}
         self._by_subject = {subject: caller for caller in self.callers for subject in caller.subjects}

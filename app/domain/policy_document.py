@@ -1,5 +1,9 @@
 """Parses a decoded policy file to a `Policy`. The format is that of docs/contract.md section 4, and nothing else.
 
+A part that is left out or blank allows nothing. It is valid, because an operator who removes the last rule, key or org
+takes a right away, and a refused file would leave that right in force. Only `credentials`, `scopes` and `actions` have
+defaults: these hold if they are left out, not if they are blank. `Policy.notes` lists such places.
+
 An error names the place and what was expected there, never the value found, which may be the hash of a key, or a key
 that someone pasted into the wrong line.
 """
@@ -11,7 +15,7 @@ from collections.abc import Iterator
 
 from app.domain.errors import InvalidRequestError
 from app.domain.identity import Issuer, RateLimit
-from app.domain.issuer_document import parse_issuers
+from app.domain.issuer_document import MAX_ISSUER_LENGTH, parse_issuers
 from app.domain.names import (
     DEFAULT_CREDENTIAL,
     CredentialName,
@@ -21,7 +25,7 @@ from app.domain.names import (
     parse_org,
     scopes_of,
 )
-from app.domain.plain_document import Fields, PolicyError, fields_of, items_of, text_of
+from app.domain.plain_document import Fields, PolicyError, fields_of, is_blank, items_of, text_of
 from app.domain.policy import DEFAULT_ACTIONS, Action, Caller, Policy, Rule
 
 MAX_SUBJECT_LENGTH = 512
@@ -52,58 +56,73 @@ def parse_policy(document: object, version: str) -> Policy:
         PolicyError: Something is missing, unknown, malformed or repeated; the file is refused as a whole.
 
     """
-    if document is None:
-        raise PolicyError("policy", "must not be empty")
-    top = fields_of(document, "policy", _TOP, required=("version", "callers"))
+    if is_blank(document):
+        raise PolicyError("policy", "must not be empty; to allow nothing to anyone, write callers: []")
+    top = fields_of(document, "policy", _TOP, required=("version",))
     if type(top["version"]) is not int or top["version"] != 1:
         raise PolicyError("version", "must be 1")
-    issuers = parse_issuers(top.get("issuers", []))
-    return Policy(_Callers(issuers).parse(top["callers"]), issuers, version)
+    issuers = parse_issuers(top.get("issuers"))
+    callers = _Callers(issuers)
+    return Policy(callers.parse(top.get("callers")), issuers, version, callers.notes)
 
 
 class _Callers:
-    """Parses callers, and refuses names, API keys and identities that an earlier caller has."""
+    """Parses callers, and refuses names, API keys and identities that an earlier caller has.
+
+    Args:
+        issuers: The policy's issuers. A caller cannot have a JWT of another one.
+
+    """
 
     def __init__(self, issuers: tuple[Issuer, ...]) -> None:
+        self.notes: list[str] = []
         self._issuers = frozenset(issuer.issuer for issuer in issuers)
         self._names: set[str] = set()
         self._digests: set[bytes] = set()
         self._subjects: set[tuple[str, str]] = set()
         self._namespaces: set[tuple[str, str]] = set()
 
-    def parse(self, value: object) -> Iterator[Caller]:
-        for place, item in items_of(value, "callers"):
-            yield self._caller(item, place)
+    def parse(self, value: object) -> tuple[Caller, ...]:
+        return tuple(self._caller(item, place) for place, item in items_of(value, "callers"))
 
     def _caller(self, value: object, place: str) -> Caller:
-        fields = fields_of(value, place, _CALLER, required=("name", "match", "allow"))
+        fields = fields_of(value, place, _CALLER, required=("name",))
         name = fields["name"]
         if not isinstance(name, str) or _NAME.fullmatch(name) is None:
             raise PolicyError(f"{place}.name", "must be 1 to 63 letters, digits, dots, hyphens or underscores")
         if name in self._names:
             raise PolicyError(f"{place}.name", "must not be the name of an earlier caller")
         self._names.add(name)
-        match = fields_of(fields["match"], f"{place}.match", _MATCH)
+        given = fields.get("match")
+        match = {} if is_blank(given) else fields_of(given, f"{place}.match", _MATCH)
         digests = self._digests_of(match, f"{place}.match.api_key_sha256")
         subjects, namespaces = self._jwts_of(match, f"{place}.match")
         if not digests and not subjects and not namespaces:
-            raise PolicyError(
-                f"{place}.match", "must have api_key_sha256, or issuer and subject, or issuer and namespace"
-            )
+            self.notes.append(f"{place}.match: matches no one, so {name} is refused")
+        rules = tuple(self._rules(fields.get("allow"), f"{place}.allow"))
+        if not rules:
+            self.notes.append(f"{place}.allow: allows nothing to {name}")
         return Caller(
             name=name,
-            rules=tuple(_rule(item, at) for at, item in items_of(fields["allow"], f"{place}.allow")),
+            rules=rules,
             api_key_digests=digests,
             subjects=subjects,
             namespaces=namespaces,
             rate_limit=_rate_limit(fields["rate_limit"], f"{place}.rate_limit") if "rate_limit" in fields else None,
         )
 
+    def _rules(self, value: object, place: str) -> Iterator[Rule]:
+        """The rules that allow something. One with an empty list does not, whatever else it says."""
+        for at, item in items_of(value, place):
+            rule = _rule(item, at)
+            if rule.allows_something:
+                yield rule
+            else:
+                self.notes.append(f"{at}: allows nothing, because a list is empty")
+
     def _digests_of(self, match: Fields, place: str) -> frozenset[bytes]:
-        if "api_key_sha256" not in match:
-            return frozenset()
         digests = set()
-        for at, item in items_of(match["api_key_sha256"], place):
+        for at, item in items_of(match.get("api_key_sha256"), place):
             if not isinstance(item, str) or _SHA256.fullmatch(item) is None:
                 raise PolicyError(at, "must be the SHA-256 of an API key: 64 lower-case hex digits, in quotes")
             digest = bytes.fromhex(item)
@@ -114,19 +133,34 @@ class _Callers:
         return frozenset(digests)
 
     def _jwts_of(self, match: Fields, place: str) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
-        """The subjects and the namespaces of a match: one of the two has one item if the match names an issuer."""
-        if "issuer" not in match and "subject" not in match and "namespace" not in match:
+        """The subjects and the namespaces of a match: one of the two has one item if the match is complete."""
+        issuer, subject, namespace = (_unless_blank(match, name) for name in ("issuer", "subject", "namespace"))
+        if subject is not None and namespace is not None:
+            raise PolicyError(place, "must have either subject or namespace, not both")
+        if issuer is not None:
+            issuer = text_of(issuer, f"{place}.issuer", MAX_ISSUER_LENGTH)
+        if subject is not None:
+            subject = text_of(subject, f"{place}.subject", MAX_SUBJECT_LENGTH)
+        if namespace is not None:
+            namespace = _namespace(namespace, f"{place}.namespace")
+        if issuer is None and subject is None and namespace is None:
             return frozenset(), frozenset()
-        if "issuer" not in match or ("subject" in match) == ("namespace" in match):
-            raise PolicyError(place, "must have issuer together with either subject or namespace")
-        issuer = match["issuer"]
-        if not isinstance(issuer, str) or issuer not in self._issuers:
-            raise PolicyError(f"{place}.issuer", "must be one of the policy's issuers")
-        if "namespace" in match:
-            space = (issuer, _namespace(match["namespace"], f"{place}.namespace"))
-            return frozenset(), _claimed(space, self._namespaces, f"{place}.namespace")
-        subject = (issuer, text_of(match["subject"], f"{place}.subject", MAX_SUBJECT_LENGTH))
-        return _claimed(subject, self._subjects, f"{place}.subject"), frozenset()
+        if issuer is None or (subject is None and namespace is None):
+            self.notes.append(f"{place}: matches no JWT without issuer together with subject or namespace")
+            return frozenset(), frozenset()
+        if issuer not in self._issuers:
+            # Such a JWT is not verified. One that was verified under the policy before must not match any more.
+            self.notes.append(f"{place}.issuer: is not one of the policy's issuers, so no JWT matches")
+            return frozenset(), frozenset()
+        if namespace is not None:
+            return frozenset(), _claimed((issuer, namespace), self._namespaces, f"{place}.namespace")
+        assert subject is not None  # noqa: S101  # one of the two is given
+        return _claimed((issuer, subject), self._subjects, f"{place}.subject"), frozenset()
+
+
+def _unless_blank(match: Fields, name: str) -> object:
+    value = match.get(name)
+    return None if is_blank(value) else value
 
 
 def _claimed(pair: tuple[str, str], earlier: set[tuple[str, str]], place: str) -> frozenset[tuple[str, str]]:
@@ -150,9 +184,9 @@ def _rate_limit(value: object, place: str) -> RateLimit:
 
 
 def _rule(value: object, place: str) -> Rule:
-    fields = fields_of(value, place, _RULE, required=("orgs",))
+    fields = fields_of(value, place, _RULE)
     return Rule(
-        orgs=_orgs(fields["orgs"], f"{place}.orgs"),
+        orgs=_orgs(fields.get("orgs"), f"{place}.orgs"),
         credentials=_credentials(fields["credentials"], place) if "credentials" in fields else _ONLY_DEFAULT,
         scopes=_scopes(fields["scopes"], f"{place}.scopes") if "scopes" in fields else None,
         actions=_actions(fields["actions"], f"{place}.actions") if "actions" in fields else DEFAULT_ACTIONS,
@@ -160,10 +194,11 @@ def _rule(value: object, place: str) -> Rule:
 
 
 def _orgs(value: object, place: str) -> frozenset[OrgId] | None:
-    if value == [_EVERY]:
+    items = list(items_of(value, place))
+    if [item for _, item in items] == [_EVERY]:
         return None
     orgs = set()
-    for at, item in items_of(value, place):
+    for at, item in items:
         if item == _EVERY:
             raise PolicyError(at, 'must not be listed with other orgs: "*" is the only item')
         try:

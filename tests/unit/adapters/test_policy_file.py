@@ -97,7 +97,7 @@ async def test_a_config_map_swap_is_detected(tmp_path: Path) -> None:
     assert [first.callers[0].name, second.callers[0].name] == ["one", "two"]
 
 
-@pytest.mark.parametrize("bad", [b"", b"version: 1\n", b"\xff", b"a: [", b"# nothing but a comment\n"])
+@pytest.mark.parametrize("bad", [b"", b"version: 2\n", b"\xff", b"a: [", b"# nothing but a comment\n"])
 async def test_a_bad_file_raises_until_it_is_good(source: PolicyFile, path: Path, bad: bytes) -> None:
     """A bad file is refused at each call with the same text, and a good one after it is loaded."""
     await source.load()

@@ -38,8 +38,19 @@ def test_a_valid_policy_is_one_line(file: Path) -> None:
 def test_json_describes_a_valid_policy(file: Path) -> None:
     """--json prints the same for programs."""
     result = CliRunner().invoke(app, ["policy", "check", str(file), "--json"])
-    expected = {"valid": True, "callers": 1, "issuers": 0, "version": read_policy(file).version}
+    expected = {"valid": True, "callers": 1, "issuers": 0, "version": read_policy(file).version, "notes": []}
     assert (result.exit_code, json.loads(result.stdout)) == (0, expected)
+
+
+def test_places_that_allow_nothing_are_listed(file: Path) -> None:
+    """A valid file with an empty list is still valid, and each place that allows nothing is noted with its caller."""
+    file.write_text(GOOD.replace('allow: [{orgs: ["*"]}]', "allow: []"))
+    note = "callers[0].allow: allows nothing to a"
+    result = CliRunner().invoke(app, ["policy", "check", str(file)])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1:] == [f"{file}: note: {note}"]
+    as_json = CliRunner().invoke(app, ["policy", "check", str(file), "--json"])
+    assert (as_json.exit_code, json.loads(as_json.stdout)["notes"]) == (0, [note])
 
 
 def test_an_invalid_policy_is_one_sentence(file: Path) -> None:

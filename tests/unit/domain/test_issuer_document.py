@@ -9,7 +9,6 @@ from app.domain.policy_document import parse_policy
 from tests.support.policies import ABSENT, CLUSTER, GOOD, changed, place_of
 
 DEFECTS: list[tuple[str, object, str]] = [
-    ("issuers", None, "issuers"),
     ("issuers", "x", "issuers"),
     ("issuers.0", "x", "issuers[0]"),
     ("issuers.0.extra", "x", "issuers[0]"),

@@ -82,9 +82,6 @@ DEFECTS: list[tuple[str, object, str]] = [
     ("version", "1", "version"),
     ("version", True, "version"),
     ("version", 1.0, "version"),
-    ("callers", ABSENT, "policy"),
-    ("callers", [], "callers"),
-    ("callers", None, "callers"),
     ("callers", {"a": 1}, "callers"),
     ("extra", 1, "policy"),
     ("callers.0", "x", "callers[0]"),
@@ -95,32 +92,20 @@ DEFECTS: list[tuple[str, object, str]] = [
         for bad in ("", "x" * 64, ".a", "-a", "a b", "a\n", "\u0430", 1, None)
     ),
     ("callers.1.name", "journey-sender", "callers[1].name"),
-    ("callers.0.allow", ABSENT, "callers[0]"),
-    ("callers.0.allow", [], "callers[0].allow"),
-    ("callers.0.allow", None, "callers[0].allow"),
-    ("callers.0.match", ABSENT, "callers[0]"),
-    ("callers.0.match", {}, "callers[0].match"),
-    ("callers.0.match", [], "callers[0].match"),
     ("callers.0.match.api_key", "x", "callers[0].match"),
     ("callers.0.match.api_key_sha256", HASH, "callers[0].match.api_key_sha256"),
-    ("callers.0.match.api_key_sha256", [], "callers[0].match.api_key_sha256"),
     *(
         ("callers.0.match.api_key_sha256", [OTHER_HASH, bad], "callers[0].match.api_key_sha256[1]")
-        for bad in ("AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32, "", HASH + "\n", 1, None, OTHER_HASH, "\uff10" * 64)
+        for bad in ("AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32, HASH + "\n", 1, OTHER_HASH, "\uff10" * 64)
     ),
     ("callers.1.match", {"api_key_sha256": [HASH]}, "callers[1].match.api_key_sha256[0]"),
-    ("callers.1.match.subject", ABSENT, "callers[1].match"),
-    ("callers.1.match.issuer", ABSENT, "callers[1].match"),
-    ("callers.1.match.issuer", "https://other.test", "callers[1].match.issuer"),
     ("callers.1.match.issuer", ["x"], "callers[1].match.issuer"),
     ("callers.1.match.namespace", "marketing", "callers[1].match"),
-    ("callers.1.match", {"namespace": "marketing"}, "callers[1].match"),
-    ("callers.1.match", {"issuer": "https://other.test", "namespace": "marketing"}, "callers[1].match.issuer"),
     *(
         ("callers.1.match", {"issuer": CLUSTER, "namespace": bad}, "callers[1].match.namespace")
-        for bad in ("", "*", "marketing*", "Marketing", "a.b", "-a", "a-", "a:b", "x" * 64, "a\n", 1, None, ["a"])
+        for bad in ("*", "marketing*", "Marketing", "a.b", "-a", "a-", "a:b", "x" * 64, "a\n", 1, ["a"])
     ),
-    *(("callers.1.match.subject", bad, "callers[1].match.subject") for bad in ("", "x" * 513, "a\n", 1, None, ["x"])),
+    *(("callers.1.match.subject", bad, "callers[1].match.subject") for bad in ("x" * 513, "a\n", 1, ["x"])),
     *(
         ("callers.0.rate_limit", bad, "callers[0].rate_limit")
         for bad in (
@@ -140,30 +125,24 @@ DEFECTS: list[tuple[str, object, str]] = [
     ),
     ("callers.0.allow.0", "x", "callers[0].allow[0]"),
     ("callers.0.allow.0.org", [ORG], "callers[0].allow[0]"),
-    ("callers.0.allow.0.orgs", ABSENT, "callers[0].allow[0]"),
-    ("callers.0.allow.0.orgs", [], "callers[0].allow[0].orgs"),
     ("callers.0.allow.0.orgs", "*", "callers[0].allow[0].orgs"),
-    ("callers.0.allow.0.orgs", None, "callers[0].allow[0].orgs"),
     ("callers.0.allow.0.orgs", [ORG, "*"], "callers[0].allow[0].orgs[1]"),
     ("callers.0.allow.0.orgs", ["*", "*"], "callers[0].allow[0].orgs[0]"),
     *(
         ("callers.0.allow.0.orgs", [ORG, bad], "callers[0].allow[0].orgs[1]")
-        for bad in ("", "x", ORG + "\n", ORG.lower(), "*@AdobeOrg", "**", None, 1, [ORG])
+        for bad in ("x", ORG + "\n", ORG.lower(), "*@AdobeOrg", "**", 1, [ORG])
     ),
-    ("callers.0.allow.0.credentials", [], "callers[0].allow[0].credentials"),
     *(
         ("callers.0.allow.0.credentials", [bad], "callers[0].allow[0].credentials[0]")
-        for bad in ("*", "", "a/b", "../x", None, 1, "x" * 65)
+        for bad in ("*", "a/b", "../x", 1, "x" * 65)
     ),
-    ("callers.0.allow.0.scopes", [], "callers[0].allow[0].scopes"),
     *(
         ("callers.0.allow.0.scopes", ["openid", bad], "callers[0].allow[0].scopes[1]")
-        for bad in ("*", "", "a b", "a,b", None, 1, "\u00e9")
+        for bad in ("*", "a b", "a,b", 1, "\u00e9")
     ),
-    ("callers.0.allow.0.actions", [], "callers[0].allow[0].actions"),
     *(
         ("callers.0.allow.0.actions", ["vend", bad], "callers[0].allow[0].actions[1]")
-        for bad in ("VEND", "*", "delete", "", None, 1, ["vend"])
+        for bad in ("VEND", "*", "delete", 1, ["vend"])
     ),
 ]
 
@@ -174,7 +153,7 @@ def test_a_defect_is_named_by_its_place(path: str, value: object, place: str) ->
     assert place_of(changed(path, value)) == place
 
 
-@pytest.mark.parametrize("document", [None, [], "", "version: 1", 1, {}, {"version": 1}, {1: 2}, [GOOD]])
+@pytest.mark.parametrize("document", [None, [], "", "version: 1", 1, {}, {"callers": []}, {1: 2}, [GOOD]])
 def test_anything_but_a_policy_is_refused(document: object) -> None:
     """An empty file and a document of any other shape are refused."""
     assert place_of(document) == "policy"
@@ -220,7 +199,7 @@ def test_no_document_causes_another_error(path: str, value: object) -> None:
         policy = parse_policy(changed(path, value), "v")
     except PolicyError:
         return
-    assert policy.callers
+    assert policy.version == "v"
 
 
 @settings(max_examples=100, deadline=None)
