@@ -42,7 +42,7 @@ class ManualClock:
 
 
 class Hall:
-    """Where calls wait while it is closed; tells when somebody has arrived."""
+    """Calls wait in it while it is closed; a test can wait until one has arrived."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
@@ -50,7 +50,7 @@ class Hall:
         self._arrived = asyncio.Event()
 
     def close(self) -> None:
-        """Let nobody through until `open`."""
+        """Let no call through until `open`."""
         self._open.clear()
         self._arrived.clear()
 
@@ -59,7 +59,7 @@ class Hall:
         self._open.set()
 
     async def arrival(self) -> None:
-        """Wait until somebody waits."""
+        """Wait until a call is waiting."""
         await asyncio.wait_for(self._arrived.wait(), 5.0)
 
     async def walk_through(self) -> None:

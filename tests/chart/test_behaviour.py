@@ -127,7 +127,7 @@ def _assert_command(arguments: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_secrets_are_files_that_the_broker_alone_reads(name: str, mounted: dict[str, str]) -> None:
-    """Each Secret is mounted where its setting says, readable to the broker's group and to nobody else."""
+    """Each Secret is mounted where its setting says, readable by the broker's group and by no one else."""
     values = ci_values(name)
     volumes = {one["name"]: one for one in template_of(values)["spec"]["volumes"]}
     places = {one["mountPath"]: volumes[one["name"]] for one in broker_of(values)["volumeMounts"]}

@@ -35,7 +35,7 @@ async def test_a_log_outlives_kill_and_rotation(own_fleet: Fleet, tmp_path: Path
     replica.process.said('"outcome":"vended"', replica.audit)
     old = replica.audit.rename(tmp_path / "audit.1")
     assert (await replica.token(tenant.org)).status == 200
-    await asyncio.to_thread(wait_until, replica.audit.exists, "the file is not made anew")
+    await asyncio.to_thread(wait_until, replica.audit.exists, "the file is not created again")
     replica.process.said('"outcome":"vended"', replica.audit)
     replica.process.kill()
     [restarted] = own_fleet.start(AUDIT_CHAIN="true", AUDIT_FILE=str(replica.audit))

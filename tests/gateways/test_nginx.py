@@ -175,7 +175,7 @@ async def test_a_host_without_an_org_is_refused(behind_nginx: Rig) -> None:
 
 @pytest.mark.parametrize("path", ["/_ims_token/gateway", "/_ims_token/application", "/imp/../_ims_token/gateway"])
 async def test_nobody_can_ask_through_the_gateway_for_a_token(behind_nginx: Rig, path: str) -> None:
-    """The locations that ask the broker are not to be had from outside."""
+    """The locations that ask the broker cannot be requested from outside."""
     reply = await behind_nginx.gateway.ask(path)
     assert reply.status == 404
     assert reply.header("Authorization") is None

@@ -17,7 +17,7 @@ from tests.support.repository import ROOT
 
 @pytest.fixture(scope="module")
 def bill() -> dict[str, Any]:
-    """The document, made anew."""
+    """The document, generated again."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     made = subprocess.run(["make", "sbom"], cwd=ROOT, env=outside, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stdout + made.stderr

@@ -21,7 +21,7 @@ def issuer() -> Iterator[LocalIssuer]:
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
-    """A verifier that trusts nobody yet."""
+    """A verifier that trusts no issuer yet."""
     made = Rig()
     yield made
     await made.verifier.aclose()
@@ -149,7 +149,7 @@ async def test_an_issuer_that_never_answered_is_unavailable(rig: Rig, issuer: Lo
 
 
 async def test_a_token_that_is_refused_anyhow_is_refused_during_an_outage(rig: Rig, issuer: LocalIssuer) -> None:
-    """An unknown issuer, an expired token and a forged algorithm are 401 even while no keys can be had."""
+    """An unknown issuer, an expired token and a forged algorithm are 401 even while no keys are available."""
     issuer.answer.status = 500
     rig.verifier.trust((trusted(issuer),))
     await rig.refuses(issuer.token(NOW, iss="https://other.test"))

@@ -31,7 +31,7 @@ def issuer() -> Iterator[LocalIssuer]:
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
-    """A verifier that trusts nobody yet."""
+    """A verifier that trusts no issuer yet."""
     made = Rig()
     yield made
     await made.verifier.aclose()

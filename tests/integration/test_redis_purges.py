@@ -139,7 +139,7 @@ async def test_restarted_empty(own_redis: RedisServer, replica: RedisReplica, li
 async def test_stream_that_counts_from_lower_ids(
     own_redis: RedisServer, replica: RedisReplica, listener: Listener
 ) -> None:
-    """A stream that began anew with an earlier clock is followed, after what was missed."""
+    """A stream that started again with an earlier clock is followed, after what was missed."""
     own_redis.run("DEL", STREAM)
     own_redis.run("XADD", STREAM, "5-1", "org", REF.org, "credential", REF.name, "epoch", "1")
     await listener.hears(MISSED)
@@ -187,7 +187,7 @@ async def test_untold_purge_is_an_error(own_redis: RedisServer, replica: RedisRe
 
 
 async def test_stream_stays_bounded(own_redis: RedisServer, replica: RedisReplica) -> None:
-    """The stream does not grow for ever."""
+    """The stream does not grow without limit."""
     own_redis.run(
         "EVAL",
         "for i = 1, 12000 do redis.call('XADD', KEYS[1], '*', 'org', 'x') end",

@@ -52,7 +52,7 @@ class TestLogin:
             assert (await broker.store.fetch(ref)).ref == ref
 
     async def test_token_file(self, vault_server: VaultServer, ref: CredentialRef, tmp_path: Path) -> None:
-        """A token file is read anew when its token is refused."""
+        """A token file is read again when its token is refused."""
         file = tmp_path / "token"
         first, second = (vault_server.token(vault_server.reader_policy()) for _ in range(2))
         file.write_text(f"{first}\n")

@@ -40,13 +40,13 @@ async def socket_server(handler: Handler) -> AsyncIterator[str]:
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read for ever, and say nothing."""
+    """Read forever, and send nothing."""
     while await reader.read(1024):
         pass
 
 
 async def drip(writer: asyncio.StreamWriter, head: bytes) -> None:
-    """Send `head`, then a byte now and then, for ever."""
+    """Send `head`, then a byte now and then, forever."""
     writer.write(head)
     while True:
         writer.write(b" ")

@@ -134,7 +134,7 @@ async def test_a_rotation_costs_no_request(rig: Rig) -> None:
 
 
 async def test_a_key_that_is_gone_is_refused_after_the_next_read(rig: Rig) -> None:
-    """A key that is published no more verifies until the keys are read anew, 330 s at most, and never after."""
+    """A key that is published no more verifies until the keys are read again, 330 s at most, and never after."""
     old = caller_token(rig.pod.api, "keys", "app")
     rig.pod.api.restart("second")
     rig.pod.renew()

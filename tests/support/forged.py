@@ -39,7 +39,7 @@ def forged_credentials(issuer: LocalIssuer, now: float, trap_url: str, known_key
     Args:
         issuer: The trusted issuer. Its first key must be RSA, and it must have an EC key too.
         now: Unix time in seconds.
-        trap_url: A URL that nobody may call.
+        trap_url: A URL that must never be called.
         known_key: An API key that the broker knows.
 
     """

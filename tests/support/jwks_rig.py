@@ -20,7 +20,7 @@ DAY = 24 * 3600.0
 
 
 class Rig:
-    """A verifier that trusts nobody yet, a clock that the test moves, and a record of the fetches."""
+    """A verifier that trusts no issuer yet, a clock that the test moves, and a record of the fetches."""
 
     def __init__(self) -> None:
         self.time = ManualTime()

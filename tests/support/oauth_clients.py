@@ -113,7 +113,7 @@ def _download(command: Sequence[str], folder: Path, settings: Mapping[str, str])
     if any(complaint in result.stderr for complaint in _NOT_THE_LOCKED):
         pytest.fail(f"a package of an OAuth client is not the one of its lock file: {result.stderr}", pytrace=False)
     if result.returncode != 0:
-        skip_or_fail(f"the packages of an OAuth client cannot be had: {result.stderr[-2000:]}")
+        skip_or_fail(f"the packages of an OAuth client are unavailable: {result.stderr[-2000:]}")
 
 
 def _prepare(command: Sequence[str], folder: Path, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -104,7 +104,7 @@ class Pod:
 
 
 def _give_away(folder: Path) -> None:
-    """Let the container's user read it, and nobody else, as ``fsGroup`` and the mode of a volume do."""
+    """Let the container's user read it, and no one else, as ``fsGroup`` and the mode of a volume do."""
     for path in (folder, *folder.rglob("*")):
         os.chown(path, USER, USER, follow_symlinks=False)
         if not path.is_symlink():

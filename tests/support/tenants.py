@@ -21,8 +21,8 @@ class Tenant:
     Args:
         base_url: The IMS it belongs to.
         kind: As in its document.
-        org: Its id; drawn anew unless given.
-        client_id: Drawn anew unless given.
+        org: Its id; random unless given.
+        client_id: Random unless given.
         client_secrets: What its document holds.
         known_secrets: What the sandbox accepts; None for the same.
         private_key: PEM text for kind ``jwt``.
