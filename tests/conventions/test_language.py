@@ -31,11 +31,15 @@ CODE = (
     "tests/contract",
     "tests/conventions",
     "tests/unit/adapters",
+    "tests/unit/api",
     "tests/unit/audit",
     "tests/unit/cli",
     "tests/unit/domain",
     "tests/unit/process",
     "tests/unit/sandbox",
+    "tests/unit/service",
+    "tests/unit/shared_cache",
+    "tests/unit/test_settings.py",
 )
 """Packages and modules that are read whole: add one once its texts are rewritten."""
 

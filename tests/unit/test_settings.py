@@ -1,4 +1,4 @@
-"""Settings: every bad value names its variable and never itself, and what belongs together is asked for together."""
+"""Settings: an error names the variable and never shows the value, and related variables are required together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.setting_errors import PREFIX, SettingsError
 from app.settings import Settings, read_minting_settings, read_settings, variables
 
 MARK = "cAnArY"
-"""Part of every bad value: no error may show it."""
+"""A part of every bad value: no error may show it."""
 
 DIRECTORY = {"POLICY_FILE": "/policy.yaml", "CREDENTIAL_STORE": "directory", "CREDENTIAL_DIR": "/credentials"}
 VAULT = {"POLICY_FILE": "/policy.yaml", "VAULT_ADDR": "https://vault.example:8200", "VAULT_TOKEN": f"hvs.{MARK}"}
@@ -27,7 +27,7 @@ LOGIN = {**BARE_REDIS, "REDIS_USERNAME": "broker", "REDIS_PASSWORD": MARK}
 
 
 def read(base: dict[str, str], **changes: str) -> Settings:
-    """The settings of these variables, named without their prefix."""
+    """The settings from these variables, named without their prefix."""
     return read_settings({f"{PREFIX}{name}": value for name, value in {**base, **changes}.items()})
 
 
@@ -41,8 +41,8 @@ def refusal(base: dict[str, str], **changes: str) -> str:
     return str(refused.value)
 
 
-def test_what_is_not_set_has_its_default() -> None:
-    """With what is required and nothing else, all others have their defaults."""
+def test_unset_variables_have_their_defaults() -> None:
+    """With only the required variables set, all others have their defaults."""
     settings = read(DIRECTORY)
     assert (settings.host, settings.port, settings.log_level) == ("127.0.0.1", 8080, "INFO")
     assert settings.allowed_ims_base_urls == {"https://ims-na1.adobelogin.com"}
@@ -53,7 +53,7 @@ def test_what_is_not_set_has_its_default() -> None:
 
 
 def test_a_value_is_read_as_its_type() -> None:
-    """Numbers, paths and secrets are what the code works with, not text."""
+    """Numbers, paths and secrets have their own types, not text."""
     settings = read({**REDIS, **VAULT, "CREDENTIAL_STORE": "vault"}, PORT="0", LOG_LEVEL="DEBUG", AUDIT_FILE="/a.log")
     assert (settings.port, settings.log_level, settings.audit_file) == (0, "DEBUG", Path("/a.log"))
     assert settings.vault_token is not None
@@ -63,7 +63,7 @@ def test_a_value_is_read_as_its_type() -> None:
 
 @pytest.mark.parametrize("name", ["AUDIT_CHAIN", "TRACING_ORGS"])
 def test_a_switch_is_off_unless_it_is_true(name: str) -> None:
-    """A switch is off by default and at `false`, on at `true`; another word is told that these are the words."""
+    """A switch is off by default and at `false`, on at `true`; for any other word the error lists these two."""
     field = name.lower()
     assert getattr(read(DIRECTORY), field) is False
     assert getattr(read(DIRECTORY, **{name: "false"}), field) is False
@@ -99,8 +99,8 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD, ids=lambda text: text[:32])
-def test_a_bad_value_names_its_variable_and_never_itself(name: str, value: str) -> None:
-    """Any bad value is refused with its variable's name and what was expected, and nothing of the value is shown."""
+def test_an_error_names_the_variable_and_never_shows_the_value(name: str, value: str) -> None:
+    """Any bad value is refused with the variable's name and the expectation, and no part of the value."""
     text = refusal({**REDIS, **VAULT}, **{name: value})
     assert text.startswith(f"{PREFIX}{name}: ")
     assert ";" not in text
@@ -110,13 +110,13 @@ def test_a_bad_value_names_its_variable_and_never_itself(name: str, value: str) 
 @pytest.mark.parametrize("name", ["IMS_BASE_URLS", "VAULT_ADDR", "PUBLIC_URL"])
 @pytest.mark.parametrize("url", ["https://host?", "https://host#", "https://@host", "https://:@host", "https://ho st",
                                  "https://ho\nst", "https://host\\x"])  # fmt: skip
-def test_what_is_nearly_a_base_url_is_none(name: str, url: str) -> None:
-    """A URL to which a path cannot simply be added is no base URL."""
+def test_a_malformed_base_url_is_refused(name: str, url: str) -> None:
+    """A URL to which a path cannot simply be appended is not a base URL."""
     assert refusal(VAULT, **{name: url}).startswith(f"{PREFIX}{name}: ")
 
 
 def test_all_bad_values_are_named_at_once() -> None:
-    """Several bad variables cost one start, not one each."""
+    """Several bad variables are reported by one failed start, not one each."""
     text = refusal(DIRECTORY, PORT=MARK, LOG_LEVEL=MARK, VAULT_MOUNT=f"{MARK}?")
     assert re.findall(r"BROKER_(\w+): ", text) == ["PORT", "VAULT_MOUNT", "LOG_LEVEL"]
 
@@ -125,7 +125,7 @@ def test_all_bad_values_are_named_at_once() -> None:
     "name", ["BROKER_PROT", "BROKER_", "broker_port", "Broker_Port", "BROKER_port", "BROKER_PORT "]
 )
 def test_an_unknown_variable_is_named(name: str) -> None:
-    """A misspelt variable is refused rather than ignored, also in another case and also where it is empty."""
+    """A misspelt variable is refused, not ignored, even in another case and even if it is empty."""
     good = {f"{PREFIX}{known}": value for known, value in DIRECTORY.items()}
     for value in (MARK, ""):
         with pytest.raises(SettingsError) as refused:
@@ -136,13 +136,13 @@ def test_an_unknown_variable_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["BROKER_SERVICE_HOST", "BROKER_PORT_8080_TCP_ADDR", "BROKER_API_SERVICE_PORT"])
-def test_a_variable_that_kubernetes_injects_is_told_as_such(name: str) -> None:
-    """A Service named broker makes such variables; the sentence says how to be rid of them."""
+def test_a_variable_that_kubernetes_injects_is_recognised(name: str) -> None:
+    """A Service named broker causes such variables; the error says how to get rid of them."""
     with pytest.raises(SettingsError, match="enableServiceLinks: false"):
         read_settings({**{f"{PREFIX}{known}": value for known, value in DIRECTORY.items()}, name: "10.0.0.1"})
 
 
-def test_other_variables_are_nobodys_business() -> None:
+def test_other_variables_are_ignored() -> None:
     """A variable without the prefix is neither read nor refused."""
     assert (
         read_settings({**{f"{PREFIX}{k}": v for k, v in DIRECTORY.items()}, "PORT": "1", "XBROKER_X": "1"}).port == 8080
@@ -151,7 +151,7 @@ def test_other_variables_are_nobodys_business() -> None:
 
 @pytest.mark.parametrize("name", [name.removeprefix(PREFIX) for name in variables()])
 def test_empty_counts_as_unset(name: str) -> None:
-    """An empty variable is as good as none: the default holds, or the same is missing."""
+    """An empty variable counts as unset: the default is used, or the same variable is missing."""
     base = {**REDIS, **VAULT, "CREDENTIAL_STORE": "vault"}
     without = {key: value for key, value in base.items() if key != name}
     try:
@@ -162,7 +162,7 @@ def test_empty_counts_as_unset(name: str) -> None:
 
 
 def test_a_policy_is_required() -> None:
-    """Nothing works without a policy file."""
+    """Without a policy file the settings are invalid."""
     assert refusal(DIRECTORY, POLICY_FILE="") == "BROKER_POLICY_FILE: is required"
 
 
@@ -181,8 +181,8 @@ def test_a_policy_is_required() -> None:
     (LOGIN, "REDIS_URL",
      "BROKER_REDIS_URL is required with BROKER_REDIS_USERNAME, _PASSWORD and _PASSWORD_FILE"),
 ])  # fmt: skip
-def test_what_belongs_together_is_required_together(base: dict[str, str], missing: str, text: str) -> None:
-    """A store, a way to log in, and Redis each need their own variables, and only those."""
+def test_related_variables_are_required_together(base: dict[str, str], missing: str, text: str) -> None:
+    """A store, a login method, and Redis each need their own variables, and only those."""
     read(base)
     assert refusal({key: value for key, value in base.items() if key != missing}) == text
 
@@ -201,20 +201,20 @@ def test_what_belongs_together_is_required_together(base: dict[str, str], missin
      ("BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out; "
       "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`")),
 ])  # fmt: skip
-def test_what_contradicts_is_refused(base: dict[str, str], more: dict[str, str], text: str) -> None:
-    """Variables that cannot both hold stop the start, all at once."""
+def test_contradictory_variables_are_refused(base: dict[str, str], more: dict[str, str], text: str) -> None:
+    """All contradictory variables are reported at once."""
     assert refusal(base, **more) == text
 
 
-def test_a_final_newline_is_no_part_of_a_secret() -> None:
+def test_a_final_newline_is_not_part_of_a_secret() -> None:
     """A token or secret id that was put into a Kubernetes Secret with `echo` works, and so does a password."""
     assert read(VAULT, VAULT_TOKEN="hvs.x\n").vault_token == SecretStr("hvs.x")
     assert read(APPROLE, VAULT_SECRET_ID=" s\n").vault_secret_id == SecretStr("s")
     assert read(LOGIN, REDIS_PASSWORD=" p \r\n").redis_password == SecretStr(" p ")
 
 
-def test_what_is_not_used_is_not_required() -> None:
-    """The directory store needs nothing of Vault, a token file will do for a token, and memory needs no keys."""
+def test_unused_variables_are_not_required() -> None:
+    """The directory store needs no Vault settings, a token file replaces a token, and memory needs no keys."""
     assert read(DIRECTORY, VAULT_AUTH="approle").vault_addr is None
     assert read(VAULT, VAULT_TOKEN="", VAULT_TOKEN_FILE="/token").vault_token is None
     assert read(DIRECTORY, REDIS_URL="").cache_keys_file is None
@@ -231,32 +231,32 @@ def test_what_is_not_used_is_not_required() -> None:
      {"http://localhost:1", "http://127.0.0.2:2", "http://[::1]:3"}),
 ])  # fmt: skip
 def test_ims_base_urls_are_an_allow_list(value: str, urls: set[str]) -> None:
-    """The list may have spaces and final slashes, https anywhere, and plain http on loopback."""
+    """The list may have spaces and final slashes, HTTPS URLs of any host, and plain HTTP on loopback."""
     assert read(DIRECTORY, IMS_BASE_URLS=value).allowed_ims_base_urls == urls
 
 
 @pytest.mark.parametrize("url", ["redis://h", "rediss://user:x@h:6380/1"])
 def test_redis_is_plain_or_with_tls(url: str) -> None:
-    """Both schemes of Redis are taken as they are."""
+    """Both URL schemes of Redis are accepted unchanged."""
     assert read(REDIS, REDIS_URL=url).redis_url.get_secret_value() == url
 
 
 def test_vault_and_the_broker_itself_may_be_plain_http() -> None:
-    """Plain http is a choice of the operator where no secret is sent to a stranger; a final slash is dropped."""
+    """The operator may choose plain HTTP for Vault and the public URL; a final slash is removed."""
     settings = read(VAULT, VAULT_ADDR="http://vault:8200/", PUBLIC_URL="http://broker:8080/")
     assert (settings.vault_addr, settings.public_url) == ("http://vault:8200", "http://broker:8080")
 
 
-def test_a_mapping_is_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a mapping is given, the environment has no say, neither with good values nor with bad ones."""
+def test_a_given_mapping_replaces_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a mapping is given, the environment is ignored, whether its values are valid or not."""
     for name, value in {"BROKER_PORT": "1", "BROKER_AUDIT_FILE": "/x", "BROKER_UNKNOWN": "x", "PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     settings = read(DIRECTORY)
     assert (settings.port, settings.audit_file) == (8080, None)
 
 
-def test_the_environment_is_read_where_no_mapping_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a mapping the variables are those of the process."""
+def test_the_environment_is_read_if_no_mapping_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mapping the variables of the process are used."""
     for name in variables():
         monkeypatch.delenv(name, raising=False)
     for name, value in {**DIRECTORY, "PORT": "81"}.items():
@@ -264,7 +264,7 @@ def test_the_environment_is_read_where_no_mapping_is_given(monkeypatch: pytest.M
     assert read_settings().port == 81
 
 
-def test_what_mints_needs_no_other_settings() -> None:
+def test_minting_needs_no_other_settings() -> None:
     """A command that mints without serving needs no policy, and ignores the settings of the server."""
     environment = {"BROKER_CREDENTIAL_STORE": "directory", "BROKER_CREDENTIAL_DIR": "/c", "BROKER_REDIS_URL": "bad"}
     assert read_minting_settings(environment).credential_dir == Path("/c")
@@ -276,14 +276,14 @@ def test_what_mints_needs_no_other_settings() -> None:
     ({"BROKER_CREDENTIAL_STORE": "directory", "BROKER_CREDENTIAL_DIR": "/c", "BROKER_CREDENTIAL_DIRS": "/d"},
      "BROKER_CREDENTIAL_DIRS"),
 ])  # fmt: skip
-def test_what_mints_refuses_its_own_settings_as_the_broker_does(environment: dict[str, str], names: str) -> None:
-    """A variable for minting that is missing, or one that is unknown, is named."""
+def test_minting_refuses_its_own_settings_as_the_broker_does(environment: dict[str, str], names: str) -> None:
+    """A missing variable for minting, or an unknown one, is named."""
     with pytest.raises(SettingsError, match=names):
         read_minting_settings(environment)
 
 
 def test_settings_never_show_a_secret_and_never_change() -> None:
-    """Neither repr nor text of the settings has a secret, and nobody can change them after the start."""
+    """Neither the repr nor the text of the settings contains a secret, and they cannot be changed after the start."""
     settings = read({**LOGIN, **APPROLE, "CREDENTIAL_STORE": "vault"}, VAULT_TOKEN=f"hvs.{MARK}")
     assert settings.redis_password is not None
     assert settings.vault_secret_id is not None

@@ -1,4 +1,4 @@
-"""Who asks: exactly one credential, and never more often than its limit."""
+"""Admission of callers: exactly one credential per request, and no more requests than the limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXPORTER = make_caller("exporter", subject="exporter", api_keys=())
 
 
 class Entrance:
-    """A gate and what is around it."""
+    """A gate and its surroundings."""
 
     def __init__(self, policy: Policy) -> None:
         self.clock = ManualClock()
@@ -32,7 +32,7 @@ class Entrance:
         self.gate = CallerGate(self.policy, self.verifier, self.clock)
 
     def jwt(self, life: float = 600.0, subject: str = "exporter") -> JwtIdentity:
-        """Let the verifier know the JWT of `JWT_HEADER`."""
+        """Make the verifier accept the JWT of `JWT_HEADER`."""
         identity = JwtIdentity(ISSUER.issuer, subject, self.clock() + life)
         self.verifier.known[b"eyJ.some.jwt"] = identity
         return identity
@@ -40,11 +40,11 @@ class Entrance:
 
 @pytest.fixture
 def entrance() -> Entrance:
-    """With two callers."""
+    """A gate for two callers."""
     return Entrance(make_policy(make_caller(), EXPORTER))
 
 
-async def test_an_api_key_and_a_jwt_prove_who_they_are(entrance: Entrance) -> None:
+async def test_an_api_key_and_a_jwt_identify_their_callers(entrance: Entrance) -> None:
     """A key is found by its hash, a JWT by its issuer and subject; the scheme's case does not matter."""
     entrance.jwt()
     for header, name in (
@@ -56,15 +56,15 @@ async def test_an_api_key_and_a_jwt_prove_who_they_are(entrance: Entrance) -> No
 
 
 @pytest.mark.parametrize("headers", [[], [KEY_HEADER, KEY_HEADER], [KEY_HEADER, b""], [b""], [b"Bearer"], [b"Bearer "]])
-async def test_not_exactly_one_credential_proves_nothing(entrance: Entrance, headers: list[bytes]) -> None:
-    """None, two, and an empty one are all unauthenticated, and no verifier is asked."""
+async def test_no_credential_or_several_are_unauthenticated(entrance: Entrance, headers: list[bytes]) -> None:
+    """No credential, two, and an empty one are all unauthenticated, and no verifier is called."""
     with pytest.raises(UnauthenticatedError):
         await entrance.gate.admit(headers)
     assert entrance.verifier.verified == []
 
 
 def test_a_header_of_more_than_16_kib_is_refused_unread() -> None:
-    """The bound is exact."""
+    """The limit is exact."""
     filler = b"x" * (MAX_AUTHORIZATION_BYTES - len(b"Bearer "))
     assert bearer_credential(b"Bearer " + filler) == filler
     with pytest.raises(UnauthenticatedError):
@@ -72,7 +72,7 @@ def test_a_header_of_more_than_16_kib_is_refused_unread() -> None:
 
 
 async def test_an_unknown_key_is_unauthenticated_and_an_unmatched_jwt_is_forbidden(entrance: Entrance) -> None:
-    """An unknown key proves nothing; a valid JWT proves someone whom the policy does not know."""
+    """An unknown key proves nothing; a valid JWT proves an identity, but one that the policy does not name."""
     with pytest.raises(UnauthenticatedError):
         await entrance.gate.admit_credential(make_api_key("stranger").encode())
     entrance.jwt(subject="stranger")
@@ -82,14 +82,14 @@ async def test_an_unknown_key_is_unauthenticated_and_an_unmatched_jwt_is_forbidd
     assert len(entrance.verifier.verified) == 2
 
 
-async def test_unavailable_keys_are_not_the_callers_fault(entrance: Entrance) -> None:
+async def test_unavailable_keys_are_not_blamed_on_the_caller(entrance: Entrance) -> None:
     """An outage of the issuer is reported as such, not as a bad credential."""
     entrance.verifier.failure = IdentityUnavailableError("no keys")
     with pytest.raises(IdentityUnavailableError):
         await entrance.gate.admit([JWT_HEADER])
 
 
-async def test_a_key_is_recalled_until_the_policy_changes(entrance: Entrance) -> None:
+async def test_a_key_is_remembered_until_the_policy_changes(entrance: Entrance) -> None:
     """Under a new policy, even an equal one, the credential is verified again."""
     memory = entrance.gate.headers
     assert memory.recall(KEY_HEADER, entrance.clock()) is None
@@ -102,10 +102,10 @@ async def test_a_key_is_recalled_until_the_policy_changes(entrance: Entrance) ->
 
 
 @pytest.mark.parametrize(("life", "remembered"), [(600.0, 60.0), (30.0, 30.0)])
-async def test_a_jwt_is_verified_once_a_minute_and_never_recalled_past_its_end(
+async def test_a_jwt_is_verified_once_a_minute_and_never_remembered_past_its_expiry(
     entrance: Entrance, life: float, remembered: float
 ) -> None:
-    """Its own end or 60 s after it was verified, whichever comes first, however often it is used meanwhile."""
+    """It is remembered until it expires, at most 60 s after its verification, however often it is used."""
     entrance.jwt(life)
     for _ in range(10):
         assert (await entrance.gate.admit([JWT_HEADER])).caller is EXPORTER
@@ -117,7 +117,7 @@ async def test_a_jwt_is_verified_once_a_minute_and_never_recalled_past_its_end(
 
 
 async def test_a_jwt_whose_policy_changed_while_it_was_verified_is_not_remembered(entrance: Entrance) -> None:
-    """It may have been verified by the keys of the issuer as it was before."""
+    """It may have been verified with the keys of the issuer under the old policy."""
     entrance.jwt()
     entrance.verifier.hall.close()
     task = asyncio.create_task(entrance.gate.admit([JWT_HEADER]))
@@ -128,8 +128,8 @@ async def test_a_jwt_whose_policy_changed_while_it_was_verified_is_not_remembere
     assert entrance.gate.headers.recall(JWT_HEADER, entrance.clock()) is None
 
 
-async def test_an_admission_of_an_older_policy_is_decided_again_but_never_remembered(entrance: Entrance) -> None:
-    """The new policy names the caller, or refuses; what proved it before is verified at the next request."""
+async def test_an_admission_under_an_older_policy_is_renewed_but_never_remembered(entrance: Entrance) -> None:
+    """The new policy names the caller or refuses it; its credential is verified again at the next request."""
     gate = entrance.gate
     admission = await gate.admit([KEY_HEADER])
     assert gate.renewed(admission) is admission
@@ -144,8 +144,8 @@ async def test_an_admission_of_an_older_policy_is_decided_again_but_never_rememb
         gate.renewed(admission)
 
 
-async def test_what_proves_a_caller_in_one_place_proves_nothing_in_another(entrance: Entrance) -> None:
-    """A bare credential of a form is not recalled as an Authorization header, nor the other way round."""
+async def test_a_credential_is_remembered_only_for_the_place_where_it_was_sent(entrance: Entrance) -> None:
+    """A bare credential of a form is not remembered as an Authorization header, or the other way round."""
     entrance.jwt()
     await entrance.gate.admit_credential(b"eyJ.some.jwt")
     await entrance.gate.admit([KEY_HEADER])
@@ -155,7 +155,7 @@ async def test_what_proves_a_caller_in_one_place_proves_nothing_in_another(entra
     assert entrance.gate.forms.recall(KEY_HEADER, entrance.clock()) is None
 
 
-async def test_what_is_remembered_holds_no_credential(entrance: Entrance) -> None:
+async def test_no_credential_is_kept(entrance: Entrance) -> None:
     """Only the hash of the header is kept, not the header."""
     await entrance.gate.admit([KEY_HEADER])
     known = entrance.gate.headers._known
@@ -163,8 +163,8 @@ async def test_what_is_remembered_holds_no_credential(entrance: Entrance) -> Non
     assert make_api_key().encode() not in repr(known).encode()
 
 
-def test_a_limit_lets_through_its_number_and_then_says_how_long_to_wait() -> None:
-    """Two a second are two at once, then one each half second; a caller without a limit has none."""
+def test_a_limit_admits_its_number_and_then_says_how_long_to_wait() -> None:
+    """A limit of two a second admits two at once, then one each half second; a caller without a limit has none."""
     limited, free = make_caller("limited", rate_limit=RateLimit(2, 1.0)), make_caller("free")
     entrance = Entrance(make_policy(limited, free))
     for _ in range(2):
@@ -191,8 +191,8 @@ def test_a_reload_of_the_policy_does_not_refill_a_limit() -> None:
         entrance.gate.count(again)
 
 
-def test_buckets_are_those_of_the_callers_of_the_policy() -> None:
-    """A policy without a caller, or with another limit for it, drops its bucket: there are never more than callers."""
+def test_only_callers_of_the_policy_have_a_bucket() -> None:
+    """A policy that drops a caller or changes its limit drops its bucket: there is at most one bucket per caller."""
     callers = [make_caller(f"caller-{number}", rate_limit=RateLimit(1, 60.0)) for number in range(5)]
     entrance = Entrance(make_policy(*callers))
     for _ in range(20):
@@ -208,8 +208,8 @@ def test_buckets_are_those_of_the_callers_of_the_policy() -> None:
     assert entrance.gate.bucket(callers[0]) is kept
 
 
-async def test_a_memory_of_callers_forgets_the_oldest(entrance: Entrance) -> None:
-    """New proofs take the place of the oldest ones, one by one."""
+async def test_the_memory_of_callers_drops_the_oldest(entrance: Entrance) -> None:
+    """Each new entry replaces the oldest one."""
     memory = VerifiedCallers(entrance.policy, limit=10)
     admission = await entrance.gate.admit([KEY_HEADER])
     for number in range(100):

@@ -1,4 +1,4 @@
-"""The one ASGI app in front: request ids, limits, the last resort, and what is handed on."""
+"""The outermost ASGI app: request ids, limits, unexpected errors, and what it passes on."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def door_to(inner: ASGIApp) -> Door:
-    """A door with another app behind it."""
+    """A door in front of another app."""
     api = ApiInMemory()
     return Door(Api(inner, {}, {}), api.sink, api.clock, lambda: "new-id")
 
 
 class Silent(Body):
-    """A body of which nothing comes; it tells when it is waited for."""
+    """A body that never arrives; `awaited` is set when the app waits for it."""
 
     def __init__(self) -> None:
         super().__init__([])
@@ -48,7 +48,7 @@ class Silent(Body):
 
 
 async def reading(scope: Scope, receive: Receive, send: Send) -> None:
-    """An app that answers how many bytes its request had, or why it could not be read."""
+    """An app that answers with the size of the request's body, or with the error of reading it."""
     try:
         response = Response(str(len(await Request(scope, receive).body())))
     except InvalidRequestError as error:
@@ -57,7 +57,7 @@ async def reading(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def one_of_each(api: ApiInMemory, *headers: tuple[str, str]) -> list[Answer]:
-    """Answers of every sort: long, warm, refused, unknown, not allowed, for operators, in OAuth's shape, unexpected."""
+    """Answers of every sort: long, warm, refused, unknown, not allowed, for operators, in OAuth's form, unexpected."""
     answers = [await api.get(target, *headers) for target in (TOKEN, TOKEN, "/token", "/nothing", "/livez", "/readyz")]
     answers.append(await api.ask("PATCH", "/token", *headers))
     answers.append(await api.ask("DELETE", TOKEN, *headers, caller="operator"))
@@ -70,7 +70,7 @@ async def one_of_each(api: ApiInMemory, *headers: tuple[str, str]) -> list[Answe
 
 @pytest.mark.parametrize("own", ["7", "a" * 64, "3f2a.b-c_D", "0f8fad5b-d9cb-469f-a165-70867728950e"])
 async def test_a_sane_request_id_of_the_caller_is_kept_on_every_answer(api: ApiInMemory, own: str) -> None:
-    """Exactly once, in the header, in the body of a refusal and in the event."""
+    """It is in the header exactly once, in the body of a refusal and in the event."""
     for answer in await one_of_each(api, ("X-Request-Id", own)):
         assert answer.header("x-request-id") == own
         if answer.status >= 400:
@@ -82,14 +82,14 @@ async def test_a_sane_request_id_of_the_caller_is_kept_on_every_answer(api: ApiI
     "odd", ["", " ", "a" * 65, "a b", "a/b", "a,b", 'a"', "a\n", "a\r\nX-Evil: 1", "<b>", "é", "\x00", "{}"]
 )
 async def test_an_odd_request_id_is_replaced(api: ApiInMemory, odd: str) -> None:
-    """Too long, or with a character that could harm a header or a log: a new one, and nothing of the odd one."""
+    """An id that is too long, or has a character that could harm a header or a log, is replaced with a new one."""
     for answer in await one_of_each(api, ("X-Request-Id", odd)):
         assert SANE.fullmatch(answer.header("x-request-id") or "")
     assert all(SANE.fullmatch(event.request_id) for event in api.sink.of(RequestDecided))
 
 
-async def test_new_request_ids_are_unique_and_those_of_the_events(api: ApiInMemory) -> None:
-    """Whoever sends none gets one, another with every answer."""
+async def test_new_request_ids_are_unique_and_in_the_events(api: ApiInMemory) -> None:
+    """A caller that sends none gets a different one with every answer."""
     answers = await one_of_each(api)
     ids = [answer.header("x-request-id") for answer in answers]
     assert len(set(ids)) == len(ids)
@@ -100,15 +100,15 @@ async def test_new_request_ids_are_unique_and_those_of_the_events(api: ApiInMemo
     "path", ["/", "/tokens", "/token/", "//token", "/TOKEN", "/token/x", "/docs", "/redoc", "/token%00", "/%2e%2e/etc"]
 )
 async def test_an_unknown_path_is_404_whatever_the_method(api: ApiInMemory, path: str) -> None:
-    """A problem document with a constant text; no trailing slash is added or taken away."""
+    """The answer is a problem document with a constant text; no trailing slash is added or removed."""
     for method in ("GET", "POST", "PROPFIND"):
         answer = await api.ask(method, f"{path}?org={ORG}")
         assert (answer.status, answer.code) == (404, "not_found")
         assert answer.json["detail"] == "There is nothing at this path. See /openapi.json."
 
 
-async def test_head_of_a_token_is_405_even_where_get_is_warm(api: ApiInMemory) -> None:
-    """Only GET vends; the warm way asks for the method too."""
+async def test_head_of_a_token_is_405_even_if_get_is_warm(api: ApiInMemory) -> None:
+    """Only GET vends; the warm path checks the method, too."""
     assert (await api.get()).status == 200
     for method in ("HEAD", "POST", "PUT", "OPTIONS", "get"):
         answer = await api.ask(method, TOKEN)
@@ -127,14 +127,14 @@ async def test_head_of_a_token_is_405_even_where_get_is_warm(api: ApiInMemory) -
         ("/openapi.json", "GET, HEAD"),
     ],
 )
-async def test_a_wrong_method_is_405_and_told_all_the_right_ones(api: ApiInMemory, path: str, allowed: str) -> None:
+async def test_a_wrong_method_is_405_and_lists_the_right_ones(api: ApiInMemory, path: str, allowed: str) -> None:
     """RFC 9110 section 15.5.6: `Allow` names every method of the path, of all its routes together."""
     answer = await api.ask("PATCH", path)
     assert (answer.status, answer.code, answer.header("allow")) == (405, "method_not_allowed", allowed)
 
 
-async def test_two_authorization_headers_never_take_the_warm_way(api: ApiInMemory) -> None:
-    """Two, three, the good one first or last: refused like any two."""
+async def test_two_authorization_headers_never_take_the_warm_path(api: ApiInMemory) -> None:
+    """Two or three headers, with the valid one first or last, are refused like any others."""
     assert (await api.get()).status == 200
     empty = ("Authorization", "")
     for headers in ([bearer()] * 2, [bearer()] * 3, [empty, bearer()], [bearer(), empty], [empty, empty, bearer()]):
@@ -148,7 +148,7 @@ async def test_two_authorization_headers_never_take_the_warm_way(api: ApiInMemor
 async def test_an_unexpected_error_is_a_constant_500(
     api: ApiInMemory, caplog: pytest.LogCaptureFixture, method: str, target: str
 ) -> None:
-    """Nothing of the error is answered; the log has it, once, under the id that the caller got."""
+    """The answer contains nothing of the error; the log has it once, with the request id that the caller got."""
     api.verifier.failure = RuntimeError("canary of the error")
     answer = await api.ask(method, target, ("Authorization", "Bearer eyJ.a.b"), caller=None, body=b"{}")
     assert (answer.status, answer.code) == (500, "internal_error")
@@ -160,8 +160,8 @@ async def test_an_unexpected_error_is_a_constant_500(
     assert record.exc_info[1] is api.verifier.failure
 
 
-async def test_an_app_that_fails_before_it_answers_is_answered_for() -> None:
-    """The door is the last resort, also where what is behind it has none."""
+async def test_an_app_that_fails_before_it_answers_gives_a_500() -> None:
+    """The door answers for any app that raises."""
 
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         raise KeyError("canary")
@@ -171,8 +171,8 @@ async def test_an_app_that_fails_before_it_answers_is_answered_for() -> None:
     assert b"canary" not in answer.body
 
 
-async def test_an_app_that_fails_after_it_began_to_answer_is_not_answered_for_twice() -> None:
-    """What was begun stays torn: a second beginning would make it worse."""
+async def test_an_app_that_fails_after_it_began_to_answer_gets_no_second_answer() -> None:
+    """The incomplete answer is left as it is: a second start would make it worse."""
 
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -182,8 +182,8 @@ async def test_an_app_that_fails_after_it_began_to_answer_is_not_answered_for_tw
     assert (answer.status, answer.headers, answer.body) == (200, (("x-request-id", "new-id"),), b"")
 
 
-async def test_a_body_has_an_exact_bound_and_is_not_read_beyond_it() -> None:
-    """64 KiB pass, in any chunks; one byte more is refused, and what is behind it stays unread."""
+async def test_a_body_has_an_exact_limit_and_is_not_read_beyond_it() -> None:
+    """64 KiB are accepted, in any chunks; one byte more is refused, and the rest is not read."""
     half = b"x" * (Limits().body_bytes // 2)
     answer = await send(door_to(reading), "POST", "/", body=Body([half, half]))
     assert answer.body == str(Limits().body_bytes).encode()
@@ -193,8 +193,8 @@ async def test_a_body_has_an_exact_bound_and_is_not_read_beyond_it() -> None:
     assert await body.receive() == {"type": "http.request", "body": b"unread", "more_body": True}
 
 
-async def test_a_body_that_does_not_come_is_refused(api: ApiInMemory) -> None:
-    """A client that stalls in its body is told so, in the shape of the endpoint; it counts as one request."""
+async def test_a_body_that_does_not_arrive_is_refused(api: ApiInMemory) -> None:
+    """A client that stalls in its body gets an error in the endpoint's form; it counts as one request."""
     api.limit(Limits(body_seconds=0.01))
     report = await api.ask("POST", REPORT, body=Body([b'{"token_'], stalls=True))
     assert (report.status, report.code) == (400, "invalid_request")
@@ -203,8 +203,8 @@ async def test_a_body_that_does_not_come_is_refused(api: ApiInMemory) -> None:
     assert api.sink.outcomes == ["invalid_request"] * 2
 
 
-async def test_more_than_the_bound_is_overloaded_but_still_alive(api: ApiInMemory) -> None:
-    """One more on the long way is told 503 with Retry-After; warm requests and probes are answered all the same."""
+async def test_requests_beyond_the_limit_are_refused_but_the_replica_is_alive(api: ApiInMemory) -> None:
+    """One more request on the long path gets 503 with Retry-After; warm requests and probes are still answered."""
     api.limit(Limits(waiting=2))
     api.readiness.ready = True
     assert (await api.get(f"/token?org={OTHER_ORG}", caller="operator")).status == 200
@@ -227,8 +227,8 @@ async def test_more_than_the_bound_is_overloaded_but_still_alive(api: ApiInMemor
     assert (await api.get(f"/token?org={OTHER_ORG}")).code == "forbidden"
 
 
-async def test_bodies_that_do_not_come_take_no_place_from_others(api: ApiInMemory) -> None:
-    """Who waits for a body is counted apart; where too many do, the one that has waited longest goes."""
+async def test_bodies_that_do_not_arrive_do_not_block_other_requests(api: ApiInMemory) -> None:
+    """Requests that wait for a body are counted separately; if there are too many, the oldest one is refused."""
     api.limit(Limits(waiting=1, bodies=1))
     silent = Silent()
     stalled = asyncio.create_task(api.ask("POST", REPORT, body=silent))
@@ -240,7 +240,7 @@ async def test_bodies_that_do_not_come_take_no_place_from_others(api: ApiInMemor
     assert (await api.ask("POST", REPORT, body=HASH)).status == 200
 
 
-async def test_who_has_left_waits_no_more(api: ApiInMemory) -> None:
+async def test_a_request_that_has_ended_no_longer_counts(api: ApiInMemory) -> None:
     """A request that failed or was cancelled makes room for the next."""
     api.limit(Limits(waiting=1))
     api.verifier.failure = RuntimeError("unexpected")
@@ -255,8 +255,8 @@ async def test_who_has_left_waits_no_more(api: ApiInMemory) -> None:
     assert (await api.get()).status == 200
 
 
-async def test_the_lifespan_is_handed_through() -> None:
-    """Scope, receive and send reach the app behind the door as they are."""
+async def test_the_lifespan_is_passed_through() -> None:
+    """Scope, receive and send reach the app behind the door unchanged."""
     seen: list[object] = []
 
     async def inner(*arguments: object) -> None:
@@ -266,7 +266,7 @@ async def test_the_lifespan_is_handed_through() -> None:
         return {"type": "lifespan.startup"}
 
     async def ignore(message: Message) -> None:
-        """Nobody listens."""
+        """No one listens."""
 
     scope = {"type": "lifespan"}
     await door_to(inner)(scope, receive, ignore)

@@ -1,4 +1,4 @@
-"""One request from start to end: its deadline, its one event, and a policy that changes meanwhile."""
+"""One request from start to end: its deadline, its one event, and a policy that changes in the meantime."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VENDING: dict[str, tuple[Ask, str]] = {
     "/headers": (lambda api: api.ask("PROPFIND", f"/headers?org={ORG}"), "vend"),
     "/oauth2/token": (lambda api: api.form(OAUTH2), "vend"),
 }
-"""The endpoints that hand out tokens: how the caller `journey` asks each for the token of `ORG`."""
+"""The endpoints that vend tokens: how the caller `journey` asks each for the token of `ORG`."""
 
 each_vending = pytest.mark.parametrize("endpoint", VENDING)
 
@@ -45,7 +45,7 @@ def api() -> ApiInMemory:
 
 
 def only_event(api: ApiInMemory) -> RequestDecided:
-    """The one decision that was told; checks that no token, key or error text is in any event."""
+    """The only decision that was emitted; checks that no token, key or error text is in any event."""
     [event] = api.sink.of(RequestDecided)
     for secret in ("eyJ", "itb_", "canary", make_api_key()):
         assert secret not in repr(api.sink.all)
@@ -53,13 +53,13 @@ def only_event(api: ApiInMemory) -> RequestDecided:
 
 
 def code_of(answer: Answer) -> str:
-    """The code of a refusal, also where OAuth's shape has it beside the error."""
+    """The code of a refusal; in OAuth's form it is next to the error."""
     return str(answer.json["code"])
 
 
 @each_vending
-async def test_a_token_handed_out_is_one_event(api: ApiInMemory, endpoint: str) -> None:
-    """Endpoint, action, caller, tenant and token are named, the token by its hash; the first is an exchange's."""
+async def test_a_vended_token_is_one_event(api: ApiInMemory, endpoint: str) -> None:
+    """It names endpoint, action, caller, tenant and, by its hash, the token; the first one's tier is `exchange`."""
     ask, action = VENDING[endpoint]
     answer = await ask(api)
     assert answer.status == 200
@@ -77,10 +77,10 @@ async def test_a_token_handed_out_is_one_event(api: ApiInMemory, endpoint: str) 
 @pytest.mark.parametrize(
     ("method", "target", "action", "org"), [("DELETE", TOKEN, "purge", ORG), ("GET", "/orgs", "status", None)]
 )
-async def test_what_has_no_token_to_answer_is_done(
+async def test_an_action_without_a_token_is_done(
     api: ApiInMemory, method: str, target: str, action: str, org: str | None
 ) -> None:
-    """A purge and a look at the status are one event each, without a token."""
+    """A purge and a status request are one event each, without a token."""
     await api.ask(method, target)
     decision = only_event(api).decision
     assert (decision.action, decision.outcome, decision.caller, decision.org) == (action, "done", "journey", org)
@@ -89,14 +89,14 @@ async def test_what_has_no_token_to_answer_is_done(
 
 @dataclass(frozen=True)
 class Exit:
-    """A way for a request of GET /token to be refused.
+    """A case in which GET /token is refused.
 
     Args:
-        outcome: What the event says.
-        target: What is asked for.
+        outcome: The outcome in the event.
+        target: The path and query of the request.
         org: The org that the event names.
-        store: What the credential store raises.
-        exchange: What IMS raises.
+        store: The error that the credential store raises.
+        exchange: The error that the exchange with IMS raises.
 
     """
 
@@ -114,7 +114,7 @@ EXITS = {
     "foreign org": Exit("forbidden", f"/token?org={OTHER_ORG}", org=OTHER_ORG),
     "nothing stored": Exit("credential_not_found", f"{TOKEN}&credential=second"),
     "refused by IMS": Exit("credential_rejected", exchange=tenant_errors.CredentialRejectedError("invalid_client")),
-    "nonsense of IMS": Exit("bad_upstream_response", exchange=tenant_errors.BadUpstreamResponseError("not JSON")),
+    "nonsense from IMS": Exit("bad_upstream_response", exchange=tenant_errors.BadUpstreamResponseError("not JSON")),
     "IMS down": Exit("ims_unavailable", exchange=errors.ImsUnavailableError("down")),
     "misconfigured": Exit(
         "credential_misconfigured", store=tenant_errors.CredentialMisconfiguredError("client_id", "text")
@@ -127,7 +127,7 @@ EXITS = {
 
 @pytest.mark.parametrize("case", EXITS.values(), ids=EXITS)
 async def test_each_refusal_is_one_event(api: ApiInMemory, case: Exit) -> None:
-    """Its outcome is the code that is answered; caller and org are named as far as they are known, no token is."""
+    """Its outcome is the code of the answer; it names caller and org, if known, and no token."""
     api.world.store.failure = case.store
     if case.exchange is not None:
         api.world.exchanger.failures[ORG] = case.exchange
@@ -153,8 +153,8 @@ async def test_each_refusal_is_one_event(api: ApiInMemory, case: Exit) -> None:
         (RuntimeError("canary of the error"), "internal_error"),
     ],
 )
-async def test_a_refusal_of_nobody_is_one_event(api: ApiInMemory, failure: Exception, outcome: str) -> None:
-    """Where it is not known who asks, the event names neither a caller nor what was asked for."""
+async def test_a_refusal_of_an_unknown_caller_is_one_event(api: ApiInMemory, failure: Exception, outcome: str) -> None:
+    """If the caller is unknown, the event names neither a caller nor the requested credential."""
     api.verifier.failure = failure
     assert (await api.get(TOKEN, ("Authorization", "Bearer eyJ.a.b"), caller=None)).code == outcome
     decision = only_event(api).decision
@@ -162,15 +162,15 @@ async def test_a_refusal_of_nobody_is_one_event(api: ApiInMemory, failure: Excep
 
 
 async def test_a_request_over_the_limit_is_one_event(api: ApiInMemory) -> None:
-    """It names the caller whose limit it is, and is told 429 by every endpoint."""
+    """The event names the caller, and every endpoint answers 429."""
     for endpoint in ("/token", "/headers", "/token"):
         await api.get(f"{endpoint}?org={ORG}", caller="limited")
     assert api.sink.outcomes == ["vended", "rate_limited", "rate_limited"]
     assert [event.decision.caller for event in api.sink.of(RequestDecided)] == ["limited"] * 3
 
 
-async def test_a_client_that_leaves_in_its_body_is_one_event(api: ApiInMemory) -> None:
-    """Nobody reads the answer, but the exit is told like any other."""
+async def test_a_client_that_disconnects_in_its_body_is_one_event(api: ApiInMemory) -> None:
+    """No one reads the answer, but the refusal is an event like any other."""
     await api.ask("POST", REPORT, body=Body([b'{"token_'], leaves=True))
     decision = only_event(api).decision
     assert (decision.endpoint, decision.outcome, decision.caller) == ("/token/report", "invalid_request", "journey")
@@ -178,7 +178,7 @@ async def test_a_client_that_leaves_in_its_body_is_one_event(api: ApiInMemory) -
     assert api.sink.outcomes == ["invalid_request"] * 2
 
 
-async def walk_in(api: ApiInMemory, endpoint: str) -> asyncio.Task[Answer]:
+async def waiting_request(api: ApiInMemory, endpoint: str) -> asyncio.Task[Answer]:
     """A request that waits for IMS."""
     hall = api.world.exchanger.hall(ORG)
     hall.close()
@@ -188,10 +188,10 @@ async def walk_in(api: ApiInMemory, endpoint: str) -> asyncio.Task[Answer]:
 
 
 @each_vending
-async def test_the_deadline_ends_a_wait_as_overloaded(api: ApiInMemory, endpoint: str) -> None:
-    """503 with Retry-After and one event; what was waited for goes on, and serves the next request."""
+async def test_a_wait_beyond_the_deadline_is_overloaded(api: ApiInMemory, endpoint: str) -> None:
+    """The answer is 503 with Retry-After and one event; the exchange continues, and serves the next request."""
     api.limit(Limits(request_seconds=0.01))
-    answer = await (await walk_in(api, endpoint))
+    answer = await (await waiting_request(api, endpoint))
     assert (answer.status, code_of(answer), answer.header("retry-after")) == (503, "overloaded", "1")
     decision = only_event(api).decision
     assert (decision.outcome, decision.caller, decision.org) == ("overloaded", "journey", ORG)
@@ -202,8 +202,8 @@ async def test_the_deadline_ends_a_wait_as_overloaded(api: ApiInMemory, endpoint
     assert api.world.exchanges == 1
 
 
-async def test_the_deadline_is_also_that_of_the_status(api: ApiInMemory) -> None:
-    """A store that hangs holds up nobody for longer."""
+async def test_the_deadline_applies_to_the_status(api: ApiInMemory) -> None:
+    """A store that hangs delays no status request beyond the deadline."""
     api.limit(Limits(request_seconds=0.01))
     api.world.store.hall.close()
     assert (await asyncio.wait_for(api.get("/orgs"), 5.0)).code == "overloaded"
@@ -212,8 +212,8 @@ async def test_the_deadline_is_also_that_of_the_status(api: ApiInMemory) -> None
 
 @each_vending
 async def test_a_denial_while_waiting_is_obeyed(api: ApiInMemory, endpoint: str) -> None:
-    """A rule that is gone when the token arrives: 403 (or RFC 6749's word for it), and no token in any byte."""
-    task = await walk_in(api, endpoint)
+    """If the rule is gone when the token arrives, the answer is 403, or RFC 6749's error, without the token."""
+    task = await waiting_request(api, endpoint)
     api.change_policy(make_caller("journey", make_rule(OTHER_ORG, actions=ALL_ACTIONS)))
     api.world.exchanger.hall(ORG).open()
     answer = await task
@@ -235,16 +235,16 @@ async def test_a_denial_while_waiting_is_obeyed(api: ApiInMemory, endpoint: str)
 async def test_an_action_or_a_key_withdrawn_while_waiting_is_obeyed(
     api: ApiInMemory, caller: Caller, code: str
 ) -> None:
-    """Without the action it is 403, without the key 401, whatever was decided before."""
-    task = await walk_in(api, "/token")
+    """Without the action the answer is 403, without the key 401, whatever was decided before."""
+    task = await waiting_request(api, "/token")
     api.change_policy(caller)
     api.world.exchanger.hall(ORG).open()
     assert (await task).code == only_event(api).decision.outcome == code
 
 
 async def test_scopes_narrowed_while_waiting_narrow_the_token(api: ApiInMemory) -> None:
-    """The request begins anew under the new rule, and gets what that allows."""
-    task = await walk_in(api, "/token")
+    """The request starts again under the new rule, and gets what that rule allows."""
+    task = await waiting_request(api, "/token")
     api.change_policy(make_caller("journey", make_rule(ORG, scopes="openid")))
     api.world.exchanger.hall(ORG).open()
     assert (await task).json["scope"] == "openid"
@@ -252,17 +252,17 @@ async def test_scopes_narrowed_while_waiting_narrow_the_token(api: ApiInMemory) 
     assert api.world.exchanges == 2
 
 
-async def test_a_change_that_leaves_the_decision_as_it_was_costs_nothing(api: ApiInMemory) -> None:
-    """Another rule of the caller, or a new caller object of equal rules, is no reason to mint again."""
-    task = await walk_in(api, "/token")
+async def test_a_change_that_does_not_affect_the_decision_costs_nothing(api: ApiInMemory) -> None:
+    """A change to another rule of the caller is not a reason to mint again."""
+    task = await waiting_request(api, "/token")
     api.change_policy(make_caller("journey", make_rule(ORG, actions=ALL_ACTIONS), make_rule(OTHER_ORG)))
     api.world.exchanger.hall(ORG).open()
     assert (await task).status == 200
     assert api.world.exchanges == 1
 
 
-async def test_a_policy_that_changes_without_end_ends_in_a_no(api: ApiInMemory) -> None:
-    """A request whose entitlement is another one after each minting is told 403, not kept for ever."""
+async def test_a_policy_that_keeps_changing_ends_in_a_refusal(api: ApiInMemory) -> None:
+    """A request whose scopes change after each minting gets 403, and does not wait forever."""
     api.limit(Limits(policy_changes=2))
     bounds = ["openid", "AdobeID", "session"]
 

@@ -1,4 +1,4 @@
-"""What operators and tools ask without a credential: life, readiness, metrics, and the token endpoint's description."""
+"""Endpoints that need no authentication: liveness, readiness, metrics and the token endpoint's metadata."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def api() -> ApiInMemory:
 
 
 @pytest.mark.parametrize("path", OPEN)
-async def test_no_credential_is_needed_and_a_bad_one_does_no_harm(api: ApiInMemory, path: str) -> None:
-    """A probe, a scraper and a client that looks around are nobody's callers, and no decision on a token."""
+async def test_no_credential_is_needed_and_a_bad_one_is_ignored(api: ApiInMemory, path: str) -> None:
+    """Probes, scrapes and discovery are not requests of a caller, and not decisions about a token."""
     bad: list[Header] = [("Authorization", "Bearer nonsense"), ("Authorization", "Basic !")]
     for headers in ([], bad):
         assert (await api.get(path, *headers, caller=None)).status == 200
@@ -35,7 +35,7 @@ async def test_no_credential_is_needed_and_a_bad_one_does_no_harm(api: ApiInMemo
 
 
 async def test_a_replica_is_ready_only_between_its_start_and_its_end() -> None:
-    """Before and after, /readyz is 503 `not_ready` with Retry-After; /livez is 200 all the while."""
+    """Before and after, /readyz is 503 `not_ready` with Retry-After; /livez is always 200."""
     api = ApiInMemory()
     for ready in (False, True, False):
         api.readiness.ready = ready
@@ -49,8 +49,8 @@ async def test_a_replica_is_ready_only_between_its_start_and_its_end() -> None:
         assert (await api.get("/livez", caller=None)).json == {"status": "ok"}
 
 
-async def test_no_outage_of_anything_takes_a_replica_out(api: ApiInMemory) -> None:
-    """Vault, IMS, Redis and the issuer are down, and a tenant has just failed: still alive and ready."""
+async def test_no_outage_of_a_dependency_makes_a_replica_unready(api: ApiInMemory) -> None:
+    """With Vault, IMS, Redis and the issuer down, and a tenant that just failed, it is still alive and ready."""
     api.world.store.failure = CredentialStoreError("Vault is sealed.")
     api.world.exchanger.failures |= dict.fromkeys((ORG, OTHER_ORG), ImsUnavailableError("down"))
     api.verifier.failure = IdentityUnavailableError("no keys")
@@ -60,7 +60,7 @@ async def test_no_outage_of_anything_takes_a_replica_out(api: ApiInMemory) -> No
 
 
 async def test_metrics_are_prometheus_text(api: ApiInMemory) -> None:
-    """The body is what the registry renders, under the media type that Prometheus asks for."""
+    """The body is the rendered registry, with the media type that Prometheus expects."""
     answer = await api.get("/metrics", caller=None)
     assert answer.body == b"# none\n"
     assert answer.header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
@@ -68,7 +68,7 @@ async def test_metrics_are_prometheus_text(api: ApiInMemory) -> None:
 
 
 async def test_discovery_describes_the_token_endpoint(api: ApiInMemory) -> None:
-    """RFC 8414: the issuer is where the document was found, the endpoint below it, with what it really accepts."""
+    """RFC 8414: the issuer is the base URL of the document, with the endpoint and what it actually accepts."""
     answer = await api.get(DISCOVERY, ("Host", "broker.test:8080"), caller=None)
     assert answer.header("content-type") == "application/json"
     document = answer.json
@@ -81,8 +81,8 @@ async def test_discovery_describes_the_token_endpoint(api: ApiInMemory) -> None:
     assert "none" not in document["token_endpoint_auth_signing_alg_values_supported"]
 
 
-async def test_the_public_url_wins_over_the_host() -> None:
-    """Where the operator says how callers see the broker, no header of a request can say otherwise."""
+async def test_the_public_url_overrides_the_host() -> None:
+    """If the operator sets the public URL, no header of a request can change it."""
     app = FastAPI()
     app.include_router(metadata_routes("https://broker.example.com/ims"))
     answer = await send(app, "GET", DISCOVERY, [("Host", "evil.test"), ("X-Forwarded-Host", "evil.test")])
@@ -93,7 +93,7 @@ async def test_the_public_url_wins_over_the_host() -> None:
 
 @pytest.mark.parametrize("host", ["broker", "broker.example.com", "10.0.0.1:8080", "[2001:db8::1]:8080", "[::1]"])
 async def test_a_sane_host_is_the_base(api: ApiInMemory, host: str) -> None:
-    """A name, an address, an IPv6 address in brackets, each with or without a port."""
+    """A name, an address and an IPv6 address in brackets are accepted, with or without a port."""
     answer = await api.get(DISCOVERY, ("Host", host), ("X-Forwarded-Host", "evil.test"), caller=None)
     assert answer.json["token_endpoint"] == f"http://{host}/oauth2/token"
 
@@ -119,7 +119,7 @@ async def test_a_sane_host_is_the_base(api: ApiInMemory, host: str) -> None:
     ],
 )
 async def test_a_strange_host_is_not_repeated(api: ApiInMemory, hosts: list[str]) -> None:
-    """None, two, or one that is no host: the document falls back to localhost instead of carrying it on."""
+    """Without a host, or with two or an invalid one, the document falls back to localhost and does not repeat it."""
     answer = await api.get(DISCOVERY, *(("Host", host) for host in hosts), caller=None)
     assert answer.json["token_endpoint"] == "http://localhost/oauth2/token"
     assert answer.json["issuer"] == "http://localhost"

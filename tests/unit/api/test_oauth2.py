@@ -58,7 +58,7 @@ def error_of(answer: Answer, status: int = 400) -> str:
 
 
 async def test_each_method_of_authentication_yields_the_token_of_get_token(api: ApiInMemory) -> None:
-    """By Basic, form fields or an assertion, with or without a client_id: the shape of RFC 6749 section 5.1."""
+    """Basic, form fields and an assertion, with or without a client_id, get an answer by RFC 6749 section 5.1."""
     usual = (await api.get()).json
     for fields, headers in (
         (GRANT, [basic()]),
@@ -71,22 +71,22 @@ async def test_each_method_of_authentication_yields_the_token_of_get_token(api: 
         names = ("content-type", "cache-control", "pragma")
         assert [answer.header(name) for name in names] == ["application/json", "no-store", "no-cache"]
         assert answer.status == 200
-        # expires_at is no field of RFC 6749: client libraries keep a number of their own under that name.
+        # expires_at is not a field of RFC 6749: client libraries keep a number of their own under that name.
         assert answer.json == {name: value for name, value in usual.items() if name != "expires_at"}
     assert (usual["token_type"], type(usual["expires_in"])) == ("Bearer", int)
     assert api.world.exchanges == 1
 
 
 async def test_basic_credentials_are_urlencoded_before_base64() -> None:
-    """RFC 6749 section 2.3.1: a name with a colon, a blank and a percent sign is understood, as is an escaped key."""
+    """RFC 6749 section 2.3.1: a name with a colon, a blank and a percent sign is decoded, and so is an escaped key."""
     api = ApiInMemory(make_caller("a: b+c%41", api_keys=[KEY]))
     key = "".join(f"%{ord(character):02X}" for character in KEY)
     assert (await api.form(GRANT | {"org": ORG}, basic(f"{quote_plus('a: b+c%41')}:{key}"))).status == 200
 
 
 @pytest.mark.parametrize("name", ["org", "credential", "scope"])
-async def test_what_is_asked_for_may_be_in_the_form_or_the_query_or_in_both_alike(api: ApiInMemory, name: str) -> None:
-    """Either place will do and the same value twice is no contradiction; different ones are invalid_request."""
+async def test_parameters_may_be_in_the_form_or_the_query_or_equal_in_both(api: ApiInMemory, name: str) -> None:
+    """Either place is accepted, and so is the same value in both; different values are invalid_request."""
     asked = {"org": ORG, "credential": "default", "scope": "openid"}
     others = {key: value for key, value in asked.items() if key != name}
     here, there = {name: asked[name]}, {name: {"org": OTHER_ORG, "credential": "other", "scope": "session"}[name]}
@@ -99,7 +99,7 @@ async def test_what_is_asked_for_may_be_in_the_form_or_the_query_or_in_both_alik
 
 
 async def test_a_scope_is_a_subset_or_invalid_scope() -> None:
-    """The token carries what was asked; a scope that is malformed, lacking or not allowed is invalid_scope."""
+    """The token has the requested scopes; a scope that is malformed, missing or not allowed is invalid_scope."""
     api = ApiInMemory(make_caller("journey", make_rule(ORG, scopes="openid AdobeID admin")))
     answer = await api.form(ASKED | {"scope": "openid AdobeID"})
     assert answer.json["scope"] == "AdobeID openid"
@@ -110,7 +110,7 @@ async def test_a_scope_is_a_subset_or_invalid_scope() -> None:
 
 
 async def test_only_client_credentials_are_granted(api: ApiInMemory) -> None:
-    """Another grant_type is unsupported; one that is missing or empty makes the request invalid."""
+    """Any other grant_type is unsupported; a missing or empty one is an invalid request."""
     for grant in ("password", "refresh_token", "CLIENT_CREDENTIALS", JWT_BEARER):
         assert error_of(await api.form(ASKED | {"grant_type": grant})) == "unsupported_grant_type"
     for fields in (ASKED | {"grant_type": ""}, {name: ASKED[name] for name in ASKED.keys() - GRANT.keys()}):
@@ -131,7 +131,7 @@ async def test_only_client_credentials_are_granted(api: ApiInMemory) -> None:
 async def test_two_methods_of_authentication_are_refused(
     api: ApiInMemory, fields: dict[str, str], headers: list[Header]
 ) -> None:
-    """RFC 6749 section 2.3: even where each is good, more than one method is invalid_request."""
+    """RFC 6749 section 2.3: more than one method is invalid_request, even if each is valid."""
     assert error_of(await api.form(fields | {"org": ORG}, *headers)) == "invalid_request"
 
 
@@ -143,7 +143,7 @@ async def test_two_methods_of_authentication_are_refused(
         pytest.param(POSTED | {"client_secret": "pass"}, [], id="no key"),
         pytest.param(POSTED | {"client_id": "operator"}, [], id="another's name"),
         pytest.param(POSTED | {"client_id": ""}, [], id="no name"),
-        pytest.param(GRANT | {"client_id": "operator"}, [basic()], id="another's name beside Basic"),
+        pytest.param(GRANT | {"client_id": "operator"}, [basic()], id="another's name next to Basic"),
         pytest.param(GRANT, [basic(f"operator:{KEY}")], id="another's name by Basic"),
         pytest.param(GRANT, [basic(KEY)], id="Basic without a colon"),
         pytest.param(GRANT, [basic(f"journey:{KEY}é")], id="Basic beyond ASCII"),
@@ -158,10 +158,10 @@ async def test_two_methods_of_authentication_are_refused(
         pytest.param(GRANT, [basic(f"exporter:{JWT}")], id="JWT by Basic"),
     ],
 )
-async def test_who_proves_nothing_is_invalid_client(
+async def test_a_client_that_fails_to_authenticate_is_invalid_client(
     api: ApiInMemory, fields: dict[str, str], headers: list[Header]
 ) -> None:
-    """Whatever is wrong with the client's credential: 401, a Basic challenge, and always the same text."""
+    """Any defect of the client's credential gives 401, a Basic challenge, and the same text."""
     answer = await api.form(fields | {"org": ORG}, *headers)
     assert error_of(answer, 401) == "invalid_client"
     expected = "Authenticate by HTTP Basic, by client_id and client_secret, or by client_assertion."
@@ -185,14 +185,14 @@ async def test_who_proves_nothing_is_invalid_client(
     ],
 )
 async def test_a_malformed_form_is_invalid_request(api: ApiInMemory, body: str, content_types: list[Header]) -> None:
-    """Repeated, of another media type, badly encoded, too long, without an org: nothing is looked up."""
+    """Repeated fields, another media type, bad encoding, too much data or no org: nothing is looked up."""
     answer = await api.ask("POST", "/oauth2/token", *content_types, caller=None, body=body.encode())
     assert error_of(answer) == "invalid_request"
     assert api.world.store.fetches == []
 
 
 async def test_a_form_may_have_unknown_and_empty_parameters_up_to_its_limit(api: ApiInMemory) -> None:
-    """RFC 6749 section 3.2: unknown ones are ignored, those without a value count as left out."""
+    """RFC 6749 section 3.2: unknown parameters are ignored, those without a value count as omitted."""
     empty = dict.fromkeys(("scope", "credential", "client_secret", "client_assertion", "resource"), "")
     assert (await api.form(GRANT | {"org": ORG} | empty, basic())).json["scope"] == "AdobeID openid session"
     body = urlencode(ASKED).encode() + b"&x="
@@ -204,7 +204,7 @@ async def test_a_form_may_have_unknown_and_empty_parameters_up_to_its_limit(api:
 
 @pytest.mark.parametrize("name", ["client_secret", "client_assertion", "client_assertion_type"])
 async def test_credentials_in_the_url_are_refused(api: ApiInMemory, name: str) -> None:
-    """RFC 6749 section 2.3.1: they prove nothing there, and the answer says so before anything else."""
+    """RFC 6749 section 2.3.1: they are not accepted there, and that is the first check."""
     query = f"?org={ORG}&client_id=journey&{name}={KEY}"
     for headers in ((), (basic(),)):
         answer = await api.form(GRANT, *headers, query=query)
@@ -212,8 +212,8 @@ async def test_credentials_in_the_url_are_refused(api: ApiInMemory, name: str) -
         assert answer.json["error_description"] == "A client credential must not be sent in the URL."
 
 
-async def test_what_the_policy_denies_is_unauthorized_client_and_tells_nothing(api: ApiInMemory) -> None:
-    """A foreign org that exists and one that does not are answered byte by byte alike, and nothing is looked up."""
+async def test_a_denial_by_the_policy_is_unauthorized_client_and_reveals_nothing(api: ApiInMemory) -> None:
+    """A foreign org that exists and one that does not get identical answers, and nothing is looked up."""
     known = await api.form(POSTED | {"org": OTHER_ORG, "scope": "openid"}, SAME_ID)
     unknown = await api.form(POSTED | {"org": UNKNOWN_ORG, "scope": "openid"}, SAME_ID)
     assert error_of(known) == "unauthorized_client"
@@ -224,14 +224,14 @@ async def test_what_the_policy_denies_is_unauthorized_client_and_tells_nothing(a
     assert (api.world.store.fetches, api.world.cache.calls) == ([], [])
 
 
-async def test_an_org_that_nobody_stored_is_invalid_request(api: ApiInMemory) -> None:
-    """RFC 6749 has no word for it; the code beside the error has."""
+async def test_an_org_without_a_credential_is_invalid_request(api: ApiInMemory) -> None:
+    """RFC 6749 has no error for it; the code next to the error names it."""
     answer = await api.form(ASSERTED | {"org": UNKNOWN_ORG})
     assert (error_of(answer), answer.json["code"]) == ("invalid_request", "credential_not_found")
 
 
-async def test_a_client_over_its_limit_is_told_how_long_to_wait() -> None:
-    """429 with Retry-After, after which it is served again; a wrong client_id costs the caller nothing."""
+async def test_a_client_over_its_limit_learns_how_long_to_wait() -> None:
+    """It gets 429 with Retry-After and is served again after that; a wrong client_id does not count."""
     api = ApiInMemory(make_caller("journey", rate_limit=RateLimit(1, 60.0)))
     error_of(await api.form(ASKED | {"client_id": "operator"}), 401)
     assert (await api.form(ASKED)).status == 200
@@ -253,20 +253,20 @@ async def test_a_client_over_its_limit_is_told_how_long_to_wait() -> None:
     ],
     ids=lambda value: getattr(value, "code", None),
 )
-async def test_what_is_not_the_clients_fault_is_temporarily_unavailable(
+async def test_a_failure_that_is_not_the_clients_is_temporarily_unavailable(
     api: ApiInMemory, failure: errors.BrokerError, retry_after: str
 ) -> None:
-    """503 with Retry-After, whether IMS, Vault, the tenant or the issuer is to blame; the code tells which."""
+    """The answer is 503 with Retry-After if IMS, Vault, the tenant or the issuer failed; the code says which."""
     api.world.exchanger.failures[ORG] = failure
     answer = await api.form(ASKED)
     assert error_of(answer, 503) == "temporarily_unavailable"
     assert (answer.json["code"], answer.header("retry-after")) == (failure.code, retry_after)
-    api.verifier.failure = errors.IdentityUnavailableError("The keys of the issuer cannot be had.")
+    api.verifier.failure = errors.IdentityUnavailableError("The keys of the issuer are unavailable.")
     assert error_of(await api.form(ASSERTED | {"org": ORG}), 503) == "temporarily_unavailable"
 
 
 @given(st.text())
 def test_a_description_has_only_characters_that_the_rfc_allows(detail: str) -> None:
-    """RFC 6749 section 5.2 has no quote, no backslash and nothing beyond ASCII, whatever the error says."""
+    """RFC 6749 section 5.2 allows no quote, no backslash and only ASCII, whatever the error's text."""
     answer = oauth2_error(errors.InvalidRequestError(f"x{detail}"), "id")
     assert DESCRIPTION.fullmatch(json.loads(bytes(answer.body))["error_description"])

@@ -1,4 +1,4 @@
-"""`GET /orgs`: what a caller may know of its tenants, and never a token or secret."""
+"""`GET /orgs`: what a caller may know about its tenants, and never a token or secret."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def api() -> ApiInMemory:
 
 
 def seen(answer: Answer) -> list[str]:
-    """The credentials of a page, each as `after` would name it."""
+    """The credentials of a page, each in the form of `after`."""
     assert answer.status == 200
     return [f"{item['org_id']}/{item['credential']}" for item in answer.json["orgs"]]
 
@@ -53,8 +53,8 @@ async def only(api: ApiInMemory, caller: str = "watcher") -> dict[str, Any]:
     return item
 
 
-async def test_a_credential_without_a_token_is_told_with_all_its_fields(api: ApiInMemory) -> None:
-    """Kind and generation are the document's; nothing is minted for it; the answer may not be stored."""
+async def test_a_credential_without_a_token_is_listed_with_all_its_fields(api: ApiInMemory) -> None:
+    """Kind and generation come from the document; nothing is minted; the answer may not be stored."""
     answer = await api.get("/orgs", caller="watcher")
     assert answer.json == {
         "orgs": [
@@ -75,8 +75,8 @@ async def test_a_credential_without_a_token_is_told_with_all_its_fields(api: Api
     assert api.world.exchanges == 0
 
 
-async def test_a_token_is_told_by_its_times_and_state(api: ApiInMemory) -> None:
-    """Fresh until its refresh is due, aging until it is no longer answered, then expired."""
+async def test_a_token_is_listed_with_its_times_and_state(api: ApiInMemory) -> None:
+    """It is fresh until its refresh is due, aging until it is no longer vended, then expired."""
     await api.get(caller="watcher")
     assert NOW + DAY == 1_900_086_400.0
     token = (await only(api))["token"]
@@ -91,16 +91,16 @@ async def test_a_token_is_told_by_its_times_and_state(api: ApiInMemory) -> None:
         assert (await only(api))["token"] == token | {"state": state}
 
 
-async def test_a_token_that_another_replica_minted_is_seen(api: ApiInMemory) -> None:
-    """What the shared cache has counts, for it is what this replica would answer; without it nothing is known."""
+async def test_a_token_that_another_replica_minted_is_listed(api: ApiInMemory) -> None:
+    """A token in the shared cache is listed, because this replica would vend it; without the cache it is unknown."""
     await ReplicaInMemory(api.world).vend()
     assert (await only(api))["token"]["state"] == "fresh"
     api.world.redis_away()
     assert (await only(api))["token"] == ABSENT
 
 
-async def test_a_changed_document_is_seen_beside_the_token_of_the_old_one(api: ApiInMemory) -> None:
-    """Kind and generation are of the document now; the token keeps the generation that minted it."""
+async def test_a_changed_document_is_listed_with_the_token_of_the_old_one(api: ApiInMemory) -> None:
+    """Kind and generation are those of the current document; the token keeps the generation that minted it."""
     await api.get(caller="watcher")
     api.world.put(make_credential(kind=CredentialKind.JWT, generation="2", certificate="any PEM"))
     item = await only(api)
@@ -108,8 +108,8 @@ async def test_a_changed_document_is_seen_beside_the_token_of_the_old_one(api: A
     assert item["certificate_expires_at"] == "1970-01-01T00:00:12Z"
 
 
-async def test_a_caller_sees_only_what_a_rule_with_status_names(api: ApiInMemory) -> None:
-    """A rule to vend shows nothing, and a rule for every org shows what is stored under the names it has."""
+async def test_a_caller_sees_only_credentials_of_rules_with_status(api: ApiInMemory) -> None:
+    """A rule for vending shows nothing, and a rule for every org shows the stored credentials with its names."""
     second = CredentialName("second")
     api.world.put(make_credential(CredentialRef(ORG, second)))
     assert seen(await api.get("/orgs", caller="watcher")) == [f"{ORG}/default"]
@@ -122,8 +122,8 @@ async def test_a_caller_sees_only_what_a_rule_with_status_names(api: ApiInMemory
     assert seen(await api.get("/orgs", caller="overseer")) == [f"{UNKNOWN_ORG}/default", f"{ORG}/second"]
 
 
-async def test_who_has_no_rule_with_status_is_403(api: ApiInMemory) -> None:
-    """However many orgs it may vend for, and whatever it asks; nobody at all is 401."""
+async def test_a_caller_without_a_rule_with_status_gets_403(api: ApiInMemory) -> None:
+    """It gets 403 for any query, however many orgs it may vend for; an anonymous request gets 401."""
     assert (await api.get("/orgs")).code == "forbidden"
     assert (await api.get("/orgs?limit=nonsense")).code == "forbidden"
     assert (await api.get("/orgs", caller=None)).code == "unauthenticated"
@@ -131,7 +131,7 @@ async def test_who_has_no_rule_with_status_is_403(api: ApiInMemory) -> None:
 
 
 async def test_pages_follow_one_another_without_gap_or_repetition(api: ApiInMemory) -> None:
-    """Walking along `next` yields everything once, in order; the last page has no `next`."""
+    """Following `next` yields every item once, in order; the last page has no `next`."""
     orgs = [OrgId(f"{number:024d}@AdobeOrg") for number in range(1, 6)]
     for org in orgs:
         api.world.put(make_credential(CredentialRef(org)))
@@ -150,8 +150,8 @@ async def test_pages_follow_one_another_without_gap_or_repetition(api: ApiInMemo
         assert walked == whole
 
 
-async def test_a_page_is_a_hundred_unless_told(api: ApiInMemory) -> None:
-    """The default bounds what one request reads of the store."""
+async def test_a_page_has_a_hundred_items_by_default(api: ApiInMemory) -> None:
+    """The default limits how much one request reads from the store."""
     for number in range(101):
         api.world.put(make_credential(CredentialRef(OrgId(f"{number:024d}@AdobeOrg"))))
     answer = await api.get("/orgs", caller="overseer")
@@ -160,8 +160,8 @@ async def test_a_page_is_a_hundred_unless_told(api: ApiInMemory) -> None:
     assert len(api.world.store.fetches) == 100
 
 
-async def test_a_page_begins_behind_what_is_gone(api: ApiInMemory) -> None:
-    """`after` is a place in the order: what was removed meanwhile, or never was, does not end the walk."""
+async def test_a_page_may_begin_after_a_credential_that_is_gone(api: ApiInMemory) -> None:
+    """`after` is a position in the order, even if the credential was removed or never existed."""
     assert seen(await api.get(f"/orgs?after={UNKNOWN_ORG}/zzz", caller="overseer")) == [
         f"{ORG}/default",
         f"{OTHER_ORG}/default",
@@ -179,14 +179,14 @@ async def test_a_page_begins_behind_what_is_gone(api: ApiInMemory) -> None:
     ],
 )
 async def test_a_bad_query_is_400(api: ApiInMemory, query: str) -> None:
-    """Malformed, out of bounds, repeated or unknown: refused, and nothing is read."""
+    """A malformed, out-of-range, repeated or unknown parameter is refused, and nothing is read."""
     answer = await api.get(f"/orgs?{query}", caller="overseer")
     assert (answer.status, answer.code) == (400, "invalid_request")
     assert api.world.store.fetches == []
 
 
-async def test_the_last_error_is_told_until_a_minting_succeeds(api: ApiInMemory) -> None:
-    """Its code, not its text; gone with the next success, and it is this tenant's alone."""
+async def test_the_last_error_is_listed_until_a_minting_succeeds(api: ApiInMemory) -> None:
+    """Its code, not its text, is listed for this tenant only, until the next success."""
     api.world.exchanger.failures[ORG] = CredentialRejectedError("invalid_client", "debug-1")
     assert (await api.get(caller="watcher")).status == 502
     answer = await api.get("/orgs", caller="overseer")
@@ -197,15 +197,15 @@ async def test_the_last_error_is_told_until_a_minting_succeeds(api: ApiInMemory)
     assert (await only(api))["last_error"] is None
 
 
-async def test_a_credential_that_nobody_stored_is_told_to_whom_it_is_named(api: ApiInMemory) -> None:
-    """So an operator sees what is still to be added."""
+async def test_a_missing_credential_that_a_rule_names_is_listed(api: ApiInMemory) -> None:
+    """An operator sees which credentials are still to be added."""
     del api.world.store.documents[REF]
     item = await only(api)
     assert (item["kind"], item["generation"], item["last_error"]) == (None, None, "credential_not_found")
 
 
-async def test_an_outage_of_the_store_is_503_only_where_it_must_list(api: ApiInMemory) -> None:
-    """A rule for every org needs the list; named orgs are told with what is known, and the error."""
+async def test_an_outage_of_the_store_is_503_only_if_it_must_list(api: ApiInMemory) -> None:
+    """A rule for every org needs the list; named orgs are listed with the known fields and the error."""
     await api.get(caller="watcher")
     api.world.store.failure = CredentialStoreError("Vault is sealed.")
     answer = await api.get("/orgs", caller="overseer")
@@ -215,8 +215,8 @@ async def test_an_outage_of_the_store_is_503_only_where_it_must_list(api: ApiInM
     assert (item["token"]["state"], item["last_error"]) == ("fresh", "vault_unavailable")
 
 
-async def test_no_token_key_or_secret_is_told(api: ApiInMemory) -> None:
-    """Not of any kind of credential, not the token in memory, not the caller's own key."""
+async def test_no_token_key_or_secret_is_in_the_answer(api: ApiInMemory) -> None:
+    """The answer has no secret of any kind of credential, no token in memory and no API key."""
     api.world.put(
         make_credential(OTHER_REF, CredentialKind.JWT, secrets=("canary-1", "canary-2"), certificate="canary")
     )

@@ -1,4 +1,4 @@
-"""What a caller sends is parsed strictly: nothing malformed, repeated or unknown passes."""
+"""Requests are parsed strictly: nothing malformed, repeated or unknown is accepted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BASE = f"org={ORG}"
         (f"{BASE}&min_ttl=0", TokenQuery(REF)),
     ],
 )
-def test_good_queries_are_understood(query: str, parsed: TokenQuery) -> None:
+def test_valid_queries_are_parsed(query: str, parsed: TokenQuery) -> None:
     """Order, encoding and separators of scopes do not matter."""
     assert parse_token_query(query.encode()) == parsed
 
@@ -76,30 +76,30 @@ def test_good_queries_are_understood(query: str, parsed: TokenQuery) -> None:
         f"{BASE}&scope={'a' * MAX_QUERY_BYTES}",
     ],
 )
-def test_bad_queries_are_refused_whole(query: str) -> None:
-    """Missing, malformed, repeated, unknown, too many and too long are all invalid_request."""
+def test_invalid_queries_are_refused(query: str) -> None:
+    """Missing, malformed, repeated, unknown, too many and too long parameters are all invalid_request."""
     with pytest.raises(InvalidRequestError):
         parse_token_query(query.encode())
 
 
 @pytest.mark.parametrize(("name", "org"), malformed_orgs(), ids=[name for name, _ in malformed_orgs()])
 def test_a_malformed_org_is_refused_and_not_repeated(name: str, org: str) -> None:
-    """Row 75: it becomes no path, no key and no part of the error's text."""
+    """It does not become a path, a key or a part of the error's text."""
     with pytest.raises(InvalidRequestError) as refused:
         parse_token_query(f"org={quote(org, errors='surrogatepass')}".encode())
     assert not org or org not in refused.value.detail
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_understood_or_refused(raw: bytes) -> None:
-    """No other exception escapes, whatever is sent."""
+def test_any_bytes_are_parsed_or_refused(raw: bytes) -> None:
+    """No other exception is raised, whatever is sent."""
     with contextlib.suppress(InvalidRequestError):
         parse_token_query(raw)
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=5), min_size=1, max_size=5))
-def test_fields_survive_the_way_through_their_encoding(fields: dict[str, str]) -> None:
-    """What a client encodes is what is read, for all of Unicode that UTF-8 can carry."""
+def test_fields_survive_encoding_and_decoding(fields: dict[str, str]) -> None:
+    """A field that a client encodes is read unchanged, for all of Unicode that UTF-8 can encode."""
     try:
         raw = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in fields.items()).encode()
     except UnicodeEncodeError:
@@ -109,7 +109,7 @@ def test_fields_survive_the_way_through_their_encoding(fields: dict[str, str]) -
 
 @pytest.mark.parametrize("value", [None, 1, "", "a" * 63, "a" * 65, "a" * 64 + "\n", "g" * 64, ["a" * 64]])
 def test_only_a_hash_is_a_hash(value: object) -> None:
-    """Anything but 64 hex digits is refused; the case of these does not matter."""
+    """Anything but 64 hex digits is refused; their case does not matter."""
     with pytest.raises(InvalidRequestError):
         parse_sha256(value)
     assert parse_sha256("a" * 64) == parse_sha256("A" * 64) == "a" * 64

@@ -1,4 +1,4 @@
-"""The one table from errors to HTTP."""
+"""The one table that maps errors to HTTP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ROWS: list[tuple[BrokerError, int, str, str | None, bool]] = [
 def test_each_error_has_its_status_code_and_headers(
     error: BrokerError, status: int, code: str, retry_after: str | None, retryable: bool
 ) -> None:
-    """Status, code, Retry-After, challenge and no-store follow the product's table."""
+    """Status, code, Retry-After, challenge and no-store follow the documented table."""
     answer = problem_response(error, "the-id")
     assert answer.status_code == status
     assert answer.headers.get("retry-after") == retry_after
@@ -54,18 +54,18 @@ def test_each_error_has_its_status_code_and_headers(
 
 
 def descendants(kind: type[BrokerError]) -> Iterator[type[BrokerError]]:
-    """`kind` and all that derive from it."""
+    """`kind` and all its subclasses."""
     yield kind
     for child in kind.__subclasses__():
         yield from descendants(child)
 
 
 def test_every_error_a_caller_can_see_has_a_row() -> None:
-    """Only the bases, and the error that no caller sees, have none."""
+    """Only the base classes, and the error that no caller sees, have none."""
     without = {kind.__name__ for kind in descendants(BrokerError) if not any(base in PROBLEMS for base in kind.__mro__)}
     assert without == {"BrokerError", "CallerError", "TenantError", "DependencyError", "CacheUnavailableError"}
 
 
 def test_an_error_without_a_row_is_an_internal_one() -> None:
-    """What should never reach a caller does not pass for something else."""
+    """An error that should never reach a caller is not mapped to another one."""
     assert problem_of(errors.CacheUnavailableError("away")).status == 500

@@ -25,7 +25,7 @@ def report(sha256: object) -> bytes:
 
 
 async def test_a_token_is_answered_with_all_its_fields(api: ApiInMemory) -> None:
-    """The answer has exactly the product's fields, and may not be stored on the way."""
+    """The answer has exactly the documented fields, and caches may not store it."""
     answer = await api.get()
     token = api.replica.memory.get(KEY)
     assert token is not None
@@ -46,7 +46,7 @@ async def test_a_token_is_answered_with_all_its_fields(api: ApiInMemory) -> None
 
 
 async def test_the_seconds_left_are_rounded_down(api: ApiInMemory) -> None:
-    """A token with 86399.001 s left is answered with 86399, on the warm way and on the long one."""
+    """A token with 86399.001 s left is answered with 86399, on the warm and the long path."""
     await api.get()
     api.clock.advance(0.999)
     warm = await api.get()
@@ -55,8 +55,8 @@ async def test_the_seconds_left_are_rounded_down(api: ApiInMemory) -> None:
     assert long.json["expires_in"] == 86_399
 
 
-async def test_a_scope_asked_for_is_what_the_token_carries(api: ApiInMemory) -> None:
-    """A subset of the credential's scopes is its own token; commas and spaces mean the same."""
+async def test_a_token_has_the_requested_scopes(api: ApiInMemory) -> None:
+    """A subset of the credential's scopes has its own token; commas and spaces are equivalent."""
     answers = [await api.get(f"{TOKEN}&scope={scope}") for scope in ("openid,AdobeID", "AdobeID+openid", "openid")]
     assert [answer.json["scope"] for answer in answers] == ["AdobeID openid", "AdobeID openid", "openid"]
     assert answers[0].json["access_token"] == answers[1].json["access_token"] != answers[2].json["access_token"]
@@ -64,7 +64,7 @@ async def test_a_scope_asked_for_is_what_the_token_carries(api: ApiInMemory) -> 
 
 
 async def test_a_scope_the_credential_lacks_is_400_and_one_the_caller_may_not_have_403() -> None:
-    """The credential's lack is the request's fault, the rule's is the policy's."""
+    """A scope that the credential lacks is a bad request; one that the rule lacks is forbidden."""
     api = ApiInMemory(SCOPED)
     assert (await api.get(f"{TOKEN}&scope=session", caller="scoped")).code == "forbidden"
     api = ApiInMemory(make_caller("journey"))
@@ -72,14 +72,14 @@ async def test_a_scope_the_credential_lacks_is_400_and_one_the_caller_may_not_ha
     assert api.world.exchanges == 0
 
 
-async def test_no_scope_asked_is_all_that_the_caller_may_have() -> None:
-    """A rule with two of the credential's three scopes yields these two."""
+async def test_without_a_requested_scope_the_caller_gets_all_it_may_have() -> None:
+    """A rule with two of the credential's three scopes gives these two."""
     api = ApiInMemory(SCOPED)
     assert (await api.get(caller="scoped")).json["scope"] == "AdobeID openid"
 
 
-async def test_min_ttl_beyond_any_life_is_400(api: ApiInMemory) -> None:
-    """IMS' tokens are shorter than asked: it says so, and mints one token at most."""
+async def test_min_ttl_beyond_any_lifetime_is_400(api: ApiInMemory) -> None:
+    """If IMS issues shorter tokens than requested, the answer says so, and at most one token is minted."""
     api.world.exchanger.lifetime = 600.0
     for _ in range(5):
         assert (await api.get(TOKEN + "&min_ttl=601")).code == "invalid_request"
@@ -88,7 +88,7 @@ async def test_min_ttl_beyond_any_life_is_400(api: ApiInMemory) -> None:
 
 @pytest.mark.parametrize(("name", "org"), malformed_orgs(), ids=[name for name, _ in malformed_orgs()])
 async def test_a_malformed_org_is_400_and_not_reflected(api: ApiInMemory, name: str, org: str) -> None:
-    """Row 75: the answer, the event and the store know nothing of it."""
+    """Neither the answer nor the event contains it, and the store is not asked for it."""
     sent = quote(org, errors="surrogatepass")
     answer = await api.get(f"/token?org={sent}")
     assert answer.code == "invalid_request"
@@ -99,8 +99,8 @@ async def test_a_malformed_org_is_400_and_not_reflected(api: ApiInMemory, name: 
     assert api.world.store.fetches == []
 
 
-async def test_unknown_and_forbidden_orgs_are_answered_byte_by_byte_alike(api: ApiInMemory) -> None:
-    """But for the request id nothing tells whether the org exists, and nothing of it is looked up."""
+async def test_unknown_and_forbidden_orgs_get_identical_answers(api: ApiInMemory) -> None:
+    """Except for the request id nothing reveals whether the org exists, and nothing is looked up."""
     same_id = ("X-Request-Id", "same")
     known = await api.get(f"/token?org={OTHER_ORG}", same_id)
     unknown = await api.get(f"/token?org={UNKNOWN_ORG}", same_id)
@@ -110,14 +110,14 @@ async def test_unknown_and_forbidden_orgs_are_answered_byte_by_byte_alike(api: A
     assert api.world.cache.calls == []
 
 
-async def test_an_org_that_the_caller_may_have_but_nobody_stored_is_404() -> None:
-    """Only who may have it is told that it is missing."""
+async def test_an_allowed_org_without_a_credential_is_404() -> None:
+    """Only a caller that is allowed the org learns that its credential is missing."""
     api = ApiInMemory(EVERYWHERE)
     assert (await api.get(f"/token?org={UNKNOWN_ORG}", caller="everywhere")).code == "credential_not_found"
 
 
 async def test_a_report_replaces_the_token_and_a_stale_one_does_not(api: ApiInMemory) -> None:
-    """The answer has the shape of GET /token: the new token, then the same one again."""
+    """The answer has the form of GET /token: the new token, then the same one again."""
     await api.get()
     token = api.replica.memory.get(KEY)
     assert token is not None
@@ -131,7 +131,7 @@ async def test_a_report_replaces_the_token_and_a_stale_one_does_not(api: ApiInMe
 
 
 async def test_three_hundred_reports_over_http_cost_one_exchange(api: ApiInMemory) -> None:
-    """A 401 storm costs one minting."""
+    """A storm of 401s costs one minting."""
     await api.get()
     token = api.replica.memory.get(KEY)
     assert token is not None
@@ -160,13 +160,13 @@ async def test_three_hundred_reports_over_http_cost_one_exchange(api: ApiInMemor
     ],
 )
 async def test_a_bad_body_of_a_report_is_400(api: ApiInMemory, body: bytes) -> None:
-    """Whatever is not the one document, nothing is minted."""
+    """Any other body is refused, and nothing is minted."""
     assert (await api.ask("POST", f"/token/report?org={ORG}", body=body)).code == "invalid_request"
     assert api.world.exchanges == 0
 
 
-async def test_a_report_needs_the_action_and_knows_no_min_ttl() -> None:
-    """Who may only vend may not report."""
+async def test_a_report_needs_the_action_and_has_no_min_ttl() -> None:
+    """A caller that may only vend may not report."""
     api = ApiInMemory(make_caller("vendor", make_rule(ORG, actions=["vend"])), make_caller("journey"))  # type: ignore[list-item]  # StrEnum
     forbidden = await api.ask("POST", f"/token/report?org={ORG}", caller="vendor", body=report("a" * 64))
     assert forbidden.code == "forbidden"
@@ -175,7 +175,7 @@ async def test_a_report_needs_the_action_and_knows_no_min_ttl() -> None:
 
 
 async def test_a_purge_forgets_the_token_and_needs_the_action(api: ApiInMemory) -> None:
-    """204 without a body for who may; 403 for who may not, and then nothing is forgotten."""
+    """It is 204 without a body for an allowed caller; otherwise it is 403, and nothing is dropped."""
     first = await api.get()
     assert (await api.ask("DELETE", TOKEN)).code == "forbidden"
     assert (await api.get()).json == first.json
@@ -186,14 +186,14 @@ async def test_a_purge_forgets_the_token_and_needs_the_action(api: ApiInMemory) 
 
 
 @pytest.mark.parametrize("query", ["", "&scope=openid", "&min_ttl=0"])
-async def test_a_purge_is_of_a_whole_credential(api: ApiInMemory, query: str) -> None:
-    """A scope or min_ttl would suggest otherwise, so it is refused."""
+async def test_a_purge_affects_a_whole_credential(api: ApiInMemory, query: str) -> None:
+    """A scope or min_ttl is refused, because it would suggest otherwise."""
     answer = await api.ask("DELETE", f"{TOKEN}{query}", caller="operator")
     assert answer.status == (400 if query else 204)
 
 
 async def test_every_exit_is_one_event(api: ApiInMemory) -> None:
-    """Vended cold and warm, reported, purged and every refusal: one event each, with the answered request id."""
+    """A cold and a warm vend, a report, a purge and every refusal are one event each, with the answer's request id."""
     answers = [
         await api.get(),
         await api.get(),
@@ -213,7 +213,7 @@ async def test_every_exit_is_one_event(api: ApiInMemory) -> None:
     assert [event.decision.caller for event in events] == ["journey"] * 3 + ["operator", None] + ["journey"] * 2
 
 
-async def test_no_event_holds_a_token_or_a_key(api: ApiInMemory) -> None:
+async def test_no_event_contains_a_token_or_a_key(api: ApiInMemory) -> None:
     """A token is named by its hash, a caller by its name."""
     answer = await api.get()
     await api.get()

@@ -1,4 +1,4 @@
-"""The warm path says what the long way would, or nothing."""
+"""The warm path gives the same answer as the long path, or none."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ HEADER = f"Bearer {make_api_key()}".encode()
 
 def paths(api: ApiInMemory) -> Mapping[str, WarmPath]:
     """The warm paths of the app."""
-    warm: Mapping[str, WarmPath] = api.app._warm  # type: ignore[attr-defined]  # the door, seen as an ASGI app
+    warm: Mapping[str, WarmPath] = api.app._warm  # type: ignore[attr-defined]  # the door, typed as an ASGI app
     return warm
 
 
 def is_warm(api: ApiInMemory, target: str = TOKEN, name: str = "journey") -> bool:
-    """Whether such a request would be answered without the long way. It counts against a limit."""
+    """Whether such a request would be answered on the warm path. It counts against a limit."""
     authorization = f"Bearer {make_api_key(name)}".encode()
     path, _, query = target.partition("?")
     return paths(api)[path].decide(authorization, query.encode(), api.clock()) is not None
@@ -40,14 +40,14 @@ def comparable(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
     return answer.status, sorted(answer.headers), answer.body
 
 
-async def test_the_warm_answer_is_the_long_one_byte_by_byte(api: ApiInMemory) -> None:
-    """Status, headers and body of the warm answer equal those of the long way in the same second."""
+async def test_warm_and_long_answers_are_identical(api: ApiInMemory) -> None:
+    """Status, headers and body of the warm answer equal those of the long answer in the same second."""
     long = await api.get(TOKEN, SAME_ID)
     assert is_warm(api)
     assert comparable(await api.get(TOKEN, SAME_ID)) == comparable(long)
 
 
-async def test_both_ways_report_the_same_decision(api: ApiInMemory) -> None:
+async def test_both_paths_report_the_same_decision(api: ApiInMemory) -> None:
     """Except for the tier, the events of a cold and a warm request are equal."""
     await api.get()
     await api.get()
@@ -58,23 +58,23 @@ async def test_both_ways_report_the_same_decision(api: ApiInMemory) -> None:
 
 
 async def test_the_prepared_answer_counts_down(api: ApiInMemory) -> None:
-    """Second by second the seconds left are right, although the answer is prepared once per second."""
+    """The remaining seconds are correct in every second, although the answer is prepared once per second."""
     await api.get()
     for seconds in range(1, 200):
         api.clock.advance(0.5)
         assert (await api.get()).json["expires_in"] == int(DAY - seconds * 0.5)
 
 
-async def test_a_query_spelt_otherwise_is_taught_apart_with_the_same_token(api: ApiInMemory) -> None:
-    """The raw query names what was taught, but never the token."""
+async def test_another_spelling_of_a_query_is_remembered_separately_with_the_same_token(api: ApiInMemory) -> None:
+    """The raw query identifies the prepared answer, but never the token."""
     first = await api.get()
     other = await api.get(TOKEN.replace("@", "%40"))
     assert first.json["access_token"] == other.json["access_token"]
     assert api.world.exchanges == 1
 
 
-async def test_what_one_caller_taught_is_not_anothers(api: ApiInMemory) -> None:
-    """A warm query of one caller is no answer to another, whose rule may differ."""
+async def test_a_callers_warm_answer_is_not_given_to_another(api: ApiInMemory) -> None:
+    """A warm query of one caller does not answer another, whose rule may differ."""
     await api.get(f"/token?org={OTHER_ORG}", caller="operator")
     assert is_warm(api, f"/token?org={OTHER_ORG}", "operator")
     assert not is_warm(api, f"/token?org={OTHER_ORG}", "journey")
@@ -99,7 +99,7 @@ async def test_a_policy_that_narrows_the_scopes_narrows_the_next_answer(api: Api
 
 
 async def test_after_a_purge_the_old_answer_is_gone(api: ApiInMemory) -> None:
-    """Neither a purge made here nor one heard of leaves a prepared answer behind."""
+    """Neither a purge made here nor one received from another replica leaves a prepared answer."""
     values = [(await api.get()).json["access_token"]]
     await api.replica.purges.purge(REF)
     assert not is_warm(api)
@@ -110,8 +110,8 @@ async def test_after_a_purge_the_old_answer_is_gone(api: ApiInMemory) -> None:
     assert len(set(values)) == 3
 
 
-async def test_after_the_end_of_its_life_a_token_is_not_answered(api: ApiInMemory) -> None:
-    """At the end of the usable life, with everything else away, the warm answer ends."""
+async def test_an_expired_token_is_not_answered(api: ApiInMemory) -> None:
+    """At the end of its usable lifetime the token is not answered, even if all dependencies are down."""
     await api.get()
     token = api.replica.memory.get(KEY)
     assert token is not None
@@ -142,8 +142,8 @@ async def test_an_aging_token_is_answered_warm_with_one_refresh_in_the_backgroun
     assert api.world.exchanges == 2
 
 
-async def test_min_ttl_is_kept_on_the_warm_path(api: ApiInMemory) -> None:
-    """As soon as the token has less life left than asked, the long way mints another."""
+async def test_min_ttl_is_respected_on_the_warm_path(api: ApiInMemory) -> None:
+    """As soon as the token has less lifetime left than requested, the long path mints another."""
     target = f"{TOKEN}&min_ttl=43000"
     first = await api.get(target)
     api.clock.advance(DAY - 43_000)
@@ -153,12 +153,12 @@ async def test_min_ttl_is_kept_on_the_warm_path(api: ApiInMemory) -> None:
     assert (await api.get(target)).json["access_token"] != first.json["access_token"]
 
 
-async def test_a_request_is_counted_once_warm_long_and_from_the_one_to_the_other() -> None:
-    """Of a limit of ten a minute, ten requests pass, whichever way each of them takes."""
+async def test_a_request_is_counted_once_on_either_path_or_from_one_to_the_other() -> None:
+    """With a limit of ten a minute ten requests pass, whichever path each of them takes."""
     api = ApiInMemory(make_caller("journey", rate_limit=RateLimit(10, 60.0)))
     targets = [TOKEN, TOKEN, TOKEN, f"{TOKEN}&min_ttl=1", f"{TOKEN}&min_ttl=1", TOKEN]
     statuses = [(await api.get(target)).status for target in targets]
-    for _ in range(2):  # Caller and query are known, but no token: begun warm, ended on the long way.
+    for _ in range(2):  # Caller and query are known, but no token: begun on the warm path, ended on the long one.
         api.replica.memory.drop(REF)
         statuses.append((await api.get()).status)
     statuses += [(await api.get("/token?org=nonsense")).status, (await api.get()).status]
@@ -172,16 +172,16 @@ async def test_a_request_is_counted_once_warm_long_and_from_the_one_to_the_other
     assert (await api.get()).status == 429
 
 
-async def test_one_caller_over_its_limit_harms_no_other() -> None:
-    """The flood of one is its own."""
+async def test_one_caller_over_its_limit_does_not_affect_others() -> None:
+    """Only the flooding caller is limited."""
     api = ApiInMemory(make_caller("flood", rate_limit=RateLimit(1, 60.0)), make_caller("journey"))
     answers = await asyncio.gather(*(api.get(caller="flood") for _ in range(50)))
     assert sorted(answer.status for answer in answers) == [200] + [429] * 49
     assert (await api.get()).status == 200
 
 
-async def test_a_jwt_is_verified_again_after_a_minute_and_at_its_end() -> None:
-    """On the warm path the verifier is not asked, but never for longer than a minute or past exp."""
+async def test_a_jwt_is_verified_again_after_a_minute_and_at_its_expiry() -> None:
+    """The warm path skips the verifier, but never for longer than a minute or past exp."""
     api = ApiInMemory(EXPORTER)
     api.verifier.known[b"eyJ.a.b"] = JwtIdentity(ISSUER.issuer, "exporter", api.clock() + 90.0)
     authorization = ("Authorization", "Bearer eyJ.a.b")
@@ -196,16 +196,16 @@ async def test_a_jwt_is_verified_again_after_a_minute_and_at_its_end() -> None:
     assert (await api.get(TOKEN, authorization, caller=None)).code == "unauthenticated"
 
 
-async def test_a_refused_request_teaches_nothing(api: ApiInMemory) -> None:
-    """Only what was answered with a token becomes warm."""
+async def test_a_refused_request_does_not_become_warm(api: ApiInMemory) -> None:
+    """Only a request that was answered with a token becomes warm."""
     await api.get(f"/token?org={OTHER_ORG}")
     await api.get("/token?org=x")
     await api.get(caller="stranger")
     assert [path._taught for path in paths(api).values()] == [{}, {}]
 
 
-async def test_what_is_taught_is_bounded_in_number_and_size(api: ApiInMemory) -> None:
-    """Ever new spellings of a query take the place of the oldest; a very long one is not kept."""
+async def test_warm_queries_are_bounded_in_number_and_size(api: ApiInMemory) -> None:
+    """New spellings of a query replace the oldest; a very long one is not kept."""
     gate = CallerGate(api.policy, api.verifier, api.clock)
     warm = WarmPath("/token", token_answer, gate, api.replica.vendor, limit=10)
     admission = await gate.admit([HEADER])
@@ -220,7 +220,7 @@ async def test_what_is_taught_is_bounded_in_number_and_size(api: ApiInMemory) ->
 
 
 async def test_two_authorization_headers_are_never_warm(api: ApiInMemory) -> None:
-    """The same good credential twice is refused like any two."""
+    """The same valid credential sent twice is refused like any two."""
     await api.get()
     good = f"Bearer {make_api_key()}"
     assert (await api.get(TOKEN, ("Authorization", good))).code == "unauthenticated"

@@ -1,4 +1,4 @@
-"""Every endpoint that hands out tokens has a warm path, and each keeps the same promises."""
+"""Every endpoint that vends tokens has a warm path, and all keep the same promises."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def token(api: ApiInMemory, name: str = "journey", org: str = ORG) -> Answ
 
 
 async def headers(api: ApiInMemory, name: str = "journey", org: str = ORG) -> Answer:
-    """``/headers`` by a method that a gateway passed on."""
+    """``/headers`` with a method that a gateway passed on."""
     return await api.ask("PROPFIND", f"/headers?org={org}", SAME_ID, caller=name)
 
 
@@ -64,12 +64,12 @@ each = pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
 
 
 def looked_up(api: ApiInMemory) -> int:
-    """How often the long way has looked for a token: the warm path reports no look-up."""
+    """How often the long path has looked up a token: the warm path reports no look-up."""
     return len(api.sink.of(CacheLookedUp))
 
 
 async def is_warm(api: ApiInMemory, ask: Ask, name: str = "journey", org: str = ORG) -> bool:
-    """Whether a request is answered with a token without the long way."""
+    """Whether a request is answered with a token on the warm path."""
     before = looked_up(api)
     return (await ask(api, name, org)).status == 200 and looked_up(api) == before
 
@@ -80,14 +80,14 @@ def reason(answer: Answer) -> str:
 
 
 @each
-async def test_the_warm_answer_equals_the_long_one_byte_by_byte(api: ApiInMemory, ask: Ask) -> None:
-    """Status, headers in their order, and body: all as the long way answers in the same second."""
+async def test_warm_and_long_answers_are_identical(api: ApiInMemory, ask: Ask) -> None:
+    """Status, headers in order, and body equal those of the long path in the same second."""
     long = await ask(api)
     assert await is_warm(api, ask)
     assert await ask(api) == long
     api.clock.advance(10.0)
     warm = await ask(api)
-    api.replica.memory.drop(REF)  # Taken from the shared cache again, by the long way.
+    api.replica.memory.drop(REF)  # Read from the shared cache again, on the long path.
     before = looked_up(api)
     assert await ask(api) == warm
     assert looked_up(api) > before
@@ -108,7 +108,7 @@ async def test_each_answer_is_one_event_of_its_endpoint(api: ApiInMemory, ask: A
 
 @each
 async def test_no_other_caller_and_no_other_tenant_is_answered(api: ApiInMemory, ask: Ask) -> None:
-    """What one caller has taught for one tenant serves neither another caller nor another tenant."""
+    """A warm answer for one caller and tenant serves neither another caller nor another tenant."""
     other = await ask(api, "operator", OTHER_ORG)
     assert await is_warm(api, ask, "operator", OTHER_ORG)
     assert reason(await ask(api, "journey", OTHER_ORG)) == "forbidden"
@@ -120,7 +120,7 @@ async def test_no_other_caller_and_no_other_tenant_is_answered(api: ApiInMemory,
 
 @each
 async def test_a_denial_and_a_withdrawn_key_are_obeyed_at_once(api: ApiInMemory, ask: Ask) -> None:
-    """After a change of the policy nothing is warm: the next request is decided by it."""
+    """After a change of the policy nothing is warm: the new policy decides the next request."""
     await ask(api)
     assert await is_warm(api, ask)
     api.change_policy(make_caller("journey", make_rule(ORG, actions=set(Action) - {Action.VEND})))
@@ -133,7 +133,7 @@ async def test_a_denial_and_a_withdrawn_key_are_obeyed_at_once(api: ApiInMemory,
 
 
 @each
-async def test_scopes_that_are_narrowed_narrow_the_next_answer(api: ApiInMemory, ask: Ask) -> None:
+async def test_narrowed_scopes_narrow_the_next_answer(api: ApiInMemory, ask: Ask) -> None:
     """The token with all scopes is not answered under a rule with one."""
     before = await ask(api)
     assert await is_warm(api, ask)
@@ -162,7 +162,7 @@ async def test_a_purge_made_here_or_elsewhere_is_obeyed_at_once(api: ApiInMemory
 
 @each
 async def test_a_warm_request_is_counted_against_the_limit(ask: Ask) -> None:
-    """Of a limit of five, five requests pass, whichever way each takes; the sixth is refused until there is room."""
+    """With a limit of five, five requests pass on either path; the sixth is refused until there is room."""
     api = ApiInMemory(make_caller("journey", rate_limit=RateLimit(5, 60.0)))
     assert [(await ask(api)).status for _ in range(7)] == [200] * 5 + [429] * 2
     assert api.sink.outcomes == ["vended"] * 5 + ["rate_limited"] * 2
@@ -170,7 +170,7 @@ async def test_a_warm_request_is_counted_against_the_limit(ask: Ask) -> None:
     assert [(await ask(api)).status for _ in range(2)] == [200, 429]
 
 
-async def test_one_limit_holds_over_all_endpoints() -> None:
+async def test_one_limit_applies_to_all_endpoints() -> None:
     """The endpoints share the caller's limit, warm or not."""
     api = ApiInMemory(make_caller("journey", rate_limit=RateLimit(8, 60.0)))
     asks = [ask for _ in range(3) for ask in ASKS.values()]
@@ -206,7 +206,7 @@ def asserted() -> dict[str, str]:
 async def test_a_jwt_is_verified_once_in_ten_requests_a_minute(
     ask: Callable[[ApiInMemory, int], Awaitable[Answer]],
 ) -> None:
-    """On every endpoint, and again after a minute, at its end, and under another policy."""
+    """On every endpoint a JWT is verified once, and again after a minute, at its expiry, and under another policy."""
     exporter = make_caller("exporter", make_rule(actions=list(Action)), subject="exporter", api_keys=())
     api = ApiInMemory(exporter)
     api.verifier.known[JWT.encode()] = JwtIdentity(ISSUER.issuer, "exporter", api.clock() + 90.0)
@@ -225,8 +225,8 @@ async def test_a_jwt_is_verified_once_in_ten_requests_a_minute(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "x-odd"])
-async def test_headers_taught_by_one_method_serve_every_method(api: ApiInMemory, method: str) -> None:
-    """A gateway asks with its client's own method; the answer and the decision are the same for all."""
+async def test_warm_headers_serve_every_method(api: ApiInMemory, method: str) -> None:
+    """A gateway uses its client's method; the answer and the decision are the same for all."""
     long = await api.get(f"/headers?org={ORG}", SAME_ID)
     before = looked_up(api)
     assert await api.ask(method, f"/headers?org={ORG}", SAME_ID) == long
@@ -234,7 +234,7 @@ async def test_headers_taught_by_one_method_serve_every_method(api: ApiInMemory,
 
 
 async def test_endpoints_do_not_answer_with_what_another_one_prepared(api: ApiInMemory) -> None:
-    """A query that is warm at one endpoint takes the long way at the next, and has that endpoint's own answer."""
+    """A query that is warm at one endpoint takes the long path at another, and gets that endpoint's answer."""
     answers = []
     for ask in (token, headers):
         before = looked_up(api)
@@ -245,7 +245,7 @@ async def test_endpoints_do_not_answer_with_what_another_one_prepared(api: ApiIn
 
 
 async def test_a_report_and_a_purge_are_never_answered_by_the_warm_path(api: ApiInMemory) -> None:
-    """The same query by another method or path of ``/token`` is decided by that route."""
+    """The same query with another method or path of ``/token`` is decided by that route."""
     await token(api, "operator")
     await token(api, "operator")
     report = await api.ask("POST", f"/token/report?org={ORG}", caller="operator", body=b"{}")
@@ -269,10 +269,10 @@ async def test_a_report_and_a_purge_are_never_answered_by_the_warm_path(api: Api
         pytest.param({}, [("Content-Type", "text/plain")], "", id="a second media type"),
     ],
 )
-async def test_a_form_that_differs_from_the_warm_one_is_decided_by_the_long_way(
+async def test_a_form_that_differs_from_the_warm_one_is_decided_on_the_long_path(
     api: ApiInMemory, fields: dict[str, str], sent: list[Header], query: str
 ) -> None:
-    """Whatever differs in form, query or headers, and is refused cold, is refused while the other form is warm."""
+    """A form, query or header that is refused cold is also refused while a similar form is warm."""
     known = {**GRANT, "client_id": "journey", "client_secret": make_api_key(), "org": ORG}
     for _ in range(2):
         assert (await api.form(known)).status == 200
@@ -280,7 +280,7 @@ async def test_a_form_that_differs_from_the_warm_one_is_decided_by_the_long_way(
 
 
 async def test_parts_of_a_form_cannot_run_into_each_other(api: ApiInMemory) -> None:
-    """The same bytes, divided otherwise between query and body, are another request."""
+    """The same bytes, divided differently between query and body, are a different request."""
     fields = urlencode({**GRANT, "client_id": "journey", "client_secret": make_api_key()}).encode()
     content_type = ("Content-Type", "application/x-www-form-urlencoded")
     query = f"org={ORG}"
@@ -291,8 +291,8 @@ async def test_parts_of_a_form_cannot_run_into_each_other(api: ApiInMemory) -> N
     assert moved.status == 400
 
 
-async def test_a_warm_form_is_kept_by_its_hash_alone(api: ApiInMemory) -> None:
-    """Neither the API key nor any of the form is in what the gate and the warm path remember."""
+async def test_a_warm_form_is_kept_only_as_its_hash(api: ApiInMemory) -> None:
+    """The gate and the warm path remember neither the API key nor any part of the form."""
     gate, vendor = CallerGate(api.policy, api.verifier, api.clock), api.replica.vendor
     warm = WarmPath("/oauth2/token", oauth2_answer, gate, vendor, verified=gate.forms)
     inner = FastAPI()
@@ -308,7 +308,7 @@ async def test_a_warm_form_is_kept_by_its_hash_alone(api: ApiInMemory) -> None:
 
 
 async def test_a_bearer_jwt_at_the_token_url_stays_refused(api: ApiInMemory) -> None:
-    """A header that is good at ``/token`` proves nothing at ``/oauth2/token``, and the other way round."""
+    """A header that is valid at ``/token`` is not accepted at ``/oauth2/token``, and the other way round."""
     api = ApiInMemory(EXPORTER)
     api.verifier.known[JWT.encode()] = JwtIdentity(ISSUER.issuer, "exporter", api.clock() + 90.0)
     assert (await api.get(f"/token?org={ORG}", bearer_jwt(), caller=None)).status == 200

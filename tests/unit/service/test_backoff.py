@@ -1,4 +1,4 @@
-"""Nothing that failed is tried once per request."""
+"""After a failure, an attempt is not repeated for every request."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def test_the_wait_is_drawn_from_its_second_half(share: float, earliest: float) -
     assert backoff.allows(KEY, NOW + earliest)
 
 
-def test_what_ims_asked_for_is_obeyed_where_it_is_longer() -> None:
-    """A Retry-After of 120 s outweighs the first second."""
+def test_a_longer_delay_that_ims_asked_for_is_obeyed() -> None:
+    """A Retry-After of 120 s replaces the first wait of 1 s."""
     backoff = RefreshBackoff(longest)
     backoff.failed(KEY, ImsUnavailableError("busy", 120.0, throttled=True), NOW)
     assert not backoff.allows(KEY, NOW + 119.0)
     assert backoff.allows(KEY, NOW + 120.0)
 
 
-def test_one_key_does_not_hold_up_another_and_success_forgets() -> None:
-    """The wait belongs to one key, and ends with a success."""
+def test_a_wait_affects_one_key_and_ends_with_a_success() -> None:
+    """Another key does not wait, and a success resets the wait."""
     backoff = RefreshBackoff(longest)
     backoff.failed(KEY, NONSENSE, NOW)
     assert backoff.allows(OTHER_KEY, NOW)
@@ -56,8 +56,8 @@ def test_one_key_does_not_hold_up_another_and_success_forgets() -> None:
     assert backoff.allows(KEY, NOW)
 
 
-def test_one_failure_is_tried_again_at_once_and_a_row_of_them_is_not() -> None:
-    """The first failure is not held against anybody; from the second on the wait is 1, 2, 4, 5, 5 s."""
+def test_one_failure_is_retried_at_once_and_several_in_a_row_are_not() -> None:
+    """After the first failure there is no wait; from the second on it is 1, 2, 4, 5, 5 s."""
     failures, now, waits = RecentFailures(longest), NOW, list[float]()
     for _ in range(6):
         failures.failed(KEY, NONSENSE, now)
@@ -69,7 +69,7 @@ def test_one_failure_is_tried_again_at_once_and_a_row_of_them_is_not() -> None:
 
 
 def test_a_recent_failure_is_answered_with_the_same_error_until_a_success() -> None:
-    """The remembered error is what callers are told; success or another key know nothing of it."""
+    """Callers get the remembered error, but not for another key and not after a success."""
     failures = RecentFailures(longest)
     failures.failed(KEY, NONSENSE, NOW)
     failures.failed(KEY, NONSENSE, NOW)
@@ -80,7 +80,7 @@ def test_a_recent_failure_is_answered_with_the_same_error_until_a_success() -> N
 
 
 def test_a_clock_that_is_set_back_does_not_prolong_the_wait() -> None:
-    """An hour back, the remembered end lies absurdly far ahead and is ignored."""
+    """After a step back by an hour, the end of the wait is implausibly far ahead and is ignored."""
     failures = RecentFailures(longest)
     failures.failed(KEY, NONSENSE, NOW)
     failures.failed(KEY, NONSENSE, NOW)
@@ -88,7 +88,7 @@ def test_a_clock_that_is_set_back_does_not_prolong_the_wait() -> None:
 
 
 def test_failures_are_bounded() -> None:
-    """The oldest failure is forgotten where there are too many."""
+    """If there are too many failures, the oldest one is dropped."""
     failures = RecentFailures(longest, limit=1)
     for key in (KEY, KEY, OTHER_KEY, OTHER_KEY):
         failures.failed(key, NONSENSE, NOW)

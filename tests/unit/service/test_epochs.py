@@ -1,4 +1,4 @@
-"""Epochs only rise, and whoever must forget hears of it."""
+"""Epochs only rise, and listeners are notified of each rise."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_a_token_minted_before_the_purge_is_not_allowed() -> None:
     assert epochs.allows(make_token(epoch=3))
 
 
-def test_a_rise_is_told_once() -> None:
-    """Listeners hear of each rise, and of nothing else."""
+def test_listeners_are_notified_once_per_rise() -> None:
+    """Listeners are notified of each rise, and of nothing else."""
     epochs, heard = Epochs(), list[CredentialRef]()
     epochs.when_raised(heard.append)
     epochs.learn(REF, 2)

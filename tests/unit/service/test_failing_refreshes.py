@@ -1,4 +1,4 @@
-"""Tokens near their end: those count whose refresh was tried and failed, and no others."""
+"""Tokens near their expiry count if their refresh was tried and failed; others do not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAILED = ImsUnavailableError("down")
 
 
 def counted(left: float, lifetime: float = DAY, failed: float | None = None) -> tuple[int, int]:
-    """What counts within an hour and within six, of one token that was minted now and has `left` seconds left."""
+    """The counts for one hour and for six, of one token with `left` seconds of `lifetime` left."""
     memory, backoff = TokenMemory(), RefreshBackoff()
     now = NOW + lifetime - left
     memory.put(make_token(minted_at=NOW, life=lifetime))
@@ -29,24 +29,24 @@ def counted(left: float, lifetime: float = DAY, failed: float | None = None) -> 
     (6 * HOUR + 1, (0, 0)), (6 * HOUR, (0, 1)), (HOUR + 1, (0, 1)), (HOUR, (1, 1)), (61, (1, 1)), (60, (0, 0)),
 ])  # fmt: skip
 def test_a_token_of_a_day_counts_by_hours(left: float, expected: tuple[int, int]) -> None:
-    """A token of a day counts from six hours and from one hour before its end, for as long as it can be answered."""
+    """A token of a day counts from six hours and from one hour before its expiry, as long as it can be vended."""
     assert counted(left) == expected
 
 
 @pytest.mark.parametrize(("left", "expected"), [(101, (0, 0)), (100, (0, 1)), (41, (0, 1)), (40, (1, 1))])
-def test_a_shorter_life_counts_by_shares(left: float, expected: tuple[int, int]) -> None:
-    """A token of 400 s counts from a quarter and from a tenth of its life before its end, not from its beginning."""
+def test_a_shorter_lifetime_counts_by_shares(left: float, expected: tuple[int, int]) -> None:
+    """A token of 400 s counts in the last quarter and in the last tenth of its lifetime, not from its beginning."""
     assert counted(left, 400.0) == expected
 
 
-def test_a_failure_before_the_token_was_due_is_another_tokens() -> None:
-    """A refresh that failed before this token was due says nothing of it."""
+def test_a_failure_before_the_refresh_was_due_does_not_count() -> None:
+    """A refresh that failed before this token's refresh was due was about an earlier token."""
     assert counted(HOUR, failed=NOW + DAY / 2 - 1) == (0, 0)
     assert counted(HOUR, failed=NOW + DAY / 2) == (1, 1)
 
 
-def test_what_nobody_asked_for_does_not_count() -> None:
-    """A token that grew old unasked, one that was refreshed, and one whose new token was no better do not count."""
+def test_a_token_without_a_failed_refresh_does_not_count() -> None:
+    """An unused token, one that was refreshed, and one whose new token expires no later do not count."""
     memory, backoff = TokenMemory(), RefreshBackoff()
     memory.put(make_token(minted_at=NOW, life=DAY))
     now = NOW + DAY - HOUR
@@ -61,7 +61,7 @@ def test_what_nobody_asked_for_does_not_count() -> None:
 
 
 def test_a_failure_without_a_token_does_not_count() -> None:
-    """A failure of a token that was purged meanwhile counts for nothing."""
+    """A failure for a token that has been purged does not count."""
     backoff = RefreshBackoff()
     backoff.failed(KEY, FAILED, NOW)
     assert failing_refreshes(TokenMemory(), backoff, NOW) == {"1h": 0, "6h": 0}

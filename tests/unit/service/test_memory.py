@@ -1,4 +1,4 @@
-"""The front cache: one token per key, never an older one over a newer one."""
+"""The in-memory cache: one token per key, and an older one never replaces a newer one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests.factories import KEY, OTHER_KEY, OTHER_REF, REF, make_key, make_token
 SCOPED = make_key(scopes="openid")
 
 
-def test_a_token_is_found_under_its_own_key_alone() -> None:
-    """Neither another org's nor another scope's key finds it."""
+def test_a_token_is_found_only_under_its_own_key() -> None:
+    """Neither a key of another org nor one of another scope finds it."""
     memory = TokenMemory()
     token = make_token()
     memory.put(token)
@@ -18,8 +18,8 @@ def test_a_token_is_found_under_its_own_key_alone() -> None:
     assert memory.get(SCOPED) is None
 
 
-def test_a_token_that_ends_earlier_does_not_replace_a_later_one() -> None:
-    """Two flights that cross leave the later token."""
+def test_a_token_that_expires_earlier_does_not_replace_a_later_one() -> None:
+    """After two concurrent exchanges the later token is kept."""
     memory = TokenMemory()
     late, early = make_token(value="late"), make_token(value="early", minted_at=1_899_990_000.0)
     memory.put(late)
@@ -27,8 +27,8 @@ def test_a_token_that_ends_earlier_does_not_replace_a_later_one() -> None:
     assert memory.get(KEY) is late
 
 
-def test_a_token_of_a_later_epoch_replaces_one_that_lives_longer() -> None:
-    """After a purge the new token wins, however short its life."""
+def test_a_token_of_a_later_epoch_replaces_one_that_expires_later() -> None:
+    """After a purge the new token is kept, however short its lifetime."""
     memory = TokenMemory()
     memory.put(make_token(life=1000.0))
     renewed = make_token(life=10.0, epoch=1)
@@ -36,8 +36,8 @@ def test_a_token_of_a_later_epoch_replaces_one_that_lives_longer() -> None:
     assert memory.get(KEY) is renewed
 
 
-def test_a_refused_token_yields_to_one_that_ends_earlier() -> None:
-    """The replacement of a reported token need not live longer."""
+def test_a_refused_token_is_replaced_by_one_that_expires_earlier() -> None:
+    """The replacement of a reported token need not expire later."""
     memory = TokenMemory()
     refused, replacement = make_token(value="refused"), make_token(value="new", life=10.0)
     memory.put(refused)
@@ -45,8 +45,8 @@ def test_a_refused_token_yields_to_one_that_ends_earlier() -> None:
     assert memory.get(KEY) is replacement
 
 
-def test_dropping_a_credential_drops_every_scope_of_it_and_nothing_else() -> None:
-    """All keys of the credential are forgotten; another org's token stays."""
+def test_dropping_a_credential_drops_all_its_scopes_and_nothing_else() -> None:
+    """All keys of the credential are dropped; another org's token is kept."""
     memory = TokenMemory()
     for key in (KEY, SCOPED, OTHER_KEY):
         memory.put(make_token(key))
@@ -56,8 +56,8 @@ def test_dropping_a_credential_drops_every_scope_of_it_and_nothing_else() -> Non
     assert len(memory) == 1
 
 
-def test_the_bound_holds_and_the_first_one_stored_goes_first() -> None:
-    """A third token in a memory for two drops the oldest, from all indexes."""
+def test_the_oldest_token_is_dropped_at_the_limit() -> None:
+    """A third token in a memory for two drops the oldest one, from all indexes."""
     memory = TokenMemory(limit=2)
     for key in (KEY, SCOPED, OTHER_KEY):
         memory.put(make_token(key))

@@ -1,4 +1,4 @@
-"""From a credential to a token: which secret, which signer, which document."""
+"""From a credential to a token: the choice of secret, signer and document."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REJECTED = CredentialRejectedError("invalid_grant", "debug-2")
 
 
 def secrets_sent(world: World) -> list[str]:
-    """The client secrets presented, in order."""
+    """The client secrets that were presented, in order."""
     return [grant.form["client_secret"] for grant in world.exchanger.grants]
 
 
-async def test_a_token_carries_what_it_was_minted_with(world: World, replica: ReplicaInMemory) -> None:
-    """Generation, epoch, kind, scopes, sandbox and a refresh at half its life are written into the token."""
+async def test_a_token_has_the_data_it_was_minted_with(world: World, replica: ReplicaInMemory) -> None:
+    """A token has the generation, epoch, kind, scopes and sandbox, and a refresh time at half its lifetime."""
     world.put(make_credential(generation="7", sandbox="prod"))
     token = await replica.minter.mint(KEY, 4)
     assert (token.key, token.generation, token.epoch, token.sandbox) == (KEY, "7", 4, "prod")
@@ -41,7 +41,7 @@ async def test_a_token_carries_what_it_was_minted_with(world: World, replica: Re
 async def test_each_kind_goes_to_its_own_endpoint_with_its_own_unit(
     world: World, replica: ReplicaInMemory, kind: CredentialKind, path: str, unit: ExpiresInUnit
 ) -> None:
-    """The unit of the answer belongs to the endpoint that the kind calls."""
+    """The unit of the answer depends on the endpoint that the kind calls."""
     world.put(make_credential(kind=kind))
     await replica.minter.mint(KEY, 0)
     [grant] = world.exchanger.grants
@@ -50,20 +50,20 @@ async def test_each_kind_goes_to_its_own_endpoint_with_its_own_unit(
 
 
 @pytest.mark.parametrize("transit_key", [None, "tenant-key"])
-async def test_the_signer_is_the_one_that_has_the_key(
+async def test_the_signer_that_has_the_key_signs(
     world: World, replica: ReplicaInMemory, transit_key: str | None
 ) -> None:
-    """A document with a transit key is signed by Vault, one with a private key here; never by both."""
+    """Vault signs for a document with a transit key, the broker for one with a private key; never both."""
     world.put(make_credential(kind=CredentialKind.JWT, transit_key=transit_key))
     await replica.minter.mint(KEY, 0)
     assert len(replica.key_signer.signed) == (0 if transit_key else 1)
     assert len(replica.transit_signer.signed) == (1 if transit_key else 0)
 
 
-async def test_a_key_of_a_signer_that_does_not_run_names_its_field_and_what_it_needs(
+async def test_a_key_without_its_signer_names_its_field_and_the_missing_setting(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A broker without Vault refuses a document with a transit key, and says which setting is missing."""
+    """A broker without Vault refuses a document with a transit key, and names the missing setting."""
     del replica.signers["transit"]
     world.put(make_credential(kind=CredentialKind.JWT, transit_key="tenant-key"))
     with pytest.raises(CredentialMisconfiguredError, match=r"transit_key: needs Vault: BROKER_CREDENTIAL_STORE=vault"):
@@ -73,7 +73,7 @@ async def test_a_key_of_a_signer_that_does_not_run_names_its_field_and_what_it_n
 async def test_the_second_secret_is_tried_when_the_first_is_refused_and_remembered(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A refused first secret costs one exchange once, not at every minting."""
+    """A refused first secret costs one extra exchange once, not at every minting."""
     world.put(make_credential(secrets=("first", "second")))
     world.exchanger.refused_secrets["first"] = SECRET_REFUSED
     await replica.minter.mint(KEY, 0)
@@ -82,7 +82,7 @@ async def test_the_second_secret_is_tried_when_the_first_is_refused_and_remember
 
 
 async def test_a_new_document_is_presented_with_its_first_secret(world: World, replica: ReplicaInMemory) -> None:
-    """What was remembered of one generation does not bind the next."""
+    """The secret remembered for one generation does not apply to the next."""
     world.put(make_credential(secrets=("first", "second")))
     world.exchanger.refused_secrets["first"] = SECRET_REFUSED
     await replica.minter.mint(KEY, 0)
@@ -91,7 +91,7 @@ async def test_a_new_document_is_presented_with_its_first_secret(world: World, r
     assert secrets_sent(world) == ["first", "second", "third"]
 
 
-async def test_another_refusal_than_of_the_secret_does_not_try_the_other_secret(
+async def test_a_refusal_for_another_reason_does_not_try_the_second_secret(
     world: World, replica: ReplicaInMemory
 ) -> None:
     """A second secret cannot help a credential whose key or scopes IMS refuses."""
@@ -103,8 +103,8 @@ async def test_another_refusal_than_of_the_secret_does_not_try_the_other_secret(
     assert secrets_sent(world) == ["first"]
 
 
-async def test_both_secrets_refused_tells_of_the_first_refusal(world: World, replica: ReplicaInMemory) -> None:
-    """With both secrets refused each is tried once, and the document is read once more."""
+async def test_if_both_secrets_are_refused_the_first_refusal_is_raised(world: World, replica: ReplicaInMemory) -> None:
+    """If both secrets are refused, each is tried once, and the document is read once more."""
     world.put(make_credential(secrets=("first", "second")))
     for secret in ("first", "second"):
         world.exchanger.refused_secrets[secret] = SECRET_REFUSED
@@ -117,7 +117,7 @@ async def test_both_secrets_refused_tells_of_the_first_refusal(world: World, rep
 async def test_a_document_rotated_between_reading_and_presenting_is_read_once_more(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """The old secret is refused, the new one is found by one re-read, and nobody fails."""
+    """The old secret is refused, one re-read finds the new one, and no request fails."""
     world.put(make_credential(secrets=("old",)))
     world.exchanger.refused_secrets["old"] = SECRET_REFUSED
 
@@ -134,7 +134,7 @@ async def test_a_document_rotated_between_reading_and_presenting_is_read_once_mo
 async def test_a_document_that_is_rotated_again_and_again_is_retried_once(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """One re-read and one retry, not a loop."""
+    """There is one re-read and one retry, not a loop."""
     world.exchanger.failures[REF.org] = REJECTED
     generations = iter(range(2, 100))
 
@@ -148,8 +148,8 @@ async def test_a_document_that_is_rotated_again_and_again_is_retried_once(
     assert len(world.store.fetches) == 2
 
 
-async def test_a_kind_that_flips_in_place_is_used_at_the_next_minting(world: World, replica: ReplicaInMemory) -> None:
-    """Adobe converted the credential: the next minting uses client credentials, without a restart."""
+async def test_a_kind_converted_in_place_is_used_at_the_next_minting(world: World, replica: ReplicaInMemory) -> None:
+    """If Adobe converted the credential, the next minting uses client credentials, without a restart."""
     world.put(make_credential(kind=CredentialKind.JWT))
     await replica.minter.mint(KEY, 0)
     world.put(make_credential(generation="2"))
@@ -158,8 +158,8 @@ async def test_a_kind_that_flips_in_place_is_used_at_the_next_minting(world: Wor
     assert [grant.url.rpartition("/ims/")[2] for grant in world.exchanger.grants] == ["exchange/jwt", "token/v3"]
 
 
-async def test_a_kind_that_flips_during_an_exchange_fails_nobody(world: World, replica: ReplicaInMemory) -> None:
-    """The refused assertion is answered by a re-read, and the new kind is used for the same request."""
+async def test_a_kind_converted_during_an_exchange_fails_no_request(world: World, replica: ReplicaInMemory) -> None:
+    """The refused assertion causes a re-read, and the new kind is used for the same request."""
     world.put(make_credential(kind=CredentialKind.JWT, secrets=("same",)))
 
     async def convert(grant: Grant) -> None:
@@ -173,21 +173,21 @@ async def test_a_kind_that_flips_during_an_exchange_fails_nobody(world: World, r
 
 
 async def test_a_scope_that_the_credential_lacks_never_reaches_ims(world: World, replica: ReplicaInMemory) -> None:
-    """The caller's own mistake costs no exchange."""
+    """A caller's mistake costs no exchange."""
     with pytest.raises(InvalidScopeError):
         await replica.minter.mint(make_key(scopes="openid admin"), 0)
     assert world.exchanges == 0
 
 
 async def rejected_times(replica: ReplicaInMemory, times: int) -> None:
-    """Ask so often, and be refused each time."""
+    """Mint this number of times, and be refused each time."""
     for _ in range(times):
         with pytest.raises(CredentialRejectedError):
             await replica.minter.mint(KEY, 0)
 
 
 async def test_a_dead_credential_costs_ims_two_calls_a_minute(world: World, replica: ReplicaInMemory) -> None:
-    """A document rejected twice is not presented again for 60 s, however often it is asked for."""
+    """A document that was rejected twice is not presented again for 60 s, whatever the number of requests."""
     world.exchanger.failures[REF.org] = REJECTED
     await rejected_times(replica, 50)
     assert world.exchanges == 2
@@ -200,7 +200,7 @@ async def test_a_dead_credential_costs_ims_two_calls_a_minute(world: World, repl
 async def test_a_changed_document_or_a_purge_ends_the_wait_at_once(
     world: World, replica: ReplicaInMemory, change: Credential | None
 ) -> None:
-    """Who repairs the credential, or purges it, need not wait out the minute."""
+    """After the credential was repaired or purged, it is used without waiting for the rest of the minute."""
     world.exchanger.failures[REF.org] = REJECTED
     await rejected_times(replica, 3)
     world.exchanger.failures.clear()
@@ -210,8 +210,8 @@ async def test_a_changed_document_or_a_purge_ends_the_wait_at_once(
     assert token.generation == ("2" if change else "1")
 
 
-async def test_a_rejected_scope_does_not_hold_up_the_others(world: World, replica: ReplicaInMemory) -> None:
-    """One caller's unusable scope keeps no other caller from the same credential."""
+async def test_a_rejected_scope_does_not_block_the_others(world: World, replica: ReplicaInMemory) -> None:
+    """One caller's unusable scope does not affect other callers of the same credential."""
 
     async def refuse_session(grant: Grant) -> None:
         if grant.scopes == ("session",):
@@ -224,15 +224,15 @@ async def test_a_rejected_scope_does_not_hold_up_the_others(world: World, replic
     assert (await replica.minter.mint(KEY, 0)).key == KEY
 
 
-async def test_a_certificate_is_told_of_when_it_is_read(world: World, replica: ReplicaInMemory) -> None:
-    """Its end is an event, so that somebody can watch it."""
+async def test_the_expiry_of_a_certificate_is_an_event(world: World, replica: ReplicaInMemory) -> None:
+    """The expiry is emitted when the certificate is read, so that it can be monitored."""
     world.put(make_credential(kind=CredentialKind.JWT, certificate="-----BEGIN CERTIFICATE-----"))
     await replica.minter.mint(KEY, 0)
     assert replica.sink.of(CertificateSeen) == [CertificateSeen(REF, world.clock() + 1000.0)]
 
 
-async def test_a_defective_document_is_told_by_its_field(world: World, replica: ReplicaInMemory) -> None:
-    """The store's judgement reaches the caller unchanged, and IMS hears nothing."""
+async def test_an_invalid_document_is_reported_by_its_field(world: World, replica: ReplicaInMemory) -> None:
+    """The store's error reaches the caller unchanged, and IMS is not called."""
     world.store.failure = CredentialMisconfiguredError("client_id", "must be text")
     with pytest.raises(CredentialMisconfiguredError):
         await replica.minter.mint(KEY, 0)

@@ -1,4 +1,4 @@
-"""Purges: nothing minted before is stored or answered after, here or elsewhere, with Redis or without."""
+"""After a purge no older token is stored or vended, on any replica, with Redis or without."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def replica(world: World) -> ReplicaInMemory:
 
 @asynccontextmanager
 async def listening(replica: ReplicaInMemory) -> AsyncIterator[None]:
-    """The replica listens for purges."""
+    """Make the replica listen for purges."""
     before = replica.world.cache.calls.count("purges")
     task = asyncio.create_task(replica.purges.listen())
     try:
@@ -47,8 +47,8 @@ async def listening(replica: ReplicaInMemory) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_purge_forgets_every_scope_and_nothing_else(world: World, replica: ReplicaInMemory) -> None:
-    """Afterwards each key of the credential costs a new exchange; another org's token stays."""
+async def test_a_purge_drops_every_scope_and_nothing_else(world: World, replica: ReplicaInMemory) -> None:
+    """Afterwards each key of the credential costs a new exchange; another org's token is kept."""
     for key in (KEY, SCOPED, OTHER_KEY):
         await replica.vend(key)
     await replica.purges.purge(REF)
@@ -58,7 +58,7 @@ async def test_a_purge_forgets_every_scope_and_nothing_else(world: World, replic
 
 
 async def test_a_purge_reaches_the_other_replicas(world: World, replica: ReplicaInMemory) -> None:
-    """A listening replica forgets what it holds in memory."""
+    """A listening replica drops its tokens in memory."""
     other = ReplicaInMemory(world, QUICK)
     async with listening(other):
         await replica.vend()
@@ -70,7 +70,7 @@ async def test_a_purge_reaches_the_other_replicas(world: World, replica: Replica
 
 
 async def test_a_purge_during_an_exchange_voids_its_token(world: World, replica: ReplicaInMemory) -> None:
-    """The old-epoch token is neither stored nor answered; all who wait get one of the new epoch."""
+    """The token of the old epoch is neither stored nor vended; all waiters get one of the new epoch."""
     world.exchanger.hall(ORG).close()
     waiters = [asyncio.create_task(replica.vend()) for _ in range(50)]
     await world.exchanger.hall(ORG).arrival()
@@ -86,7 +86,7 @@ async def test_a_purge_during_an_exchange_voids_its_token(world: World, replica:
 async def test_a_purge_of_another_replica_during_an_exchange_voids_its_token(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """Even a replica that does not listen learns of the purge when it stores."""
+    """Even a replica that does not listen learns about the purge when it stores the token."""
     world.exchanger.hall(ORG).close()
     waiter = asyncio.create_task(replica.vend())
     await world.exchanger.hall(ORG).arrival()
@@ -98,7 +98,7 @@ async def test_a_purge_of_another_replica_during_an_exchange_voids_its_token(
 async def test_a_purge_between_the_answer_of_ims_and_the_write_voids_the_token(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """The compare in the write is what counts, not the moment of minting."""
+    """The comparison in the write decides, not the time of the minting."""
 
     async def purge(_token: object) -> None:
         world.cache.before_store = None
@@ -110,7 +110,7 @@ async def test_a_purge_between_the_answer_of_ims_and_the_write_voids_the_token(
 
 
 async def test_a_purge_without_redis_voids_a_running_exchange(world: World, replica: ReplicaInMemory) -> None:
-    """With the shared cache away, this replica alone keeps the promise for what it answers."""
+    """While the shared cache is unavailable, this replica still does not vend a token from before the purge."""
     world.redis_away()
     world.exchanger.hall(ORG).close()
     waiter = asyncio.create_task(replica.vend())
@@ -120,7 +120,9 @@ async def test_a_purge_without_redis_voids_a_running_exchange(world: World, repl
     assert (await waiter).token.epoch == 1
 
 
-async def test_a_purge_heard_after_its_epoch_was_read_still_forgets(world: World, replica: ReplicaInMemory) -> None:
+async def test_a_purge_received_after_its_epoch_was_read_still_drops_the_token(
+    world: World, replica: ReplicaInMemory
+) -> None:
     """A refresh that reads the new epoch and then fails does not leave the purged token in memory."""
     old = (await replica.vend()).token
     world.clock.advance(DAY * 0.6)
@@ -135,10 +137,10 @@ async def test_a_purge_heard_after_its_epoch_was_read_still_forgets(world: World
     assert old.epoch == 0
 
 
-async def test_who_missed_purges_forgets_what_was_purged_and_nothing_else(
+async def test_a_replica_that_missed_purges_drops_what_was_purged_and_nothing_else(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A replica that may have missed purges compares epochs; a tenant that nobody purged stays warm."""
+    """A replica that may have missed purges compares epochs; a tenant that was not purged stays warm."""
     await replica.vend(KEY)
     other = (await replica.vend(OTHER_KEY)).token
     await ReplicaInMemory(world, QUICK).purges.purge(REF)
@@ -149,7 +151,7 @@ async def test_who_missed_purges_forgets_what_was_purged_and_nothing_else(
 
 
 async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: World, replica: ReplicaInMemory) -> None:
-    """After a restart without data the epochs are restored by those who know them, and every token stays."""
+    """After a restart without data, replicas that know the epochs restore them, and every token is kept."""
     await replica.purges.purge(REF)
     tokens = [(await replica.vend(key)).token for key in (KEY, OTHER_KEY)]
     deaf = ReplicaInMemory(world, QUICK)
@@ -162,7 +164,7 @@ async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: Wo
 
 
 async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: ReplicaInMemory) -> None:
-    """A shared cache that goes away in the midst of it is asked again when it is back."""
+    """If the shared cache becomes unavailable meanwhile, the comparison is repeated when it is back."""
     await replica.vend(KEY)
     await ReplicaInMemory(world, QUICK).purges.purge(REF)
     world.redis_away()
@@ -174,10 +176,10 @@ async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: Rep
         await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
 
 
-async def test_a_purge_missed_while_catching_up_calls_for_one_more(
+async def test_a_purge_missed_while_catching_up_causes_another_comparison(
     world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A gap that is heard of while epochs are being compared is not taken for the one that is being mended."""
+    """A gap reported while epochs are being compared is not mistaken for the one that is being closed."""
     await replica.vend(KEY)
     read = world.purge_log.epochs
 
@@ -195,7 +197,7 @@ async def test_a_purge_missed_while_catching_up_calls_for_one_more(
 
 
 async def test_a_purge_that_was_never_announced_is_found(world: World) -> None:
-    """A replica that ended between raising the epoch and telling of it leaves a purge that the comparison finds."""
+    """If a replica ended between raising the epoch and publishing the purge, the comparison finds it."""
     replica = ReplicaInMemory(world, replace(QUICK, compare=0.01))
     await replica.vend(KEY)
     async with listening(replica):
@@ -204,8 +206,8 @@ async def test_a_purge_that_was_never_announced_is_found(world: World) -> None:
         await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
 
 
-async def test_what_is_owed_is_told_at_the_end(world: World, replica: ReplicaInMemory) -> None:
-    """A process that ends just when the shared cache is back still tells of its purges; else it says what it owes."""
+async def test_owed_purges_are_published_at_the_end(world: World, replica: ReplicaInMemory) -> None:
+    """At its end a process publishes owed purges if the shared cache is back; otherwise it emits their number."""
     world.redis_away()
     await replica.purges.purge(REF)
     await replica.purges.aclose()
@@ -217,7 +219,7 @@ async def test_what_is_owed_is_told_at_the_end(world: World, replica: ReplicaInM
 
 
 async def test_an_old_purge_that_arrives_late_changes_nothing(world: World, replica: ReplicaInMemory) -> None:
-    """A repeated or overtaken message does not drop the token of the new epoch."""
+    """A repeated or outdated message does not drop the token of the new epoch."""
     await replica.purges.purge(REF)
     token = (await replica.vend()).token
     replica.purges.heard(Purge(REF, 1))
@@ -225,7 +227,7 @@ async def test_an_old_purge_that_arrives_late_changes_nothing(world: World, repl
 
 
 async def test_a_purge_with_redis_away_is_settled_when_it_is_back(world: World, replica: ReplicaInMemory) -> None:
-    """The replica forgets at once; the shared cache and the other replicas learn of it later."""
+    """The replica drops the token at once; the shared cache and the other replicas follow later."""
     other = ReplicaInMemory(world, QUICK)
     await replica.vend()
     async with listening(other):
@@ -243,7 +245,7 @@ async def test_a_purge_with_redis_away_is_settled_when_it_is_back(world: World, 
 async def test_a_purge_is_settled_although_the_listening_connection_was_never_lost(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """One failed command while the stream is sound does not leave the purge owed for ever."""
+    """One failed command does not leave the purge owed forever, even if the stream stays connected."""
     other = ReplicaInMemory(world, QUICK)
     async with listening(replica), listening(other):
         await replica.vend()
@@ -257,19 +259,19 @@ async def test_a_purge_is_settled_although_the_listening_connection_was_never_lo
 async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A token stored before the purge is not adopted in the moment between Redis' return and the settling."""
+    """A token stored before the purge is not adopted after Redis is back and before the purge is settled."""
     await world.purge_log.raise_epoch(REF, 6)
     await world.cache.store(make_token(value="eyJ.before-the-purge", epoch=7))
     world.redis_away()
-    await replica.purges.purge(REF)  # It cannot know that the epoch is 7 already.
+    await replica.purges.purge(REF)  # It cannot know that the epoch is already 7.
     world.redis_away(False)
     token = (await replica.vend()).token
     assert token.value != "eyJ.before-the-purge"
     assert token.epoch == 8
 
 
-async def test_while_a_purge_is_owed_the_replica_goes_on_alone(world: World, replica: ReplicaInMemory) -> None:
-    """With Redis still away, new tokens are minted and answered, each once."""
+async def test_while_a_purge_is_owed_the_replica_works_alone(world: World, replica: ReplicaInMemory) -> None:
+    """While Redis is unavailable, new tokens are minted and vended, each once."""
     world.redis_away()
     await replica.purges.purge(REF)
     assert len(await replica.values(20)) == 1
@@ -279,7 +281,7 @@ async def test_while_a_purge_is_owed_the_replica_goes_on_alone(world: World, rep
 
 
 async def test_two_purges_with_redis_away_are_one_debt(world: World, replica: ReplicaInMemory) -> None:
-    """Settling raises the epoch over the last of them, once."""
+    """Settling raises the epoch above the last of them, once."""
     world.redis_away()
     await replica.purges.purge(REF)
     await replica.purges.purge(REF)
@@ -289,10 +291,8 @@ async def test_two_purges_with_redis_away_are_one_debt(world: World, replica: Re
     assert (await world.cache.read(KEY)).epoch == 3
 
 
-async def test_a_token_purged_between_landing_and_waking_is_not_answered(
-    world: World, replica: ReplicaInMemory
-) -> None:
-    """A purge in the very moment in which the flight lands makes its waiters fly again."""
+async def test_a_token_purged_before_its_waiters_wake_up_is_not_vended(world: World, replica: ReplicaInMemory) -> None:
+    """A purge at the moment when the call finishes makes its waiters start a new call."""
     world.exchanger.hall(ORG).close()
     waiter = asyncio.create_task(replica.vend())
     await world.exchanger.hall(ORG).arrival()
@@ -304,10 +304,10 @@ async def test_a_token_purged_between_landing_and_waking_is_not_answered(
 
 
 async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: ReplicaInMemory) -> None:
-    """A stream that ends at once leaves the event loop to others."""
+    """A stream that ends at once does not block the event loop."""
 
     class Ended(FakePurgeLog):
-        """A log whose purges end."""
+        """A log whose stream of purges ends."""
 
         rounds = 0
 
@@ -326,8 +326,8 @@ async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: Re
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_purges_that_are_owed_have_a_bound(world: World, replica: ReplicaInMemory) -> None:
-    """While the shared cache is away a purge too many is refused, and those already owed can be made again."""
+async def test_the_number_of_owed_purges_is_bounded(world: World, replica: ReplicaInMemory) -> None:
+    """While the shared cache is unavailable, one purge too many is refused, and an owed one can be repeated."""
     world.redis_away()
     refs = [CredentialRef(parse_org(f"{number:024d}@AdobeOrg")) for number in range(MAX_OWED + 1)]
     for ref in refs[:MAX_OWED]:

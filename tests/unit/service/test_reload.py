@@ -20,7 +20,7 @@ BAD = PolicyError("callers[0].allow", "must be a list")
 
 
 class Office:
-    """A policy in force, and all around it."""
+    """A policy in force, and its surroundings."""
 
     def __init__(self) -> None:
         self.source = FakePolicySource(FIRST)
@@ -28,8 +28,8 @@ class Office:
         self.sink = RecordedEvents()
         self.policy = PolicyInForce(self.source, self.verifier, self.sink, ManualClock(7.0), reload_seconds=0.001)
 
-    async def told(self, number: int) -> list[Event]:
-        """Wait for so many events in all; then three more looks at the file."""
+    async def events_after(self, number: int) -> list[Event]:
+        """Wait for this number of events in total, and a little longer; return all events."""
         await until(lambda: len(self.sink.all) >= number)
         await asyncio.sleep(0.01)
         return self.sink.all
@@ -37,7 +37,7 @@ class Office:
 
 @pytest.fixture
 async def office() -> AsyncIterator[Office]:
-    """An office that looks at its file all the time."""
+    """An office that constantly checks its file."""
     office = Office()
     await office.policy.load()
     watching = asyncio.create_task(office.policy.watch())
@@ -48,7 +48,7 @@ async def office() -> AsyncIterator[Office]:
 
 
 async def test_without_a_good_policy_there_is_no_start() -> None:
-    """A bad file at the start is an error, and until then nobody is allowed anything."""
+    """A bad file at the start is an error, and until then no caller is allowed anything."""
     office = Office()
     assert office.policy.current.callers == ()
     office.source.content = BAD
@@ -56,41 +56,41 @@ async def test_without_a_good_policy_there_is_no_start() -> None:
         await office.policy.load()
 
 
-async def test_a_change_is_in_force_with_its_issuers_and_told_once(office: Office) -> None:
-    """The new policy replaces the old one whole, and the verifier trusts its issuers."""
+async def test_a_change_comes_into_force_with_its_issuers_and_is_reported_once(office: Office) -> None:
+    """The new policy replaces the whole old one, and the verifier trusts its issuers."""
     office.verifier.trust(())
     office.source.content = SECOND
-    assert await office.told(2) == [PolicyLoaded(7.0, "first"), PolicyLoaded(7.0, "second")]
+    assert await office.events_after(2) == [PolicyLoaded(7.0, "first"), PolicyLoaded(7.0, "second")]
     assert office.policy.current is SECOND
     assert office.verifier.issuers == (ISSUER,)
 
 
-async def test_a_bad_file_keeps_the_last_good_policy_and_is_told_once(office: Office) -> None:
-    """However often the bad file is looked at, one event says so."""
+async def test_a_bad_file_keeps_the_last_good_policy_and_is_reported_once(office: Office) -> None:
+    """However often the bad file is checked, there is one event."""
     office.source.content = BAD
-    events = await office.told(2)
+    events = await office.events_after(2)
     assert events[1:] == [PolicyRefused(7.0, "callers[0].allow: must be a list")]
     assert office.policy.current is FIRST
 
 
-async def test_another_fault_is_told_too(office: Office) -> None:
-    """A file that is bad in another way is news."""
+async def test_another_fault_is_reported_too(office: Office) -> None:
+    """A file that is invalid for another reason is a new event."""
     office.source.content = BAD
-    await office.told(2)
+    await office.events_after(2)
     office.source.content = PolicyError("version", "must be 1")
-    events = await office.told(3)
+    events = await office.events_after(3)
     assert [event.reason for event in events if isinstance(event, PolicyRefused)] == [
         "callers[0].allow: must be a list",
         "version: must be 1",
     ]
 
 
-async def test_a_bad_file_put_back_is_told_and_the_same_fault_is_news_again(office: Office) -> None:
-    """After a return to the policy in force, the next bad file is told, even for the same reason."""
+async def test_a_return_to_the_good_file_is_reported_and_so_is_the_same_fault_after_it(office: Office) -> None:
+    """After a return to the policy in force, the next bad file is reported, even for the same reason."""
     office.source.content = BAD
-    await office.told(2)
+    await office.events_after(2)
     office.source.content = FIRST
-    await office.told(3)
+    await office.events_after(3)
     office.source.content = BAD
-    kinds = [type(event) for event in await office.told(4)]
+    kinds = [type(event) for event in await office.events_after(4)]
     assert kinds == [PolicyLoaded, PolicyRefused, PolicyLoaded, PolicyRefused]

@@ -16,7 +16,7 @@ STALE = "0" * 64
 
 
 async def test_three_hundred_reports_at_once_cost_one_replacement(world: World, replica: ReplicaInMemory) -> None:
-    """A storm of 401s costs one exchange, and everybody gets the new token."""
+    """A storm of 401s costs one exchange, and every reporter gets the new token."""
     refused = (await replica.vend()).token
     answers = await asyncio.gather(*(replica.vendor.report(KEY, refused.sha256) for _ in range(300)))
     assert world.exchanges == 2
@@ -26,7 +26,7 @@ async def test_three_hundred_reports_at_once_cost_one_replacement(world: World, 
 
 
 async def test_a_storm_over_three_replicas_costs_one_replacement(world: World) -> None:
-    """Reports that reach different replicas replace the token once in the fleet."""
+    """Reports that reach different replicas replace the token once."""
     replicas = [ReplicaInMemory(world) for _ in range(3)]
     refused, *_ = [(await replica.vend()).token for replica in replicas]
     answers = await asyncio.gather(
@@ -39,14 +39,14 @@ async def test_a_storm_over_three_replicas_costs_one_replacement(world: World) -
 async def test_a_stale_report_gets_the_current_token_without_an_exchange(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A hash of another token replaces nothing."""
+    """A report with the hash of another token replaces nothing."""
     current = (await replica.vend()).token
     assert (await replica.vendor.report(KEY, STALE)).token is current
     assert world.exchanges == 1
 
 
 async def test_a_token_is_replaced_once_a_minute_per_credential(world: World, replica: ReplicaInMemory) -> None:
-    """A second report within the minute, of the new token or of another scope's, changes nothing."""
+    """A second report within the minute, about the new token or another scope's, changes nothing."""
     scoped = make_key(scopes="openid")
     first, other = (await replica.vend()).token, (await replica.vend(scoped)).token
     second = (await replica.vendor.report(KEY, first.sha256)).token
@@ -59,8 +59,8 @@ async def test_a_token_is_replaced_once_a_minute_per_credential(world: World, re
     assert world.exchanges == 4
 
 
-async def test_the_minute_is_counted_over_all_replicas(world: World, replica: ReplicaInMemory) -> None:
-    """What one replica replaced, another does not replace again within the minute."""
+async def test_the_minute_applies_to_all_replicas(world: World, replica: ReplicaInMemory) -> None:
+    """If one replica replaced the token, another does not replace it again within the minute."""
     other = ReplicaInMemory(world)
     first = (await replica.vend()).token
     second = (await replica.vendor.report(KEY, first.sha256)).token
@@ -69,8 +69,8 @@ async def test_the_minute_is_counted_over_all_replicas(world: World, replica: Re
     assert world.exchanges == 2
 
 
-async def test_without_redis_a_replica_keeps_its_own_minute(world: World, replica: ReplicaInMemory) -> None:
-    """An outage of the shared cache does not open the way to a minting per report."""
+async def test_without_redis_the_minute_applies_to_each_replica(world: World, replica: ReplicaInMemory) -> None:
+    """An outage of the shared cache does not lead to one minting per report."""
     world.redis_away()
     sha256 = (await replica.vend()).token.sha256
     for _ in range(20):
@@ -90,8 +90,8 @@ async def test_another_replicas_replacement_is_adopted(world: World, replica: Re
     assert world.exchanges == 2
 
 
-async def test_a_replacement_with_a_shorter_life_is_kept_all_the_same(world: World, replica: ReplicaInMemory) -> None:
-    """The new token wins over the refused one although it ends earlier, in memory and in the shared cache."""
+async def test_a_replacement_with_a_shorter_lifetime_is_kept(world: World, replica: ReplicaInMemory) -> None:
+    """The new token replaces the refused one although it expires earlier, in memory and in the shared cache."""
     refused = (await replica.vend()).token
     world.exchanger.lifetime = 3600.0
     replaced = (await replica.vendor.report(KEY, refused.sha256)).token
@@ -102,7 +102,7 @@ async def test_a_replacement_with_a_shorter_life_is_kept_all_the_same(world: Wor
 async def test_callers_with_the_old_token_do_not_wait_for_its_replacement(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """While the replacement hangs, GET answers what there is."""
+    """While the replacement hangs, GET answers with the current token."""
     refused = (await replica.vend()).token
     world.exchanger.hall(ORG).close()
     reporting = asyncio.create_task(replica.vendor.report(KEY, refused.sha256))
@@ -112,10 +112,10 @@ async def test_callers_with_the_old_token_do_not_wait_for_its_replacement(
     assert (await reporting).token is not refused
 
 
-async def test_a_replacement_that_fails_is_told_and_not_repeated_per_report(
+async def test_a_replacement_that_fails_is_answered_and_not_repeated_per_report(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """The reporters hear why there is no new token, for two exchanges at once; one of them is tried again in time."""
+    """Two exchanges are made at once, the reporters get the error, and a later report tries again."""
     refused = (await replica.vend()).token
     world.exchanger.failures[ORG] = ImsUnavailableError("down")
     for _ in range(10):
@@ -129,7 +129,7 @@ async def test_a_replacement_that_fails_is_told_and_not_repeated_per_report(
 
 
 async def test_a_replacement_that_failed_is_made_by_any_replica(world: World, replica: ReplicaInMemory) -> None:
-    """A failure is no replacement: it uses up nobody's minute, and no reporter gets the refused token back."""
+    """A failure does not use up the minute, and no reporter gets the refused token back."""
     refused = (await replica.vend()).token
     world.exchanger.failures[ORG] = ImsUnavailableError("down")
     with pytest.raises(ImsUnavailableError):
@@ -139,7 +139,7 @@ async def test_a_replacement_that_failed_is_made_by_any_replica(world: World, re
     assert (await other.vendor.report(KEY, refused.sha256)).token is not refused
 
 
-async def test_a_report_by_a_replica_with_an_empty_memory_replaces_the_shared_token(
+async def test_a_report_to_a_replica_with_an_empty_memory_replaces_the_shared_token(
     world: World, replica: ReplicaInMemory
 ) -> None:
     """A replica that has just started finds the refused token in the shared cache and replaces it."""
@@ -152,7 +152,7 @@ async def test_a_report_by_a_replica_with_an_empty_memory_replaces_the_shared_to
 async def test_a_purge_during_a_replacement_gets_the_reporter_a_token_of_the_new_epoch(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A report that a purge overtakes answers nothing minted before the purge."""
+    """A report during a purge is not answered with a token from before the purge."""
     refused = (await replica.vend()).token
     world.exchanger.hall(ORG).close()
     reporting = asyncio.create_task(replica.vendor.report(KEY, refused.sha256))
@@ -162,10 +162,10 @@ async def test_a_purge_during_a_replacement_gets_the_reporter_a_token_of_the_new
     assert (await reporting).token.epoch == 1
 
 
-async def test_a_failed_replacement_gives_back_no_claim_but_its_own(
+async def test_a_failed_replacement_returns_only_its_own_claim(
     world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A replica that could not ask for the claim, and then fails, leaves another's minute alone."""
+    """A replica that could not request the claim, and then fails, does not return another replica's claim."""
     other, third = ReplicaInMemory(world), ReplicaInMemory(world)
     refused = (await replica.vend()).token
     await other.vend()

@@ -1,4 +1,4 @@
-"""Replicas share exchanges through the cache and the lease, and go on without either."""
+"""Replicas share exchanges through the cache and the lease, and keep working without either."""
 
 from __future__ import annotations
 
@@ -27,22 +27,24 @@ def replicas(world: World) -> list[ReplicaInMemory]:
 async def test_a_thousand_first_requests_over_three_replicas_cost_one_exchange(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
-    """One exchange in the whole fleet, and one token for everybody."""
+    """All replicas together make one exchange, and every request gets the same token."""
     answers = await asyncio.gather(*(replica.values(334) for replica in replicas))
     assert world.exchanges == 1
     assert len(set.union(*answers)) == 1
 
 
 async def test_a_cold_replica_adopts_a_token_that_another_stored(world: World, replicas: list[ReplicaInMemory]) -> None:
-    """The shared token is answered without the credential store or IMS."""
+    """The shared token is vended without a call to the credential store or IMS."""
     await replicas[0].vend()
-    world.store.failure = AssertionError("nobody may ask")
+    world.store.failure = AssertionError("the store must not be called")
     obtained = await replicas[1].vend()
     assert obtained.tier == "shared"
     assert world.exchanges == 1
 
 
-async def test_who_finds_the_lease_taken_polls_and_adopts(world: World, replicas: list[ReplicaInMemory]) -> None:
+async def test_a_replica_that_finds_the_lease_taken_polls_and_adopts(
+    world: World, replicas: list[ReplicaInMemory]
+) -> None:
     """The second replica waits for the first one's token, without an exchange of its own."""
     world.exchanger.hall(ORG).close()
     first = asyncio.create_task(replicas[0].vend())
@@ -57,7 +59,7 @@ async def test_who_finds_the_lease_taken_polls_and_adopts(world: World, replicas
 
 
 async def test_a_holder_that_is_gone_is_replaced(world: World, replicas: list[ReplicaInMemory]) -> None:
-    """A lease that is not renewed any more ends, and the next replica exchanges."""
+    """A lease that is no longer renewed expires, and the next replica makes the exchange."""
     assert await world.lease.acquire(KEY) is not None  # Taken by a replica that was killed at once.
     waiting = asyncio.create_task(replicas[0].vend())
     await until(lambda: world.cache.calls.count("read") >= 10)
@@ -66,10 +68,8 @@ async def test_a_holder_that_is_gone_is_replaced(world: World, replicas: list[Re
     assert (await waiting).tier == "exchange"
 
 
-async def test_a_holder_whose_exchange_fails_gives_the_lease_back(
-    world: World, replicas: list[ReplicaInMemory]
-) -> None:
-    """After a failure the next replica need not wait for the lease to end."""
+async def test_a_holder_whose_exchange_fails_releases_the_lease(world: World, replicas: list[ReplicaInMemory]) -> None:
+    """After a failure the next replica need not wait for the lease to expire."""
     world.exchanger.failures[ORG] = ImsUnavailableError("down")
     with pytest.raises(ImsUnavailableError):
         await replicas[0].vend()
@@ -78,7 +78,7 @@ async def test_a_holder_whose_exchange_fails_gives_the_lease_back(
     assert world.lease.released == 2
 
 
-async def test_without_redis_each_replica_exchanges_once_and_nobody_sees_an_error(
+async def test_without_redis_each_replica_exchanges_once_and_no_caller_sees_an_error(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
     """An outage of the shared cache costs one exchange per process."""
@@ -92,7 +92,7 @@ async def test_without_redis_each_replica_exchanges_once_and_nobody_sees_an_erro
 async def test_redis_that_goes_away_before_the_write_costs_nothing(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
-    """A token that cannot be stored, and a lease that cannot be given back, are no caller's business."""
+    """A token that cannot be stored, and a lease that cannot be released, are not errors for callers."""
 
     async def vanish(_grant: Grant) -> None:
         world.redis_away()
@@ -103,7 +103,7 @@ async def test_redis_that_goes_away_before_the_write_costs_nothing(
 
 
 async def test_a_delay_that_ims_asks_for_binds_all_replicas(world: World, replicas: list[ReplicaInMemory]) -> None:
-    """After a 429 with 120 s nobody calls IMS for 120 s, and callers are told what is left of it."""
+    """After a 429 with 120 s no replica calls IMS for 120 s, and callers get the remaining delay."""
     world.exchanger.failures[ORG] = ImsUnavailableError("busy", 120.0, throttled=True)
     with pytest.raises(ImsUnavailableError):
         await replicas[0].vend()
@@ -118,10 +118,10 @@ async def test_a_delay_that_ims_asks_for_binds_all_replicas(world: World, replic
     assert (await replicas[1].vend()).tier == "exchange"
 
 
-async def test_without_redis_the_delay_binds_the_replica_that_heard_it(
+async def test_without_redis_the_delay_binds_the_replica_that_received_it(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
-    """A 429 is not forgotten because the shared cache is away."""
+    """A 429 is respected even if the shared cache is unavailable."""
     world.redis_away()
     world.exchanger.failures[ORG] = ImsUnavailableError("busy", 120.0, throttled=True)
     for _ in range(5):
@@ -131,7 +131,7 @@ async def test_without_redis_the_delay_binds_the_replica_that_heard_it(
 
 
 async def test_a_paused_holder_does_not_replace_a_later_token(world: World, replicas: list[ReplicaInMemory]) -> None:
-    """The slow writer's older token stays out of the shared cache."""
+    """The slow writer's older token is not stored in the shared cache."""
     late = make_token(value="eyJ.later", minted_at=world.clock() + 60.0)
 
     async def overtaken(_token: object) -> None:
@@ -146,17 +146,17 @@ async def test_a_paused_holder_does_not_replace_a_later_token(world: World, repl
 
 
 async def test_an_expired_record_in_the_shared_cache_is_a_miss(world: World, replicas: list[ReplicaInMemory]) -> None:
-    """What expired a moment ago, by its own margin, is replaced instead of answered."""
+    """A token within its expiry margin is replaced, not vended."""
     await world.cache.store(make_token(value="eyJ.old", minted_at=world.clock() - DAY + 30.0))
     obtained = await replicas[0].vend()
     assert obtained.token.value != "eyJ.old"
     assert world.exchanges == 1
 
 
-async def test_a_cache_that_always_calls_the_epoch_stale_is_no_endless_loop(
+async def test_a_cache_that_always_reports_a_stale_epoch_causes_no_endless_loop(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
-    """One flight mints a few times at most, however often a purge overtakes it."""
+    """One call mints a limited number of times, however often a purge overtakes it."""
 
     async def purge(_grant: Grant) -> None:
         await world.purge_log.raise_epoch(REF, 0)
@@ -167,8 +167,8 @@ async def test_a_cache_that_always_calls_the_epoch_stale_is_no_endless_loop(
     assert world.exchanges == shared_exchange.MAX_MINTS
 
 
-async def test_an_exchange_that_takes_too_long_ends_with_an_answer(world: World) -> None:
-    """An exchange that hangs is given up before the caller's deadline, and the lease is given back."""
+async def test_an_exchange_that_takes_too_long_ends_with_an_error(world: World) -> None:
+    """An exchange that hangs is cancelled before the caller's deadline, and the lease is released."""
     world.exchanger.hall(ORG).close()
     with pytest.raises(ImsUnavailableError) as late:
         await ReplicaInMemory(world, longest_seconds=0.02).vend()
@@ -177,7 +177,7 @@ async def test_an_exchange_that_takes_too_long_ends_with_an_answer(world: World)
 
 
 async def test_the_holder_renews_its_lease_while_it_exchanges(world: World) -> None:
-    """An exchange that takes longer than the lease lives does not lose it."""
+    """An exchange that takes longer than the lease's lifetime does not lose the lease."""
     world.exchanger.hall(ORG).close()
     first = asyncio.create_task(ReplicaInMemory(world, renewal_seconds=0.001).vend())
     await world.exchanger.hall(ORG).arrival()
@@ -189,8 +189,8 @@ async def test_the_holder_renews_its_lease_while_it_exchanges(world: World) -> N
     await first
 
 
-async def test_the_lease_of_one_key_is_not_anothers(world: World, replicas: list[ReplicaInMemory]) -> None:
-    """A tenant whose exchange hangs delays neither another tenant nor another scope of its own."""
+async def test_each_key_has_its_own_lease(world: World, replicas: list[ReplicaInMemory]) -> None:
+    """A tenant whose exchange hangs does not delay another tenant."""
     world.exchanger.hall(ORG).close()
     slow = asyncio.create_task(replicas[0].vend())
     await world.exchanger.hall(ORG).arrival()
@@ -212,7 +212,7 @@ async def test_the_lease_of_one_key_is_not_anothers(world: World, replicas: list
     ],
 )
 def test_a_need_is_met_or_not(need: Need, met: bool) -> None:
-    """An aging token with half its life left meets a plain need, but none of freshness, longer life or replacement."""
+    """A token with half its lifetime left meets a plain need, but not one for a fresh, longer or different token."""
     token = make_token(minted_at=1_900_000_000.0 - 43_200)
     assert need.met_by(token, 1_900_000_000.0) is met
 
@@ -220,7 +220,7 @@ def test_a_need_is_met_or_not(need: Need, met: bool) -> None:
 async def test_a_foreign_token_under_a_key_is_never_adopted_by_another_key(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
-    """What is stored for one org or scope is found by no other."""
+    """A token stored for one org or scope is not found for another."""
     await replicas[0].vend()
     for key in (OTHER_KEY, make_key(scopes="openid")):
         obtained = await replicas[1].vend(key)
@@ -228,10 +228,10 @@ async def test_a_foreign_token_under_a_key_is_never_adopted_by_another_key(
         assert obtained.tier == "exchange"
 
 
-async def test_an_epoch_that_is_learnt_from_the_cache_drops_what_memory_holds(
+async def test_an_epoch_learnt_from_the_cache_drops_tokens_in_memory(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
-    """A replica that hears of a purge first by reading forgets the credential's other tokens too."""
+    """A replica that learns about a purge by reading the cache drops the credential's other tokens, too."""
     scoped = make_key(scopes="openid")
     await replicas[0].vend(scoped)
     await world.purge_log.raise_epoch(REF, 0)
@@ -241,8 +241,8 @@ async def test_an_epoch_that_is_learnt_from_the_cache_drops_what_memory_holds(
     assert entry.epoch == 1
 
 
-async def test_an_unexpected_error_gives_the_lease_back(world: World, replicas: list[ReplicaInMemory]) -> None:
-    """Whatever goes wrong in a minting, the lease does not stay behind."""
+async def test_an_unexpected_error_releases_the_lease(world: World, replicas: list[ReplicaInMemory]) -> None:
+    """Whatever goes wrong in a minting, the lease is released."""
     world.exchanger.failures[ORG] = RuntimeError("a bug")
     with pytest.raises(RuntimeError):
         await replicas[0].vend()
@@ -250,5 +250,5 @@ async def test_an_unexpected_error_gives_the_lease_back(world: World, replicas: 
     world.exchanger.failures.clear()
     try:
         await replicas[1].vend()
-    except BrokerError as error:  # pragma: no cover  # only where the lease had stayed behind
+    except BrokerError as error:  # pragma: no cover  # only if the lease was not released
         pytest.fail(error.detail)

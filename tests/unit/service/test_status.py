@@ -1,4 +1,4 @@
-"""What an operator may know of a tenant."""
+"""What an operator may know about a tenant."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVERYWHERE = make_caller("operator", make_rule(actions=[Action.STATUS]))
 
 
 class Desk:
-    """A reader on a replica."""
+    """A status reader on a replica."""
 
     def __init__(self) -> None:
         self.world = World()
@@ -48,12 +48,12 @@ class Desk:
 
 @pytest.fixture
 def desk() -> Desk:
-    """A fresh one."""
+    """A status reader of a new replica."""
     return Desk()
 
 
-async def test_the_states_of_a_token_are_told(desk: Desk) -> None:
-    """Absent, fresh, aging and expired follow the token through its life."""
+async def test_the_state_of_a_token_is_reported(desk: Desk) -> None:
+    """A token is absent, fresh, aging and expired in the course of its lifetime."""
     desk.world.store.put(make_credential(kind=CredentialKind.JWT, certificate="-----BEGIN CERTIFICATE-----"))
     states = [(await desk.one()).token_state]
     await desk.replica.vend()
@@ -65,8 +65,8 @@ async def test_the_states_of_a_token_are_told(desk: Desk) -> None:
     assert (status.kind, status.generation, status.certificate_expires_at) == ("jwt", "1", 12.0)
 
 
-async def test_the_last_error_is_told(desk: Desk) -> None:
-    """The code of a failed exchange is there until one succeeds."""
+async def test_the_last_error_is_reported(desk: Desk) -> None:
+    """The code of a failed exchange is reported until one succeeds."""
     desk.world.exchanger.failures[ORG] = ImsUnavailableError("down")
     with pytest.raises(ImsUnavailableError):
         await desk.replica.vend()
@@ -77,7 +77,7 @@ async def test_the_last_error_is_told(desk: Desk) -> None:
 
 
 async def test_a_broken_document_hides_neither_the_token_nor_the_other_tenants(desk: Desk) -> None:
-    """A document that cannot be read is told by its error's code, beside the token that still serves."""
+    """A document that cannot be read is reported with its error's code, next to the token that is still in use."""
     await desk.replica.vend()
     desk.world.store.failure = CredentialMisconfiguredError("client_id", "must be text")
     status = await desk.one()
@@ -88,16 +88,16 @@ async def test_a_broken_document_hides_neither_the_token_nor_the_other_tenants(d
     )
 
 
-async def test_a_token_of_another_replica_is_told(desk: Desk) -> None:
-    """What only the shared cache has is a token too; with the cache away it is simply absent."""
+async def test_a_token_of_another_replica_is_reported(desk: Desk) -> None:
+    """A token that is only in the shared cache is reported; if the cache is unavailable, it is absent."""
     await ReplicaInMemory(desk.world).vend(KEY)
     assert (await desk.one()).token_state == "fresh"
     desk.world.redis_away()
     assert (await desk.one()).token_state == "absent"
 
 
-async def test_a_caller_sees_what_its_rules_name_and_nothing_else(desk: Desk) -> None:
-    """Named orgs are listed even where nothing is stored; those of rules for other actions are not."""
+async def test_a_caller_sees_only_what_its_rules_name(desk: Desk) -> None:
+    """Named orgs are listed even if nothing is stored for them; orgs of rules for other actions are not."""
     caller = make_caller(
         "some", make_rule(ORG, UNKNOWN_ORG, actions=[Action.STATUS]), make_rule(OTHER_ORG, actions=[Action.VEND])
     )
@@ -109,15 +109,15 @@ async def test_a_caller_sees_what_its_rules_name_and_nothing_else(desk: Desk) ->
     assert following is None
 
 
-async def test_a_rule_for_every_org_lists_what_is_stored_under_its_credential_names(desk: Desk) -> None:
-    """Credentials of other names stay hidden."""
+async def test_a_rule_for_every_org_lists_stored_credentials_with_its_names(desk: Desk) -> None:
+    """Credentials with other names are not listed."""
     desk.world.store.put(make_credential(make_key(credential="hidden").ref))
     page, _ = await desk.reader.page(EVERYWHERE, None, 10)
     assert [status.ref for status in page] == [REF, OTHER_REF]
 
 
 async def test_pages_follow_each_other_without_gap_or_repetition(desk: Desk) -> None:
-    """Each page begins behind the last one's end; the last page names no next."""
+    """Each page begins after the end of the previous one; the last page has no next one."""
     first, following = await desk.reader.page(EVERYWHERE, None, 1)
     second, end = await desk.reader.page(EVERYWHERE, following, 1)
     assert [status.ref for status in (*first, *second)] == [REF, OTHER_REF]
@@ -125,15 +125,15 @@ async def test_pages_follow_each_other_without_gap_or_repetition(desk: Desk) -> 
 
 
 async def test_a_store_that_cannot_list_is_an_error_not_an_empty_list(desk: Desk) -> None:
-    """Who may see everything is told that it cannot be listed; who names its orgs gets their state."""
+    """A caller that may see every org gets an error; one whose rules name orgs gets their state."""
     desk.world.store.failure = CredentialStoreError("sealed")
     with pytest.raises(CredentialStoreError):
         await desk.reader.page(EVERYWHERE, None, 10)
     assert (await desk.one()).last_error == "vault_unavailable"
 
 
-async def test_a_store_that_is_out_is_found_out_once_for_a_page(desk: Desk) -> None:
-    """Of a hundred credentials only the few that are read at once wait for it; the others are told the same."""
+async def test_an_outage_of_the_store_is_waited_for_once_per_page(desk: Desk) -> None:
+    """Of a hundred credentials only those read concurrently wait for the store; the others get the same error."""
     orgs = [OrgId(f"{number:024d}@AdobeOrg") for number in range(100)]
     desk.world.store.failure = CredentialStoreError("slow")
     page, _ = await desk.reader.page(make_caller("all", make_rule(*orgs, actions=[Action.STATUS])), None, 100)
@@ -142,7 +142,7 @@ async def test_a_store_that_is_out_is_found_out_once_for_a_page(desk: Desk) -> N
 
 
 async def test_no_secret_is_in_a_status(desk: Desk) -> None:
-    """Neither the token nor a client secret is in its text form."""
+    """The text form of a status contains neither the token nor a client secret."""
     token = (await desk.replica.vend()).token
     page, _ = await desk.reader.page(make_caller("all", make_rule(actions=ALL_ACTIONS)), None, 10)
     assert token.value not in repr(page)

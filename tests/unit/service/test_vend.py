@@ -1,4 +1,4 @@
-"""Vending: fresh from memory, aging with one refresh behind it, expired never, and nobody else's token."""
+"""Vending: fresh tokens from memory, aging ones with one refresh, never an expired one or another tenant's."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DOWN = ImsUnavailableError("IMS is down", retry_after=0.5)
 
 
 def fresh(replica: ReplicaInMemory, key: TokenKey = KEY) -> AccessToken | None:
-    """What the warm way would answer."""
+    """The token that the warm path would use."""
     return replica.vendor.take_usable(key, replica.world.clock())
 
 
 async def aged(replica: ReplicaInMemory, share: float = 0.6) -> AccessToken:
-    """The replica's token, after `share` of its life."""
+    """The replica's token, after `share` of its lifetime."""
     token = (await replica.vend()).token
     replica.world.clock.advance(token.lifetime * share)
     return token
@@ -36,8 +36,8 @@ async def test_concurrent_misses_make_one_exchange(world: World, replica: Replic
     assert world.exchanges == 1
 
 
-async def test_a_fresh_token_is_answered_from_memory_alone(world: World, replica: ReplicaInMemory) -> None:
-    """The second request asks neither the cache, nor Vault, nor IMS."""
+async def test_a_fresh_token_is_vended_from_memory_alone(world: World, replica: ReplicaInMemory) -> None:
+    """The second request calls neither the cache, nor Vault, nor IMS."""
     await replica.vend()
     calls = len(world.cache.calls)
     assert (await replica.vend()).tier == "memory"
@@ -45,7 +45,7 @@ async def test_a_fresh_token_is_answered_from_memory_alone(world: World, replica
 
 
 async def test_a_slow_tenant_does_not_delay_another(world: World, replica: ReplicaInMemory) -> None:
-    """While one tenant's exchange hangs, another tenant is served cold and warm."""
+    """While one tenant's exchange hangs, another tenant gets its first token and later ones."""
     world.exchanger.hall(ORG).close()
     slow = asyncio.create_task(replica.vend(KEY))
     await world.exchanger.hall(ORG).arrival()
@@ -56,10 +56,8 @@ async def test_a_slow_tenant_does_not_delay_another(world: World, replica: Repli
     await slow
 
 
-async def test_when_all_waiters_are_cancelled_the_token_is_stored_all_the_same(
-    world: World, replica: ReplicaInMemory
-) -> None:
-    """The exchange that nobody waits for any more ends in memory and in the shared cache."""
+async def test_if_all_waiters_are_cancelled_the_token_is_still_stored(world: World, replica: ReplicaInMemory) -> None:
+    """The token of an exchange without waiters is stored in memory and in the shared cache."""
     world.exchanger.hall(ORG).close()
     waiters = [asyncio.create_task(replica.vend()) for _ in range(100)]
     await world.exchanger.hall(ORG).arrival()
@@ -74,7 +72,7 @@ async def test_when_all_waiters_are_cancelled_the_token_is_stored_all_the_same(
 
 
 @pytest.mark.parametrize("other", [OTHER_KEY, make_key(scopes="openid"), make_key(credential="second")])
-async def test_no_key_ever_gets_anothers_token(world: World, replica: ReplicaInMemory, other: TokenKey) -> None:
+async def test_no_key_ever_gets_another_keys_token(world: World, replica: ReplicaInMemory, other: TokenKey) -> None:
     """Interleaved requests for two keys each get tokens minted for their own key."""
     world.put(make_credential(make_key(credential="second").ref))
     keys = [KEY, other] * 50
@@ -84,10 +82,10 @@ async def test_no_key_ever_gets_anothers_token(world: World, replica: ReplicaInM
     assert len({answer.token.value for answer in answers}) == 2
 
 
-async def test_an_aging_token_is_answered_at_once_with_one_refresh_behind_it(
+async def test_an_aging_token_is_vended_at_once_with_one_refresh_in_the_background(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A hundred requests for an aging token wait for nothing and start one exchange."""
+    """A hundred requests for an aging token do not wait, and start one exchange."""
     old = await aged(replica)
     world.exchanger.hall(ORG).close()
     answers = await asyncio.gather(*(replica.vend() for _ in range(100)))
@@ -118,10 +116,10 @@ async def test_a_failed_refresh_is_backed_off_and_not_repeated_per_request(
     assert (await replica.vend()).token is not old
 
 
-async def test_an_outage_of_ten_hours_is_unnoticed_and_costs_few_exchanges(
+async def test_an_outage_of_ten_hours_affects_no_caller_and_costs_few_exchanges(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """From half life on, IMS and Vault may be down for ten hours: every request is answered."""
+    """If IMS and Vault are down for ten hours from half the lifetime on, every request gets a token."""
     old = await aged(replica, 0.5)
     world.exchanger.failures[ORG] = DOWN
     world.store.failure = CredentialStoreError("sealed")
@@ -133,8 +131,10 @@ async def test_an_outage_of_ten_hours_is_unnoticed_and_costs_few_exchanges(
     assert len(world.store.fetches) - before < 200
 
 
-async def test_an_unexpected_error_in_a_refresh_is_backed_off_and_told(world: World, replica: ReplicaInMemory) -> None:
-    """A bug in an adapter costs neither the caller its token nor IMS a call per request."""
+async def test_an_unexpected_error_in_a_refresh_is_backed_off_and_reported(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """With a bug in an adapter the caller still gets its token, and IMS is not called once per request."""
     old = await aged(replica)
     world.exchanger.failures[ORG] = RuntimeError("a bug")
     for _ in range(20):
@@ -144,10 +144,10 @@ async def test_an_unexpected_error_in_a_refresh_is_backed_off_and_told(world: Wo
     assert replica.sink.of(TaskFailed) == [TaskFailed("refresh", "RuntimeError")]
 
 
-async def test_a_refresh_that_brings_a_shorter_life_is_not_repeated_per_request(
+async def test_a_refresh_that_gets_a_shorter_lifetime_is_not_repeated_per_request(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """Where IMS begins to issue shorter lives, the aging token that outlives them is not refreshed on each request."""
+    """If IMS starts to issue shorter lifetimes, an aging token that expires later is not refreshed on each request."""
     old = await aged(replica)
     world.exchanger.lifetime = 3600.0
     for _ in range(50):
@@ -156,10 +156,10 @@ async def test_a_refresh_that_brings_a_shorter_life_is_not_repeated_per_request(
     assert world.exchanges == 2
 
 
-async def test_an_expired_token_is_never_answered_even_when_everything_fails(
+async def test_an_expired_token_is_never_vended_even_if_everything_fails(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """At the end of its usable life the token is refused, with the reason why there is no other."""
+    """At the end of its usable lifetime the token is no longer vended; the error says why there is no other."""
     old = await aged(replica, 0.0)
     world.redis_away()
     world.exchanger.failures[ORG] = DOWN
@@ -172,10 +172,10 @@ async def test_an_expired_token_is_never_answered_even_when_everything_fails(
         await replica.vend()
 
 
-async def test_callers_that_hammer_a_failing_cold_tenant_cost_few_exchanges(
+async def test_many_requests_for_a_failing_tenant_without_a_token_cost_few_exchanges(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A thousand requests in ten seconds for a tenant that fails cost IMS a handful of calls; then it recovers."""
+    """A thousand requests in ten seconds for a failing tenant cost a handful of calls to IMS; then it recovers."""
     world.exchanger.failures[ORG] = DOWN
     for _ in range(1000):
         world.clock.advance(0.01)
@@ -188,8 +188,8 @@ async def test_callers_that_hammer_a_failing_cold_tenant_cost_few_exchanges(
     assert (await replica.vend(OTHER_KEY)).tier == "exchange"
 
 
-async def test_a_single_failure_is_not_held_against_the_next_request(world: World, replica: ReplicaInMemory) -> None:
-    """After one failure the very next request is served."""
+async def test_a_single_failure_does_not_affect_the_next_request(world: World, replica: ReplicaInMemory) -> None:
+    """After one failure the next request is served."""
     world.exchanger.failures[ORG] = DOWN
     with pytest.raises(ImsUnavailableError):
         await replica.vend()
@@ -198,7 +198,7 @@ async def test_a_single_failure_is_not_held_against_the_next_request(world: Worl
 
 
 async def test_a_credential_that_is_added_is_found_at_once(world: World, replica: ReplicaInMemory) -> None:
-    """That nothing was stored a moment ago is not remembered."""
+    """A missing credential is not remembered."""
     key = make_key(UNKNOWN_ORG)
     for _ in range(5):
         with pytest.raises(CredentialNotFoundError):
@@ -207,10 +207,10 @@ async def test_a_credential_that_is_added_is_found_at_once(world: World, replica
     assert (await replica.vend(key)).token.key == key
 
 
-async def test_a_longer_life_is_minted_when_the_one_in_memory_is_too_short(
+async def test_a_new_token_is_minted_if_the_remaining_lifetime_is_too_short(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """min_ttl beyond what is left mints once; the next such request finds the new token."""
+    """A min_ttl beyond the remaining lifetime mints once; the next such request gets the new token."""
     old = await aged(replica, 0.4)
     new = (await replica.vend(min_ttl=60_000.0)).token
     assert new is not old
@@ -218,10 +218,10 @@ async def test_a_longer_life_is_minted_when_the_one_in_memory_is_too_short(
     assert world.exchanges == 2
 
 
-async def test_a_longer_life_than_any_token_has_is_refused_without_a_minting_each_time(
+async def test_min_ttl_beyond_any_lifetime_is_refused_without_a_minting_each_time(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """The first such request mints one token and is refused; the next ones are refused from memory."""
+    """The first such request mints one token and is refused; the next ones are refused without a minting."""
     world.exchanger.lifetime = 3600.0
     for _ in range(20):
         with pytest.raises(InvalidRequestError):
@@ -233,7 +233,7 @@ async def test_a_longer_life_than_any_token_has_is_refused_without_a_minting_eac
 async def test_the_last_error_is_the_tenants_own_and_ends_with_a_success(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A caller's bad scope says nothing of the tenant; an exchange that fails does, until one succeeds."""
+    """A caller's bad scope is not the tenant's error; a failed exchange is, until one succeeds."""
     with pytest.raises(InvalidScopeError):
         await replica.vend(make_key(scopes="admin"))
     assert replica.vendor.last_error(REF) is None
@@ -247,8 +247,8 @@ async def test_the_last_error_is_the_tenants_own_and_ends_with_a_success(
     assert replica.vendor.last_error(REF) is None
 
 
-async def test_a_document_changed_meanwhile_is_used_at_the_next_refresh(world: World, replica: ReplicaInMemory) -> None:
-    """The cached token outlives the change; the refresh brings the new generation."""
+async def test_a_changed_document_is_used_at_the_next_refresh(world: World, replica: ReplicaInMemory) -> None:
+    """The cached token is kept after the change; the refresh uses the new generation."""
     await replica.vend()
     world.put(make_credential(generation="2"))
     assert (await replica.vend()).token.generation == "1"

@@ -1,4 +1,4 @@
-"""The key ring: what is refused and how that is told, and which key seals and opens."""
+"""The key ring: which documents are refused and with which error, and which key seals and opens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.shared_cache.key_ring import (
 )
 
 CANARY = "Y2FuYXJ5"
-"""The word canary in base64: what stands for a value that no error may show."""
+"""The word canary in base64: a value that no error may show."""
 
 KEY = base64.b64encode(b"canary-material-of-the-first-key").decode()
 OTHER_KEY = base64.b64encode(b"canary-material-of-another-key-2").decode()
@@ -31,22 +31,22 @@ NONCE = b"n" * NONCE_BYTES
 
 
 def document(*keys: object, **changes: object) -> bytes:
-    """A key ring with these keys, or with a good one."""
+    """A key ring with these keys, or with one valid key."""
     return json.dumps({"version": 1, "keys": list(keys) or [good()], **changes}).encode()
 
 
 def good(key_id: object = "k1", key: object = KEY, **changes: object) -> dict[str, object]:
-    """A key as it should be, with changes."""
+    """A valid key with changes."""
     return {"id": key_id, "key": key, **changes}
 
 
 def many(count: int) -> list[object]:
-    """So many good keys."""
+    """This number of valid keys."""
     return [good(f"k{number}", base64.b64encode(bytes([number]) * 32).decode()) for number in range(count)]
 
 
 def refusal(unverified: bytes) -> KeyRingError:
-    """Why a document is refused; it shows nothing of it."""
+    """Why a document is refused; the error shows no part of it."""
     with pytest.raises(KeyRingError) as refused:
         KeyRing.parse(unverified)
     assert refused.value.__cause__ is None
@@ -84,7 +84,7 @@ LONG = base64.b64encode(b"canary-material-of-the-first-key!").decode()
     (document(good(), good("k2", OTHER_KEY), good("k3")), "keys[2].key"),
 ], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_a_defect_names_its_place_and_never_the_value(unverified: bytes, place: str) -> None:
-    """A key ring with any defect is refused whole; the error says where, and shows no part of the document."""
+    """A key ring with any defect is refused as a whole; the error says where, and shows no part of the document."""
     refused = refusal(unverified)
     assert refused.place == place
     assert str(refused) == f"{place}: {refused.expected}"
@@ -92,21 +92,21 @@ def test_a_defect_names_its_place_and_never_the_value(unverified: bytes, place: 
     assert KEY[:8] not in repr(refused)
 
 
-def test_as_many_keys_as_allowed_are_read_in_order() -> None:
-    """The first of up to 32 keys seals, and all have their ids."""
+def test_all_keys_up_to_the_limit_are_read_in_order() -> None:
+    """The first of up to 32 keys seals, and all keep their ids."""
     ring = KeyRing.parse(document(*many(MAX_KEYS)))
     assert ring.ids == tuple(f"k{number}" for number in range(MAX_KEYS))
     assert ring.sealing_id == "k0"
 
 
-def test_an_empty_ring_is_none() -> None:
-    """A ring without keys is an error, not one that cannot seal."""
+def test_an_empty_ring_is_refused() -> None:
+    """A ring without keys is an error, not a ring that cannot seal."""
     with pytest.raises(KeyRingError, match=r"^keys: "):
         KeyRing([])
 
 
 def test_old_keys_open_and_only_the_first_seals() -> None:
-    """After a rotation what the old key sealed opens under its id, and new values need the new key."""
+    """After a rotation, values of the old key open under its id, and new values need the new key."""
     old = KeyRing.parse(document(good()))
     rotated = KeyRing.parse(document(good("k2", OTHER_KEY), good()))
     assert rotated.open("k1", NONCE, old.seal(NONCE, b"plain", b"name"), b"name") == b"plain"
@@ -122,16 +122,16 @@ def test_old_keys_open_and_only_the_first_seals() -> None:
     ("k1", NONCE, -1, b"name"), ("k1", NONCE, 15, b"name"), ("k1", NONCE, 0, b"name"),
     ("k2", NONCE, None, b"name"), ("", NONCE, None, b"name"),
 ])  # fmt: skip
-def test_what_was_not_sealed_so_does_not_open(key_id: str, nonce: bytes, cut: int | None, bound_to: bytes) -> None:
-    """Another name, nonce, length or key is None, never an exception and never a plain text."""
+def test_a_value_sealed_differently_does_not_open(key_id: str, nonce: bytes, cut: int | None, bound_to: bytes) -> None:
+    """Another name, nonce, length or key gives None, never an exception and never a plain text."""
     ring = KeyRing.parse(document(good()))
     sealed = ring.seal(NONCE, b"plain", b"name")
     assert ring.open("k1", NONCE, sealed, b"name") == b"plain"
     assert ring.open(key_id, nonce, sealed[:cut], bound_to) is None
 
 
-def test_no_repr_shows_material() -> None:
-    """A ring and a key are shown by their ids."""
+def test_no_repr_shows_key_material() -> None:
+    """The repr of a ring and of a key shows only ids."""
     material = b"canary-material-of-the-first-key"
     key = CacheKey("k1", material)
     assert repr(key) == "CacheKey(id='k1')"
@@ -140,7 +140,7 @@ def test_no_repr_shows_material() -> None:
 
 
 def test_a_new_ring_has_one_key_of_the_random_bytes() -> None:
-    """A new ring is a document that `parse` takes, with 32 bytes from the source it was given."""
+    """A new ring is a document that `parse` accepts, with 32 bytes from the given source."""
     asked: list[int] = []
 
     def random_bytes(count: int) -> bytes:
@@ -156,14 +156,14 @@ def test_a_new_ring_has_one_key_of_the_random_bytes() -> None:
 
 
 @pytest.mark.parametrize("key_id", ["", "K1", "k 1", "k" * 17, "k1\n"])
-def test_a_new_ring_has_an_id_that_can_be_read(key_id: str) -> None:
-    """An id that `parse` would refuse is refused before a key is made of it."""
+def test_a_new_ring_has_a_valid_id(key_id: str) -> None:
+    """An id that `parse` would refuse is refused before a key is generated."""
     with pytest.raises(KeyRingError, match=r"^id: "):
         new_key_ring(lambda count: bytes(count), key_id, "")
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
-    """The ring of a file is the ring of its content; one that cannot be read, or is too large, is refused."""
+    """A file is read as the ring of its content; a file that cannot be read or is too large is refused."""
     path = tmp_path / "keys.json"
     path.write_bytes(document(good("k9")))
     assert load_key_ring(path).ids == ("k9",)
@@ -195,7 +195,7 @@ keys = st.fixed_dictionaries({}, optional={"id": json_values, "key": json_values
 @example(b'{"version": NaN, "keys": Infinity}')
 @example(b'{"version": 1, "keys": [{"id": "\\ud800", "key": "\\ud800"}]}')
 def test_no_bytes_raise_anything_else(unverified: bytes) -> None:
-    """A document is a ring, or it is refused with `KeyRingError`."""
+    """Any bytes are a ring, or are refused with `KeyRingError`."""
     try:
         ring = KeyRing.parse(unverified)
     except KeyRingError:
@@ -204,8 +204,8 @@ def test_no_bytes_raise_anything_else(unverified: bytes) -> None:
 
 
 @pytest.mark.timeout(10)
-def test_a_named_pipe_is_no_key_ring(tmp_path: Path) -> None:
-    """A named pipe is refused at once: opening it would wait for a writer, and with it the start."""
+def test_a_named_pipe_is_not_a_key_ring(tmp_path: Path) -> None:
+    """A named pipe is refused at once: opening it would wait for a writer and block the start."""
     pipe = tmp_path / "keys.json"
     os.mkfifo(pipe)
     with pytest.raises(KeyRingError, match="is a named pipe, not a regular file"):

@@ -1,4 +1,4 @@
-"""Sealed records: what was sealed for a key opens for it, and whatever else stands there is refused, in one way."""
+"""Sealed records: a value sealed for a key opens for it, and any other value is refused with one kind of error."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ NAMES = KeyNames()
 NAME = NAMES.token(KEY)
 SEALED = seal(TOKEN, RING, NAME)
 START = len(SEALED) - len(SEALED.split(b";", 4)[4])
-"""Where the nonce begins."""
+"""The position of the nonce."""
 
 
 def refusal(stored: bytes, ring: KeyRing = RING, name: str = NAME, key: TokenKey = KEY) -> tuple[str, bool]:
-    """Why a stored value is refused, and whether it is worthless; the error shows nothing of it."""
+    """Why a stored value is refused, and whether it is worthless; the error shows no part of it."""
     with pytest.raises(RecordRefusedError) as refused:
         unseal(stored, ring, name, key)
     assert str(refused.value) == refused.value.reason
@@ -40,7 +40,7 @@ def refusal(stored: bytes, ring: KeyRing = RING, name: str = NAME, key: TokenKey
 
 
 def sealed_by_hand(record: Mapping[str, object] | bytes, header: str | None = None, name: str = NAME) -> bytes:
-    """What a holder of the key could seal: any record, under any header."""
+    """A value that a holder of the key could seal: any record, under any header."""
     text = f"itb1;k1;{milliseconds(TOKEN.expires_at)};{TOKEN.epoch};" if header is None else header
     plain = record if isinstance(record, bytes) else json.dumps(record).encode()
     nonce = os.urandom(NONCE_BYTES)
@@ -54,7 +54,7 @@ def fields(**changes: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("key", ALL_KEYS, ids=lambda key: key.selection.label)
 def test_a_sealed_token_opens_for_its_key(key: TokenKey) -> None:
-    """What was sealed for a key is the same token again, and its value shows nothing but format, times and key id."""
+    """A value sealed for a key opens as the same token, and shows only its format, times and key id."""
     token = token_of(key, minted_at=NOW, epoch=7)
     sealed = seal(token, RING, NAMES.token(key))
     assert unseal(sealed, RING, NAMES.token(key), key) == token
@@ -63,20 +63,20 @@ def test_a_sealed_token_opens_for_its_key(key: TokenKey) -> None:
         assert part.encode() not in sealed
 
 
-def test_a_record_by_hand_opens() -> None:
-    """The records that the tests below seal are as good as sealed ones, but for what they change."""
+def test_a_record_sealed_by_hand_opens() -> None:
+    """The records that the tests below seal are valid, except for what they change."""
     assert unseal(sealed_by_hand(fields()), RING, NAME, KEY) == TOKEN
     assert unseal(sealed_by_hand(fields(new_field=[1])), RING, NAME, KEY) == TOKEN
 
 
-def test_sealed_twice_is_never_the_same() -> None:
-    """Each sealing draws a nonce of its own."""
+def test_sealing_twice_never_gives_the_same_value() -> None:
+    """Each sealing uses a new nonce."""
     nonces = {seal(TOKEN, RING, NAME)[START : START + NONCE_BYTES] for _ in range(50)}
     assert len(nonces) == 50
 
 
 def test_old_keys_open_and_the_first_seals() -> None:
-    """After a rotation old values still open, and new ones do not open for those who have the old ring."""
+    """After a rotation old values still open, and new ones do not open with the old ring."""
     rotated = key_ring("k2", "k1")
     assert unseal(SEALED, rotated, NAME, KEY) == TOKEN
     sealed = seal(TOKEN, rotated, NAME)
@@ -87,13 +87,13 @@ def test_old_keys_open_and_the_first_seals() -> None:
 @pytest.mark.parametrize(("ring", "worthless"), [
     (key_ring("k2"), False), (key_ring("k1", salt=98), True), (key_ring("k2", "k1", salt=98), True),
 ])  # fmt: skip
-def test_an_unknown_key_is_left_for_those_who_have_it(ring: KeyRing, worthless: bool) -> None:
-    """A value whose key id is unknown may be of use to a newer ring; one that a known key does not open is of none."""
+def test_a_value_with_an_unknown_key_is_not_worthless(ring: KeyRing, worthless: bool) -> None:
+    """A value with an unknown key id may open with a newer ring; one that a known key does not open is worthless."""
     assert refusal(SEALED, ring) == ("integrity", worthless)
 
 
 def test_a_value_under_another_name_does_not_open() -> None:
-    """A value opens under the name it was sealed for alone, whoever asks for whatever key."""
+    """A value opens only under the name for which it was sealed, whatever key is requested."""
     for key in ALL_KEYS[1:]:
         assert refusal(SEALED, name=NAMES.token(key), key=key) == ("integrity", True)
         assert refusal(SEALED, name=NAMES.token(key)) == ("integrity", True)
@@ -101,7 +101,7 @@ def test_a_value_under_another_name_does_not_open() -> None:
 
 
 def test_a_value_for_another_key_contradicts_itself() -> None:
-    """Where a name is right and the tenant inside is not, the record is refused all the same."""
+    """If the name matches but the tenant in the record does not, the record is refused."""
     for key in ALL_KEYS[1:]:
         assert refusal(SEALED, key=key) == ("contradiction", True)
     assert refusal(sealed_by_hand(encode_token(replace(TOKEN, key=OTHER_KEY)))) == ("contradiction", True)
@@ -109,7 +109,7 @@ def test_a_value_for_another_key_contradicts_itself() -> None:
 
 @pytest.mark.parametrize(("part", "value"), [(2, TOKEN.expires_at + 3600), (3, 8), (3, 0)])
 def test_an_edited_header_does_not_open(part: int, value: float) -> None:
-    """A later expiry or another epoch in the header that scripts read is noticed."""
+    """A later expiry or another epoch in the header that scripts read is detected."""
     parts = SEALED.split(b";", 4)
     parts[part] = str(milliseconds(value) if part == 2 else value).encode()
     assert refusal(b";".join(parts)) == ("integrity", True)
@@ -126,19 +126,19 @@ def test_a_header_of_another_value_does_not_open() -> None:
     f"itb1;k1;{milliseconds(TOKEN.expires_at) + 1};7;", f"itb1;k1;{milliseconds(TOKEN.expires_at)};8;", "itb1;k1;0;0;",
 ])  # fmt: skip
 def test_a_header_that_contradicts_its_record_is_refused(header: str) -> None:
-    """What scripts compare is what the record says, even where somebody with the key sealed both."""
+    """The header that scripts compare must match the record, even if a holder of the key sealed both."""
     assert refusal(sealed_by_hand(fields(), header)) == ("contradiction", True)
 
 
 @pytest.mark.parametrize("start", ["itb2;", "itb0;", "itb9999;", "itb12;", "itb2;;;;;", "itb2;k1;1;1;"])
-def test_another_format_is_left_for_its_release(start: str) -> None:
-    """A value of another format version is neither understood nor worthless, whatever follows."""
+def test_another_format_is_not_worthless(start: str) -> None:
+    """A value of another format version cannot be read, but is not worthless, whatever follows."""
     assert refusal(start.encode()) == ("version", False)
     assert refusal(start.encode() + SEALED[5:]) == ("version", False)
 
 
-def test_a_record_of_another_version_is_left_for_its_release() -> None:
-    """A record that says so of itself, under our own header, is left alone too."""
+def test_a_record_of_another_version_is_not_worthless() -> None:
+    """A record with another version under our own header is not worthless, either."""
     assert refusal(sealed_by_hand(fields(v=2))) == ("version", False)
 
 
@@ -149,20 +149,20 @@ def test_a_record_of_another_version_is_left_for_its_release() -> None:
     b"itb1;k1;1;1;" + b"\0" * 100, b"itb1;" + b"k" * 17 + b";1;1;", SEALED + b"\0", SEALED * 2, encode_token(TOKEN),
     "itb1;k1;\u0661;1;".encode(), b"OK", b"eyJ.canary.x",
 ], ids=lambda stored: repr(stored[:16]))  # fmt: skip
-def test_what_nobody_sealed_is_worthless(stored: bytes) -> None:
-    """A value that is no sealed record, or one with something added, is refused and best removed."""
+def test_a_value_that_was_not_sealed_is_worthless(stored: bytes) -> None:
+    """A value that is not a sealed record, or has something added, is refused and can be removed."""
     assert refusal(stored) == ("integrity", True)
 
 
 def test_a_truncated_value_does_not_open() -> None:
-    """A value that was cut short, at whatever length, is refused."""
+    """A value that was truncated at any length is refused."""
     for length in range(len(SEALED)):
         reason, worthless = refusal(SEALED[:length])
         assert (reason, worthless) == ("integrity", True), length
 
 
-def test_no_flipped_bit_goes_unnoticed() -> None:
-    """A value with one changed bit, wherever it is, is refused: as another format where it says so, else as forged."""
+def test_every_flipped_bit_is_detected() -> None:
+    """A value with any one bit changed is refused: as another format if the bit is in the format, else as forged."""
     version, key_id = 3, range(5, 7)
     header = {(place, bit) for place in range(START) for bit in range(8)}
     body = {(place, bit) for place in range(START, len(SEALED)) for bit in range(8)}
@@ -182,12 +182,12 @@ def test_no_flipped_bit_goes_unnoticed() -> None:
     fields(v=None),
 ], ids=lambda record: repr(record)[:24])  # fmt: skip
 def test_a_sealed_contradiction_is_refused(record: Mapping[str, object] | bytes) -> None:
-    """A record that is not a token of its key is refused, although somebody with the key sealed it."""
+    """A record that is not a token of its key is refused, even if a holder of the key sealed it."""
     assert refusal(sealed_by_hand(record)) == ("contradiction", True)
 
 
-def test_an_expiry_beyond_all_times_is_refused() -> None:
-    """A record whose expiry cannot be told in milliseconds is refused like any other contradiction."""
+def test_an_expiry_that_is_too_large_is_refused() -> None:
+    """A record whose expiry cannot be expressed in milliseconds is refused like any other contradiction."""
     assert refusal(sealed_by_hand(fields(expires_at=1e306))) == ("contradiction", True)
 
 
@@ -202,7 +202,7 @@ edited = st.builds(
 @given(st.binary(max_size=300) | st.builds(lambda start, rest: start + rest, headers, st.binary(max_size=80)) | edited)
 @example(SEALED)
 def test_no_bytes_raise_anything_else(stored: bytes) -> None:
-    """Any value is the token that was sealed, or is refused with `RecordRefusedError`."""
+    """Any value opens as the token that was sealed, or is refused with `RecordRefusedError`."""
     try:
         found: AccessToken | None = unseal(stored, RING, NAME, KEY)
     except RecordRefusedError:
