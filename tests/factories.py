@@ -36,7 +36,7 @@ OTHER_REF = CredentialRef(OTHER_ORG)
 KEY = TokenKey(REF)
 OTHER_KEY = TokenKey(OTHER_REF)
 SCOPES = scopes_of(["AdobeID", "openid", "session"])
-ISSUER = Issuer("https://issuer.example", "ims-token-broker", jwks_url="https://issuer.example/jwks")
+ISSUER = Issuer("https://issuer.example", ("ims-token-broker",), jwks_url="https://issuer.example/jwks")
 ALL_ACTIONS = frozenset(Action)
 
 _CANARY = "canary-secret-of-the-tenant"

@@ -7,7 +7,7 @@ BrokerError                           code, oauth_error, retryable, retry_after
 │   │   └── UnsupportedGrantTypeError a grant other than client credentials
 │   ├── UnauthenticatedError          the caller credential is missing, repeated, malformed, expired or forged
 │   ├── ForbiddenError                the policy denies it (the same for a known and an unknown org)
-│   │   └── UnknownCallerError        a valid JWT that no caller entry matches
+│   │   └── UnknownCallerError        a valid JWT that no caller matches, or more than one
 │   └── RateLimitedError              the caller's own limit
 ├── TenantError (tenant_errors)       this tenant is broken; every other tenant is fine
 │   ├── CredentialNotFoundError       nothing is stored for it
@@ -120,7 +120,7 @@ class ForbiddenError(CallerError):
 
 
 class UnknownCallerError(ForbiddenError):
-    """A valid JWT that no caller entry matches. The answer is that of every `ForbiddenError`.
+    """A valid JWT that no caller matches, or more than one. The answer is that of every `ForbiddenError`.
 
     Args:
         reason: Why, for the operator; it is not part of the answer.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from app.domain.claim import Claim
+
 JWT_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 """The algorithms for signing callers' JWTs. None is symmetric: no public key can serve as a shared secret."""
 
@@ -31,6 +33,7 @@ class JwtIdentity:
         expires_at: Unix time in seconds after which this proves nothing: the ``exp`` claim, or earlier if an API server
             must confirm the token again.
         namespace: The Kubernetes namespace of a service account; None if the token does not prove one.
+        claims: The claims that callers of the policy compare.
 
     """
 
@@ -38,6 +41,7 @@ class JwtIdentity:
     subject: str
     expires_at: float
     namespace: str | None = None
+    claims: frozenset[Claim] = frozenset()
 
 
 Identity = ApiKeyIdentity | JwtIdentity
@@ -58,7 +62,7 @@ class Issuer:
 
     Args:
         issuer: Exact value of ``iss``.
-        audience: Value that ``aud`` must be or contain.
+        audiences: Values of which ``aud`` must be or contain one.
         jwks_url: The URL of its keys (https; plain http for loopback only), or None.
         jwks_file: A file with its keys, or None. Exactly one of the two is given.
         jwks_ca_file: CA bundle for `jwks_url`, or None for the system's.
@@ -67,11 +71,12 @@ class Issuer:
             plain http for loopback only). None: tokens are not reviewed.
         token_review_ca_file: CA bundle for `token_review_url`, or None for the system's.
         token_review_token_file: File with a Bearer token for `token_review_url`, or None.
+        claims: The names of the claims that callers of the policy compare.
 
     """
 
     issuer: str
-    audience: str
+    audiences: tuple[str, ...]
     jwks_url: str | None = None
     jwks_file: str | None = None
     jwks_ca_file: str | None = None
@@ -79,3 +84,4 @@ class Issuer:
     token_review_url: str | None = None
     token_review_ca_file: str | None = None
     token_review_token_file: str | None = None
+    claims: frozenset[str] = frozenset()

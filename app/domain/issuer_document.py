@@ -12,6 +12,7 @@ from app.hosts import is_loopback
 MAX_ISSUERS = 100
 """A limit, because each issuer needs a background task and a connection."""
 
+MAX_AUDIENCES = 20
 MAX_ISSUER_LENGTH = 256
 _MAX_PATH = 4096
 _REVIEW_FILES = ("token_review_ca_file", "token_review_token_file")
@@ -60,7 +61,7 @@ def _issuer(value: object, place: str) -> Issuer:
         raise PolicyError(place, f"must have {' and '.join(_REVIEW_FILES)} only with token_review_url")
     return Issuer(
         issuer=text_of(fields["issuer"], f"{place}.issuer", MAX_ISSUER_LENGTH),
-        audience=text_of(fields["audience"], f"{place}.audience", MAX_ISSUER_LENGTH),
+        audiences=_audiences(fields["audience"], f"{place}.audience"),
         jwks_url=_url(fields, "jwks_url", place),
         jwks_file=_path(fields, "jwks_file", place),
         jwks_ca_file=_path(fields, "jwks_ca_file", place),
@@ -69,6 +70,15 @@ def _issuer(value: object, place: str) -> Issuer:
         token_review_ca_file=_path(fields, "token_review_ca_file", place),
         token_review_token_file=_path(fields, "token_review_token_file", place),
     )
+
+
+def _audiences(value: object, place: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        return (text_of(value, place, MAX_ISSUER_LENGTH),)
+    audiences = tuple(text_of(item, at, MAX_ISSUER_LENGTH) for at, item in items_of(value, place))
+    if not audiences or len(audiences) > MAX_AUDIENCES or len(set(audiences)) < len(audiences):
+        raise PolicyError(place, f"must be one audience, or a list of 1 to {MAX_AUDIENCES} different ones")
+    return audiences
 
 
 def _path(fields: Fields, name: str, place: str) -> str | None:

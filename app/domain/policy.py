@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from app.domain.claim import Claim, Requirement
 from app.domain.errors import ForbiddenError, UnauthenticatedError, UnknownCallerError
 from app.domain.identity import ApiKeyIdentity, Identity, Issuer, JwtIdentity, RateLimit
 from app.domain.names import DEFAULT_CREDENTIAL, CredentialName, CredentialRef, OrgId, Scope, ScopeSelection
@@ -67,6 +68,8 @@ class Caller:
         subjects: (issuer, subject) pairs of JWTs that are this caller.
         rate_limit: Its own limit, or None.
         namespaces: (issuer, Kubernetes namespace) pairs: all service accounts of these namespaces are this caller.
+        issuer: The issuer of its JWTs; empty if it has none.
+        claims: What its JWTs must have besides; if it has neither subjects nor namespaces, this alone decides.
 
     """
 
@@ -76,6 +79,8 @@ class Caller:
     subjects: frozenset[tuple[str, str]] = frozenset()
     rate_limit: RateLimit | None = None
     namespaces: frozenset[tuple[str, str]] = frozenset()
+    issuer: str = ""
+    claims: frozenset[Requirement] = frozenset()
     _by_org: Mapping[OrgId | None, tuple[Rule, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -121,6 +126,48 @@ def _union(rules: Iterable[Rule]) -> Permission:
     return Permission(frozenset().union(*(rule.actions for rule in rules)), scopes)
 
 
+class CallersByJwt:
+    """Finds the caller of a JWT by what matches name, so that the cost does not grow with the number of callers."""
+
+    def __init__(self, callers: Iterable[Caller]) -> None:
+        self._by_subject: dict[tuple[str, str], list[Caller]] = {}
+        self._by_namespace: dict[tuple[str, str], list[Caller]] = {}
+        self._by_claim: dict[tuple[str, Claim], list[Caller]] = {}
+        for caller in callers:
+            for subject in caller.subjects:
+                self._by_subject.setdefault(subject, []).append(caller)
+            for space in caller.namespaces:
+                self._by_namespace.setdefault(space, []).append(caller)
+            if caller.claims and not caller.subjects and not caller.namespaces:
+                for claim in min(caller.claims, key=len):
+                    self._by_claim.setdefault((caller.issuer, claim), []).append(caller)
+
+    def caller(self, identity: JwtIdentity) -> Caller:
+        """The one caller that the JWT fits. A subject has precedence over a namespace.
+
+        Raises:
+            UnknownCallerError: It fits no caller, or more than one.
+
+        """
+        named = _fitting(self._by_subject.get((identity.issuer, identity.subject), ()), identity)
+        claimed = {
+            caller
+            for claim in identity.claims
+            for caller in _fitting(self._by_claim.get((identity.issuer, claim), ()), identity)
+        }
+        if not named and identity.namespace is not None:
+            named = _fitting(self._by_namespace.get((identity.issuer, identity.namespace), ()), identity)
+        found = claimed | named
+        if len(found) == 1:
+            return found.pop()
+        reason = RefusalReason.CALLER_AMBIGUOUS if found else RefusalReason.CALLER_UNKNOWN
+        raise UnknownCallerError(reason, SignedFor(identity.issuer, identity.subject))
+
+
+def _fitting(callers: Iterable[Caller], identity: JwtIdentity) -> set[Caller]:
+    return {caller for caller in callers if not any(identity.claims.isdisjoint(either) for either in caller.claims)}
+
+
 class Policy:
     """A whole, validated policy.
 
@@ -145,15 +192,14 @@ class Policy:
         self.notes = tuple(notes)
         # Looked up by the beginning of the digest. Then the whole digest is compared in constant time.
         self._by_digest = {digest[:8]: (digest, caller) for caller in self.callers for digest in caller.api_key_digests}
-        self._by_subject = {subject: caller for caller in self.callers for subject in caller.subjects}
-        self._by_namespace = {space: caller for caller in self.callers for space in caller.namespaces}
+        self._by_jwt = CallersByJwt(self.callers)
 
     def caller(self, identity: Identity) -> Caller:
-        """The caller with this `identity`. One that names the subject has precedence over one that names its namespace.
+        """The caller with this `identity`.
 
         Raises:
             UnauthenticatedError: It is an API key that no caller has.
-            UnknownCallerError: A JWT of a configured issuer that no caller matches (docs/contract.md section 9).
+            UnknownCallerError: A JWT that no caller matches (docs/contract.md section 9), or more than one.
 
         """
         match identity:
@@ -162,13 +208,8 @@ class Policy:
                 if caller is None or not hmac.compare_digest(known, digest):
                     raise UnauthenticatedError(RefusalReason.API_KEY_UNKNOWN)
                 return caller
-            case JwtIdentity(issuer, subject, _, namespace):
-                known_as = self._by_subject.get((issuer, subject))
-                if known_as is None and namespace is not None:
-                    known_as = self._by_namespace.get((issuer, namespace))
-                if known_as is None:
-                    raise UnknownCallerError(RefusalReason.CALLER_UNKNOWN, SignedFor(issuer, subject))
-                return known_as
+            case JwtIdentity():
+                return self._by_jwt.caller(identity)
 
 
 def authorise(

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from app.domain.errors import InvalidRequestError
-from app.domain.identity import Issuer, RateLimit
-from app.domain.issuer_document import MAX_ISSUER_LENGTH, parse_issuers
+from app.domain.identity import RateLimit
+from app.domain.issuer_document import parse_issuers
+from app.domain.match_document import JwtMatches
 from app.domain.names import (
     DEFAULT_CREDENTIAL,
     CredentialName,
@@ -25,17 +27,14 @@ from app.domain.names import (
     parse_org,
     scopes_of,
 )
-from app.domain.plain_document import Fields, PolicyError, fields_of, is_blank, items_of, text_of
+from app.domain.plain_document import Fields, PolicyError, fields_of, is_blank, items_of
 from app.domain.policy import DEFAULT_ACTIONS, Action, Caller, Policy, Rule
-
-MAX_SUBJECT_LENGTH = 512
 
 _TOP = frozenset({"version", "issuers", "callers"})
 _CALLER = frozenset({"name", "match", "rate_limit", "allow"})
-_MATCH = frozenset({"api_key_sha256", "issuer", "subject", "namespace"})
+_MATCH = frozenset({"api_key_sha256", "issuer", "subject", "namespace", "claims"})
 _RULE = frozenset({"orgs", "credentials", "scopes", "actions"})
 
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # an RFC 1123 label, as in Kubernetes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RATE = re.compile(r"([1-9][0-9]{0,6})/([smh])")
@@ -62,25 +61,27 @@ def parse_policy(document: object, version: str) -> Policy:
     if type(top["version"]) is not int or top["version"] != 1:
         raise PolicyError("version", "must be 1")
     issuers = parse_issuers(top.get("issuers"))
-    callers = _Callers(issuers)
-    return Policy(callers.parse(top.get("callers")), issuers, version, callers.notes)
+    matches = JwtMatches(issuers)
+    callers = _Callers(matches)
+    parsed = callers.parse(top.get("callers"))
+    # A verified identity keeps only the claims that a caller of its issuer compares.
+    issuers = tuple(replace(issuer, claims=matches.compared(issuer.issuer)) for issuer in issuers)
+    return Policy(parsed, issuers, version, callers.notes)
 
 
 class _Callers:
     """Parses callers, and refuses names, API keys and identities that an earlier caller has.
 
     Args:
-        issuers: The policy's issuers. A caller cannot have a JWT of another one.
+        matches: Parses what callers say of JWTs.
 
     """
 
-    def __init__(self, issuers: tuple[Issuer, ...]) -> None:
+    def __init__(self, matches: JwtMatches) -> None:
         self.notes: list[str] = []
-        self._issuers = frozenset(issuer.issuer for issuer in issuers)
+        self._matches = matches
         self._names: set[str] = set()
         self._digests: set[bytes] = set()
-        self._subjects: set[tuple[str, str]] = set()
-        self._namespaces: set[tuple[str, str]] = set()
 
     def parse(self, value: object) -> tuple[Caller, ...]:
         return tuple(self._caller(item, place) for place, item in items_of(value, "callers"))
@@ -96,8 +97,8 @@ class _Callers:
         given = fields.get("match")
         match = {} if is_blank(given) else fields_of(given, f"{place}.match", _MATCH)
         digests = self._digests_of(match, f"{place}.match.api_key_sha256")
-        subjects, namespaces = self._jwts_of(match, f"{place}.match")
-        if not digests and not subjects and not namespaces:
+        jwts = self._matches.parse(match, f"{place}.match", self.notes)
+        if not digests and not jwts.issuer:
             self.notes.append(f"{place}.match: matches no one, so {name} is refused")
         rules = tuple(self._rules(fields.get("allow"), f"{place}.allow"))
         if not rules:
@@ -106,8 +107,10 @@ class _Callers:
             name=name,
             rules=rules,
             api_key_digests=digests,
-            subjects=subjects,
-            namespaces=namespaces,
+            subjects=jwts.subjects,
+            namespaces=jwts.namespaces,
+            issuer=jwts.issuer,
+            claims=jwts.claims,
             rate_limit=_rate_limit(fields["rate_limit"], f"{place}.rate_limit") if "rate_limit" in fields else None,
         )
 
@@ -131,49 +134,6 @@ class _Callers:
             self._digests.add(digest)
             digests.add(digest)
         return frozenset(digests)
-
-    def _jwts_of(self, match: Fields, place: str) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
-        """The subjects and the namespaces of a match: one of the two has one item if the match is complete."""
-        issuer, subject, namespace = (_unless_blank(match, name) for name in ("issuer", "subject", "namespace"))
-        if subject is not None and namespace is not None:
-            raise PolicyError(place, "must have either subject or namespace, not both")
-        if issuer is not None:
-            issuer = text_of(issuer, f"{place}.issuer", MAX_ISSUER_LENGTH)
-        if subject is not None:
-            subject = text_of(subject, f"{place}.subject", MAX_SUBJECT_LENGTH)
-        if namespace is not None:
-            namespace = _namespace(namespace, f"{place}.namespace")
-        if issuer is None and subject is None and namespace is None:
-            return frozenset(), frozenset()
-        if issuer is None or (subject is None and namespace is None):
-            self.notes.append(f"{place}: matches no JWT without issuer together with subject or namespace")
-            return frozenset(), frozenset()
-        if issuer not in self._issuers:
-            # Such a JWT is not verified. One that was verified under the policy before must not match any more.
-            self.notes.append(f"{place}.issuer: is not one of the policy's issuers, so no JWT matches")
-            return frozenset(), frozenset()
-        if namespace is not None:
-            return frozenset(), _claimed((issuer, namespace), self._namespaces, f"{place}.namespace")
-        assert subject is not None  # noqa: S101  # one of the two is given
-        return _claimed((issuer, subject), self._subjects, f"{place}.subject"), frozenset()
-
-
-def _unless_blank(match: Fields, name: str) -> object:
-    value = match.get(name)
-    return None if is_blank(value) else value
-
-
-def _claimed(pair: tuple[str, str], earlier: set[tuple[str, str]], place: str) -> frozenset[tuple[str, str]]:
-    if pair in earlier:
-        raise PolicyError(place, "must not be that of an earlier caller of the same issuer")
-    earlier.add(pair)
-    return frozenset({pair})
-
-
-def _namespace(value: object, place: str) -> str:
-    if not isinstance(value, str) or _NAMESPACE.fullmatch(value) is None:
-        raise PolicyError(place, "must be the exact name of one Kubernetes namespace, not a pattern")
-    return value
 
 
 def _rate_limit(value: object, place: str) -> RateLimit:

@@ -24,6 +24,7 @@ class RefusalReason(StrEnum):
     SIGNATURE = "signature"
     REVIEW = "review"
     CALLER_UNKNOWN = "caller_unknown"
+    CALLER_AMBIGUOUS = "caller_ambiguous"
     API_KEY_UNKNOWN = "api_key_unknown"
     CLIENT_ID = "client_id"
 

@@ -178,7 +178,7 @@ async def test_files_that_hang_hold_up_no_other_issuer(rig: Rig, issuer: LocalIs
     stuck = [
         Issuer(
             f"https://stuck-{number}.example",
-            AUDIENCE,
+            (AUDIENCE,),
             jwks_url="https://127.0.0.1:1/",
             jwks_ca_file=str(volume / f"ca-{number}"),
         )

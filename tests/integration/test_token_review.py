@@ -85,7 +85,7 @@ async def rig(issuer: LocalIssuer, tmp_path: Path) -> AsyncIterator[Rig]:
     with stand_in(api) as server:
         trusted = Issuer(
             issuer.name,
-            AUDIENCE,
+            (AUDIENCE,),
             jwks_file=str(tmp_path / "jwks.json"),
             token_review_url=server.url,
             token_review_token_file=str(tmp_path / "token"),
@@ -252,6 +252,6 @@ async def test_reviews_are_bounded(rig: Rig) -> None:
 
 async def test_a_policy_that_takes_the_review_away_is_obeyed(rig: Rig) -> None:
     """Without its URL an issuer's tokens are not reviewed; the keys at hand are kept."""
-    rig.verifier.trust((Issuer(rig.issuer.name, AUDIENCE, jwks_file=rig.trusted.jwks_file),))
+    rig.verifier.trust((Issuer(rig.issuer.name, (AUDIENCE,), jwks_file=rig.trusted.jwks_file),))
     assert (await rig.verify()).expires_at == NOW + 600
     assert rig.server.seen == []

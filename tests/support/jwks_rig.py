@@ -52,4 +52,4 @@ class Rig:
 
 def trusted(issuer: LocalIssuer, **changes: str | None) -> Issuer:
     """The policy's entry for the issuer."""
-    return replace(Issuer(issuer.name, AUDIENCE, jwks_url=issuer.url), **changes)  # type: ignore[arg-type]  # all are text
+    return replace(Issuer(issuer.name, (AUDIENCE,), jwks_url=issuer.url), **changes)  # type: ignore[arg-type]  # all are text

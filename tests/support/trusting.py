@@ -19,6 +19,6 @@ async def trusting(issuer: LocalIssuer, folder: Path) -> JwtCallerVerifier:
     (folder / "jwks.json").write_bytes(issuer.body())
     time, fetches = ManualTime(), Fetches()
     verifier = JwtCallerVerifier(lambda: NOW, fetches, Pace(monotonic=time.now, sleep=time.sleep))
-    verifier.trust((Issuer(issuer.name, AUDIENCE, jwks_file=str(folder / "jwks.json")),))
+    verifier.trust((Issuer(issuer.name, (AUDIENCE,), jwks_file=str(folder / "jwks.json")),))
     await fetches.reach(1)
     return verifier

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.domain.claim import Claim, compared_claims
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import Issuer
 from app.domain.refusal_reason import RefusalReason, SignedFor
@@ -32,6 +33,7 @@ class ClaimedIdentity:
         subject: The ``sub`` claim.
         expires_at: The ``exp`` claim: Unix time in seconds.
         namespace: The Kubernetes namespace of a service account; None for other subjects.
+        claims: The claims that callers of the policy compare.
 
     """
 
@@ -39,6 +41,7 @@ class ClaimedIdentity:
     subject: str
     expires_at: float
     namespace: str | None
+    claims: frozenset[Claim]
 
 
 def claimed_identity(claims: Mapping[str, object], issuer: Issuer, now: float) -> ClaimedIdentity:
@@ -50,12 +53,13 @@ def claimed_identity(claims: Mapping[str, object], issuer: Issuer, now: float) -
     """
     if claims.get("iss") != issuer.issuer:
         raise UnauthenticatedError(RefusalReason.ISSUER_UNKNOWN)
-    if not _is_for(claims.get("aud"), issuer.audience):
+    if not _is_for(claims.get("aud"), issuer.audiences):
         raise UnauthenticatedError(RefusalReason.AUDIENCE)
     subject = _subject(claims)
     if subject is None:
         raise UnauthenticatedError(RefusalReason.SUBJECT)
-    return ClaimedIdentity(issuer.issuer, subject, _expiry(claims, now), _namespace(claims, subject))
+    expiry, namespace = _expiry(claims, now), _namespace(claims, subject)
+    return ClaimedIdentity(issuer.issuer, subject, expiry, namespace, compared_claims(claims, issuer.claims))
 
 
 def claimed_parties(claims: Mapping[str, object], issuer: Issuer) -> SignedFor | None:
@@ -80,12 +84,12 @@ def _namespace(claims: Mapping[str, object], subject: str) -> str | None:
     return account[1]
 
 
-def _is_for(audience: object, ours: str) -> bool:
+def _is_for(audience: object, ours: tuple[str, ...]) -> bool:
     if isinstance(audience, str):
-        return audience == ours
+        return audience in ours
     if not isinstance(audience, list) or not all(isinstance(item, str) for item in audience):
         return False
-    return ours in audience
+    return not set(ours).isdisjoint(audience)
 
 
 def _expiry(claims: Mapping[str, object], now: float) -> float:

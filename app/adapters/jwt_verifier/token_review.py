@@ -137,7 +137,7 @@ class TokenReview:
         self._note(failure)
 
     async def _asked(self, token: bytes, subject: str) -> bool:
-        spec = {"token": token.decode("ascii"), "audiences": [self._issuer.audience]}
+        spec = {"token": token.decode("ascii"), "audiences": [*self._issuer.audiences]}
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         try:
             async with asyncio.timeout(self._pace.review_deadline), self._connections:
@@ -146,7 +146,7 @@ class TokenReview:
             raise IssuerError("the TokenReview URL does not answer in time") from None
         if status not in _CREATED:
             raise IssuerError(f"the TokenReview URL answers HTTP {status}")
-        return _holds(body, self._issuer.audience, subject)
+        return _holds(body, self._issuer.audiences, subject)
 
     def _note(self, failure: str | None) -> None:
         if failure is not None:
@@ -156,7 +156,7 @@ class TokenReview:
         self._failure = failure
 
 
-def _holds(body: bytes, audience: str, subject: str) -> bool:
+def _holds(body: bytes, ours: tuple[str, ...], subject: str) -> bool:
     """Whether a TokenReview says that its token is valid, for our audience and as the same subject."""
     try:
         review = strict_json(body)
@@ -170,7 +170,7 @@ def _holds(body: bytes, audience: str, subject: str) -> bool:
         status.get("authenticated") is True
         # An API server that does not support audiences names none: then the token may be meant for another service.
         and isinstance(audiences, list)
-        and audience in audiences
+        and any(audience in audiences for audience in ours)
         and isinstance(user, dict)
         and user.get("username") == subject
     )

@@ -122,7 +122,14 @@ def _threads_of_one_issuer() -> OwnThreads:
 
 def _origin(issuer: Issuer) -> Issuer:
     """The part of an issuer that decides which keys are read: neither its audience nor its token review."""
-    return replace(issuer, audience="", token_review_url=None, token_review_ca_file=None, token_review_token_file=None)
+    return replace(
+        issuer,
+        audiences=(),
+        claims=frozenset(),
+        token_review_url=None,
+        token_review_ca_file=None,
+        token_review_token_file=None,
+    )
 
 
 async def _proved(claimed: ClaimedIdentity, jwt: UnverifiedJwt, keys: IssuerKeys) -> JwtIdentity:
@@ -136,7 +143,7 @@ async def _proved(claimed: ClaimedIdentity, jwt: UnverifiedJwt, keys: IssuerKeys
     reason = await _unproved(jwt, keys)
     if reason is not None:
         raise UnauthenticatedError(reason)
-    return JwtIdentity(claimed.issuer, claimed.subject, claimed.expires_at, claimed.namespace)
+    return JwtIdentity(claimed.issuer, claimed.subject, claimed.expires_at, claimed.namespace, claimed.claims)
 
 
 async def _unproved(jwt: UnverifiedJwt, keys: IssuerKeys) -> RefusalReason | None:

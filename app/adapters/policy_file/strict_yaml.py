@@ -22,7 +22,7 @@ _NULL, _INT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:int"
 
 
 def decode_policy(content: bytes) -> object:
-    """Decode YAML into dicts, lists, strings and integers.
+    """Decode YAML into dicts, lists, strings, integers and booleans.
 
     Refused, besides what is not YAML or not UTF-8: invisible characters, a key given twice, anchors and aliases, tags,
     a second document, keys that are not text, deep nesting, and plain words that YAML reads as something else than
@@ -133,9 +133,11 @@ class _Builder:
             raise _at(event, "must not use tags")
 
 
-def _plain(event: yaml.ScalarEvent) -> str | int | None:
+def _plain(event: yaml.ScalarEvent) -> str | int | bool | None:
     """A word without quotes, as YAML 1.1 reads it."""
     value: str = event.value
+    if value in {"true", "false"}:  # YAML 1.1 has more spellings, such as yes and on: they must be in quotes.
+        return value == "true"
     for tag, pattern in _IMPLICIT.get(value[:1], ()):
         if pattern.match(value) is None:
             continue

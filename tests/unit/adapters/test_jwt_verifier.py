@@ -126,6 +126,20 @@ async def test_unusual_claims_are_accepted(
     assert (identity.issuer, identity.subject) == (issuer.name, SUBJECT)
 
 
+async def test_one_of_several_audiences_is_enough_and_compared_claims_are_kept(
+    verifier: JwtCallerVerifier, issuer: LocalIssuer, tmp_path: Path
+) -> None:
+    """A JWT for any audience of the list is accepted; its identity has the claims that the policy names, no others."""
+    keys, names = str(tmp_path / "jwks.json"), frozenset({"team", "absent"})
+    verifier.trust((Issuer(issuer.name, ("one", "two"), jwks_file=keys, claims=names),))
+    for audience in ("one", "two", ["other", "two"]):
+        token = issuer.token(NOW, aud=audience, team=["red", 7, True, {}], other="x")
+        identity = await verifier.verify(token.encode())
+        assert identity.claims == {("team", "str", "red"), ("team", "int", 7), ("team", "bool", True)}
+    for wrong in (AUDIENCE, "one two", ["other"], ["one", 1], "", ["o", "n", "e"]):
+        await refuses(verifier, issuer.token(NOW, aud=wrong))
+
+
 async def test_a_key_that_the_header_names_is_neither_followed_nor_used(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, trap: LoopbackServer
 ) -> None:
@@ -232,7 +246,7 @@ async def test_a_token_for_another_broker_is_refused_at_once(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, tmp_path: Path
 ) -> None:
     """A changed audience applies from the next token on, with the cached keys."""
-    verifier.trust((Issuer(issuer.name, "another", jwks_file=str(tmp_path / "jwks.json")),))
+    verifier.trust((Issuer(issuer.name, ("another",), jwks_file=str(tmp_path / "jwks.json")),))
     await refuses(verifier, issuer.token(NOW))
     await accepts(verifier, issuer.token(NOW, aud="another"))
 
@@ -246,8 +260,8 @@ async def test_keys_of_one_issuer_prove_nothing_for_another(issuer: LocalIssuer,
     verifier = JwtCallerVerifier(lambda: NOW, fetches)
     verifier.trust(
         (
-            Issuer(issuer.name, AUDIENCE, jwks_file=str(tmp_path / "jwks.json")),
-            Issuer("other", AUDIENCE, jwks_file=str(tmp_path / "other.json")),
+            Issuer(issuer.name, (AUDIENCE,), jwks_file=str(tmp_path / "jwks.json")),
+            Issuer("other", (AUDIENCE,), jwks_file=str(tmp_path / "other.json")),
         )
     )
     await fetches.reach(2)

@@ -90,3 +90,11 @@ def test_no_bytes_cause_another_error(content: bytes) -> None:
     except PolicyError:
         return
     assert decoded is None or isinstance(decoded, str | int | list | dict)
+
+
+def test_true_and_false_are_booleans_and_no_other_word_is() -> None:
+    """The two spellings that YAML 1.1 and 1.2 share; in quotes they are text, and other spellings need quotes."""
+    assert decode_policy(b'[true, false, "true"]') == [True, False, "true"]
+    for word in (b"yes", b"no", b"on", b"True", b"FALSE"):
+        with pytest.raises(PolicyError, match="quotes"):
+            decode_policy(b"[" + word + b"]")
