@@ -62,7 +62,7 @@ class Issuer:
 
     Args:
         issuer: Exact value of ``iss``.
-        audiences: Values of which ``aud`` must be or contain one.
+        audiences: The accepted audiences: ``aud`` must be or contain one of them.
         jwks_url: The URL of its keys (https; plain http for loopback only), or None.
         jwks_file: A file with its keys, or None. Exactly one of the two is given.
         jwks_ca_file: CA bundle for `jwks_url`, or None for the system's.

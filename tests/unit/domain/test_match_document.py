@@ -124,7 +124,7 @@ def test_a_subject_has_precedence_over_a_namespace() -> None:
 @pytest.mark.parametrize(
     "match", [{"subject": []}, {"subject": [], "claims": {"team": "red"}}, {"claims": {"team": []}}]
 )
-def test_an_empty_list_is_no_one(match: dict[str, Any]) -> None:
+def test_an_empty_list_matches_nothing(match: dict[str, Any]) -> None:
     """Taking the last value away takes the right away, and never widens what is left; the file is valid."""
     assert found(policy(one=match), team="red") == "caller_unknown"
 
@@ -158,5 +158,5 @@ def test_two_callers_must_not_have_the_same_match(match: dict[str, Any]) -> None
 
 
 def test_two_callers_without_any_value_left_are_valid() -> None:
-    """Taking the last value away from two callers is no repetition."""
+    """Taking the last value away from two callers does not make them repetitions of each other."""
     assert found(policy(one={"claims": {"team": []}}, two={"claims": {"team": []}}), team="red") == "caller_unknown"
