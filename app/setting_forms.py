@@ -13,6 +13,7 @@ from app.redis_address import parse_redis_url
 REDIS_PREFIX = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
 """The beginning of the name of each key in the shared cache. It cannot be read as another part of the name."""
 
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/*")
 _BASE_URL = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/*", re.IGNORECASE)
 
 
@@ -60,7 +61,11 @@ def unbroken(secret: SecretStr | None) -> SecretStr | None:
 
 
 def public_url(text: str | None) -> str | None:
-    """A base URL, without a final slash, or None."""
-    if text and not _is_base_url(text, plain_http_anywhere=True):
-        raise ValueError("must be a base URL such as https://broker.example.com")
+    """A base URL, which may have a path, without a final slash; or None."""
+    scheme, separator, rest = (text or "").partition("://")
+    host, slash, path = rest.partition("/")
+    if text and not (
+        _is_base_url(f"{scheme}{separator}{host}", plain_http_anywhere=True) and _PATH.fullmatch(slash + path)
+    ):
+        raise ValueError("must be a base URL such as https://broker.example.com or https://example.com/broker")
     return text.rstrip("/") if text else None

@@ -106,7 +106,7 @@ def create_api(services: Services, limits: Limits) -> Api:
     """
     gate, vendor = CallerGate(services.policy, services.verifier, services.clock), services.vendor
     frame = RequestFrame(gate, vendor, services.sink, services.clock, limits)
-    token = WarmPath("/token", token_answer, gate, vendor, method="GET")
+    token = WarmPath("/token", token_answer, gate, vendor, methods=frozenset({"GET", "HEAD"}))
     headers = WarmPath("/headers", headers_answer, gate, vendor)
     form = WarmPath("/oauth2/token", oauth2_answer, gate, vendor, verified=gate.forms)
     api = FastAPI(

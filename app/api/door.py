@@ -70,7 +70,7 @@ class Door:
         if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
             request_id = self._new_id().encode()
         warm = self._warm.get(scope["path"])
-        if authorization and warm is not None and warm.method in {None, scope["method"]}:
+        if authorization and warm is not None and (warm.methods is None or scope["method"] in warm.methods):
             now = self._clock()
             prepared = warm.decide(authorization, scope["query_string"], now)
             if prepared is not None:

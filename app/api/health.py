@@ -65,7 +65,7 @@ def health_routes(readiness: Readiness, render_metrics: Callable[[], bytes]) -> 
     async def metrics(request: Request) -> Response:  # noqa: ARG001  # the framework's signature
         return Response(render_metrics(), headers={"cache-control": "no-store", "content-type": PROMETHEUS_TEXT})
 
-    router.add_api_route(_LIVE, livez, methods=["GET"], **LIVEZ)
-    router.add_api_route(_READY, readyz, methods=["GET"], **READYZ)
-    router.add_api_route(_METRICS, metrics, methods=["GET"], **METRICS)
+    openapi.add_get(router, _LIVE, livez, LIVEZ)
+    openapi.add_get(router, _READY, readyz, READYZ)
+    openapi.add_get(router, _METRICS, metrics, METRICS)
     return router

@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
-from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, Admission
+from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, Admission, scheme_and_credential
 from app.api.frame import Conversation, RequestFrame, request_headers
 from app.api.parameters import fields_of
 from app.domain.api_key import API_KEY_PREFIX
@@ -110,13 +110,13 @@ def _check_client_id(admission: Admission, client_id: str | None) -> None:
 
 def _basic(header: bytes) -> tuple[str, str]:
     """Name and key from HTTP Basic; both are urlencoded first (RFC 6749 section 2.3.1)."""
-    scheme, _, encoded = header.partition(b" ")
+    scheme, encoded = scheme_and_credential(header)
     if len(header) > MAX_AUTHORIZATION_BYTES:
         raise UnauthenticatedError(RefusalReason.MALFORMED)
-    if scheme.lower() != b"basic":
+    if scheme != b"basic":
         raise UnauthenticatedError(RefusalReason.SCHEME)
     try:
-        name, colon, key = base64.b64decode(encoded.strip(), validate=True).decode("ascii").partition(":")
+        name, colon, key = base64.b64decode(encoded, validate=True).decode("ascii").partition(":")
     except (binascii.Error, UnicodeDecodeError):
         raise UnauthenticatedError(RefusalReason.MALFORMED) from None
     if not colon:

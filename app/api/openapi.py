@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.problems import PROBLEM_JSON, PROBLEMS
@@ -97,6 +100,15 @@ def route(summary: str, operation_id: str | None, responses: dict[int | str, Any
         "openapi_extra": extra,
     }
     return described if operation_id is None else {**described, "operation_id": operation_id}
+
+
+def add_get(
+    router: APIRouter, path: str, endpoint: Callable[[Request], Awaitable[Response]], described: dict[str, Any]
+) -> None:
+    """Add a route for GET and HEAD (RFC 9110 section 9.3.2). The server leaves the body out of an answer to HEAD."""
+    router.add_api_route(path, endpoint, methods=["GET"], **described)
+    name = f"{described['operation_id']}_head"
+    router.add_api_route(path, endpoint, methods=["HEAD"], name=name, **{**described, "operation_id": name})
 
 
 SECURITY_SCHEMES = {

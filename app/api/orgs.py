@@ -54,7 +54,7 @@ def orgs_routes(frame: RequestFrame, status: StatusReader) -> APIRouter:
         return JSONResponse(body, headers={"cache-control": "no-store"})
 
     answer = frame.around("/orgs", Action.STATUS, list_orgs)
-    router.add_api_route("/orgs", answer, methods=["GET"], **ORGS)
+    openapi.add_get(router, "/orgs", answer, ORGS)
     return router
 
 

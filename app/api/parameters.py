@@ -55,11 +55,13 @@ def fields_of(raw: bytes, known: Iterable[str] | None = None, limit: int = MAX_Q
     """
     if len(raw) > limit:
         raise InvalidRequestError("The parameters are too long.")
+    # As the URL Standard has it: nothing between two ampersands, or after the last one, is not a parameter.
+    parts = b"&".join(part for part in raw.split(b"&") if part)
     try:
         pairs = parse_qsl(
-            raw.decode("ascii"),
+            parts.decode("ascii"),
             keep_blank_values=True,
-            strict_parsing=bool(raw),
+            strict_parsing=bool(parts),
             errors="strict",
             max_num_fields=_MAX_FIELDS,
         )

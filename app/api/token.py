@@ -81,7 +81,7 @@ def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRout
     vend = frame.around("/token", Action.VEND, vend_token)
     report = frame.around("/token/report", Action.REPORT, report_token)
     purge = frame.around("/token", Action.PURGE, purge_token)
-    router.add_api_route("/token", vend, methods=["GET"], **VEND)
+    openapi.add_get(router, "/token", vend, VEND)
     router.add_api_route("/token/report", report, methods=["POST"], **REPORT)
     router.add_api_route("/token", purge, methods=["DELETE"], **PURGE)
     return router

@@ -73,7 +73,7 @@ class WarmPath:
         gate: Has the policy in force, and the callers' rate limits.
         vendor: Has the tokens in memory.
         verified: Remembers the proofs of callers; by default the gate's memory of Authorization headers.
-        method: The only method that is answered, or None for all.
+        methods: The methods that are answered, or None for all.
         limit: The number of pairs of caller and query that are kept; a new pair replaces the oldest.
 
     """
@@ -86,11 +86,11 @@ class WarmPath:
         vendor: TokenVendor,
         *,
         verified: VerifiedCallers | None = None,
-        method: str | None = None,
+        methods: frozenset[str] | None = None,
         limit: int = MAX_TAUGHT,
     ) -> None:
         self.endpoint = endpoint
-        self.method = method
+        self.methods = methods
         self._render = render
         self._gate = gate
         self._vendor = vendor

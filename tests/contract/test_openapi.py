@@ -49,16 +49,16 @@ from tests.support.tenants import SCOPES, Tenant
 
 VENDING = {200, 400, 401, 403, 404, 429, 500, 502, 503}
 CONTRACT: dict[str, dict[str, set[int]]] = {
-    "/token": {"get": VENDING, "delete": {204, 400, 401, 403, 429, 500, 503}},
+    "/token": {"get": VENDING, "head": VENDING, "delete": {204, 400, 401, 403, 429, 500, 503}},
     "/token/report": {"post": VENDING},
     "/headers": dict.fromkeys(("get", "head", "post", "put", "patch", "delete", "options"), VENDING),
     # RFC 6749 section 5.2: a refusal by the policy or the store is a 400, a refusal by IMS a 503.
     "/oauth2/token": {"post": {200, 400, 401, 429, 500, 503}},
-    "/orgs": {"get": {200, 400, 401, 403, 429, 500, 503}},
-    "/livez": {"get": {200}},
-    "/readyz": {"get": {200, 503}},
-    "/metrics": {"get": {200}},
-    "/.well-known/oauth-authorization-server": {"get": {200, 503}},
+    "/orgs": {"get": {200, 400, 401, 403, 429, 500, 503}, "head": {200, 400, 401, 403, 429, 500, 503}},
+    "/livez": {"get": {200}, "head": {200}},
+    "/readyz": {"get": {200, 503}, "head": {200, 503}},
+    "/metrics": {"get": {200}, "head": {200}},
+    "/.well-known/oauth-authorization-server": {"get": {200, 400, 503}, "head": {200, 400, 503}},
 }
 """The statuses of each method of each path: those that the contract names, and 500."""
 
@@ -191,7 +191,9 @@ async def _asked(api: ApiInMemory, caller: str | None, method: str, path: str, q
         return await api.ask(method, f"{path}?{query}", *headers, caller=None, body=body)
     credential = () if caller is None else (("Authorization", f"Bearer {_credential(caller)}"),)
     body = json.dumps({"token_sha256": "0" * 64}).encode() if path == "/token/report" else b""
-    return await api.ask(method, f"{path}?{query}", *credential, caller=None, body=body)
+    # The description of the token endpoint depends on the Host alone; without one the request is malformed.
+    host = () if MALFORMED in query else (("Host", "broker.test"),)
+    return await api.ask(method, f"{path}?{query}", *credential, *host, caller=None, body=body)
 
 
 def _as_oauth_client(caller: str | None) -> tuple[list[Header], Mapping[str, str]]:

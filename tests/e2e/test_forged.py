@@ -163,7 +163,7 @@ async def test_hostile_bytes_are_never_a_server_error(fleet: Fleet) -> None:
             hostile[f"byte {byte:#x} in Authorization"] = request_bytes("GET", target, [(b"Authorization", value)])
     for method in ("TRACE", "CONNECT", "PROPFIND", "BREW", "get", "PRI", "M-SEARCH", "X" * 5000):
         hostile[f"method {method[:20]}"] = request_bytes(method, target)
-    for method in ("TRACE", "PROPFIND", "PATCH", "PUT", "HEAD", "OPTIONS"):
+    for method in ("TRACE", "PROPFIND", "PATCH", "PUT", "OPTIONS"):
         hostile[f"method {method} with a credential"] = request_bytes(method, target, [good])
 
     statuses = {name: await _status_of(replica, data) for name, data in hostile.items()}

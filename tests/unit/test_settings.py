@@ -84,10 +84,13 @@ BAD = [
     *(("REDIS_PREFIX", value) for value in (f"{MARK}:x", f"{{{MARK}}}", f"{MARK}\n", MARK * 6)),
     *((name, value)
       for name in ("VAULT_ADDR", "PUBLIC_URL", "IMS_BASE_URLS")
-      for value in (MARK, f"ftp://{MARK}", f"https:{MARK}", "https://", f"//{MARK}", f"https://{MARK}/path",
+      for value in (MARK, f"ftp://{MARK}", f"https:{MARK}", "https://", f"//{MARK}", f"https://{MARK}/a b",
                     f"https://{MARK}?query", f"https://{MARK}#fragment", f"https://user:{MARK}@host",
                     f"https://{MARK}@host", f"https://{MARK}:99999", f"https://{MARK}:x", f"https://{MARK}:0",
                     f"https://[{MARK}", f"file:///{MARK}", f"https:///{MARK}")),
+    *((name, f"https://{MARK}/path") for name in ("VAULT_ADDR", "IMS_BASE_URLS")),
+    *(("PUBLIC_URL", f"https://host{path}")
+      for path in (f"//{MARK}", f"/{MARK}?x", f"/{MARK}#x", f"/{MARK}\n", "/%2e", "/a//b")),
     *(("IMS_BASE_URLS", value) for value in (
         f"http://{MARK}", f"http://127.0.0.1.{MARK}", f"http://localhost.{MARK}", f"http://localhost@{MARK}",
         f"https://a.example,{MARK}", f"https://a.example,http://{MARK}", f"https://{MARK},", ",", f",https://{MARK}",
@@ -113,6 +116,12 @@ def test_an_error_names_the_variable_and_never_shows_the_value(name: str, value:
 def test_a_malformed_base_url_is_refused(name: str, url: str) -> None:
     """A URL to which a path cannot simply be appended is not a base URL."""
     assert refusal(VAULT, **{name: url}).startswith(f"{PREFIX}{name}: ")
+
+
+@pytest.mark.parametrize("url", ["https://host/broker", "http://host:8080/a/b.c/", "https://[::1]/a_b~c"])
+def test_the_public_url_may_have_a_path(url: str) -> None:
+    """A broker may be below a path of a gateway; a final slash is removed."""
+    assert read(VAULT, PUBLIC_URL=url).public_url == url.rstrip("/")
 
 
 def test_all_bad_values_are_named_at_once() -> None:

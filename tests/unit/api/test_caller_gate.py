@@ -51,11 +51,27 @@ async def test_an_api_key_and_a_jwt_identify_their_callers(entrance: Entrance) -
         (KEY_HEADER, "journey"),
         (KEY_HEADER.replace(b"Bearer", b"bEARER"), "journey"),
         (JWT_HEADER, "exporter"),
+        (KEY_HEADER.replace(b" ", b"  "), "journey"),
+        (b" \t" + KEY_HEADER.replace(b" ", b"   ") + b" \t ", "journey"),
+        (JWT_HEADER + b" ", "exporter"),
     ):
         assert (await entrance.gate.admit([header])).caller.name == name
 
 
-@pytest.mark.parametrize("headers", [[], [KEY_HEADER, KEY_HEADER], [KEY_HEADER, b""], [b""], [b"Bearer"], [b"Bearer "]])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [KEY_HEADER, KEY_HEADER],
+        [KEY_HEADER, b""],
+        [b""],
+        [b"Bearer"],
+        [b"Bearer "],
+        [b"  Bearer  "],
+        [b" "],
+        [KEY_HEADER.replace(b" ", b"\t")],
+    ],
+)
 async def test_no_credential_or_several_are_unauthenticated(entrance: Entrance, headers: list[bytes]) -> None:
     """No credential, two, and an empty one are all unauthenticated, and no verifier is called."""
     with pytest.raises(UnauthenticatedError):

@@ -18,7 +18,8 @@ from app.api.limits import Limits
 from app.api.problems import problem_response
 from app.domain.errors import InvalidRequestError
 from app.domain.events import RequestDecided
-from tests.factories import ORG, OTHER_ORG
+from app.domain.identity import RateLimit
+from tests.factories import ORG, OTHER_ORG, make_caller, make_rule
 from tests.support.api_in_memory import TOKEN, ApiInMemory, bearer
 from tests.support.asgi_client import Answer, Body, send
 
@@ -107,23 +108,49 @@ async def test_an_unknown_path_is_404_whatever_the_method(api: ApiInMemory, path
         assert answer.json["detail"] == "There is nothing at this path. See /openapi.json."
 
 
-async def test_head_of_a_token_is_405_even_if_get_is_warm(api: ApiInMemory) -> None:
-    """Only GET vends; the warm path checks the method, too."""
+async def test_another_method_is_405_even_if_get_is_warm(api: ApiInMemory) -> None:
+    """Only GET and HEAD vend a token, on the warm path too."""
     assert (await api.get()).status == 200
-    for method in ("HEAD", "POST", "PUT", "OPTIONS", "get"):
+    for method in ("POST", "PUT", "OPTIONS", "get"):
         answer = await api.ask(method, TOKEN)
         assert (answer.status, answer.code) == (405, "method_not_allowed")
     assert len(api.sink.of(RequestDecided)) == 1
 
 
 @pytest.mark.parametrize(
+    ("target", "caller"),
+    [
+        (TOKEN, "journey"),
+        ("/orgs", "operator"),
+        ("/orgs", "journey"),
+        *((path, None) for path in ("/livez", "/readyz", "/metrics", "/openapi.json", TOKEN)),
+        ("/.well-known/oauth-authorization-server", None),
+    ],
+)
+async def test_head_is_answered_like_get(api: ApiInMemory, target: str, caller: str | None) -> None:
+    """Status and headers of HEAD are those of GET, warm and cold, and the same decision is reported."""
+    extra = (("X-Request-Id", "same"), ("Host", "broker.test"))
+    await api.get(target, *extra, caller=caller)
+    got, head = [await api.ask(method, target, *extra, caller=caller) for method in ("GET", "HEAD")]
+    assert (head.status, sorted(head.headers)) == (got.status, sorted(got.headers))
+    decisions = [repr(event.decision) for event in api.sink.of(RequestDecided)]
+    assert decisions[1:2] == decisions[2:]
+
+
+async def test_head_of_a_token_counts_against_the_rate_limit() -> None:
+    """HEAD and GET of a warm token count the same, so the third request is over a limit of two."""
+    api = ApiInMemory(make_caller("journey", make_rule(), rate_limit=RateLimit(2, 3600.0)))
+    assert [(await api.ask(method, TOKEN)).status for method in ("GET", "HEAD", "HEAD")] == [200, 200, 429]
+
+
+@pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        ("/token", "DELETE, GET"),
+        ("/token", "DELETE, GET, HEAD"),
         ("/token/report", "POST"),
         ("/oauth2/token", "POST"),
-        *((path, "GET") for path in ("/orgs", "/livez", "/readyz", "/metrics")),
-        ("/.well-known/oauth-authorization-server", "GET"),
+        *((path, "GET, HEAD") for path in ("/orgs", "/livez", "/readyz", "/metrics")),
+        ("/.well-known/oauth-authorization-server", "GET, HEAD"),
         ("/openapi.json", "GET, HEAD"),
     ],
 )

@@ -28,9 +28,10 @@ def api() -> ApiInMemory:
 async def test_no_credential_is_needed_and_a_bad_one_is_ignored(api: ApiInMemory, path: str) -> None:
     """Probes, scrapes and discovery are not requests of a caller, and not decisions about a token."""
     bad: list[Header] = [("Authorization", "Bearer nonsense"), ("Authorization", "Basic !")]
+    host = ("Host", "broker.test")
     for headers in ([], bad):
-        assert (await api.get(path, *headers, caller=None)).status == 200
-    assert (await api.get(f"{path}?anything=1&anything=2", caller=None)).status == 200
+        assert (await api.get(path, host, *headers, caller=None)).status == 200
+    assert (await api.get(f"{path}?anything=1&anything=2", host, caller=None)).status == 200
     assert api.sink.of(RequestDecided) == []
 
 
@@ -91,7 +92,9 @@ async def test_the_public_url_overrides_the_host() -> None:
     assert b"evil" not in answer.body
 
 
-@pytest.mark.parametrize("host", ["broker", "broker.example.com", "10.0.0.1:8080", "[2001:db8::1]:8080", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["broker", "ims_broker:8080", "_x.y_", "broker.example.com", "10.0.0.1:8080", "[2001:db8::1]:8080", "[::1]"]
+)
 async def test_a_sane_host_is_the_base(api: ApiInMemory, host: str) -> None:
     """A name, an address and an IPv6 address in brackets are accepted, with or without a port."""
     answer = await api.get(DISCOVERY, ("Host", host), ("X-Forwarded-Host", "evil.test"), caller=None)
@@ -118,8 +121,23 @@ async def test_a_sane_host_is_the_base(api: ApiInMemory, host: str) -> None:
         ["[evil.test]"],
     ],
 )
-async def test_a_strange_host_is_not_repeated(api: ApiInMemory, hosts: list[str]) -> None:
-    """Without a host, or with two or an invalid one, the document falls back to localhost and does not repeat it."""
-    answer = await api.get(DISCOVERY, *(("Host", host) for host in hosts), caller=None)
-    assert answer.json["token_endpoint"] == "http://localhost/oauth2/token"
-    assert answer.json["issuer"] == "http://localhost"
+async def test_an_odd_host_is_refused(api: ApiInMemory, hosts: list[str]) -> None:
+    """No Host, two, or one that is not a name or an address, is 400 for GET and HEAD, and is not repeated."""
+    headers = [("Host", host) for host in hosts]
+    answer = await api.get(DISCOVERY, *headers, caller=None)
+    assert (answer.status, answer.code) == (400, "invalid_request")
+    assert b"localhost" not in answer.body
+    assert b"evil" not in answer.body
+    assert (await api.ask("HEAD", DISCOVERY, *headers, caller=None)).status == 400
+
+
+async def test_a_public_url_needs_no_host_and_is_found_by_its_path() -> None:
+    """With a public URL any Host is accepted; with a path, RFC 8414 section 3.1's place is answered too."""
+    app = FastAPI()
+    app.include_router(metadata_routes("https://broker.example.com/ims"))
+    for path in (DISCOVERY, f"{DISCOVERY}/ims"):
+        for headers in ([], [("Host", "evil test")]):
+            answer = await send(app, "GET", path, headers)
+            assert (answer.status, answer.json["issuer"]) == (200, "https://broker.example.com/ims")
+    assert (await send(app, "HEAD", f"{DISCOVERY}/ims", [])).status == 200
+    assert (await send(app, "GET", f"{DISCOVERY}/other", [])).status == 404

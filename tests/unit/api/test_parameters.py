@@ -28,6 +28,9 @@ BASE = f"org={ORG}"
         (f"scope=openid,AdobeID,openid&{BASE}", TokenQuery(REF, (Scope("AdobeID"), Scope("openid")))),
         (f"{BASE}&min_ttl=43200", TokenQuery(REF, None, 43_200)),
         (f"{BASE}&min_ttl=0", TokenQuery(REF)),
+        (f"&{BASE}&", TokenQuery(REF)),
+        (f"{BASE}&&&min_ttl=7&&", TokenQuery(REF, None, 7)),
+        (BASE + "&" * 100, TokenQuery(REF)),
     ],
 )
 def test_valid_queries_are_parsed(query: str, parsed: TokenQuery) -> None:
@@ -67,8 +70,8 @@ def test_valid_queries_are_parsed(query: str, parsed: TokenQuery) -> None:
         f"{BASE}&min_ttl=1%0a",
         f"{BASE}&min_ttl=1&min_ttl=1",
         f"{BASE}&scopes=openid",
-        f"{BASE}&",
-        f"&{BASE}",
+        "&&",
+        f"{BASE}&=",
         f"{BASE};scope=openid",
         f"{BASE}&scope=%ff",
         f"{BASE}&scope=%ED%A0%80",
