@@ -30,6 +30,7 @@ CODE = (
     "deploy/image",
     "tests/contract",
     "tests/conventions",
+    "tests/kubernetes",
     "tests/unit/adapters",
     "tests/unit/api",
     "tests/unit/audit",

@@ -1,4 +1,4 @@
-"""The parts that this suite shares: an API server, another one that is restarted, and what a fleet depends on."""
+"""Fixtures of this suite: an API server, a second one that tests restart, and the backends of a fleet."""
 
 from __future__ import annotations
 

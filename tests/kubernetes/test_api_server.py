@@ -1,4 +1,4 @@
-"""The API server of the tests is a real one: what the other tests of this folder build on."""
+"""The tests use a real API server: the other tests in this folder depend on this."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_tokens(kube_api: KubeApi) -> None:
     assert claims["exp"] - claims["iat"] == 700
 
 
-def test_the_keys_are_not_for_everybody(kube_api: KubeApi) -> None:
-    """Nobody reads the keys without a credential."""
+def test_the_keys_need_a_credential(kube_api: KubeApi) -> None:
+    """The keys cannot be read without a credential."""
     assert kube_api.request("GET", "/openid/v1/jwks", anonymous=True).status == 403
 
 

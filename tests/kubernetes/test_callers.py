@@ -1,4 +1,4 @@
-"""Callers that show a service-account token of a real API server to a real broker."""
+"""Callers that present a service-account token of a real API server to a real broker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.wire import Reply
 
 @pytest.fixture(scope="module")
 def fleet(backends: Backends, kube_api: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """One replica under the documented policy, with this server's URL; the callers may have every org here."""
+    """One replica with the documented policy and this server's URL; its callers may use every org."""
     folder = tmp_path_factory.mktemp("callers")
     with running_fleet(backends, folder, 0) as running:
         running.policy.trust(BrokerPod(kube_api, folder).issuer())
@@ -37,12 +37,12 @@ def tenant(fleet: Fleet) -> Tenant:
 
 
 async def shown(fleet: Fleet, tenant: Tenant, token: str) -> Reply:
-    """What the broker answers to who shows `token`."""
+    """The broker's response to a caller that presents `token`."""
     return await fleet.replicas[0].token(tenant.org, key=token)
 
 
 async def name_of(fleet: Fleet, reply: Reply) -> object:
-    """Whom the audit log names for a request; its line is written behind the answer."""
+    """The caller that the audit log names for a request; its line is written after the response."""
 
     def named() -> list[object]:
         lines = fleet.replicas[0].audit_lines()
@@ -64,7 +64,7 @@ async def name_of(fleet: Fleet, reply: Reply) -> object:
 async def test_a_service_account_is_its_caller(
     fleet: Fleet, tenant: Tenant, kube_api: KubeApi, namespace: str, account: str, caller: str
 ) -> None:
-    """The documented policy lets in one service account by its subject, and any other one by its namespace."""
+    """The documented policy admits one service account by its subject, and others by their namespace."""
     reply = await shown(fleet, tenant, caller_token(kube_api, namespace, account))
     assert reply.status == 200
     assert await name_of(fleet, reply) == caller
@@ -74,22 +74,22 @@ async def test_a_service_account_is_its_caller(
     ("namespace", "account"),
     [("marketing-x", "export"), ("x-marketing", "export"), ("other", "marketing"), ("default", "marketing-export")],
 )
-async def test_a_name_that_looks_alike_is_nobody(
+async def test_a_similar_name_is_forbidden(
     fleet: Fleet, tenant: Tenant, kube_api: KubeApi, namespace: str, account: str
 ) -> None:
-    """A valid token of a namespace that only begins or ends alike, or of an account named so, is forbidden."""
+    """A valid token is forbidden if its namespace or account only begins or ends like an allowed one."""
     reply = await shown(fleet, tenant, caller_token(kube_api, namespace, account))
     assert (reply.status, reply.json["code"]) == (403, "forbidden")
 
 
-async def test_a_token_for_somebody_else_is_refused(fleet: Fleet, tenant: Tenant, kube_api: KubeApi) -> None:
-    """A token for another audience, and the API server's own that every pod has by default, prove nothing."""
+async def test_a_token_for_another_audience_is_refused(fleet: Fleet, tenant: Tenant, kube_api: KubeApi) -> None:
+    """A token for another audience is refused, and so is the API server token that every pod has by default."""
     for audience in ("vault", None, f"{AUDIENCE}x"):
         assert (await shown(fleet, tenant, caller_token(kube_api, "marketing", "export", audience))).status == 401
 
 
 async def test_an_expired_token_is_refused(fleet: Fleet, tenant: Tenant, kube_api: KubeApi) -> None:
-    """A token that the cluster signed, and that ended more than the clocks' difference ago, proves nothing."""
+    """A token that the cluster signed is refused once it has been expired for longer than the allowed clock skew."""
     token, now = caller_token(kube_api, "marketing", "export"), int(time.time())
     alive = resigned(kube_api, token, iat=now - 700, exp=now + 10)
     ended = resigned(kube_api, token, iat=now - 700, exp=now - 61)
@@ -97,7 +97,7 @@ async def test_an_expired_token_is_refused(fleet: Fleet, tenant: Tenant, kube_ap
 
 
 async def test_a_tampered_token_is_refused(fleet: Fleet, tenant: Tenant, kube_api: KubeApi) -> None:
-    """Another subject, namespace or end under the signature of a real token proves nothing."""
+    """A real token whose subject, namespace or expiry was changed is refused."""
     token = caller_token(kube_api, "nobody", "app")
     subject = "system:serviceaccount:marketing:export"
     for changes in ({"sub": subject}, {"kubernetes.io": {"namespace": "marketing"}}, {"exp": int(time.time()) + 9000}):
@@ -105,7 +105,7 @@ async def test_a_tampered_token_is_refused(fleet: Fleet, tenant: Tenant, kube_ap
 
 
 async def test_a_namespace_needs_claim_and_subject(fleet: Fleet, tenant: Tenant, kube_api: KubeApi) -> None:
-    """Even under the cluster's own signature a namespace counts only where claim and subject agree."""
+    """Even in a token that the cluster signed, a namespace counts only if claim and subject agree."""
     token = caller_token(kube_api, "nobody", "app")
     for changes in (
         {"kubernetes.io": {"namespace": "marketing"}},
@@ -115,21 +115,21 @@ async def test_a_namespace_needs_claim_and_subject(fleet: Fleet, tenant: Tenant,
         assert (await shown(fleet, tenant, resigned(kube_api, token, **changes))).status == 403
 
 
-async def test_another_cluster_is_nobody(
+async def test_a_token_of_another_cluster_is_refused(
     fleet: Fleet, tenant: Tenant, kube_api: KubeApi, other_cluster: KubeApi
 ) -> None:
-    """A token of a cluster whose issuer has the same name but other keys proves nothing."""
+    """A token of a cluster whose issuer has the same name but different keys is refused."""
     assert other_cluster.issuer == kube_api.issuer == ISSUER
     assert (await shown(fleet, tenant, caller_token(other_cluster, "marketing", "export"))).status == 401
 
 
-def test_the_documented_policy_is_one() -> None:
-    """The policy of the document is accepted as it stands."""
+def test_the_documented_policy_is_valid() -> None:
+    """The policy in the document is accepted unchanged."""
     assert len(parse_policy(documented_policy(), "v").callers) == 3
 
 
 def test_the_documented_caller_is_admitted(kube_api: KubeApi) -> None:
-    """The pod of the document is stored, and its service account can have the token that its volume asks for."""
+    """The pod in the document is admitted, and its service account can get the token that its volume requests."""
     kube_api.create_service_account("marketing", "export")
     kube_api.apply_yaml(fenced("callers.md", "caller"))
     pod = kube_api.get("/api/v1/namespaces/marketing/pods/export")
@@ -141,7 +141,7 @@ def test_the_documented_caller_is_admitted(kube_api: KubeApi) -> None:
 
 
 def test_the_documented_volume_of_the_broker_is_admitted(kube_api: KubeApi) -> None:
-    """The volume of the document fits into a pod, and its token is for the API server."""
+    """A pod with the volume in the document is admitted, and the token is for the API server."""
     kube_api.create_service_account("broker-pod", "ims-token-broker")
     volumes = yaml.safe_load(fenced("callers.md", "broker-volume"))
     container = {"name": "broker", "image": "registry.invalid/broker:1"}
@@ -157,8 +157,8 @@ def test_the_documented_volume_of_the_broker_is_admitted(kube_api: KubeApi) -> N
     assert "audience" not in volumes[0]["projected"]["sources"][0]["serviceAccountToken"]
 
 
-def test_the_api_server_grants_no_shorter_life(kube_api: KubeApi) -> None:
-    """The least life of a requested token is what the document says."""
+def test_the_api_server_grants_no_shorter_lifetime(kube_api: KubeApi) -> None:
+    """The minimum lifetime of a requested token is the one in the document."""
     kube_api.create_service_account("marketing", "export")
     with pytest.raises(KubeApiError, match="10 minutes"):
         kube_api.token_request("marketing", "export", AUDIENCE, 599)

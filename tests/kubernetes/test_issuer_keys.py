@@ -1,4 +1,4 @@
-"""The keys of a real API server: who may read them, and what a rotation does to tokens that are out."""
+"""The keys of a real API server: who may read them, and how a rotation affects issued tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_INTERVAL = REFRESH_INTERVAL * 1.1
 
 
 class Rig:
-    """A verifier in the broker's pod, on a clock that the test moves; its tokens are judged by the real time."""
+    """A verifier in the broker's pod, on a clock that the test advances; tokens are checked against real time."""
 
     def __init__(self, api: KubeApi, folder: Path) -> None:
         self.pod = BrokerPod(api, folder)
@@ -54,7 +54,7 @@ class Rig:
         await self.fetches.reach(1)
 
     async def outcome_of_next_fetch(self, after: float = _LONGEST_INTERVAL) -> str:
-        """Let time pass, and see how the fetch that it brings ends."""
+        """Advance the clock, and return the outcome of the fetch that this triggers."""
         count = len(self.fetches.outcomes)
         await self.time.asleep()
         self.time.advance(after)
@@ -83,7 +83,7 @@ async def rig(other_cluster: KubeApi, tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 async def test_by_default_every_service_account_reads_the_keys(rig: Rig) -> None:
-    """Without any RBAC of ours the broker's token opens the keys, for the default binding names all accounts."""
+    """The broker's token can read the keys without any RBAC of ours, because the default binding names all accounts."""
     binding = rig.pod.api.get(_DEFAULT)
     assert [(subject["kind"], subject["name"]) for subject in binding["subjects"]] == [
         ("Group", "system:serviceaccounts")
@@ -91,8 +91,8 @@ async def test_by_default_every_service_account_reads_the_keys(rig: Rig) -> None
     assert rig.fetches.outcomes == ["ok"]
 
 
-async def test_the_documented_rbac_is_the_least(rig: Rig) -> None:
-    """Without the default binding the keys cannot be read and the last good set goes on; our binding alone mends it."""
+async def test_the_documented_rbac_is_the_minimum(rig: Rig) -> None:
+    """Without the default binding the keys cannot be read and the last good set stays; our binding alone fixes it."""
     token = caller_token(rig.pod.api, "keys", "app")
     binding = rig.pod.api.get(_DEFAULT)
     rig.pod.api.delete(_DEFAULT)
@@ -109,7 +109,7 @@ async def test_the_documented_rbac_is_the_least(rig: Rig) -> None:
 
 
 async def test_the_token_file_is_read_for_each_fetch(rig: Rig) -> None:
-    """The kubelet may replace the token at any time; one that the API server does not take costs no key at hand."""
+    """The kubelet may replace the token at any time; if the API server rejects it, the cached keys stay in use."""
     token = caller_token(rig.pod.api, "keys", "app")
     rig.pod.token_file.write_text("stale")
     assert await rig.outcome_of_next_fetch() == "identity_unavailable"
@@ -118,14 +118,14 @@ async def test_the_token_file_is_read_for_each_fetch(rig: Rig) -> None:
     assert await rig.outcome_of_next_fetch() == "ok"
 
 
-async def test_a_token_for_callers_does_not_open_the_keys(rig: Rig) -> None:
-    """The API server takes no token for the broker's audience, so a caller's token is no way to its API."""
+async def test_a_callers_token_cannot_read_the_keys(rig: Rig) -> None:
+    """The API server rejects tokens for the broker's audience, so a caller's token gives no access to its API."""
     caller = caller_token(rig.pod.api, "keys", "app")
     assert rig.pod.api.request("GET", "/openid/v1/jwks", token=caller).status == 401
 
 
-async def test_a_rotation_costs_no_request(rig: Rig) -> None:
-    """While old and new key are published, the first token of the new one makes the keys be read; both are good."""
+async def test_a_rotation_fails_no_request(rig: Rig) -> None:
+    """While old and new key are published, the first token of the new key triggers a fetch; both keys verify."""
     old = caller_token(rig.pod.api, "keys", "app")
     rig.pod.api.restart("second", ["first", "second"])
     new = caller_token(rig.pod.api, "keys", "app")
@@ -133,8 +133,8 @@ async def test_a_rotation_costs_no_request(rig: Rig) -> None:
     assert rig.fetches.outcomes == ["ok", "ok"]
 
 
-async def test_a_key_that_is_gone_is_refused_after_the_next_read(rig: Rig) -> None:
-    """A key that is published no more verifies until the keys are read again, 330 s at most, and never after."""
+async def test_a_removed_key_is_refused_after_the_next_read(rig: Rig) -> None:
+    """A key that is no longer published verifies until the keys are read again, 330 s at most, and never after."""
     old = caller_token(rig.pod.api, "keys", "app")
     rig.pod.api.restart("second")
     rig.pod.renew()
@@ -145,8 +145,8 @@ async def test_a_key_that_is_gone_is_refused_after_the_next_read(rig: Rig) -> No
     assert _LONGEST_INTERVAL <= 330.0
 
 
-async def test_a_new_key_makes_the_gone_one_known(rig: Rig) -> None:
-    """A token of the new key alone brings the new set, and with it the refusal of the old key, at once."""
+async def test_a_token_of_a_new_key_reveals_the_removed_key(rig: Rig) -> None:
+    """A token of the new key triggers a fetch of the new set, so the old key is refused at once."""
     old = caller_token(rig.pod.api, "keys", "app")
     rig.pod.api.restart("second")
     rig.pod.renew()
@@ -154,8 +154,8 @@ async def test_a_new_key_makes_the_gone_one_known(rig: Rig) -> None:
     assert [await rig.verdict(token) for token in (old, new, old)] == ["good", "good", "refused"]
 
 
-async def test_an_api_server_that_is_away_costs_only_new_keys(rig: Rig, kube_api: KubeApi) -> None:
-    """Without the API server the known keys go on, and of an unknown one nobody can tell."""
+async def test_an_api_server_outage_affects_only_new_keys(rig: Rig, kube_api: KubeApi) -> None:
+    """Without the API server the known keys still verify, and a token of an unknown key cannot be verified."""
     known, unknown = caller_token(rig.pod.api, "keys", "app"), caller_token(kube_api, "keys", "app")
     rig.pod.api.stop_server()
     assert [await rig.verdict(token) for token in (known, unknown)] == ["good", "unknown"]

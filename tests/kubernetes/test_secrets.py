@@ -1,4 +1,4 @@
-"""Tokens of service accounts are secrets: none of them is told where it does not belong."""
+"""Tokens of service accounts are secrets: none of them leaks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.kube_fleet import BrokerPod, caller_token, tampered
 
 @pytest.fixture(scope="module")
 def fleet(backends: Backends, kube_api: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A replica that logs all there is, and has tokens reviewed."""
+    """A replica that logs at every level, and has tokens reviewed."""
     folder = tmp_path_factory.mktemp("secrets")
     kube_api.apply_yaml(fenced("callers.md", "rbac-token-review"))
     with running_fleet(backends, folder, 0) as running:
@@ -24,7 +24,7 @@ def fleet(backends: Backends, kube_api: KubeApi, tmp_path_factory: pytest.TempPa
         yield running
 
 
-async def test_no_token_is_told(fleet: Fleet, kube_api: KubeApi) -> None:
+async def test_no_token_leaks(fleet: Fleet, kube_api: KubeApi) -> None:
     """Neither the callers' tokens nor the broker's own reach a log, the audit log, the metrics or Redis."""
     tenant, [replica] = fleet.tenant(), fleet.replicas
     good, gone = caller_token(kube_api, "secret", "app"), caller_token(kube_api, "secret", "gone")
@@ -42,5 +42,5 @@ async def test_no_token_is_told(fleet: Fleet, kube_api: KubeApi) -> None:
     own = (fleet.folder / "kubernetes-token").read_text()
     for token in (*shown, own):
         for part in token.split("."):
-            # Headers are the same for all tokens of a key, and no secret.
+            # Headers are the same for all tokens of a key, and not secret.
             assert part == token.split(".")[0] or part.encode() not in told

@@ -26,7 +26,7 @@ _MINUTE = 60.0
 
 
 class Rig:
-    """A verifier with a review, in the broker's pod."""
+    """A verifier with token review, in the broker's pod."""
 
     def __init__(self, api: KubeApi, folder: Path) -> None:
         pod = BrokerPod(api, folder)
@@ -38,7 +38,7 @@ class Rig:
         self.verifier.trust(parse_policy(document, "v").issuers)
 
     async def holds(self, token: str) -> bool:
-        """Whether the token holds, with nothing remembered by us."""
+        """Whether the token is valid, with an empty cache."""
         self.time.advance(POSITIVE_SECONDS)
         try:
             await self.verifier.verify(token.encode())
@@ -57,8 +57,8 @@ async def rig(kube_api: KubeApi, tmp_path: Path) -> AsyncIterator[Rig]:
     await made.verifier.aclose()
 
 
-async def test_what_is_deleted_is_refused_within_a_minute(rig: Rig, kube_api: KubeApi) -> None:
-    """The end of an account or a pod reaches the API server's answers so soon that with our cache a minute suffices."""
+async def test_a_deleted_account_or_pod_is_refused_within_a_minute(rig: Rig, kube_api: KubeApi) -> None:
+    """The API server's reviews see a deleted account or pod soon enough that with our cache it takes under a minute."""
     by_account = caller_token(kube_api, "review", "leaver")
     kube_api.create_service_account("review", "stayer")
     kube_api.create_pod("review", "gone", "stayer")
@@ -84,7 +84,7 @@ def _refuses(rig: Rig, token: str) -> Callable[[], asyncio.Future[bool]]:
 
 @pytest.fixture(scope="module")
 def fleet(backends: Backends, other_cluster: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A replica that has tokens reviewed; a key of its own is the caller `tester`."""
+    """A replica that has tokens reviewed; an API key of its own identifies the caller `tester`."""
     folder = tmp_path_factory.mktemp("review")
     other_cluster.settle()
     other_cluster.apply_yaml(fenced("callers.md", "rbac-token-review"))
@@ -95,8 +95,8 @@ def fleet(backends: Backends, other_cluster: KubeApi, tmp_path_factory: pytest.T
         yield running
 
 
-async def test_a_broker_asks(fleet: Fleet, other_cluster: KubeApi) -> None:
-    """The broker lets in who is confirmed, and refuses a service account that is gone though its token verifies."""
+async def test_a_broker_requests_reviews(fleet: Fleet, other_cluster: KubeApi) -> None:
+    """The broker admits a confirmed caller, and refuses a deleted service account although its token verifies."""
     tenant, [replica] = fleet.tenant(), fleet.replicas
     good, gone = (caller_token(other_cluster, "review", name) for name in ("app", "gone"))
     other_cluster.delete_service_account("review", "gone")
@@ -104,7 +104,7 @@ async def test_a_broker_asks(fleet: Fleet, other_cluster: KubeApi) -> None:
 
 
 async def test_the_documented_rbac_is_needed(fleet: Fleet, other_cluster: KubeApi) -> None:
-    """Without the right to create TokenReviews nobody new of the issuer is let in, and with it they are again."""
+    """Without the right to create TokenReviews no new caller of the issuer is admitted; with it they are again."""
     tenant, [replica] = fleet.tenant(), fleet.replicas
     root = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/ims-token-broker-token-review"
     other_cluster.delete(root)
@@ -120,8 +120,8 @@ async def test_the_documented_rbac_is_needed(fleet: Fleet, other_cluster: KubeAp
 
 
 @pytest.mark.parametrize("outage", ["stopped", "frozen"])
-async def test_an_api_server_that_is_away(fleet: Fleet, other_cluster: KubeApi, outage: str) -> None:
-    """Who was confirmed goes on, API keys do, and anybody new gets a 503 with Retry-After within the deadline."""
+async def test_an_api_server_outage(fleet: Fleet, other_cluster: KubeApi, outage: str) -> None:
+    """Confirmed callers and API keys keep working; a new caller gets a 503 with Retry-After within the deadline."""
     tenant, [replica] = fleet.tenant(), fleet.replicas
     known, new = (caller_token(other_cluster, "review", "app", seconds=seconds) for seconds in (3600, 1800))
     assert (await replica.token(tenant.org, key=known)).status == 200

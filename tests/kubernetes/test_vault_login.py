@@ -1,4 +1,4 @@
-"""The broker logs in to a real Vault with its service account, which Vault has a real API server confirm."""
+"""The broker logs in to a real Vault with its service account, which a real API server confirms to Vault."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Login:
         return self.api.token_request(NAMESPACE, account, audience)
 
     def accounts(self) -> list[str]:
-        """The service accounts that logged in with success, of the Vault tokens that live."""
+        """The service accounts of the live Vault tokens."""
         return [meta["service_account_name"] for _, meta in self._living()]
 
     def revoke(self) -> None:
@@ -64,7 +64,7 @@ class Login:
 
 @pytest.fixture(scope="module")
 def login(vault_server: VaultServer, kube_api: KubeApi) -> Login:
-    """The auth method, set up as Vault's documentation has it: with a reviewer of its own."""
+    """The auth method, set up as in Vault's documentation: with its own reviewer."""
     kube_api.create_service_account(NAMESPACE, "vault")
     kube_api.apply(DELEGATOR)
     vault_server.write(f"sys/auth/{MOUNT}", type="kubernetes")
@@ -81,7 +81,7 @@ def login(vault_server: VaultServer, kube_api: KubeApi) -> Login:
 
 
 def documented_role(**changes: object) -> dict[str, object]:
-    """The role of the document, for two accounts in a namespace of this test's."""
+    """The role in the document, for two accounts in this test's namespace."""
     documented = vault_write("least-privilege.md", "vault-roles", f"auth/{MOUNT}/role/{ROLE}")
     accounts = {
         "bound_service_account_names": [documented["bound_service_account_names"], NEXT],
@@ -92,14 +92,14 @@ def documented_role(**changes: object) -> dict[str, object]:
 
 @pytest.fixture
 def token_file(login: Login, tmp_path: Path) -> Path:
-    """The projected file, with a good token."""
+    """The projected file, with a valid token."""
     file = tmp_path / "vault-token"
     project(file, login.token())
     return file
 
 
 def project(file: Path, token: str) -> None:
-    """Put a token into the file, as the kubelet does: whole."""
+    """Replace the file with one that holds this token, atomically as the kubelet does."""
     draft = file.with_suffix(".new")
     draft.write_text(token + "\n")
     draft.replace(file)
@@ -128,7 +128,7 @@ async def test_the_broker_vends_with_its_own_account(fleet: Fleet, login: Login)
 
 
 async def test_the_file_is_read_at_each_login(fleet: Fleet, login: Login, token_file: Path) -> None:
-    """When Vault's token ends, the login is made with the file's present content, and no request fails."""
+    """When the Vault token ends, the broker logs in with the file's current content, and no request fails."""
     [replica] = fleet.replicas
     assert (await replica.token(fleet.tenant().org)).status == 200
     project(token_file, login.token(NEXT))
@@ -137,8 +137,8 @@ async def test_the_file_is_read_at_each_login(fleet: Fleet, login: Login, token_
     assert login.accounts() == [NEXT]
 
 
-async def test_a_deleted_account_costs_only_what_is_cold(fleet: Fleet, login: Login, token_file: Path) -> None:
-    """Without its service account the broker serves warm tenants, tells the others so, and logs the outage."""
+async def test_a_deleted_account_affects_only_cold_tenants(fleet: Fleet, login: Login, token_file: Path) -> None:
+    """Without its service account the broker serves warm tenants, answers others with an error, and logs the outage."""
     warm, [replica] = fleet.tenant(), fleet.replicas
 
     async def served() -> bool:
@@ -171,8 +171,8 @@ async def session(login: Login, token: str, folder: Path, role: str = ROLE) -> A
         await made.aclose()
 
 
-async def test_only_the_accounts_own_token_for_vault_is_taken(login: Login, tmp_path: Path) -> None:
-    """Another audience, another account or namespace, a tampered token, and a deleted account are refused by name."""
+async def test_only_the_accounts_own_token_for_vault_is_accepted(login: Login, tmp_path: Path) -> None:
+    """Another audience, account or namespace, a tampered or a deleted account's token: the error names the role."""
     good, gone = login.token(), login.token(NEXT)
     login.api.delete_service_account(NAMESPACE, NEXT)
     login.api.create_service_account("vault-login-x", ACCOUNT)
@@ -202,10 +202,10 @@ async def test_only_the_accounts_own_token_for_vault_is_taken(login: Login, tmp_
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_no_bound_of_the_role_can_be_spared(
+async def test_every_bound_of_the_role_is_needed(
     login: Login, tmp_path: Path, changes: dict[str, object], stranger: str
 ) -> None:
-    """Without one of the role's bounds Vault lets in a token that it refuses with it."""
+    """Without any one of the role's bounds Vault accepts a token that it refuses with it."""
     login.api.create_service_account("vault-login-x", ACCOUNT)
     token = {
         "audience": login.token(audience="ims-token-broker"),
