@@ -1,4 +1,4 @@
-"""The chart's tests never meet a cluster that somebody has at hand."""
+"""The chart's tests never use a cluster of the person who runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator relies on: what rolls the pods, who may reach whom, where secrets are, what is said."""
+"""What an operator relies on: what rolls the pods, which traffic is allowed, where secrets are, the notes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def broker_of(values: dict[str, Any]) -> dict[str, Any]:
     [("broker.logLevel", "DEBUG"), ("vault.mount", "kv"), ("redis.port", 6380), ("audit.chain", True)],
 )
 def test_a_changed_setting_rolls_the_pods(path: str, value: object) -> None:
-    """A setting is read at the start only, so a change of it changes the pods' template, and of that the checksum."""
+    """A setting is read only at startup, so changing it changes the checksum in the pod template, and nothing else."""
     before, after = template_of(ci_values("default")), template_of(with_value(ci_values("default"), path, value))
 
     changed = {
@@ -47,7 +47,7 @@ def test_a_changed_setting_rolls_the_pods(path: str, value: object) -> None:
 
 
 def test_a_changed_policy_rolls_nothing() -> None:
-    """The policy is read again when it changes: another one leaves the Deployment as it is, byte for byte."""
+    """The policy is read again when it changes, so a new policy leaves the Deployment byte-for-byte unchanged."""
     before = render(ci_values("default"))
     after = render(with_value(ci_values("default"), "policy.inline.callers", []))
 
@@ -56,7 +56,7 @@ def test_a_changed_policy_rolls_nothing() -> None:
 
 
 def test_the_policy_is_mounted_as_a_folder() -> None:
-    """The policy is the only file of a folder of its own, which the kubelet brings up to date; never a subPath."""
+    """The policy is mounted as a directory of its own, which the kubelet keeps up to date; never as a subPath."""
     [mount] = [one for one in broker_of(ci_values("default"))["volumeMounts"] if one["name"] == "policy"]
 
     assert mount == {"name": "policy", "mountPath": "/etc/ims-token-broker/policy", "readOnly": True}
@@ -64,7 +64,7 @@ def test_the_policy_is_mounted_as_a_folder() -> None:
 
 @pytest.mark.parametrize("name", ["default", "policy-hook", "token-review"])
 def test_the_policies_of_the_examples_are_valid(name: str, tmp_path: Path) -> None:
-    """What becomes of an inline policy, a map or a text, is a policy that the broker itself takes."""
+    """An inline policy, whether a map or text, renders as a policy that the broker accepts."""
     from app.adapters.policy_file import read_policy
 
     file = tmp_path / "policy.yaml"
@@ -74,7 +74,7 @@ def test_the_policies_of_the_examples_are_valid(name: str, tmp_path: Path) -> No
 
 
 def test_the_hook_checks_what_is_about_to_be_installed() -> None:
-    """The Job before an install has the new policy in a ConfigMap that is made before it, and uses no token."""
+    """The pre-install Job gets the new policy from a ConfigMap that is created before it, and uses no token."""
     manifests = render(ci_values("policy-hook"))
     job, policy = the(manifests, "Job"), the(manifests, "ConfigMap", "-check")
 
@@ -82,7 +82,7 @@ def test_the_hook_checks_what_is_about_to_be_installed() -> None:
     assert policy["metadata"]["annotations"]["helm.sh/hook"] == job["metadata"]["annotations"]["helm.sh/hook"]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     assert int(policy["metadata"]["annotations"]["helm.sh/hook-weight"]) < 0
-    assert "serviceAccountName" not in job["spec"]["template"]["spec"]  # the chart's own is not there yet
+    assert "serviceAccountName" not in job["spec"]["template"]["spec"]  # the chart's own does not exist yet
     [volume] = [one for one in job["spec"]["template"]["spec"]["volumes"] if one["name"] == "policy"]
     assert volume["configMap"]["name"] == policy["metadata"]["name"]
 
@@ -92,7 +92,7 @@ def test_the_hook_checks_what_is_about_to_be_installed() -> None:
 
 @pytest.mark.parametrize("name", [path.name.removesuffix("-values.yaml") for path in ci_files()])
 def test_every_command_of_a_container_exists(name: str) -> None:
-    """What the chart's containers are told to do are commands of the broker, with options that those have."""
+    """The chart's containers run commands of the broker, with options that those commands have."""
     seen = 0
     for _, spec in pods(render(ci_values(name))):
         for container in containers(spec):
@@ -126,8 +126,8 @@ def _assert_command(arguments: list[str]) -> None:
         ("tls", {"/etc/ims-token-broker/tls": "broker-tls"}),
     ],
 )  # fmt: skip
-def test_secrets_are_files_that_the_broker_alone_reads(name: str, mounted: dict[str, str]) -> None:
-    """Each Secret is mounted where its setting says, readable by the broker's group and by no one else."""
+def test_secrets_are_files_that_only_the_broker_reads(name: str, mounted: dict[str, str]) -> None:
+    """Each Secret is mounted at the path in its setting, readable by the broker's group and by no one else."""
     values = ci_values(name)
     volumes = {one["name"]: one for one in template_of(values)["spec"]["volumes"]}
     places = {one["mountPath"]: volumes[one["name"]] for one in broker_of(values)["volumeMounts"]}
@@ -139,7 +139,7 @@ def test_secrets_are_files_that_the_broker_alone_reads(name: str, mounted: dict[
 
 @pytest.mark.parametrize("name", [path.name.removesuffix("-values.yaml") for path in ci_files()])
 def test_nothing_of_the_image_can_be_written(name: str) -> None:
-    """Every container of the chart has a root that is read-only; the broker has a bounded `/tmp` in memory."""
+    """Every container of the chart has a read-only root file system; the broker has a bounded `/tmp` in memory."""
     values = ci_values(name)
     for _, spec in pods(render(values)):
         for container in containers(spec):
@@ -154,7 +154,7 @@ def test_nothing_of_the_image_can_be_written(name: str) -> None:
 
 
 def test_an_annotation_of_a_user_does_not_hide_the_checksum() -> None:
-    """The checksum of the settings is the chart's own, whatever annotations a user gives."""
+    """A user's annotation cannot override the chart's checksum of the settings."""
     values = with_value(ci_values("default"), "podAnnotations", {"checksum/settings": "mine"})
 
     assert template_of(values)["metadata"]["annotations"]["checksum/settings"] != "mine"
@@ -172,7 +172,7 @@ def test_each_document_of_a_tenant_is_where_the_broker_looks() -> None:
 
 
 def tokens_of(values: dict[str, Any]) -> list[tuple[str, str | None]]:
-    """Name of the volume and audience of each token of a service account in the pods."""
+    """The volume name and audience of each service-account token in the pods."""
     return [
         (volume["name"], source["serviceAccountToken"].get("audience"))
         for volume in template_of(values)["spec"]["volumes"]
@@ -181,16 +181,16 @@ def tokens_of(values: dict[str, Any]) -> list[tuple[str, str | None]]:
     ]
 
 
-def test_tokens_are_projected_for_what_asks_for_them() -> None:
-    """Vault's token has Vault's audience; one for the API server is there where callers need it; else there is none."""
+def test_tokens_are_projected_only_if_needed() -> None:
+    """Vault's token has Vault's audience; one for the API server exists if callers need it; otherwise there is none."""
     assert tokens_of(ci_values("default")) == [("vault-identity", "vault")]
     assert tokens_of(ci_values("token-review")) == [("vault-identity", "vault"), ("kubernetes", None)]
     assert tokens_of(ci_values("approle")) == []
     assert tokens_of(ci_values("directory")) == []
 
 
-def test_the_broker_may_nothing_by_default() -> None:
-    """Without callers by service account there is no role; with them there is no more than is asked for."""
+def test_the_broker_has_no_rights_by_default() -> None:
+    """Without service-account callers there is no role; with them the role grants only what the values ask for."""
     values = ci_values("token-review")
 
     assert not any(kind.startswith("ClusterRole") for kind in kinds(render(ci_values("default"))))
@@ -201,7 +201,7 @@ def test_the_broker_may_nothing_by_default() -> None:
 
 
 def test_settings_and_notes_quote_no_secret() -> None:
-    """A Secret's name may be seen, its content never: neither ConfigMaps nor notes can have what values never hold."""
+    """ConfigMaps and notes may name a Secret, but never hold its content."""
     for path in ci_files():
         values = ci_values(path.name.removesuffix("-values.yaml"))
         made = [one for one in render(values) if one["kind"] == "ConfigMap"]
@@ -218,7 +218,7 @@ def ports_out(name: str) -> set[int]:
 
 
 def test_traffic_is_denied_unless_named() -> None:
-    """Both directions are denied by default; what the settings speak to is allowed, at its port, and nothing else."""
+    """Both directions are denied by default; only the configured backends are allowed, at their ports."""
     policy = the(render(ci_values("default")), "NetworkPolicy")["spec"]
 
     assert policy["policyTypes"] == ["Ingress", "Egress"]
@@ -231,7 +231,7 @@ def test_traffic_is_denied_unless_named() -> None:
 
 
 def test_only_the_gateway_and_the_test_may_call() -> None:
-    """Where callers are named, they and the pod of `helm test` may call, and no longer the whole namespace."""
+    """If callers are named, only they and the `helm test` pod may call, not the whole namespace."""
     manifests = render(ci_values("gateway"))
     [rule] = the(manifests, "NetworkPolicy")["spec"]["ingress"]
     gateway, test = rule["from"]
@@ -245,8 +245,8 @@ def test_only_the_gateway_and_the_test_may_call() -> None:
 
 
 @pytest.mark.parametrize(("name", "scheme"), [("default", "HTTP"), ("tls", "HTTPS"), ("cert-manager", "HTTPS")])
-def test_everything_that_asks_the_broker_knows_its_scheme(name: str, scheme: str) -> None:
-    """Probes, the Service, the ServiceMonitor and the test ask by HTTPS where the broker serves it."""
+def test_everything_that_calls_the_broker_uses_its_scheme(name: str, scheme: str) -> None:
+    """Probes, the Service, the ServiceMonitor and the test use HTTPS if the broker serves it."""
     values = with_value(ci_values(name), "metrics.serviceMonitor.enabled", True)
     manifests, broker = render(values), broker_of(values)
     [endpoint] = the(manifests, "ServiceMonitor")["spec"]["endpoints"]
@@ -263,21 +263,21 @@ def test_everything_that_asks_the_broker_knows_its_scheme(name: str, scheme: str
 @pytest.mark.parametrize(
     ("replicas", "budget"), [(1, False), (2, True), (3, True)]
 )  # fmt: skip
-def test_a_budget_is_made_for_more_than_one(replicas: int, budget: bool) -> None:
-    """A budget for a single pod would only keep its node from being drained."""
+def test_a_budget_is_made_for_more_than_one_replica(replicas: int, budget: bool) -> None:
+    """A single pod gets no budget: it would only keep its node from being drained."""
     made = kinds(render(with_value(ci_values("default"), "replicaCount", replicas)))
 
     assert ("PodDisruptionBudget" in made) == budget
 
 
-def test_no_sleep_is_no_hook() -> None:
-    """`preStopSleepSeconds: 0` leaves the action out: not every Kubernetes takes a sleep of no seconds."""
+def test_without_a_sleep_there_is_no_hook() -> None:
+    """`preStopSleepSeconds: 0` leaves the action out: not every Kubernetes accepts a sleep of zero seconds."""
     assert broker_of(ci_values("default"))["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
     assert "lifecycle" not in broker_of(with_value(ci_values("default"), "preStopSleepSeconds", 0))
 
 
 def test_pods_are_spread_by_default() -> None:
-    """Without any value replicas are spread over zones and nodes, each ReplicaSet by itself."""
+    """By default replicas are spread over zones and nodes, each ReplicaSet separately."""
     constraints = template_of(ci_values("default"))["spec"]["topologySpreadConstraints"]
 
     assert [one["topologyKey"] for one in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
@@ -285,7 +285,7 @@ def test_pods_are_spread_by_default() -> None:
 
 
 def test_the_rules_are_those_of_the_file(tmp_path: Path) -> None:
-    """A PrometheusRule has every rule of the file, with the labels asked for, and promtool takes it."""
+    """A PrometheusRule has every rule in the file, with the configured labels, and promtool accepts it."""
     spec = the(render(ci_values("monitoring")), "PrometheusRule")["spec"]
     file = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
     rules = [rule for group in spec["groups"] for rule in group["rules"]]
@@ -304,7 +304,7 @@ def test_the_rules_are_those_of_the_file(tmp_path: Path) -> None:
 
 
 def test_the_dashboard_is_that_of_the_file() -> None:
-    """The ConfigMap for Grafana holds the file, and it is JSON."""
+    """The ConfigMap for Grafana holds the file, which is valid JSON."""
     config = the(render(ci_values("monitoring")), "ConfigMap", "-dashboard")
 
     assert json.loads(config["data"]["ims-token-broker.json"]) == json.loads(
@@ -342,12 +342,12 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 def test_the_notes_say_what_to_do_next(
     name: str, change: Callable[[dict[str, Any]], dict[str, Any]], expected: str
 ) -> None:
-    """After an install the notes name the next commands, and warn of what is open."""
+    """After an install the notes name the next commands, and warn about insecure values."""
     assert expected in notes(change(ci_values(name)))
 
 
-def test_the_notes_warn_of_nothing_by_default() -> None:
-    """An install with nothing but what must be said has nothing to be warned of."""
+def test_the_notes_have_no_warnings_by_default() -> None:
+    """An install with only the required values gets no warnings."""
     assert "WARNING" not in notes(ci_values("default"))
 
 
@@ -361,13 +361,13 @@ def test_the_notes_warn_of_nothing_by_default() -> None:
         ("securityContext.capabilities", {"drop": ["ALL"], "add": ["NET_ADMIN"]}),
     ],
 )
-def test_the_notes_warn_of_a_weaker_container(path: str, value: object) -> None:
-    """Whoever weakens the security of the containers is told so after the install."""
+def test_the_notes_warn_about_a_weaker_container(path: str, value: object) -> None:
+    """After an install that weakens the containers' security context the notes say so."""
     assert "WARNING: securityContext allows more" in notes(with_value(ci_values("default"), path, value))
 
 
 @pytest.mark.parametrize("key", ["null", "true", "1.0", "-"])
 def test_a_key_of_the_policy_that_looks_like_something_else_stays_text(key: str) -> None:
-    """The policy is stored under exactly the key that the volume asks for."""
+    """The policy is stored under exactly the key that the volume uses."""
     made = render(with_value(ci_values("policy-hook"), "policy.key", key))
     assert [list(one["data"]) for one in made if key in one.get("data", {})] == [[key], [key]]

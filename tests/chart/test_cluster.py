@@ -1,6 +1,6 @@
-"""A real API server takes the chart: installed, upgraded, rolled back and uninstalled by the real ``helm``.
+"""A real API server accepts the chart: installed, upgraded, rolled back and uninstalled by the real ``helm``.
 
-Nothing runs there. So pods are shown to the server as their controllers would, in a namespace that enforces the
+No controllers run there. So the tests submit pods as the controllers would, in a namespace that enforces the
 restricted Pod Security profile.
 """
 
@@ -18,12 +18,12 @@ from tests.support.helm import Helm, install_custom_resources
 from tests.support.kube_api import KubeAnswer, KubeApi
 
 ELSEWHERE = "identity"
-"""The namespace to which a ci file moves everything."""
+"""The namespace into which one of the ci files puts everything."""
 
 
 @pytest.fixture(scope="module")
 def cluster(kube_api: KubeApi) -> KubeApi:
-    """An API server that knows the custom resources."""
+    """An API server that has the custom resource definitions."""
     install_custom_resources(kube_api)
     return kube_api
 
@@ -46,7 +46,7 @@ def space(cluster: KubeApi, request: pytest.FixtureRequest) -> str:
 
 
 def shown(api: KubeApi, space: str, pod: Manifest) -> KubeAnswer:
-    """What the server says to a pod, which it does not keep."""
+    """The server's response to a dry run that creates a pod."""
     return api.request("POST", f"/api/v1/namespaces/{space}/pods?dryRun=All", pod)
 
 
@@ -69,11 +69,11 @@ def without_the_default_binding(cluster: KubeApi) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("path", ci_files(), ids=lambda path: path.stem)
-def test_a_release_lives_its_life(cluster: KubeApi, helm: Helm, space: str, path: Path) -> None:
-    """Each ci file is installed, upgraded, rolled back and uninstalled; its pods are admitted; nothing stays behind."""
+def test_a_release_goes_through_its_life_cycle(cluster: KubeApi, helm: Helm, space: str, path: Path) -> None:
+    """Each ci file is installed, upgraded, rolled back and uninstalled; its pods are admitted; nothing is left over."""
     manifests = render(ci_values(path.name.removesuffix("-values.yaml")), namespace=space)
     stored = [one for one in manifests if "helm.sh/hook" not in one["metadata"].get("annotations", {})]
-    for one in manifests:  # helm puts what names no namespace into the release's
+    for one in manifests:  # helm puts objects without a namespace into the release's
         if not one["kind"].startswith("Cluster"):
             one["metadata"].setdefault("namespace", space)
     settings = cluster.path_of(the(manifests, "ConfigMap", "-settings"))
@@ -109,10 +109,10 @@ def test_a_release_lives_its_life(cluster: KubeApi, helm: Helm, space: str, path
         ({"seccompProfile": {"type": "Unconfined"}}, "seccompProfile"),
     ],
 )
-def test_the_server_refuses_what_is_less_than_restricted(
+def test_the_server_refuses_a_pod_that_is_less_than_restricted(
     cluster: KubeApi, space: str, change: dict[str, Any], told: str
 ) -> None:
-    """The same pod with one right more is refused, so the profile is really enforced there."""
+    """The same pod with one more privilege is refused, so the profile really is enforced."""
     pod = pod_of(the(render(ci_values("minimal")), "Deployment"))
     assert shown(cluster, space, pod).status == 201
 
@@ -126,7 +126,7 @@ def test_the_server_refuses_what_is_less_than_restricted(
 
 @pytest.mark.usefixtures("without_the_default_binding")
 def test_the_broker_may_read_the_keys_and_no_more(cluster: KubeApi, helm: Helm, space: str) -> None:
-    """Its service account reads the issuer's keys and reviews tokens only where values ask for it; never a Secret."""
+    """Its service account reads the issuer's keys and reviews tokens only if values ask for it; never a Secret."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "x"}}
     [values] = [path for path in ci_files() if path.name == "token-review-values.yaml"]
     name = "rel-ims-token-broker"

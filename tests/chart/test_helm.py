@@ -1,4 +1,4 @@
-"""The real ``helm`` says of the chart what the engine in this process says."""
+"""The real ``helm`` gives the same results for the chart as the in-process engine."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tests.support.helm import Helm, HelmError
 
 @pytest.fixture(scope="module")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Without a cluster."""
+    """``helm`` without a cluster."""
     return Helm(tmp_path_factory.mktemp("helm"))
 
 
 @pytest.mark.parametrize("path", ci_files(), ids=lambda path: path.stem)
 def test_helm_lints_every_ci_file(helm: Helm, path: Path) -> None:
-    """`helm lint --strict` has nothing to say against the chart with the values of any ci file."""
+    """`helm lint --strict` finds nothing wrong with the chart and the values of any ci file."""
     assert "0 chart(s) failed" in helm.run("lint", "--strict", CHART, "--values", path)
 
 
 @pytest.mark.parametrize("path", ci_files(), ids=lambda path: path.stem)
 def test_helm_renders_what_the_engine_renders(helm: Helm, path: Path) -> None:
-    """`helm template` prints the very objects that the tests in this process judge."""
+    """`helm template` prints exactly the objects that the in-process tests check."""
     ours = render(ci_values(path.name.removesuffix("-values.yaml")))
     theirs = list(manifests_of(helm.template(path)))
 
@@ -40,8 +40,8 @@ def test_helm_renders_what_the_engine_renders(helm: Helm, path: Path) -> None:
         ("tls.enabled=true", "tls.existingSecret is required with tls.enabled; name a TLS Secret"),
     ],
 )
-def test_helm_tells_what_is_wrong(helm: Helm, value: str, expected: str) -> None:
-    """A wrong type, an unknown key and a contradiction end `helm template` in error with our sentence."""
+def test_helm_reports_what_is_wrong(helm: Helm, value: str, expected: str) -> None:
+    """A wrong type, an unknown key and a contradiction make `helm template` fail with the expected message."""
     default = CHART / "ci" / "default-values.yaml"
 
     with pytest.raises(HelmError) as raised:
@@ -49,14 +49,14 @@ def test_helm_tells_what_is_wrong(helm: Helm, value: str, expected: str) -> None
     assert expected in str(raised.value)
 
 
-def test_helm_refuses_nothing_to_say() -> None:
-    """Without any value the chart says what is needed first."""
+def test_the_chart_refuses_to_render_without_values() -> None:
+    """Without any values the chart names the first value that is required."""
     with pytest.raises(ChartRefusedError, match=r"policy\.inline is empty"):
         render({})
 
 
-def test_a_package_holds_what_is_needed(helm: Helm, tmp_path: Path) -> None:
-    """A packaged chart renders as the folder does, and leaves the ci files at home."""
+def test_a_package_has_every_file_it_needs(helm: Helm, tmp_path: Path) -> None:
+    """A packaged chart renders the same as the folder, and does not contain the ci files."""
     helm.run("package", CHART, "--destination", tmp_path)
     [package] = tmp_path.glob("*.tgz")
     values = tmp_path / "values.yaml"

@@ -12,7 +12,7 @@ from tests.support.chart import ChartRefusedError, ci_values, default_values, re
 
 
 def refused(values: dict[str, Any]) -> str:
-    """What the chart says."""
+    """The chart's error message."""
     with pytest.raises(ChartRefusedError) as raised:
         render(values)
     return str(raised.value)
@@ -22,7 +22,7 @@ def refused(values: dict[str, Any]) -> str:
 
 
 def nodes(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every value of the schema, by its dotted path; the whole is the empty path."""
+    """Every value of the schema, by its dotted path; the root is the empty path."""
     yield path, node
     for name, child in node.get("properties", {}).items():
         yield from nodes(child, f"{path}.{name}" if path else name)
@@ -36,14 +36,14 @@ WRONG_TYPES = {
 
 
 def wrong_type(node: dict[str, Any]) -> object:
-    """Something of a type that the node does not take."""
+    """A value of a type that the node does not accept."""
     kinds = node.get("type", ["string", "integer"])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     return {"object": ["a list"], "string": ["a list"]}.get(kinds[0], WRONG_TYPES[kinds[0]])
 
 
 def test_the_walk_sees_the_whole_schema() -> None:
-    """The lists below are not empty by mistake."""
+    """The lists of values that the tests below use are not empty by mistake."""
     assert len(NODES) > 200
     assert len(CLOSED) > 40
 
@@ -59,7 +59,7 @@ def test_a_wrong_type_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("path", CLOSED)
 def test_an_unknown_key_is_refused(path: str) -> None:
-    """A key that does not exist is refused at every level, and the message names the key and where it is."""
+    """An unknown key is refused at every level, and the message names the key and its path."""
     told = refused(with_value(ci_values("default"), f"{path}.mistypt".removeprefix("."), 1))
 
     assert f"at '{'/' if path else ''}{path.replace('.', '/')}': additional properties 'mistypt' not allowed" in told
@@ -124,7 +124,7 @@ def test_an_unknown_key_is_refused(path: str) -> None:
     ],
 )
 def test_a_wrong_value_is_refused(path: str, value: object) -> None:
-    """A value of the right type that cannot be is refused, and the message names its path."""
+    """An invalid value of the right type is refused, and the message names its path."""
     told = refused(with_value(ci_values("default"), path, value))
 
     assert f"at '/{path.replace('.', '/')}" in told
@@ -148,8 +148,8 @@ def test_a_wrong_value_is_refused(path: str, value: object) -> None:
         "vault.audience",
     ],
 )
-def test_what_protects_cannot_be_taken_away_by_null(path: str) -> None:
-    """Helm forgets a default that is set to null; where that would open something, it is refused by name."""
+def test_a_protection_cannot_be_removed_with_null(path: str) -> None:
+    """Helm drops a default that is set to null; if that would weaken security, the chart refuses it by name."""
     parent, _, name = path.rpartition(".")
 
     assert f"at '{parent and '/'}{parent.replace('.', '/')}': missing property '{name}'" in refused(
@@ -158,8 +158,8 @@ def test_what_protects_cannot_be_taken_away_by_null(path: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["sentinel", "cluster"])
-def test_a_mode_of_redis_that_is_not_there_yet_is_refused(mode: str) -> None:
-    """The message names the modes that there are."""
+def test_an_unsupported_redis_mode_is_refused(mode: str) -> None:
+    """The message names the supported modes."""
     assert "at '/redis/mode': value must be one of 'standalone', 'memory'" in refused(
         with_value(ci_values("default"), "redis.mode", mode)
     )
@@ -226,7 +226,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
 
 @pytest.mark.parametrize(("base", "changes", "expected"), CONTRADICTIONS, ids=[case[2] for case in CONTRADICTIONS])
 def test_a_contradiction_is_refused(base: str, changes: dict[str, object], expected: str) -> None:
-    """Values that contradict each other are refused in one sentence that names them and says what to do."""
+    """Contradictory values are refused in one sentence that names them and says what to do."""
     values = ci_values(base)
     render(values)
     for path, value in changes.items():
@@ -250,7 +250,7 @@ def test_the_same_document_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("sleep", [0, 5, 300])
 def test_the_grace_period_covers_the_deadlines_of_the_code(sleep: int) -> None:
-    """The least grace period that is taken is the sleep and what the code needs from SIGTERM to its end."""
+    """The shortest accepted grace period is the sleep plus the time that the code needs from SIGTERM to its exit."""
     least = sleep + END_SECONDS
     values = with_value(ci_values("default"), "preStopSleepSeconds", sleep)
     render(with_value(values, "terminationGracePeriodSeconds", least))
@@ -258,8 +258,8 @@ def test_the_grace_period_covers_the_deadlines_of_the_code(sleep: int) -> None:
     assert f"must be at least {least} " in refused(with_value(values, "terminationGracePeriodSeconds", least - 1))
 
 
-def test_the_defaults_are_what_the_code_was_told() -> None:
-    """The chart's own sleep is the one that the code counts on, and its grace period is enough for both."""
+def test_the_defaults_match_the_code() -> None:
+    """The chart's default sleep is the one that the code assumes, and its grace period is long enough for both."""
     values = default_values()
 
     assert values["preStopSleepSeconds"] == PRE_STOP_SECONDS

@@ -1,4 +1,4 @@
-"""What the chart makes of values: each ci file and a random sample, held to Kubernetes' schemas and to our rules."""
+"""What the chart renders: each ci file and a random sample, checked against Kubernetes schemas and our rules."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def sampled() -> Samples:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_ci_file_renders_well(name: str) -> None:
-    """Each ci file becomes objects that the oldest and the newest Kubernetes take, and that belong together."""
+    """Each ci file renders objects that the oldest and newest Kubernetes accept, with consistent references."""
     check(render(ci_values(name)))
 
 
 def test_the_ci_files_make_every_kind() -> None:
-    """All kinds that the chart can make are made by some ci file, so that none goes unseen."""
+    """Every kind that the chart can render is in some ci file, so that none goes untested."""
     made = {one["kind"] for name in NAMES for one in render(ci_values(name))}
 
     assert made >= COMPLETE
 
 
 def test_random_values_render_well(sampled: Samples) -> None:
-    """A random sample of valid values becomes objects that Kubernetes takes and that belong together."""
+    """A random sample of valid values renders objects that Kubernetes accepts, with consistent references."""
     assert len(sampled.valid) == SAMPLES
     for values, manifests in sampled.valid:
         try:
@@ -48,8 +48,8 @@ def test_random_values_render_well(sampled: Samples) -> None:
             pytest.fail(f"{error}\n{yaml.safe_dump(values)}", pytrace=False)
 
 
-def test_random_contradictions_are_told_in_a_sentence(sampled: Samples) -> None:
-    """Whatever values contradict each other by chance, the chart's own sentence says so, not an error of a template."""
+def test_random_contradictions_are_reported_in_a_sentence(sampled: Samples) -> None:
+    """Any random contradiction gets the chart's own message, not a template error."""
     assert len(sampled.refused) > 20
     for told in sampled.refused:
         assert "execution error at (ims-token-broker/templates/deployment.yaml:1:4): " in told, told
@@ -58,21 +58,21 @@ def test_random_contradictions_are_told_in_a_sentence(sampled: Samples) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rendering_is_deterministic(name: str) -> None:
-    """The same values become the same text: nothing random, no time, no order that changes."""
+    """The same values render the same text: nothing random, no timestamps, no changing order."""
     assert render_texts(ci_values(name)) == render_texts(ci_values(name))
 
 
 @pytest.mark.parametrize("release", ["r", "a" * 53, "ims-token-broker"])
-def test_any_release_name_will_do(release: str) -> None:
-    """The shortest and the longest release name, and the chart's own, give names that Kubernetes takes."""
+def test_any_release_name_works(release: str) -> None:
+    """The shortest and the longest release name, and the chart's own, give names that Kubernetes accepts."""
     manifests = render(ci_values("policy-hook"), name=release, namespace="n" * 63)
 
     check(manifests)
     assert len({one["metadata"]["name"] for one in manifests if one["kind"] == "ConfigMap"}) == 3
 
 
-def test_two_releases_do_not_meet() -> None:
-    """Objects without a namespace have other names in another namespace."""
+def test_two_releases_do_not_collide() -> None:
+    """Cluster-scoped objects get different names for releases in different namespaces."""
     values = ci_values("token-review")
     first, second = (
         {one["metadata"]["name"] for one in render(values, RELEASE, space) if one["kind"].startswith("Cluster")}
@@ -83,7 +83,7 @@ def test_two_releases_do_not_meet() -> None:
 
 
 def test_the_schemas_are_the_right_minors() -> None:
-    """The chart is held to the oldest Kubernetes that it takes."""
+    """The chart is checked against the oldest Kubernetes that it supports."""
     chart = yaml.safe_load((Path(ci_files()[0]).parents[1] / "Chart.yaml").read_text())
 
     assert chart["kubeVersion"] == f">={OLDEST}.0-0"
@@ -114,8 +114,8 @@ def _mutations() -> dict[str, tuple[tuple[str | int, ...], object]]:
 
 
 @pytest.mark.parametrize("name", _mutations())
-def test_the_check_of_pod_security_sees_a_breach(name: str) -> None:
-    """Each single breach of the restricted profile is found by our check."""
+def test_the_pod_security_check_finds_a_violation(name: str) -> None:
+    """Each single violation of the restricted profile is found by our check."""
     deployment = _deployment()
     path, value = _mutations()[name]
     [(_, spec)] = pods([deployment])
@@ -127,8 +127,8 @@ def test_the_check_of_pod_security_sees_a_breach(name: str) -> None:
         check_restricted("mutated", spec)
 
 
-def test_the_check_of_shapes_sees_a_misspelt_field() -> None:
-    """A field that does not exist, or has another type, is found in a core object and in a custom resource."""
+def test_the_schema_check_finds_a_misspelt_field() -> None:
+    """An unknown field, or one of the wrong type, is found in a core object and in a custom resource."""
     for values, kind, path in [
         ("default", "Deployment", ("spec", "template", "spec", "containers", 0, "imagePullPolice")),
         ("default", "Deployment", ("spec", "replicas")),
@@ -166,8 +166,8 @@ def test_the_check_of_shapes_sees_a_misspelt_field() -> None:
         ("ServiceAccount", ("metadata", "name"), "other"),
     ],
 )
-def test_the_check_of_references_sees_a_break(kind: str, path: tuple[str | int, ...], value: object) -> None:
-    """What no longer belongs together is found by our checks."""
+def test_the_reference_check_finds_a_broken_reference(kind: str, path: tuple[str | int, ...], value: object) -> None:
+    """Inconsistent references between objects are found by our checks."""
     manifests = render(ci_values("default"))
     check(manifests)
 
@@ -178,7 +178,7 @@ def test_the_check_of_references_sees_a_break(kind: str, path: tuple[str | int, 
 
 
 def test_every_image_can_come_from_a_mirror() -> None:
-    """`global.imageRegistry` is before each image that the chart names, and a digest wins over the tag."""
+    """`global.imageRegistry` prefixes each image that the chart names, and a digest takes precedence over the tag."""
     values = ci_values("policy-hook")
     values |= {"global": {"imageRegistry": "mirror.example.com"}, "image": {"digest": "sha256:" + "b" * 64, "tag": "7"}}
     images = {container["image"] for _, spec in pods(render(values)) for container in containers(spec)}

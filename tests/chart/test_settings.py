@@ -54,7 +54,7 @@ EXAMPLES: dict[str, tuple[str, str, object, str]] = {
     "TRACING": ("tracing", "tracing.exporter", "otlp", "otlp"),
     "TRACING_ORGS": ("tracing", "tracing.orgs", True, "true"),
 }  # fmt: skip
-"""Per setting: a ci file to begin with, the value that sets it, what to put there, and what the variable is then.
+"""Per setting: the ci file to start from, the value that sets it, what to set it to, and the resulting variable.
 
 A plain setting (see `plain_settings`) needs no row if its schema allows the value that `example` makes.
 """
@@ -91,17 +91,17 @@ OTHER_DEFAULTS = {
     "VAULT_AUTH": "a pod has an identity",
     "VAULT_KUBERNETES_TOKEN_FILE": "a token with an audience of its own",
 }
-"""Settings whose default in the chart is not that of the code, and why."""
+"""Settings whose default in the chart differs from the one in the code, and why."""
 
 
 def settings_of(values: dict[str, Any]) -> dict[str, str]:
-    """The variables that the broker would get."""
+    """The environment variables that the broker would get."""
     data: dict[str, str] = the(render(values), "ConfigMap", "-settings")["data"]
     return data
 
 
 def test_every_setting_is_set_from_values_or_there_is_a_reason() -> None:
-    """No setting of the code is forgotten by the chart, and the chart knows none that the code has not."""
+    """The chart covers every setting of the code, and has no setting that the code does not have."""
     known = {name.removeprefix(PREFIX) for name in variables()}
 
     assert SET_FROM.keys() | NOT_FROM_VALUES.keys() == known
@@ -109,7 +109,7 @@ def test_every_setting_is_set_from_values_or_there_is_a_reason() -> None:
 
 @pytest.mark.parametrize("name", SET_FROM)
 def test_each_value_sets_its_variable(name: str) -> None:
-    """Setting the value sets the variable, and it is a value that `values.yaml` and the README have."""
+    """Setting the value sets the variable, and the value is in `values.yaml` and the README."""
     base, path, value, expected = SET_FROM[name]
     changed = settings_of(with_value(ci_values(base), path, value))
 
@@ -120,7 +120,7 @@ def test_each_value_sets_its_variable(name: str) -> None:
 
 @pytest.mark.parametrize("name", SET_FROM)
 def test_each_setting_is_named_where_its_value_is_described(name: str) -> None:
-    """The README's row of some value names the variable, so that one who knows the setting finds the value."""
+    """A row of the README names the variable, so that a reader who knows the setting finds the value."""
     assert any(f"`{PREFIX}{name}`" in row.text for row in rows())
 
 
@@ -132,7 +132,7 @@ def test_no_secret_is_a_variable(name: str) -> None:
 
 
 def test_the_chart_sets_no_unknown_variable() -> None:
-    """Whatever the ci files set is a setting of the broker or one of OpenTelemetry's standard variables."""
+    """Every variable that the ci files set is a setting of the broker or a standard OpenTelemetry variable."""
     ours = {PREFIX + name for name in SET_FROM}
     for path in ci_files():
         for variable in settings_of(ci_values(path.name.removesuffix("-values.yaml"))):
@@ -140,8 +140,8 @@ def test_the_chart_sets_no_unknown_variable() -> None:
 
 
 @pytest.mark.parametrize("name", [path.name.removesuffix("-values.yaml") for path in ci_files()])
-def test_the_broker_takes_what_the_chart_sets(name: str) -> None:
-    """The broker's own reading of the settings accepts each ci file's variables."""
+def test_the_broker_accepts_what_the_chart_sets(name: str) -> None:
+    """The broker's own settings accept each ci file's variables."""
     given = settings_of(ci_values(name))
     environment = {key: value for key, value in given.items() if key.startswith(PREFIX)}
     try:
@@ -153,7 +153,7 @@ def test_the_broker_takes_what_the_chart_sets(name: str) -> None:
 
 
 def test_the_defaults_are_those_of_the_code() -> None:
-    """Where the chart sets a variable by default, it is to the default of the code, but where there is a reason."""
+    """If the chart sets a variable by default, it is the code's default, unless there is a documented reason."""
     given = settings_of(ci_values("default"))
     for name, field in Settings.model_fields.items():
         default, variable = field.default, PREFIX + name.upper()
@@ -165,26 +165,26 @@ def test_the_defaults_are_those_of_the_code() -> None:
 
 
 def rows() -> list[Any]:
-    """The described values."""
+    """The values that have a description."""
     return described_values((CHART / "values.yaml").read_text())
 
 
 def test_the_readme_has_the_table_of_values() -> None:
-    """The README's table is the one that `values.yaml` makes."""
+    """The README's table is the one generated from `values.yaml`."""
     between = README.read_text().partition(BEGIN)[2].partition(END)[0]
 
     assert between == values_table(), "stale: run `python -m tests.support.chart_readme`"
 
 
-def test_the_template_of_plain_settings_is_the_one_that_the_values_make() -> None:
-    """`_plain_settings.tpl` is made from `values.yaml`; what is written by hand instead is a setting there, too."""
+def test_the_template_of_plain_settings_is_generated_from_the_values() -> None:
+    """`_plain_settings.tpl` is generated from `values.yaml`; every setting written by hand is in `_settings.tpl`."""
     assert TEMPLATE.read_text() == template(), "stale: run `python -m tests.support.chart_settings`"
     by_hand = (CHART / "templates" / "_settings.tpl").read_text()
     assert all(f"{variable}:" in by_hand for variable in HAND_WRITTEN)
 
 
 def test_the_schema_has_the_values_and_no_others() -> None:
-    """Where `values.yaml` has a map of named values, the schema has exactly those, and takes no others."""
+    """If `values.yaml` has a map of named values, the schema has exactly those, and accepts no others."""
     free = []
 
     def compare(value: Any, node: dict[str, Any], path: str) -> None:
@@ -193,7 +193,7 @@ def test_the_schema_has_the_values_and_no_others() -> None:
                 free.append(path)
             return
         if path in {"strategy", "strategy.rollingUpdate", "resources"} or path.endswith("Probe"):
-            assert value.keys() <= node["properties"].keys(), path  # maps of Kubernetes' own: not all are set
+            assert value.keys() <= node["properties"].keys(), path  # Kubernetes maps: not all keys are set
         else:
             assert list(value) == list(node["properties"]), path
         assert (path == "global") == ("additionalProperties" not in node), path
@@ -202,11 +202,11 @@ def test_the_schema_has_the_values_and_no_others() -> None:
             compare(child, node["properties"][key], f"{path}.{key}" if path else key)
 
     compare(default_values(), schema(), "")
-    assert free  # maps of labels, and of Kubernetes' own
+    assert free  # maps of labels, and Kubernetes maps
 
 
 def test_the_default_values_obey_the_schema() -> None:
-    """Given as they are, the default values are valid where a person adds what must be said."""
+    """The default values are valid unchanged once the required values are added."""
     values = default_values()
     for path, value in [("policy.inline", "version: 1"), ("vault.addr", "https://v"), ("redis.host", "r")]:
         values = with_value(values, path, value)
@@ -217,7 +217,7 @@ def test_the_default_values_obey_the_schema() -> None:
     )  # fmt: skip
 
 
-def test_the_chart_is_of_the_version_of_the_code() -> None:
+def test_the_chart_has_the_version_of_the_code() -> None:
     """The chart's `appVersion` is the broker's version."""
     from app import __version__
 

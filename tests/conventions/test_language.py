@@ -30,7 +30,6 @@ CODE = (
     "deploy/image",
     "tests/contract",
     "tests/conventions",
-    "tests/kubernetes",
     "tests/unit/adapters",
     "tests/unit/api",
     "tests/unit/audit",
