@@ -1,4 +1,4 @@
-"""What reaches the server before anybody has looked at it: bounded in size and time, and answered like everything."""
+"""What the server reads before the app sees it: bounded in size and time, with errors in the usual form."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Rig:
         await PlainTextResponse("seen")(scope, receive, send)
 
     def keep_alive(self, seconds: int | float) -> None:
-        """Close connections that are idle for so long, from the next one on."""
+        """Close idle connections after this many seconds, starting with the next one."""
         assert self.config is not None
-        self.config.timeout_keep_alive = seconds  # type: ignore[assignment]  # it takes fractions as well
+        self.config.timeout_keep_alive = seconds  # type: ignore[assignment]  # it accepts fractions as well
 
     async def exchange(self, *pieces: bytes, seconds: float = 5.0) -> bytes:
-        """Send pieces, each by itself, and read until the server closes or falls silent."""
+        """Send the pieces separately, and read until the server closes the connection or stops sending."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         answer = b""
         try:
@@ -65,7 +65,7 @@ class Rig:
 
 @pytest.fixture
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """A running server. Its parameter, if any, is the time in seconds for the head of a request."""
+    """A running server. Its parameter, if any, is the timeout in seconds for the head of a request."""
     made = Rig()
     seconds = getattr(request, "param", HEAD_SECONDS)
     with listening_socket("127.0.0.1", 0) as sock:
@@ -84,7 +84,7 @@ def get(*lines: bytes, host: bytes = HOST) -> bytes:
 
 
 def problem(answer: bytes, status: int, rig: Rig) -> None:
-    """`answer` is a problem document of `status` like every other error, and the listener was told of it."""
+    """`answer` is a problem document of `status` like every other error, and the listener was notified."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), head[:80]
     headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
@@ -99,7 +99,7 @@ def problem(answer: bytes, status: int, rig: Rig) -> None:
 
 
 async def test_a_good_request_passes(rig: Rig) -> None:
-    """Headers up to the bounds are none of the protocol's business."""
+    """Headers within the bounds are accepted."""
     most = [b"X-%d: %b\r\n" % (number, b"v" * 400) for number in range(MAX_HEADER_FIELDS - 2)]
     assert (await rig.exchange(get(*most))).endswith(b"seen")
     assert len(rig.seen[0]) == MAX_HEADER_FIELDS
@@ -113,26 +113,26 @@ async def test_a_good_request_passes(rig: Rig) -> None:
     get(b"X: " + b"v" * 120_000 + b"\r\n"),
     b"GET /" + b"p" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
 ])  # fmt: skip
-async def test_a_head_beyond_the_bounds_is_refused(rig: Rig, data: bytes) -> None:
+async def test_a_head_over_the_bounds_is_refused(rig: Rig, data: bytes) -> None:
     """One field too many, or 100,000, or more than 64 KiB in one piece: 431."""
     problem(await rig.exchange(data), 431, rig)
 
 
 def endless(size: int, piece: int = 65536) -> Iterable[bytes]:
-    """A header that does not end, in pieces."""
+    """A header that never ends, in pieces."""
     yield b"GET / HTTP/1.1\r\n" + HOST + b"X-Endless: "
     for _ in range(0, size, piece):
         yield b"v" * piece
 
 
 async def test_a_header_without_end_is_cut_off(rig: Rig) -> None:
-    """Of a header of 50 MB the server reads little more than 64 KiB."""
+    """The server reads little more than 64 KiB of a 50 MB header."""
     assert await sent_before_the_end(rig.port, endless(50_000_000)) < 100 * MAX_HEAD_BYTES
     assert len(rig.refused) == 1
 
 
 async def sent_before_the_end(port: int, pieces: Iterable[bytes]) -> int:
-    """How many bytes the server, and the kernel on the way to it, took before the server hung up."""
+    """How many bytes the server and the kernel buffers took before the server closed the connection."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     sent = 0
     try:
@@ -157,18 +157,18 @@ async def sent_before_the_end(port: int, pieces: Iterable[bytes]) -> int:
     get(HOST),
     get(host=b""),
 ])  # fmt: skip
-async def test_what_is_no_clear_request_is_refused_in_our_form(rig: Rig, data: bytes) -> None:
-    """Malformed or ambiguous: a problem document with an id, nothing of what was sent in it."""
+async def test_a_malformed_request_gets_a_problem_document(rig: Rig, data: bytes) -> None:
+    """A malformed or ambiguous request gets a problem document with an id that quotes nothing of the request."""
     problem(await rig.exchange(data), 400, rig)
 
 
 async def test_http_1_0_needs_no_host(rig: Rig) -> None:
-    """RFC 9112 section 3.2 asks for Host in HTTP/1.1 alone."""
+    """RFC 9112 section 3.2 requires Host only in HTTP/1.1."""
     assert (await rig.exchange(b"GET / HTTP/1.0\r\n\r\n")).endswith(b"seen")
 
 
-async def test_a_trailer_field_is_no_header(rig: Rig) -> None:
-    """A credential in a trailer, which no gateway has seen, proves nothing."""
+async def test_a_trailer_field_is_not_a_header(rig: Rig) -> None:
+    """A credential in a trailer, which no gateway has seen, is not accepted."""
     chunked = b"Transfer-Encoding: chunked\r\n"
     trailer = b"0\r\nAuthorization: Bearer x\r\nX-Request-Id: y\r\n\r\n"
     assert (await rig.exchange(get(chunked) + trailer)).endswith(b"seen")
@@ -177,8 +177,8 @@ async def test_a_trailer_field_is_no_header(rig: Rig) -> None:
 
 @pytest.mark.parametrize("rig", [0.2], indirect=True)
 @pytest.mark.parametrize("begun", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: a\r\nX:"])
-async def test_a_head_that_does_not_come_is_not_waited_for(rig: Rig, begun: bytes) -> None:
-    """A connection that sends nothing is closed in time, and one that began is told why."""
+async def test_a_slow_request_head_times_out(rig: Rig, begun: bytes) -> None:
+    """A connection that sends nothing is closed after the timeout; one that began a request gets an error first."""
     answer = await rig.exchange(begun)
     if begun:
         problem(answer, 408, rig)
@@ -188,7 +188,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(rig: Rig, begun: byte
 
 @pytest.mark.parametrize("rig", [0.2], indirect=True)
 async def test_an_idle_connection_stays_open_between_requests(rig: Rig) -> None:
-    """The time for a head runs from its first byte: what was quick once may rest as long as keep-alive lets it."""
+    """The timeout for a head starts at its first byte: between requests only the keep-alive timeout applies."""
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
     for _ in range(2):
         writer.write(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -200,21 +200,21 @@ async def test_an_idle_connection_stays_open_between_requests(rig: Rig) -> None:
 
 
 async def test_pipelined_requests_are_answered_in_order(rig: Rig) -> None:
-    """Two requests in one segment get two answers; with a malformed one among them no answer is in another's midst."""
+    """Two requests in one segment get two responses; a malformed one among them does not interleave responses."""
     one = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
     assert (await rig.exchange(one + get())).count(b"seen") == 2
     assert (await rig.exchange(one + b"BREW\r\n\r\n")).count(b"HTTP/1.1 ") == 1
 
 
-async def test_pipelining_has_a_bound(rig: Rig) -> None:
-    """Requests sent ahead of their answers are queued to a bound, and then the connection ends."""
+async def test_pipelining_is_bounded(rig: Rig) -> None:
+    """Pipelined requests are queued up to a limit, and then the connection is closed."""
     await rig.exchange((b"GET / HTTP/1.1\r\n" + HOST + b"\r\n") * 100_000)
     assert len(rig.seen) <= 2 * MAX_PIPELINED
 
 
 @pytest.mark.parametrize("ending", [b"\r\n", b"\r\n\r\n"])
-async def test_an_empty_line_after_a_request_keeps_nothing_open(rig: Rig, ending: bytes) -> None:
-    """What is no request does not switch off the timer that closes an idle connection."""
+async def test_an_empty_line_after_a_request_does_not_keep_the_connection_open(rig: Rig, ending: bytes) -> None:
+    """An empty line is not a request, and does not cancel the timer that closes an idle connection."""
     rig.keep_alive(0.3)
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
     writer.write(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -226,8 +226,8 @@ async def test_an_empty_line_after_a_request_keeps_nothing_open(rig: Rig, ending
 
 
 @pytest.mark.parametrize("pieces", [(b"", b"a=1"), (b"a=1", b"")], ids=["two-segments", "one-segment"])
-async def test_an_offer_of_another_protocol_is_passed_over(rig: Rig, pieces: tuple[bytes, bytes]) -> None:
-    """Java's HttpClient offers h2c with each request; its body is read, and no upgrade is made."""
+async def test_an_offer_of_another_protocol_is_ignored(rig: Rig, pieces: tuple[bytes, bytes]) -> None:
+    """Java's HttpClient offers h2c with each request; its body is read, and the connection is not upgraded."""
     head = (
         b"POST /x?y=1 HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 3\r\n"
         + HOST
@@ -241,14 +241,14 @@ async def test_an_offer_of_another_protocol_is_passed_over(rig: Rig, pieces: tup
 
 
 async def test_connect_is_refused(rig: Rig) -> None:
-    """This is no proxy: there is one answer, and what follows is not read."""
+    """The server is not a proxy: there is one response, and nothing after it is read."""
     answer = await rig.exchange(b"CONNECT a.example:443 HTTP/1.1\r\n" + HOST + b"\r\n" + get(), seconds=0.5)
     assert answer.count(b"HTTP/1.1 ") <= 1
     assert b"seen" not in answer or rig.seen
 
 
-async def test_a_body_that_is_malformed_is_answered(rig: Rig) -> None:
-    """Chunks that are none get a problem document, whatever the app would have said."""
+async def test_a_malformed_body_is_answered(rig: Rig) -> None:
+    """Invalid chunks get a problem document, whatever the app would have answered."""
     answer = await rig.exchange(get(b"Transfer-Encoding: chunked\r\n"), b"zz\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1

@@ -42,7 +42,7 @@ async def broker() -> AsyncIterator[Exchanging]:
 async def signed_grant(
     credential: JwtCredential, *, now: float | None = None, scopes: tuple[Scope, ...] = grants.METASCOPES
 ) -> Grant:
-    """A grant with an assertion that the credential's own key has signed."""
+    """A grant with an assertion signed with the credential's own key."""
     signer = JoseAssertionSigner()
     try:
         claims = assertion_claims(credential, scopes, time.time() if now is None else now)
@@ -57,7 +57,7 @@ def service_account(ims: RunningSandbox, **fields: Any) -> JwtCredential:
 
 
 async def rejection(broker: Exchanging, grant: Grant) -> CredentialRejectedError:
-    """The refusal of a grant; checked to hold no secret and to be told of once."""
+    """The refusal of a grant; checked to hold no secret and to be reported once."""
     with pytest.raises(CredentialRejectedError) as caught:
         await broker.exchanger.exchange(grant)
     error = caught.value
@@ -72,7 +72,7 @@ async def rejection(broker: Exchanging, grant: Grant) -> CredentialRejectedError
 
 @pytest.mark.parametrize("lifetime", [40.0, 3600.0, 86399.0])
 async def test_an_assertion_becomes_a_token_with_its_true_expiry(broker: Exchanging, lifetime: float) -> None:
-    """Milliseconds of the JWT endpoint become the true expiry, checked at the sandbox's own record."""
+    """Milliseconds from the JWT endpoint become the true expiry, checked against the sandbox's own record."""
     async with run_sandbox([jwt_client()], token_lifetime=lifetime) as ims:
         issued = await broker.exchanger.exchange(await signed_grant(service_account(ims)))
         record = ims.sandbox.state.mint.find(issued.value)
@@ -93,7 +93,7 @@ async def test_an_assertion_becomes_a_token_with_its_true_expiry(broker: Exchang
 
 @pytest.mark.parametrize("lifetime", [40.0, 3600.0, 86399.0])
 async def test_client_credentials_become_a_token_with_its_true_expiry(broker: Exchanging, lifetime: float) -> None:
-    """Seconds of the token endpoint become the true expiry."""
+    """Seconds from the token endpoint become the true expiry."""
     async with run_sandbox([oauth_client()], token_lifetime=lifetime) as ims:
         issued = await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
         record = ims.sandbox.state.mint.find(issued.value)
@@ -107,7 +107,7 @@ async def test_client_credentials_become_a_token_with_its_true_expiry(broker: Ex
 async def test_an_enterprise_web_app_gets_a_token_for_each_consenting_org(
     ims: RunningSandbox, broker: Exchanging, org: Any
 ) -> None:
-    """One client serves several orgs; its answer has no token_type and lives an hour."""
+    """One client serves several orgs; its response has no token_type, and the token is valid for an hour."""
     ims.sandbox.state.clients.put(enterprise_client())
     credential = grants.enterprise_credential(base_url=ims.base_url, org=org)
     issued = await broker.exchanger.exchange(grants.oauth_exchange(credential=credential))
@@ -117,8 +117,8 @@ async def test_an_enterprise_web_app_gets_a_token_for_each_consenting_org(
     assert abs(issued.expires_at - time.time() - 3599) < 2
 
 
-async def test_a_wrong_key_is_told_as_a_certificate_that_is_not_bound(ims: RunningSandbox, broker: Exchanging) -> None:
-    """IMS speaks of "bindings"; a person reads which certificate to look at."""
+async def test_a_wrong_key_is_reported_as_an_unbound_certificate(ims: RunningSandbox, broker: Exchanging) -> None:
+    """IMS mentions "bindings"; our error says which certificate to check."""
     ims.sandbox.state.clients.put(jwt_client(certificates=(key_pair("other").certificate,)))
     error = await rejection(broker, await signed_grant(service_account(ims)))
     assert error.ims_error == "invalid_token"
@@ -131,16 +131,16 @@ async def test_a_wrong_key_is_told_as_a_certificate_that_is_not_bound(ims: Runni
 @pytest.mark.parametrize(
     ("skew", "hint"), [(-1000.0, "clock"), (100_000.0, "assertion")], ids=["clock-behind", "clock-ahead"]
 )
-async def test_a_wrong_clock_is_told_as_such(ims: RunningSandbox, broker: Exchanging, skew: float, hint: str) -> None:
-    """An assertion out of its time points at the clock."""
+async def test_a_wrong_clock_is_reported(ims: RunningSandbox, broker: Exchanging, skew: float, hint: str) -> None:
+    """The error for an assertion outside its validity period points at the clock."""
     ims.sandbox.state.clients.put(jwt_client())
     error = await rejection(broker, await signed_grant(service_account(ims), now=time.time() + skew))
     assert error.ims_error == "invalid_token"
     assert hint in error.detail
 
 
-async def test_an_unbound_metascope_is_told_as_such(ims: RunningSandbox, broker: Exchanging) -> None:
-    """A metascope that the binding lacks names the field to correct."""
+async def test_an_unbound_metascope_is_reported(ims: RunningSandbox, broker: Exchanging) -> None:
+    """The error for a metascope that the binding lacks names the field to correct."""
     ims.sandbox.state.clients.put(jwt_client())
     grant = await signed_grant(service_account(ims), scopes=(Scope("ent_unbound_sdk"),))
     error = await rejection(broker, grant)
@@ -150,7 +150,7 @@ async def test_an_unbound_metascope_is_told_as_such(ims: RunningSandbox, broker:
 
 @pytest.mark.parametrize("kind", ["jwt", "oauth"])
 async def test_a_wrong_secret_lets_the_next_one_be_tried(ims: RunningSandbox, broker: Exchanging, kind: str) -> None:
-    """A refused secret (401 at one endpoint, 400 at the other) is told apart from a refused credential."""
+    """A refused secret (401 at one endpoint, 400 at the other) is distinguished from a refused credential."""
     ims.sandbox.state.clients.put((jwt_client if kind == "jwt" else oauth_client)(secrets=("another-secret",)))
     grant = await signed_grant(service_account(ims)) if kind == "jwt" else grants.oauth_exchange(ims.base_url)
     error = await rejection(broker, grant)
@@ -159,23 +159,23 @@ async def test_a_wrong_secret_lets_the_next_one_be_tried(ims: RunningSandbox, br
 
 
 async def test_either_of_two_secrets_is_accepted(ims: RunningSandbox, broker: Exchanging) -> None:
-    """While secrets are rotated both are good."""
+    """During a rotation of secrets both are valid."""
     ims.sandbox.state.clients.put(oauth_client(secrets=("old-secret", grants.SECRET)))
     await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url, secret="old-secret"))
     await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
 
 
 @pytest.mark.parametrize("kind", ["jwt", "oauth"])
-async def test_an_unknown_client_is_told_as_such(ims: RunningSandbox, broker: Exchanging, kind: str) -> None:
-    """A client that does not exist points at the client id."""
+async def test_an_unknown_client_is_reported(ims: RunningSandbox, broker: Exchanging, kind: str) -> None:
+    """The error for a client that does not exist points at the client id."""
     grant = await signed_grant(service_account(ims)) if kind == "jwt" else grants.oauth_exchange(ims.base_url)
     error = await rejection(broker, grant)
     assert error.ims_error == "invalid_client"
     assert "client_id" in error.detail
 
 
-async def test_a_scope_the_client_lacks_is_told_as_such(ims: RunningSandbox, broker: Exchanging) -> None:
-    """An unknown scope points at the scopes."""
+async def test_a_scope_that_the_client_lacks_is_reported(ims: RunningSandbox, broker: Exchanging) -> None:
+    """The error for an unknown scope points at the scopes."""
     ims.sandbox.state.clients.put(oauth_client())
     credential = grants.oauth_credential(base_url=ims.base_url)
     error = await rejection(broker, grant_of(credential, (Scope("nope"),), grants.SECRET))
@@ -183,17 +183,17 @@ async def test_a_scope_the_client_lacks_is_told_as_such(ims: RunningSandbox, bro
     assert "scopes" in error.detail
 
 
-async def test_a_service_account_at_the_token_endpoint_is_told_as_the_wrong_kind(
+async def test_a_service_account_at_the_token_endpoint_is_reported_as_the_wrong_kind(
     ims: RunningSandbox, broker: Exchanging
 ) -> None:
-    """A client that is not provisioned for the flow points at the kind."""
+    """The error for a client that is not provisioned for the flow points at the kind."""
     ims.sandbox.state.clients.put(jwt_client())
     error = await rejection(broker, grants.oauth_exchange(ims.base_url))
     assert error.ims_error == "unauthorized_client"
     assert "kind" in error.detail
 
 
-async def test_an_org_without_consent_is_told_as_such(ims: RunningSandbox, broker: Exchanging) -> None:
+async def test_an_org_without_consent_is_reported(ims: RunningSandbox, broker: Exchanging) -> None:
     """For an enterprise web app, the same error means that the org has not consented."""
     client = enterprise_client()
     client.consented_orgs.clear()  # type: ignore[attr-defined]  # a dict here
@@ -204,7 +204,7 @@ async def test_an_org_without_consent_is_told_as_such(ims: RunningSandbox, broke
 
 
 async def test_a_converted_service_account_is_recognised(ims: RunningSandbox, broker: Exchanging) -> None:
-    """The 500 of a credential that Adobe has converted looks transient; the detail says what it may be."""
+    """The 500 for a credential that Adobe has converted looks transient; the detail names the likely cause."""
     ims.sandbox.state.clients.put(oauth_client())
     with pytest.raises(ImsUnavailableError) as caught:
         await broker.exchanger.exchange(await signed_grant(service_account(ims)))
@@ -224,7 +224,7 @@ async def test_a_converted_service_account_is_recognised(ims: RunningSandbox, br
 async def test_an_answer_that_cannot_be_trusted_is_refused(
     ims: RunningSandbox, broker: Exchanging, kind: str, fault: FaultKind
 ) -> None:
-    """Nonsense, a wrong unit, and tokens that are over or somebody else's are never handed on."""
+    """Nonsense, a wrong unit, and tokens that are expired or of another client or org are never returned."""
     ims.sandbox.state.clients.put(jwt_client() if kind == "jwt" else oauth_client())
     grant = await signed_grant(service_account(ims)) if kind == "jwt" else grants.oauth_exchange(ims.base_url)
     ims.sandbox.state.faults.add(Fault(kind=fault, count=1))
@@ -241,10 +241,10 @@ async def test_an_answer_that_cannot_be_trusted_is_refused(
     (429, "1000000000", 3600, True), (429, "9" * 200, 3600, True), (503, "7", 7, True), (500, "30", 30, True),
     (503, None, 5, False), (500, None, 5, False), (502, None, 5, False), (504, None, 5, False), (599, None, 5, False),
 ])  # fmt: skip
-async def test_a_pause_that_ims_asks_for_is_passed_on(
+async def test_a_retry_after_of_ims_is_passed_on(
     ims: RunningSandbox, broker: Exchanging, status: int, retry_after: str | None, seconds: float, throttled: bool
 ) -> None:
-    """Retry-After counts from 429 and from any 5xx; nonsense is 5 s and an hour is the most."""
+    """Retry-After is used with 429 and with any 5xx; nonsense means 5 s, and the maximum is an hour."""
     ims.sandbox.state.clients.put(oauth_client())
     ims.sandbox.state.faults.add(Fault(kind=FaultKind.STATUS, status=status, retry_after=retry_after))
     with pytest.raises(ImsUnavailableError) as caught:
@@ -255,7 +255,7 @@ async def test_a_pause_that_ims_asks_for_is_passed_on(
 
 @pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 308, 403, 404, 405, 418, 451])
 async def test_any_other_status_is_refused(ims: RunningSandbox, broker: Exchanging, status: int) -> None:
-    """What is neither a token, nor a refusal, nor an outage is not an answer of IMS."""
+    """A status that means neither a token, nor a refusal, nor an outage is a bad upstream response."""
     ims.sandbox.state.clients.put(oauth_client())
     ims.sandbox.state.faults.add(Fault(kind=FaultKind.STATUS, status=status))
     with pytest.raises(BadUpstreamResponseError):
@@ -263,8 +263,8 @@ async def test_any_other_status_is_refused(ims: RunningSandbox, broker: Exchangi
 
 
 @pytest.mark.parametrize("fault", [Fault(kind=FaultKind.HANG), Fault(kind=FaultKind.DRIP, seconds=0.05)])
-async def test_a_hanging_or_dripping_ims_costs_the_deadline_and_no_more(ims: RunningSandbox, fault: Fault) -> None:
-    """Whatever IMS does, an exchange ends within its deadline."""
+async def test_a_hanging_or_slow_ims_costs_at_most_the_deadline(ims: RunningSandbox, fault: Fault) -> None:
+    """An exchange ends within its deadline, whatever IMS does."""
     ims.sandbox.state.clients.put(oauth_client())
     ims.sandbox.state.faults.add(fault)
     async with exchanging(deadline=0.5) as broker:
@@ -275,16 +275,16 @@ async def test_a_hanging_or_dripping_ims_costs_the_deadline_and_no_more(ims: Run
         assert 0.4 < broker.sink.of(ExchangeFinished)[0].seconds < 1.5
 
 
-async def test_a_late_answer_is_still_an_answer(ims: RunningSandbox, broker: Exchanging) -> None:
-    """Latency within the deadline does no harm."""
+async def test_a_late_answer_is_accepted(ims: RunningSandbox, broker: Exchanging) -> None:
+    """An exchange succeeds if the latency is within the deadline."""
     ims.sandbox.state.clients.put(oauth_client())
     ims.sandbox.state.faults.add(Fault(kind=FaultKind.LATENCY, seconds=0.2))
     await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
     assert broker.sink.of(ExchangeFinished)[0].seconds > 0.2
 
 
-async def test_every_answer_tells_how_wrong_the_clock_is(ims: RunningSandbox, broker: Exchanging) -> None:
-    """Also an answer that is nonsense has the time of IMS; a clock that is 45 s ahead is found to be so."""
+async def test_every_answer_measures_the_clock_skew(ims: RunningSandbox, broker: Exchanging) -> None:
+    """Even a nonsense response carries the time of IMS; a clock that is 45 s ahead is measured as such."""
     ims.sandbox.state.clients.put(oauth_client())
     ims.sandbox.state.faults.add(Fault(kind=FaultKind.GARBAGE))
     ahead = HttpTokenExchanger(broker.client, lambda: time.time() + 45, broker.sink)

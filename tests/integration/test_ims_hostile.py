@@ -1,4 +1,4 @@
-"""The exchanger against a server that does on the socket whatever a broken or hostile peer might."""
+"""The exchanger against a server that misbehaves on the socket as a broken or hostile peer might."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ GOOD = http_answer(json.dumps(TOKEN).encode())
 
 
 async def outcome(script: Script, *, deadline: float = 2.0, jwt: bool = False) -> tuple[BrokerError | None, RawServer]:
-    """How an exchange with a scripted server ends."""
+    """The outcome of an exchange with a scripted server."""
     async with run_raw(script) as server, exchanging(deadline) as broker:
         error = await attempt(broker, server, jwt=jwt)
     return error, server
 
 
 async def attempt(broker: Exchanging, server: RawServer, *, jwt: bool = False) -> BrokerError | None:
-    """One exchange; its error, checked to hold no secret and to be told of once."""
+    """One exchange; its error, checked to hold no secret and to be reported once."""
     make = grants.jwt_exchange if jwt else grants.oauth_exchange
     told = len(broker.sink.of(ExchangeFinished))
     error = await quietly(broker, make(server.base_url))
@@ -54,7 +54,7 @@ async def quietly(broker: Exchanging, grant: Grant) -> BrokerError | None:
 
 
 async def test_the_request_is_what_ims_expects() -> None:
-    """One urlencoded POST without any secret outside its body, asking for no compression."""
+    """One urlencoded POST that has secrets only in its body and requests no compression."""
     error, server = await outcome(answering(GOOD))
     assert error is None
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
@@ -105,14 +105,14 @@ NONSENSE = {
 
 @pytest.mark.parametrize("name", NONSENSE)
 async def test_nonsense_is_a_bad_upstream_response(name: str) -> None:
-    """No exception of a parser, no memory and no text of the answer escapes."""
+    """A nonsense response raises no parser error, uses no excess memory, and none of its text leaks."""
     error, _ = await outcome(answering(NONSENSE[name]))
     assert isinstance(error, BadUpstreamResponseError)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_a_compressed_answer_is_read_though_not_asked_for(encoding: str) -> None:
-    """A proxy on the way may compress."""
+async def test_an_unrequested_compressed_answer_is_read(encoding: str) -> None:
+    """A proxy on the path may compress the response."""
     plain = json.dumps(TOKEN).encode()
     body = gzip.compress(plain) if encoding == "gzip" else zlib.compress(plain)
     error, _ = await outcome(answering(body_of(body, f"Content-Encoding: {encoding}")))
@@ -120,7 +120,7 @@ async def test_a_compressed_answer_is_read_though_not_asked_for(encoding: str) -
 
 
 async def test_a_gzip_bomb_costs_no_memory() -> None:
-    """60 MB in 60 kB are not unpacked: the bound is the decoder's own."""
+    """60 MB in 60 kB are not unpacked: the decoder itself enforces the limit."""
     bomb = NONSENSE["gzip bomb"]
     tracemalloc.start()
     try:
@@ -132,8 +132,8 @@ async def test_a_gzip_bomb_costs_no_memory() -> None:
     assert peak < 10_000_000
 
 
-async def test_an_endless_body_is_cut() -> None:
-    """A server that streams 100 MB is left after 64 KiB."""
+async def test_an_endless_body_is_cut_off() -> None:
+    """The connection to a server that streams 100 MB is closed after 64 KiB."""
     sent = 0
 
     async def script(line: Line) -> None:
@@ -180,8 +180,8 @@ async def _slow_500(line: Line) -> None:
 
 
 @pytest.mark.parametrize("script", [_silent, _never_reads, _slow_head, _slow_body, _slow_500])
-async def test_a_slow_server_costs_the_deadline_and_no_more(script: Script) -> None:
-    """Each single byte may be in time, but the whole has one deadline."""
+async def test_a_slow_server_costs_at_most_the_deadline(script: Script) -> None:
+    """Each single byte may be in time, but the whole exchange has one deadline."""
     begin = time.monotonic()
     error, _ = await outcome(script, deadline=0.4, jwt=script is _slow_500)
     assert isinstance(error, ImsUnavailableError)
@@ -189,8 +189,8 @@ async def test_a_slow_server_costs_the_deadline_and_no_more(script: Script) -> N
     assert time.monotonic() - begin < 1.5
 
 
-async def test_a_pause_is_known_though_the_body_never_comes() -> None:
-    """A 429 counts from its header on."""
+async def test_a_retry_after_is_known_although_the_body_never_arrives() -> None:
+    """A 429 takes effect as soon as its header arrives."""
 
     async def script(line: Line) -> None:
         await line.request()
@@ -206,7 +206,7 @@ async def test_a_pause_is_known_though_the_body_never_comes() -> None:
 
 @pytest.mark.parametrize(("seconds", "expected"), [(90, 90), (-90, 5), (10_000_000, 3600)])
 async def test_retry_after_may_be_a_date(seconds: int, expected: float) -> None:
-    """An HTTP date counts from now; one that has passed is nonsense."""
+    """An HTTP date is a delay from now; a date in the past is nonsense."""
     at = formatdate(time.time() + seconds, usegmt=True)
     error, _ = await outcome(answering(http_answer(status="429 Slow Down", headers=[f"Retry-After: {at}"])))
     assert isinstance(error, ImsUnavailableError)
@@ -214,7 +214,7 @@ async def test_retry_after_may_be_a_date(seconds: int, expected: float) -> None:
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    """No secret is ever sent to where a redirect points."""
+    """No secret is ever sent to the target of a redirect."""
     async with run_raw(answering(GOOD)) as elsewhere:
         headers = [f"Location: {elsewhere.base_url}/ims/token/v3"]
         for status in ("301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"):
@@ -225,7 +225,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets go to IMS alone, whatever the environment says."""
+    """Secrets are sent only to IMS, whatever the environment says."""
     async with run_raw(answering(GOOD)) as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.base_url)
@@ -235,7 +235,7 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
 
 
 async def test_cookies_are_not_kept() -> None:
-    """A cookie would tie one tenant's exchange to another's."""
+    """A cookie would link one tenant's exchange to another's."""
     answer = http_answer(json.dumps(TOKEN).encode(), headers=["Set-Cookie: relay=canary; Path=/"])
     async with run_raw(answering(answer)) as server, exchanging() as broker:
         await attempt(broker, server)
@@ -245,7 +245,7 @@ async def test_cookies_are_not_kept() -> None:
 
 
 async def test_connections_are_kept() -> None:
-    """Exchanges in a row share one connection."""
+    """Consecutive exchanges share one connection."""
     async with run_raw(answering(GOOD)) as server, exchanging() as broker:
         for _ in range(5):
             assert await attempt(broker, server) is None
@@ -253,8 +253,8 @@ async def test_connections_are_kept() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_the_keep_alive_race_is_repeated_once_on_a_new_connection(how: str) -> None:
-    """A kept connection that closes as it is used costs nothing but a second request."""
+async def test_the_keep_alive_race_is_retried_once_on_a_new_connection(how: str) -> None:
+    """A kept connection that closes as it is used costs only a second request."""
 
     async def script(line: Line) -> None:
         await line.request()
@@ -273,7 +273,7 @@ async def test_the_keep_alive_race_is_repeated_once_on_a_new_connection(how: str
     assert (server.accepted, len(server.requests)) == (2, 3)
 
 
-async def test_the_repetition_is_not_repeated() -> None:
+async def test_the_retry_is_not_retried() -> None:
     """A server that closes again and again gets two requests, not three."""
 
     async def script(line: Line) -> None:
@@ -290,7 +290,7 @@ async def test_the_repetition_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("how", ["close", "reset", "half"])
 async def test_a_new_connection_that_closes_is_an_outage(how: str) -> None:
-    """Only the race with a kept connection is repeated; anything else is left to the caller's patience."""
+    """Only the race with a kept connection is retried; anything else is left for the caller to retry."""
 
     async def script(line: Line) -> None:
         await line.request()
@@ -305,7 +305,7 @@ async def test_a_new_connection_that_closes_is_an_outage(how: str) -> None:
 
 
 async def test_a_closed_port_is_an_outage() -> None:
-    """Nobody there is not our fault and not the tenant's."""
+    """A closed port is reported as an IMS outage, not as our error or the tenant's."""
     async with run_raw(answering(GOOD)) as server:
         pass
     async with exchanging() as broker:
@@ -314,8 +314,8 @@ async def test_a_closed_port_is_an_outage() -> None:
     assert "connection" in error.detail
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    """A TLS fault is told apart from a closed port, and no byte of the request is sent."""
+async def test_an_untrusted_certificate_is_refused(tmp_path: Path) -> None:
+    """A TLS error is distinguished from a closed port, and no byte of the request is sent."""
     async with run_raw(answering(GOOD), server_tls(tmp_path)) as server, exchanging() as broker:
         error = await attempt(broker, server)
     assert isinstance(error, ImsUnavailableError)
@@ -324,7 +324,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) 
 
 
 async def test_an_error_that_repeats_our_secret_is_not_passed_on() -> None:
-    """Neither the error code nor the debug id may carry a secret out, in whatever disguise."""
+    """Neither the error code nor the debug id may leak a secret, in any encoding."""
     body = json.dumps({"error": f"bad {grants.SECRET}", "error_description": grants.SECRET}).encode()
     answer = http_answer(body, status="401 Unauthorized", headers=[f"X-Debug-Id: x-{grants.SECRET}"])
     error, _ = await outcome(answering(answer))
@@ -333,7 +333,7 @@ async def test_an_error_that_repeats_our_secret_is_not_passed_on() -> None:
 
 
 async def test_an_error_code_is_cleaned() -> None:
-    """Odd characters and great length do not reach logs or answers."""
+    """Odd characters and excessive length do not reach logs or responses."""
     body = json.dumps({"error": "in\r\nvalid<b>_" + "x" * 500, "error_description": "canary-text"}).encode()
     answer = http_answer(body, status="400 Bad Request", headers=["X-Debug-Id: a b;c\x7f"])
     error, _ = await outcome(answering(answer))
@@ -344,7 +344,7 @@ async def test_an_error_code_is_cleaned() -> None:
 
 @pytest.mark.parametrize("description", ["", None, 5])
 async def test_an_error_without_a_description_is_enough(description: object) -> None:
-    """IMS was seen to leave the description out."""
+    """IMS has been seen to omit the description."""
     body = json.dumps({"error": "invalid_client", "error_description": description}).encode()
     error, _ = await outcome(answering(http_answer(body, status="401 Unauthorized")))
     assert isinstance(error, CredentialRejectedError)
@@ -354,7 +354,7 @@ async def test_an_error_without_a_description_is_enough(description: object) -> 
 @pytest.mark.parametrize("text", ["Could not match JWT signature to any of the bindings",
                                   "Could not match signature to any of the bindings"])  # fmt: skip
 async def test_both_wordings_about_bindings_are_understood(text: str) -> None:
-    """IMS has changed its words before."""
+    """IMS has changed its wording before."""
     body = json.dumps({"error": "invalid_token", "error_description": text}).encode()
     error, _ = await outcome(answering(http_answer(body, status="400 Bad Request")), jwt=True)
     assert isinstance(error, CredentialRejectedError)
@@ -362,7 +362,7 @@ async def test_both_wordings_about_bindings_are_understood(text: str) -> None:
 
 
 async def test_cancelled_exchanges_leave_the_pool_healthy() -> None:
-    """After a storm of cancellations over a small pool, every slot is there again and each answer is its asker's."""
+    """After many cancellations with a small pool, every slot is free again and each caller gets its own answer."""
 
     async def script(line: Line) -> None:
         while await line.request():
@@ -389,7 +389,7 @@ async def test_cancelled_exchanges_leave_the_pool_healthy() -> None:
         assert len(broker.sink.of(ExchangeFinished)) == len(broker.sink.calls("exchange")) == 420
 
 
-async def test_hanging_tenants_do_not_hold_up_another() -> None:
+async def test_hanging_tenants_do_not_block_another() -> None:
     """While 100 exchanges hang, the next one is answered at once."""
 
     async def script(line: Line) -> None:

@@ -1,4 +1,4 @@
-"""Issuers' keys over real HTTP: rotation, floods, outages and lies, on a clock that the test moves."""
+"""Issuers' keys over real HTTP: rotation, floods, outages and forgeries, on a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -36,36 +36,36 @@ async def warm(rig: Rig, issuer: LocalIssuer) -> Rig:
 
 
 async def test_the_first_token_waits_for_the_first_fetch(rig: Rig, issuer: LocalIssuer) -> None:
-    """A token that arrives with the policy is verified, not answered 503."""
+    """A token that arrives at the same time as the policy is verified, not answered with a 503."""
     rig.verifier.trust((trusted(issuer),))
     await rig.accepts(issuer.token(NOW))
     assert issuer.count == 1
 
 
 async def test_verified_tokens_cost_no_fetch(warm: Rig, issuer: LocalIssuer) -> None:
-    """Verification is offline once the keys are there."""
+    """Verification is offline once the keys are loaded."""
     for _ in range(100):
         await warm.accepts(issuer.token(NOW))
     assert issuer.count == 1
 
 
 async def test_a_new_key_is_accepted_at_once(warm: Rig, issuer: LocalIssuer) -> None:
-    """The first token of a rotated key fetches the set, and waits for it."""
+    """The first token of a rotated key triggers a fetch of the set, and waits for it."""
     issuer.keys = [NEW, OLD]
     await warm.accepts(issuer.token(NOW))
     await warm.accepts(issuer.token(NOW, key=OLD))
     assert issuer.count == 2
 
 
-async def test_a_withdrawn_key_ends_with_the_next_refresh(warm: Rig, issuer: LocalIssuer) -> None:
-    """A key that left the set is refused from the next regular refresh on, 300 s later."""
+async def test_a_withdrawn_key_is_refused_after_the_next_refresh(warm: Rig, issuer: LocalIssuer) -> None:
+    """A key that was removed from the set is refused from the next regular refresh on, 300 s later."""
     issuer.keys = [NEW]
     await warm.next_fetch(after=300.0)
     await warm.refuses(issuer.token(NOW, key=OLD))
 
 
 async def test_many_waiters_share_one_fetch(warm: Rig, issuer: LocalIssuer) -> None:
-    """A hundred first tokens of a new key cost one fetch, and all are accepted."""
+    """A hundred concurrent first tokens of a new key cost one fetch, and all are accepted."""
     issuer.keys = [NEW]
     await asyncio.gather(*(warm.accepts(issuer.token(NOW)) for _ in range(100)))
     assert issuer.count == 2
@@ -98,20 +98,20 @@ async def test_a_flood_does_not_delay_good_tokens(warm: Rig, issuer: LocalIssuer
 
 
 async def test_a_token_without_kid_finds_a_new_key(warm: Rig, issuer: LocalIssuer) -> None:
-    """An issuer that names no keys can rotate, too."""
+    """An issuer whose tokens name no key can rotate, too."""
     issuer.keys = [NEW]
     await warm.accepts(NEW.sign({"alg": "ES256"}, issuer.claims(NOW)))
 
 
 async def test_a_bad_claim_costs_no_fetch(warm: Rig, issuer: LocalIssuer) -> None:
-    """A token that is refused anyhow cannot use up the one fetch that a rotation needs."""
+    """A token that is refused anyway cannot use up the one fetch that a rotation needs."""
     await warm.refuses(issuer.token(NOW, key=STRANGER, aud="other"))
     issuer.keys = [NEW]
     await warm.accepts(issuer.token(NOW))
 
 
 async def test_an_outage_keeps_the_last_good_set_for_a_day(warm: Rig, issuer: LocalIssuer) -> None:
-    """For 24 h since the last success tokens are verified; after that nobody can tell, until the issuer is back."""
+    """Tokens are verified for 24 h after the last success; then keys are unavailable until the issuer is back."""
     issuer.answer.status = 500
     await warm.next_fetch(after=300.0)
     warm.time.advance(DAY - 300.0)
@@ -124,15 +124,15 @@ async def test_an_outage_keeps_the_last_good_set_for_a_day(warm: Rig, issuer: Lo
     await warm.accepts(issuer.token(NOW))
 
 
-async def test_a_new_key_during_an_outage_cannot_be_judged(warm: Rig, issuer: LocalIssuer) -> None:
-    """An unknown key is no forgery while the issuer does not answer: 503, and the caller tries again."""
+async def test_a_new_key_during_an_outage_is_unavailable(warm: Rig, issuer: LocalIssuer) -> None:
+    """An unknown key is not a forgery while the issuer does not answer: 503, and the caller tries again."""
     issuer.answer.status = 503
     await warm.cannot_tell(issuer.token(NOW, key=NEW))
     await warm.accepts(issuer.token(NOW))
 
 
 async def test_an_issuer_that_never_answered_is_unavailable(rig: Rig, issuer: LocalIssuer) -> None:
-    """Without any set a token cannot be judged; the tries go on, further and further apart, until one succeeds."""
+    """Without a key set a token cannot be verified; fetches are retried with back-off until one succeeds."""
     issuer.answer.status = 500
     rig.verifier.trust((trusted(issuer),))
     await rig.cannot_tell(issuer.token(NOW))
@@ -148,7 +148,7 @@ async def test_an_issuer_that_never_answered_is_unavailable(rig: Rig, issuer: Lo
     await rig.accepts(issuer.token(NOW))
 
 
-async def test_a_token_that_is_refused_anyhow_is_refused_during_an_outage(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_an_invalid_token_is_refused_during_an_outage(rig: Rig, issuer: LocalIssuer) -> None:
     """An unknown issuer, an expired token and a forged algorithm are 401 even while no keys are available."""
     issuer.answer.status = 500
     rig.verifier.trust((trusted(issuer),))
@@ -157,8 +157,8 @@ async def test_a_token_that_is_refused_anyhow_is_refused_during_an_outage(rig: R
     await rig.refuses(OLD.sign({"alg": "none"}, issuer.claims(NOW)))
 
 
-async def test_a_hanging_issuer_holds_a_request_no_longer_than_its_patience(rig: Rig, issuer: LocalIssuer) -> None:
-    """A request gives up before the fetch does."""
+async def test_a_hanging_issuer_delays_a_request_no_longer_than_its_timeout(rig: Rig, issuer: LocalIssuer) -> None:
+    """A request times out before the fetch does."""
     issuer.answer.hangs = True
     rig.verifier.trust((trusted(issuer),))
     async with asyncio.timeout(0.45):
@@ -166,7 +166,7 @@ async def test_a_hanging_issuer_holds_a_request_no_longer_than_its_patience(rig:
     issuer.release()
 
 
-async def test_one_issuers_outage_is_not_anothers(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_one_issuers_outage_does_not_affect_another(rig: Rig, issuer: LocalIssuer) -> None:
     """While one issuer hangs, tokens of another are verified."""
     with local_issuer(NEW) as other:
         issuer.answer.hangs = True
@@ -176,7 +176,7 @@ async def test_one_issuers_outage_is_not_anothers(rig: Rig, issuer: LocalIssuer)
 
 
 async def test_unchanged_issuers_keep_their_keys(warm: Rig, issuer: LocalIssuer) -> None:
-    """A new policy with the same issuer fetches nothing; one without it ends the trust at once."""
+    """A new policy with the same issuer triggers no fetch; one without the issuer ends the trust at once."""
     with local_issuer(NEW) as other:
         warm.verifier.trust((trusted(issuer), trusted(other)))
         await warm.accepts(issuer.token(NOW))
@@ -189,16 +189,16 @@ async def test_unchanged_issuers_keep_their_keys(warm: Rig, issuer: LocalIssuer)
         assert issuer.count == 1
 
 
-async def test_a_moved_key_set_is_read_anew(warm: Rig, issuer: LocalIssuer) -> None:
-    """The same issuer with another URL trusts the new place alone."""
+async def test_a_moved_key_set_is_read_again(warm: Rig, issuer: LocalIssuer) -> None:
+    """If the issuer's URL changes, only keys from the new URL are trusted."""
     with local_issuer(NEW) as other:
         warm.verifier.trust((trusted(issuer, jwks_url=other.url),))
         await warm.accepts(issuer.token(NOW, key=NEW))
         await warm.refuses(issuer.token(NOW, key=OLD))
 
 
-async def test_trust_withdrawn_while_waiting_is_withdrawn(rig: Rig, issuer: LocalIssuer) -> None:
-    """A token whose issuer leaves the policy during the first fetch is not accepted."""
+async def test_trust_withdrawn_during_a_fetch_takes_effect(rig: Rig, issuer: LocalIssuer) -> None:
+    """A token whose issuer is removed from the policy during the first fetch is not accepted."""
     issuer.answer.hangs = True
     rig.verifier.trust((trusted(issuer),))
     waiting = asyncio.create_task(rig.verifier.verify(issuer.token(NOW).encode()))
@@ -210,7 +210,7 @@ async def test_trust_withdrawn_while_waiting_is_withdrawn(rig: Rig, issuer: Loca
 
 
 async def test_closing_ends_every_task(rig: Rig, issuer: LocalIssuer) -> None:
-    """Nothing goes on after the end, not even a fetch that hangs."""
+    """No task runs after the close, not even a fetch that hangs."""
     before = asyncio.all_tasks()
     issuer.answer.hangs = True
     rig.verifier.trust((trusted(issuer),))

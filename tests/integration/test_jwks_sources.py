@@ -1,4 +1,4 @@
-"""Where issuers' keys are read: URLs that lie, redirect or need a token, and files; over real sockets."""
+"""Sources of issuers' keys: URLs that answer badly, redirect or need a token, and files; over real sockets."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ async def warm(rig: Rig, issuer: LocalIssuer) -> Rig:
     ],
     ids=["html", "empty", "no keys", "foreign", "large", *GZIPS, "204", "401", "404", "500", "hangs"],
 )
-async def test_a_bad_answer_leaves_the_old_set(warm: Rig, issuer: LocalIssuer, answer: Answer) -> None:
-    """Whatever the endpoint answers but a usable set, the last good one stays and the next try repairs it."""
+async def test_a_bad_answer_keeps_the_old_set(warm: Rig, issuer: LocalIssuer, answer: Answer) -> None:
+    """If the endpoint answers with anything except a usable set, the last good one stays until the next success."""
     issuer.answer = answer
     issuer.keys = [NEW, OLD]
     await warm.next_fetch(after=300.0)
@@ -82,7 +82,7 @@ async def test_a_bad_answer_leaves_the_old_set(warm: Rig, issuer: LocalIssuer, a
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", ""])
 async def test_a_set_with_gzip_or_a_byte_order_mark_is_read(rig: Rig, issuer: LocalIssuer, encoding: str) -> None:
-    """A CDN that compresses without being asked, and a file server that adds a byte order mark, cost no caller."""
+    """Unrequested compression by a CDN and a byte order mark from a file server are accepted."""
     plain = codecs.BOM_UTF8 + issuer.body()
     body = gzip.compress(plain) if encoding else plain
     issuer.answer = Answer(body=body, headers={"Content-Encoding": encoding} if encoding else {})
@@ -92,7 +92,7 @@ async def test_a_set_with_gzip_or_a_byte_order_mark_is_read(rig: Rig, issuer: Lo
 
 
 async def test_redirects_are_not_followed(warm: Rig, issuer: LocalIssuer) -> None:
-    """An endpoint that points elsewhere is out, and nobody goes there."""
+    """An endpoint that redirects counts as failed, and the target gets no request."""
     with loopback_server() as trap:
         issuer.answer = Answer(status=302, headers={"Location": trap.url})
         await warm.next_fetch(after=300.0)
@@ -103,7 +103,7 @@ async def test_redirects_are_not_followed(warm: Rig, issuer: LocalIssuer) -> Non
 async def test_proxies_of_the_environment_are_not_used(
     rig: Rig, issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The keys come from the pinned URL, whatever HTTP_PROXY says."""
+    """The keys are fetched from the pinned URL directly, whatever HTTP_PROXY says."""
     with loopback_server() as trap:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{trap.port}")
@@ -113,7 +113,7 @@ async def test_proxies_of_the_environment_are_not_used(
 
 
 async def test_the_bearer_token_is_read_for_each_fetch(rig: Rig, issuer: LocalIssuer, tmp_path: Path) -> None:
-    """Kubernetes rotates the token file; the next fetch carries the new one. A missing one is no reason to ask."""
+    """Kubernetes rotates the token file; the next fetch sends the new one. Without a usable token no fetch is made."""
     file = tmp_path / "token"
     file.write_text("first\n")
     rig.verifier.trust((trusted(issuer, jwks_token_file=str(file)),))
@@ -127,7 +127,7 @@ async def test_the_bearer_token_is_read_for_each_fetch(rig: Rig, issuer: LocalIs
 
 
 async def test_a_file_is_read_again_every_five_seconds(rig: Rig, issuer: LocalIssuer, tmp_path: Path) -> None:
-    """A set in a file follows the file; a bad or missing file leaves the last good set."""
+    """A key set in a file follows the file; if the file is bad or missing, the last good set stays."""
     file = tmp_path / "jwks.json"
     file.write_bytes(issuer.body())
     rig.verifier.trust((trusted(issuer, jwks_url=None, jwks_file=str(file)),))
@@ -147,7 +147,7 @@ async def test_a_file_is_read_again_every_five_seconds(rig: Rig, issuer: LocalIs
 
 
 async def test_https_is_verified_with_the_ca_file(rig: Rig, tmp_path: Path) -> None:
-    """The issuer's certificate must be of the CA in the file, which is read again for each fetch."""
+    """The issuer's certificate must be signed by the CA in the file, which is read again for each fetch."""
     tls = server_tls(tmp_path)
     ca_file = tmp_path / "ca-file.pem"
     ca_file.write_bytes(Authority().pem)
@@ -165,15 +165,15 @@ async def test_https_is_verified_with_the_ca_file(rig: Rig, tmp_path: Path) -> N
 
 
 async def test_https_is_verified_with_the_systems_cas(rig: Rig, tmp_path: Path) -> None:
-    """Without a CA file an issuer with a certificate of its own making is not believed."""
+    """Without a CA file an issuer with a self-signed certificate is not trusted."""
     with local_issuer(OLD, tls=server_tls(tmp_path)) as issuer:
         rig.verifier.trust((trusted(issuer),))
         await rig.cannot_tell(issuer.token(NOW))
         assert issuer.count == 0
 
 
-async def test_files_that_hang_hold_up_no_other_issuer(rig: Rig, issuer: LocalIssuer, tmp_path: Path) -> None:
-    """While the CA files of other issuers cannot be read to an end, an issuer's keys are available."""
+async def test_files_that_hang_block_no_other_issuer(rig: Rig, issuer: LocalIssuer, tmp_path: Path) -> None:
+    """While reads of other issuers' CA files hang, an issuer's keys are available."""
     volume = tmp_path / "volume"
     stuck = [
         Issuer(

@@ -1,4 +1,4 @@
-"""The documented rights in Vault and Redis are enough, and none of them can be spared."""
+"""The documented rights in Vault and Redis are enough, and each of them is needed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _numbers = itertools.count()
 
 
 class Broker:
-    """What the broker does at Vault, under one policy.
+    """What the broker does in Vault, with one policy.
 
     Args:
         server: Vault.
@@ -93,7 +93,7 @@ class Broker:
         assert lifetime > 0
 
     async def _renewed(self) -> None:
-        """By AppRole, as documented, but with the policy at hand."""
+        """Log in by AppRole, as documented, but with this policy."""
         role = {name: value for name, value in _role("approle").items() if name != "token_policies"}
         role_id, secret_id = self._server.approle(self._policy, self._policy, **role)
         config = VaultConfig(addr=self._server.addr, auth="approle", role_id=role_id, secret_id=secret_id)
@@ -112,7 +112,7 @@ def _role(method: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def vault(vault_server: VaultServer) -> VaultServer:
-    """A Vault with a credential of each kind that asks for rights of its own."""
+    """A Vault with a credential of each kind that needs different rights."""
     vault_server.transit_key(TRANSIT_KEY)
     vault_server.put(PLAIN.org, PLAIN.name, oauth_document(PLAIN))
     document = {**without(jwt_document(SIGNED), "private_key"), "transit_key": TRANSIT_KEY}
@@ -130,13 +130,13 @@ async def test_the_policy_is_enough(vault: VaultServer) -> None:
     list(zip(_POLICY_LINES, [["read", "sign"], ["list"], ["sign"], ["renew"], ["look up"]], strict=True)),
     ids=lambda value: value.split('"')[1] if isinstance(value, str) else "",
 )
-async def test_no_line_of_the_policy_can_be_spared(vault: VaultServer, line: str, fails: list[str]) -> None:
-    """Without a line, that for which it stands fails, and nothing else."""
+async def test_every_line_of_the_policy_is_needed(vault: VaultServer, line: str, fails: list[str]) -> None:
+    """Without a line of the policy exactly the operation that needs it fails."""
     assert await Broker(vault, "\n".join(other for other in _POLICY_LINES if other is not line)).failures() == fails
 
 
 def test_no_line_of_the_policy_has_two_capabilities() -> None:
-    """A line is one capability, so that none hides behind another."""
+    """Each line has one capability, so that every capability is tested separately."""
     for line in _POLICY_LINES:
         assert re.search(r'capabilities = \["\w+"\]', line), line
 
@@ -162,7 +162,7 @@ def test_the_policy_allows_nothing_else(vault: VaultServer, path: str, data: dic
 
 
 def test_the_roles_are_as_documented(vault: VaultServer) -> None:
-    """Both roles leave the default policy out, and a role without its policy would give nothing."""
+    """Both roles leave out the default policy, and a role without its policy would grant nothing."""
     for method in ("approle", "kubernetes"):
         role = _role(method)
         assert (role["token_policies"], role["token_no_default_policy"]) == (NAME, "true")
@@ -188,7 +188,7 @@ async def _hears_purges(replica: RedisReplica) -> None:
     async with aclosing(purges):
         heard = asyncio.ensure_future(anext(purges))
         try:
-            await asyncio.wait({heard}, timeout=0.1)  # it listens for what comes from now on
+            await asyncio.wait({heard}, timeout=0.1)  # it listens for purges from now on
             await replica.purge_log.raise_epoch(REF, 0)
             await asyncio.wait_for(asyncio.shield(heard), 2)
         finally:
@@ -215,7 +215,7 @@ async def _comes_back_after_idling(replica: RedisReplica) -> None:
 
 
 def _age(client: RedisClient) -> None:
-    """Let the connections of the pool have stood idle."""
+    """Make the connections in the pool look idle for a long time."""
     pool: Any = client._redis.connection_pool
     [connection] = pool._available_connections
     connection.next_health_check = 0
@@ -236,7 +236,7 @@ OPERATIONS: dict[str, Callable[[RedisReplica], Awaitable[object]]] = {
 
 
 async def failures(server: RedisServer) -> list[str]:
-    """The operations that fail for a replica that starts at an empty Redis."""
+    """The operations that fail for a replica that starts with an empty Redis."""
     server.flush()
     server.run("SCRIPT", "FLUSH")
     failed = []
@@ -255,13 +255,13 @@ def _outcomes(replica: RedisReplica) -> set[str]:
 
 
 async def test_the_acl_is_enough(redis: RedisServer) -> None:
-    """Reading, storing, purging, hearing of purges, leases, holds and replacements work as the documented user."""
+    """Reads, writes, purges, purge notifications, leases, back-offs and replacements work as the documented user."""
     assert await failures(redis) == []
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
-async def test_no_command_can_be_spared(redis: RedisServer, command: str) -> None:
-    """Without any one command something that the broker does fails."""
+async def test_every_command_is_needed(redis: RedisServer, command: str) -> None:
+    """Without any one command an operation of the broker fails."""
     redis.run("ACL", "SETUSER", NAME, f"-{command}")
     try:
         assert await failures(redis) != []
@@ -269,8 +269,8 @@ async def test_no_command_can_be_spared(redis: RedisServer, command: str) -> Non
         redis.run("ACL", "SETUSER", NAME, f"+{command}")
 
 
-async def test_the_keys_are_the_brokers_alone(redis: RedisServer) -> None:
-    """Without the pattern of keys nothing works, and the user reaches no key beside it, and no channel."""
+async def test_the_user_reaches_only_the_brokers_keys(redis: RedisServer) -> None:
+    """Without the key pattern nothing works; with it the user can access no other keys, and no channels."""
     redis.run("ACL", "SETUSER", NAME, "resetkeys")
     try:
         assert set(OPERATIONS) <= set(await failures(redis))
@@ -281,6 +281,6 @@ async def test_the_keys_are_the_brokers_alone(redis: RedisServer) -> None:
 
 
 async def test_the_table_names_the_commands() -> None:
-    """The document says of each command what it is for."""
+    """The document says what each command is for."""
     table = (ROOT / "docs" / DOCUMENT).read_text().partition("| command |")[2]
     assert [command for command in _COMMANDS if f"`{command}`" not in table] == []

@@ -1,4 +1,4 @@
-"""What mints, assembled alone, as a command does that makes one real exchange."""
+"""The minting parts assembled by themselves, as in a command that makes one real exchange."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.tenants import Tenant, claims_of
 
 
 def settings_for(folder: Path, base_url: str) -> MintingSettings:
-    """A directory store and an IMS, and nothing else."""
+    """Settings for a directory store and an IMS, and nothing else."""
     return read_minting_settings(
         {
             "BROKER_CREDENTIAL_STORE": "directory",
@@ -42,7 +42,7 @@ def stored(folder: Path, tenant: Tenant) -> TokenKey:
 
 @pytest.mark.parametrize("kind", ["jwt", "oauth_server_to_server"])
 async def test_a_token_is_minted_without_redis_policy_and_audit_log(tmp_path: Path, kind: str) -> None:
-    """Where credentials live and which IMS to ask are all the settings that one real exchange needs."""
+    """One real exchange needs only the settings for the credential store and for IMS."""
     async with run_sandbox() as ims:
         tenant = Tenant(ims.base_url, kind)
         ims.sandbox.state.clients.put(client_from(tenant.client()))
@@ -53,8 +53,8 @@ async def test_a_token_is_minted_without_redis_policy_and_audit_log(tmp_path: Pa
     assert [event.outcome for event in sink.of(ExchangeFinished)] == ["issued"]
 
 
-async def test_the_store_can_be_asked_alone(tmp_path: Path) -> None:
-    """The credential store of the parts answers by itself, for a diagnosis that must not exchange."""
+async def test_the_store_works_by_itself(tmp_path: Path) -> None:
+    """The credential store works by itself, for a diagnosis that must not make an exchange."""
     key = stored(tmp_path, Tenant("https://ims.example"))
     async with minting(settings_for(tmp_path, "https://ims.example"), RecordedEvents(), time.time) as parts:
         assert await parts.store.refs() == (key.ref,)
@@ -62,8 +62,8 @@ async def test_the_store_can_be_asked_alone(tmp_path: Path) -> None:
             await parts.store.fetch(CredentialRef(ORG))
 
 
-def test_what_mints_loads_no_redis_no_metrics_and_no_api() -> None:
-    """Importing what mints imports neither Redis, nor Prometheus, nor a web framework."""
+def test_minting_loads_no_redis_no_metrics_and_no_api() -> None:
+    """Importing the minting parts imports neither Redis, nor Prometheus, nor a web framework."""
     unwanted = {"redis", "prometheus_client", "fastapi", "uvicorn", "opentelemetry"}
     program = f"import sys, app.bootstrap.minting; print(sorted({unwanted} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
