@@ -1,4 +1,4 @@
-"""The outside world on one screen. Each docstring says what an outage means for the caller.
+"""The ports: interfaces to external systems, on one screen. Each docstring says what an outage means for the caller.
 
 All implementations are safe for concurrent use by the tasks of one event loop.
 """

@@ -44,8 +44,12 @@ def explain(defect: ErrorDetails) -> str:
             expected = "must be true or false"
         case "string_pattern_mismatch":
             expected = "has a character that is not allowed there, or is too long"
-        case "int_parsing" | "int_parsing_size" | "int_from_float" | "greater_than_equal" | "less_than_equal":
-            expected = "must be a whole number from 0 to 65535"
+        case "int_parsing" | "int_parsing_size" | "int_from_float":
+            expected = "must be a whole number"
+        case "greater_than_equal":
+            expected = f"must be a whole number of {context['ge']} or more"
+        case "less_than_equal":
+            expected = f"must be a whole number of {context['le']} or less"
         case _:
             expected = defect["msg"].removeprefix("Value error, ")
     place = defect["loc"]

@@ -29,7 +29,7 @@ def _is_base_url(text: str, *, plain_http_anywhere: bool) -> bool:
 
 
 def base_urls(text: str) -> str:
-    """Base URLs separated by commas, without blanks and final slashes."""
+    """Base URLs separated by commas, without spaces and trailing slashes."""
     urls = [url.strip() for url in text.split(",")]
     if not all(_is_base_url(url, plain_http_anywhere=False) for url in urls):
         raise ValueError("must be base URLs separated by commas: https, or http for loopback only")
@@ -51,7 +51,7 @@ def redis_url(secret: SecretStr) -> SecretStr:
 
 
 def stripped(secret: SecretStr | None) -> SecretStr | None:
-    """What was put into a Kubernetes Secret with `echo` ends with a newline that nobody meant."""
+    """What was put into a Kubernetes Secret with `echo` ends with an unintended newline."""
     return None if secret is None else SecretStr(secret.get_secret_value().strip())
 
 

@@ -1,4 +1,4 @@
-"""Every ``BROKER_`` variable, typed; read here and nowhere else. A bad one stops the start and names itself."""
+"""Every ``BROKER_`` variable, typed; read here and nowhere else. An invalid one prevents startup and is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a tenant's certificate ends. IMS goes on naming a wrong signature after that day, so it is watched."""
+"""When a tenant's certificate ends. IMS then reports an invalid signature, so it is watched."""
 
 from __future__ import annotations
 

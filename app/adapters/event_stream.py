@@ -1,4 +1,4 @@
-"""Tells all listeners of every event."""
+"""Notifies all listeners of every event."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.cli.failure import USAGE, CommandError
+from app.process.ca_bundle import client_context
+from app.process.regular_file import FileError
 
 if TYPE_CHECKING:
     import httpx2
@@ -74,9 +76,9 @@ class BrokerClient:
         self._base_url = _base_url(url)
         self._api_key = api_key
         try:
-            self._tls = ssl.create_default_context(cafile=ca_file)
-        except OSError:
-            raise CommandError(f"{ca_file} cannot be read as a CA bundle.", USAGE) from None
+            self._tls = client_context(ca_file)
+        except FileError as error:
+            raise CommandError(f"--ca-file: {error}.", USAGE) from None
 
     def token(self, query: Mapping[str, str]) -> Mapping[str, object]:
         """The answer of ``GET /token``, which has an ``access_token``.

@@ -73,6 +73,8 @@ def policy_lines(name: str, digest: str, orgs: list[str] | None) -> str:
     from app.domain.plain_document import PolicyError
     from app.domain.policy_document import parse_policy
 
+    if orgs and not all(org.strip() for org in orgs):
+        raise CommandError("--org: must not be blank.", USAGE)  # In a policy a blank org is valid, and no org.
     listed = ", ".join(json.dumps(org) for org in orgs or [EXAMPLE_ORG])
     lines = (
         f"  - name: {json.dumps(name)}\n"

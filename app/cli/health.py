@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ import typer
 
 from app.cli.failure import CommandError
 from app.hosts import is_loopback
+from app.process.ca_bundle import client_context
+from app.process.regular_file import FileError
 
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what to ask where the broker listens everywhere
 _LONGEST_LINE = 1024
@@ -101,9 +104,9 @@ def _address(base: str) -> tuple[str, int, bool]:
 
 def _tls(ca_file: str | None, *, is_verified: bool) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except OSError:
-        raise CommandError(f"{ca_file} is not a file of certificates (PEM).") from None
+        context = client_context(None if ca_file is None else Path(ca_file))
+    except FileError as error:
+        raise CommandError(f"--ca-file: {error}.") from None
     if not is_verified:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -93,6 +93,8 @@ class Credential(ABC):
     """The field of the document that lists its scopes."""
     signs: ClassVar[bool] = False
     """Whether its grant is a signed assertion."""
+    secret_fields: ClassVar[tuple[str, ...]] = ("client_secret",)
+    """The fields of its form that must never be repeated in a log or an error."""
     token_claims_scopes: ClassVar[bool] = True
     """Whether the ``scope`` claim of its tokens lists the scopes that were asked for."""
     hints: ClassVar[RefusalHints] = RefusalHints()
@@ -118,6 +120,7 @@ class JwtCredential(Credential):
     expires_in_unit: ClassVar[ExpiresInUnit] = ExpiresInUnit.MILLISECONDS
     scopes_field: ClassVar[str] = "metascopes"
     signs: ClassVar[bool] = True
+    secret_fields: ClassVar[tuple[str, ...]] = ("client_secret", "jwt_token")
     token_claims_scopes: ClassVar[bool] = False
     hints: ClassVar[RefusalHints] = RefusalHints(
         bad_request="IMS cannot accept the assertion: check org_id, technical_account_id and ims_base_url.",

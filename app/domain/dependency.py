@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from app.domain.tenant_errors import TenantError
+
 Dependency = Literal["redis", "vault", "ims", "jwks", "token_review"]
 
-_ANSWERS = frozenset({"ok", "issued", "credential_not_found", "credential_misconfigured", "credential_rejected"})
+_ANSWERS = frozenset({"ok", "issued", *(error.code for error in TenantError.__subclasses__() if error.answered)})
 """The outcomes of calls that a dependency answered properly, even with a refusal."""
 
 

@@ -147,7 +147,7 @@ class RateLimitedError(CallerError):
     retry_after: float
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__("This caller is over its rate limit. Wait for the time in Retry-After.")
+        super().__init__("This caller exceeded its rate limit. Retry after the time in Retry-After.")
         self.retry_after = retry_after
 
 

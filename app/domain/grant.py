@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from app.domain.credential import Credential
 from app.domain.names import Scope
 
-_SECRET_FIELDS = ("client_secret", "jwt_token")
-
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -34,7 +32,7 @@ class Grant:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values in the form that must never be logged or answered."""
-        return tuple(self.form[name] for name in _SECRET_FIELDS if name in self.form)
+        return tuple(self.form[name] for name in self.credential.secret_fields)
 
 
 def grant_of(

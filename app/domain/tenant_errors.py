@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from app.domain.errors import BrokerError
 
 
 class TenantError(BrokerError):
     """One tenant is broken; every other tenant is fine."""
+
+    answered: ClassVar[bool] = True
+    """Whether the external system that raised it works: it answered properly, even with a refusal."""
 
 
 class CredentialNotFoundError(TenantError):
@@ -74,6 +79,7 @@ class BadUpstreamResponseError(TenantError):
     """
 
     code = "bad_upstream_response"
+    answered = False
     retryable = True
 
     def __init__(self, reason: str, debug_id: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Mints a token from a tenant's credential: read, sign, exchange. Without a cache or a lease."""
+"""Mints a token from a tenant's credential: read, sign, exchange. It uses neither cache nor lease."""
 
 from __future__ import annotations
 

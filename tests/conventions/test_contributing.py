@@ -21,6 +21,8 @@ LIMITS = {
     "an endpoint": 4,
     "a kind of credential": 3,
     "a signer": 3,
+    "a command": 3,
+    "a member of the audit line": 6,
     "a cache backend": 8,
 }
 """How many files a change may need. A change that needs more needs a better structure first."""

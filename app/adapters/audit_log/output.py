@@ -42,7 +42,7 @@ class Output:
             return False
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._path is not None and self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
@@ -51,7 +51,7 @@ class Output:
         """Append lines, each with its newline; the number of those that were written whole. The others are lost."""
         before = self._torn
         self._written = 0
-        # After a line that was cut short, the next one must not be glued to its stump.
+        # After a line that was cut short, the next one must not be appended to the partial line.
         data = b""
         try:
             self._reopen_if_rotated()

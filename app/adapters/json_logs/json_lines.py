@@ -94,7 +94,7 @@ class LogHandler(logging.Handler):
     def _write_on(self) -> None:
         torn = False
         while (line := self._lines.get()) is not None:
-            # After a line that was cut short, the next one must not be glued to its stump.
+            # After a line that was cut short, the next one must not be appended to the partial line.
             data = ("\n" * torn + line + "\n").encode()
             try:
                 while data:

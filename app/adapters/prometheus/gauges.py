@@ -1,4 +1,4 @@
-"""Values that no event reports: they are asked for at each scrape, so that no request has to count them."""
+"""Values that no event reports: they are computed at each scrape, so that no request has to count them."""
 
 from __future__ import annotations
 

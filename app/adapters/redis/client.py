@@ -98,7 +98,7 @@ class RedisClient:
             with self._observed(operation):
                 if not self._breaker.try_acquire():
                     raise _CircuitOpenError
-                with _heeding_cancellation():
+                with _preserving_cancellation():
                     async with patience(self._timeout):
                         result = await command(self._redis)
         except _CircuitOpenError:
@@ -124,7 +124,7 @@ class RedisClient:
     async def listen(self, operation: str, command: Callable[[Redis], Awaitable[_Result]]) -> _Result:
         """Run a command that may wait `LISTEN_SECONDS`, outside the pool. Raises as `call`; emits failures alone."""
         try:
-            with self._observed(operation, only_failures=True), _heeding_cancellation():
+            with self._observed(operation, only_failures=True), _preserving_cancellation():
                 async with asyncio.timeout(self._timeout + LISTEN_SECONDS + _LISTEN_MARGIN):
                     return await command(self._listener)
         except FAILURES as error:
@@ -159,7 +159,7 @@ def _outcome_of(error: BaseException) -> str:
 
 
 @contextmanager
-def _heeding_cancellation() -> Iterator[None]:
+def _preserving_cancellation() -> Iterator[None]:
     """Raise a cancellation that got lost inside.
 
     redis-py sends with `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes as the sending

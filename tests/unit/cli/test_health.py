@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -125,4 +127,15 @@ def test_a_request_without_credentials_must_be_refused(status: int, code: int) -
 def test_an_unusable_ca_file_is_named() -> None:
     """A missing CA file is reported in one sentence."""
     result = CliRunner().invoke(app, ["health", "--url", "https://127.0.0.1:1", "--ca-file", "no-such-file"])
-    assert (result.exit_code, result.stderr) == (1, "Error: no-such-file is not a file of certificates (PEM).\n")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: --ca-file: no-such-file cannot be read: no such file or directory.\n",
+    )
+
+
+def test_a_pipe_as_ca_bundle_is_refused_at_once(tmp_path: Path) -> None:
+    """A named pipe without a writer as --ca-file is refused; opening it would wait longer than any timeout."""
+    pipe = tmp_path / "ca.pem"
+    os.mkfifo(pipe)
+    result = CliRunner().invoke(app, ["health", "--url", "https://127.0.0.1:1", "--ca-file", str(pipe)])
+    assert (result.exit_code, result.stderr) == (1, f"Error: --ca-file: {pipe} is a named pipe, not a regular file.\n")

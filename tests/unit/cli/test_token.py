@@ -134,7 +134,7 @@ def test_an_unreachable_broker_is_one_sentence() -> None:
         ([ORG], {"ITB_API_KEY": f"{KEY} x"}, "ITB_API_KEY does not hold an API key"),
         ([ORG, "--api-key-file", "/nonexistent"], {}, "/nonexistent cannot be read"),
         ([ORG, "--api-key-file", "/dev/null"], {}, "/dev/null does not hold an API key"),
-        ([ORG, "--ca-file", "/dev/null"], {}, "cannot be read as a CA bundle"),
+        ([ORG, "--ca-file", "/dev/null"], {}, "--ca-file: /dev/null is a device, not a regular file"),
     ],
 )
 def test_a_usage_error_is_one_sentence_without_the_key(arguments: list[str], env: dict[str, str], words: str) -> None:
