@@ -1,4 +1,4 @@
-"""What stands in Redis is trusted only as far as it opens: sealed, bound to its key, of a known format."""
+"""A value in Redis is trusted only if it opens: sealed, bound to its key, and of a known format."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ LATER = token_of(KEY, "eyJ.later", minted_at=NOW + 60)
 
 @pytest.fixture
 async def replica(redis_server: RedisServer) -> AsyncIterator[RedisReplica]:
-    """One replica at an empty Redis."""
+    """One replica with an empty Redis."""
     async with redis_replica(redis_server.url) as replica:
         yield replica
 
 
 async def test_redis_never_has_a_secret(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """No key name and no value holds the token or anything else of its record."""
+    """No key name and no value holds the token or any other part of its record."""
     for key in ALL_KEYS:
         await replica.cache.store(token_of(key, CANARY, minted_at=NOW))
         await replica.lease.acquire(key)
@@ -49,7 +49,7 @@ async def test_redis_never_has_a_secret(redis_server: RedisServer, replica: Redi
 
 
 async def test_sealed_twice_is_never_the_same(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """Each sealing draws a nonce of its own: the same token stored twice has nothing but its header in common."""
+    """Each sealing uses a new nonce: two stored values of the same token have only their header in common."""
     sealed = []
     for _ in range(2):
         await replica.cache.store(TOKEN)
@@ -60,7 +60,7 @@ async def test_sealed_twice_is_never_the_same(redis_server: RedisServer, replica
 
 
 async def test_redis_forgets_at_the_expiry(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """Redis drops a token when it expires, and one that has expired leaves nothing behind."""
+    """Redis drops a token when it expires, and nothing of an expired token remains."""
     await replica.cache.store(TOKEN)
     assert redis_server.run("PEXPIRETIME", NAME) == int(TOKEN.expires_at * 1000)
     await replica.cache.store(token_of(OTHER_KEY, minted_at=NOW - 1e6))
@@ -79,7 +79,7 @@ async def test_swapped_tenants(redis_server: RedisServer, replica: RedisReplica)
 
 
 async def test_every_flipped_bit_is_noticed(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """A value with one changed bit, wherever it is, is a miss, and in nobody's way unless its format says newer."""
+    """A value with any one bit changed is a miss, and does not block a new value unless its format looks newer."""
     await replica.cache.store(TOKEN)
     good = redis_server.run("GET", NAME)
     for position in range(len(good)):
@@ -96,7 +96,7 @@ async def test_every_flipped_bit_is_noticed(redis_server: RedisServer, replica: 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 8, 25, 30, 40, 60, -1])
 async def test_truncated(redis_server: RedisServer, replica: RedisReplica, length: int) -> None:
-    """A value that was cut short anywhere is a miss that is told, is removed, and is in nobody's way."""
+    """A truncated value is a miss that is reported; the value is removed and does not block a new one."""
     await replica.cache.store(LATER)
     redis_server.run("SET", NAME, redis_server.run("GET", NAME)[:length])
     assert (await replica.cache.read(KEY)).token is None
@@ -109,7 +109,7 @@ async def test_truncated(redis_server: RedisServer, replica: RedisReplica, lengt
     "command", [("LPUSH", "x"), ("HSET", "f", "x"), ("SADD", "x"), ("ZADD", "1", "x"), ("XADD", "*", "f", "x")]
 )
 async def test_wrong_type(redis_server: RedisServer, replica: RedisReplica, command: tuple[str, ...]) -> None:
-    """Keys of another type are nothing, wherever a value is expected, and are replaced by the next write."""
+    """Keys of the wrong type count as absent, and are replaced by the next write."""
     word, *arguments = command
     for kind in ("token:*", "epoch", "hold", "replaced", "lease:*"):
         redis_server.run(word, f"itb:{{{ORG}/default}}:{kind}", *arguments)
@@ -123,8 +123,8 @@ async def test_wrong_type(redis_server: RedisServer, replica: RedisReplica, comm
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"-3", b"1e9", b" 4", b"9" * 16, "٣".encode()])
-async def test_epoch_that_is_no_number(redis_server: RedisServer, replica: RedisReplica, text: bytes) -> None:
-    """A damaged epoch counts as lost, and the next purge mends it."""
+async def test_epoch_that_is_not_a_number(redis_server: RedisServer, replica: RedisReplica, text: bytes) -> None:
+    """A damaged epoch counts as lost, and the next purge fixes it."""
     redis_server.run("SET", f"itb:{{{ORG}/default}}:epoch", text)
     assert (await replica.cache.read(KEY)).epoch == 0
     assert await replica.purge_log.raise_epoch(REF, 4) == 5
@@ -132,7 +132,7 @@ async def test_epoch_that_is_no_number(redis_server: RedisServer, replica: Redis
 
 
 async def test_epoch_outlives_a_flush(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """A replica that remembers an epoch brings it back after a flush, and what is older stays out."""
+    """A replica that remembers an epoch restores it after a flush, and older tokens are not stored."""
     assert await replica.purge_log.raise_epoch(REF, 0) == 1
     redis_server.flush()
     assert await replica.purge_log.raise_epoch(REF, 1) == 2
@@ -142,7 +142,7 @@ async def test_epoch_outlives_a_flush(redis_server: RedisServer, replica: RedisR
 
 
 async def test_epoch_that_was_lost_alone(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """When Redis lost the epoch but not the token, the token tells it."""
+    """If Redis lost the epoch but not the token, the epoch is read from the token."""
     await replica.cache.store(replace(TOKEN, epoch=6))
     redis_server.run("DEL", f"itb:{{{ORG}/default}}:epoch")
     entry = await replica.cache.read(KEY)
@@ -151,7 +151,7 @@ async def test_epoch_that_was_lost_alone(redis_server: RedisServer, replica: Red
 
 
 async def test_key_rotation(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """A new first key seals, the old one still opens; without the old one it is a miss that others may still use."""
+    """The new first key seals and the old one still opens; without the key a value is a miss and stays for others."""
     await replica.cache.store(TOKEN)
     async with redis_replica(redis_server.url, key_ring("k2", "k1")) as rotated:
         assert (await rotated.cache.read(KEY)).token == TOKEN
@@ -160,12 +160,12 @@ async def test_key_rotation(redis_server: RedisServer, replica: RedisReplica) ->
     # A replica that does not have the new key yet.
     assert (await replica.cache.read(KEY)).token is None
     assert redis_server.run("EXISTS", NAME) == 1
-    # What it cannot open must not keep it from storing what all can open.
+    # A value that it cannot open must not prevent it from storing one that all can open.
     assert await replica.cache.store(TOKEN) is StoreOutcome.STORED
 
 
 async def test_wrong_key(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """Another key under the same id opens nothing, and does not keep its owner from storing."""
+    """A different key under the same id opens nothing, and does not prevent its owner from storing."""
     await replica.cache.store(LATER)
     async with redis_replica(redis_server.url, key_ring("k1", salt=99)) as stranger:
         assert (await stranger.cache.read(KEY)).token is None
@@ -174,8 +174,8 @@ async def test_wrong_key(redis_server: RedisServer, replica: RedisReplica) -> No
         assert (await stranger.cache.read(KEY)).token == TOKEN
 
 
-async def test_newer_format_is_left_alone(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """What a newer release wrote is a miss for this one, and is neither removed nor overwritten."""
+async def test_newer_format_is_not_touched(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A value that a newer release wrote is a miss for this one, and is neither removed nor overwritten."""
     newer = b"itb2;whatever that will be"
     redis_server.run("SET", NAME, newer)
     assert (await replica.cache.read(KEY)).token is None
@@ -185,7 +185,7 @@ async def test_newer_format_is_left_alone(redis_server: RedisServer, replica: Re
 
 
 async def test_older_format_is_replaced(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """What an older release wrote is a miss, and gives way to a token of this one."""
+    """A value that an older release wrote is a miss, and is replaced by a token of this one."""
     redis_server.run("SET", NAME, b"itb0;k1;9999999999999;0;whatever that was")
     assert (await replica.cache.read(KEY)).token is None
     assert replica.refused == ["version"]
@@ -206,7 +206,7 @@ async def test_older_format_is_replaced(redis_server: RedisServer, replica: Redi
     ids=lambda change: next(iter(change)),
 )
 async def test_contradiction(redis_server: RedisServer, replica: RedisReplica, change: dict[str, object]) -> None:
-    """A record that opens but is not of its key, or not what its header says, is a miss that is told."""
+    """A record that opens but does not match its key or its header is a miss that is reported."""
     expiry = int(TOKEN.expires_at * 1000)
     header = f"itb1;k1;{expiry};0;".encode()
     record = json.dumps(json.loads(encode_token(TOKEN)) | change).encode()
@@ -216,8 +216,8 @@ async def test_contradiction(redis_server: RedisServer, replica: RedisReplica, c
     assert redis_server.run("EXISTS", NAME) == 0
 
 
-async def test_discarding_spares_a_good_value(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """A reader that found a broken value does not remove the good one that took its place meanwhile."""
+async def test_discarding_keeps_a_good_value(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A reader that found a broken value does not remove the good one that replaced it meanwhile."""
     redis_server.run("SET", NAME, b"broken")
     async with asyncio.TaskGroup() as tasks:
         for _ in range(20):
@@ -227,7 +227,7 @@ async def test_discarding_spares_a_good_value(redis_server: RedisServer, replica
 
 
 async def test_cancelled_reads_never_cross(redis_server: RedisServer, replica: RedisReplica) -> None:
-    """However many calls are cancelled at random moments, each reader gets its own tenant's token, and no alarm."""
+    """After any number of cancellations at random moments each reader gets its own tenant's token, with no alarm."""
     tokens = [token_of(key, f"eyJ.{index}", minted_at=NOW) for index, key in enumerate(ALL_KEYS)]
     for token in tokens:
         await replica.cache.store(token)
@@ -243,12 +243,12 @@ async def test_cancelled_reads_never_cross(redis_server: RedisServer, replica: R
                 assert entry.token == token
     assert replica.refused == []
     assert all([(await replica.cache.read(token.key)).token == token for token in tokens])
-    # One more is the connection that asks.
+    # The extra one is the connection that sends this command.
     assert len(redis_server.run("CLIENT", "LIST", "TYPE", "normal").splitlines()) <= 51
 
 
-async def test_burst_beyond_the_pool(replica: RedisReplica) -> None:
-    """A burst of calls far beyond the pool's size waits its turn and fails nowhere."""
+async def test_burst_larger_than_the_pool(replica: RedisReplica) -> None:
+    """A burst of calls far larger than the pool waits for connections, and no call fails."""
     await replica.cache.store(TOKEN)
     entries = await asyncio.gather(*(replica.cache.read(KEY) for _ in range(300)))
     assert all(entry.token == TOKEN for entry in entries)

@@ -1,4 +1,4 @@
-"""Redis killed, frozen, full, read-only, locked, or not who it says: told at once, in constant words, and survived."""
+"""Redis killed, frozen, full, read-only, locked or an impostor: reported at once in fixed words, and survived."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OPERATIONS: dict[str, Callable[[RedisReplica], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 async def test_frozen(own_redis: RedisServer, operation: str) -> None:
-    """A Redis that takes connections and answers nothing costs a caller 0.6 s at most, whatever it wanted."""
+    """A Redis that accepts connections but does not answer costs a caller at most 0.6 s, whatever the operation."""
     async with redis_replica(own_redis.url) as replica:
         await OPERATIONS[operation](replica)
         with own_redis.frozen():
@@ -49,7 +49,7 @@ async def test_frozen(own_redis: RedisServer, operation: str) -> None:
 
 
 async def test_a_cancelled_call_is_reported_as_cancelled(own_redis: RedisServer) -> None:
-    """A caller that goes away says nothing about Redis: the call is counted, and the circuit stays closed."""
+    """A cancelled call is not a Redis failure: the call is counted, and the circuit stays closed."""
     async with redis_replica(own_redis.url) as replica:
         await replica.cache.store(TOKEN)
         with own_redis.frozen():
@@ -62,7 +62,7 @@ async def test_a_cancelled_call_is_reported_as_cancelled(own_redis: RedisServer)
 
 
 async def test_frozen_for_long(own_redis: RedisServer) -> None:
-    """After three failures callers do not wait any more; when Redis answers again, it is used within two seconds."""
+    """After three failures callers no longer wait; when Redis answers again, it is used within two seconds."""
     async with redis_replica(own_redis.url) as replica:
         await replica.cache.store(TOKEN)
         with own_redis.frozen():
@@ -81,7 +81,7 @@ async def test_frozen_for_long(own_redis: RedisServer) -> None:
 
 
 async def test_one_try_at_a_time_while_away(own_redis: RedisServer) -> None:
-    """While Redis is away, of many callers at once one tries it and the others fail without waiting."""
+    """While Redis is down, one of many concurrent callers tries it and the others fail without waiting."""
     async with redis_replica(own_redis.url) as replica:
         await replica.cache.store(TOKEN)
         with own_redis.frozen():
@@ -94,7 +94,7 @@ async def test_one_try_at_a_time_while_away(own_redis: RedisServer) -> None:
 
 
 async def test_killed_and_restarted(own_redis: RedisServer) -> None:
-    """A dead Redis is told at once; the one that comes back, empty and without our scripts, is used again."""
+    """A dead Redis is reported at once; after a restart, empty and without our scripts, it is used again."""
     async with redis_replica(own_redis.url) as replica:
         await replica.cache.store(TOKEN)
         own_redis.kill()
@@ -109,7 +109,7 @@ async def test_killed_and_restarted(own_redis: RedisServer) -> None:
 
 
 async def test_scripts_are_sent_again(own_redis: RedisServer) -> None:
-    """A Redis that forgot the scripts gets them again, unseen by the caller."""
+    """A Redis that lost the scripts gets them again, invisibly to the caller."""
     async with redis_replica(own_redis.url) as replica:
         await replica.cache.store(TOKEN)
         own_redis.run("SCRIPT", "FLUSH")
@@ -118,7 +118,7 @@ async def test_scripts_are_sent_again(own_redis: RedisServer) -> None:
 
 
 async def test_out_of_memory(own_redis: RedisServer) -> None:
-    """A full Redis refuses writes and goes on being read; the breaker stays closed."""
+    """A full Redis refuses writes but can still be read; the breaker stays closed."""
     async with redis_replica(own_redis.url) as replica:
         await replica.cache.store(TOKEN)
         own_redis.run("CONFIG", "SET", "maxmemory", "1")
@@ -130,7 +130,7 @@ async def test_out_of_memory(own_redis: RedisServer) -> None:
 
 
 async def test_read_only_replica(own_redis: RedisServer) -> None:
-    """A demoted primary refuses writes and goes on being read; promoted again, it takes them again."""
+    """A demoted primary refuses writes but can still be read; promoted again, it accepts writes again."""
     async with redis_replica(own_redis.url) as replica:
         await replica.cache.store(TOKEN)
         own_redis.run("REPLICAOF", "127.0.0.1", "1")
@@ -142,7 +142,7 @@ async def test_read_only_replica(own_redis: RedisServer) -> None:
 
 
 async def test_lost_password() -> None:
-    """A login that Redis refuses is told in words of its own, which do not hold the password; nor does any repr."""
+    """A login that Redis refuses has its own message, which does not hold the password; nor does any repr."""
     with running_redis(acl=["user default on nopass ~* &* +@all", "user broker off >other ~* +@all"]) as server:
         async with redis_replica(server.url_as("broker", PASSWORD)) as replica:
             with pytest.raises(CacheUnavailableError, match="user name or password") as raised:
@@ -154,7 +154,7 @@ async def test_lost_password() -> None:
 
 
 async def test_denied_keys() -> None:
-    """A user who may not use the broker's keys is told that Redis forbids it."""
+    """For a user without access to the broker's keys the error says that Redis denies it."""
     users = ["user default on nopass ~* &* +@all", f"user broker on >{PASSWORD} ~other:* +@all"]
     with running_redis(acl=users) as server:
         async with redis_replica(server.url_as("broker", PASSWORD)) as replica:
@@ -165,7 +165,7 @@ async def test_denied_keys() -> None:
 
 
 async def test_acquire_whose_answer_was_lost(own_redis: RedisServer) -> None:
-    """A lease that Redis gave after the asker had given up waiting does not lock the asker out of its own key."""
+    """A lease that Redis granted after the caller timed out does not lock the caller out of its own key."""
     async with redis_replica(own_redis.url, lease_milliseconds=30_000) as replica:
         await replica.lease.acquire(OTHER_KEY)
         with own_redis.frozen(), pytest.raises(CacheUnavailableError):
@@ -181,7 +181,7 @@ async def test_acquire_whose_answer_was_lost(own_redis: RedisServer) -> None:
 
 
 async def test_cancelled_acquire(redis_server: RedisServer) -> None:
-    """A cancelled try leaves no key locked for the one who tried, at whatever moment it was cancelled."""
+    """A cancelled attempt leaves no key locked for its caller, at whatever moment it was cancelled."""
     async with redis_replica(redis_server.url, lease_milliseconds=30_000) as replica:
         for microseconds in range(0, 3000, 60):
             trying = asyncio.create_task(replica.lease.acquire(KEY))
@@ -196,7 +196,7 @@ async def test_cancelled_acquire(redis_server: RedisServer) -> None:
 
 @pytest.mark.parametrize("moment", range(0, 2000, 50))
 async def test_cancellation_is_never_lost(redis_server: RedisServer, moment: int) -> None:
-    """A listener that is cancelled ends, at whatever moment: it would keep the process from ending."""
+    """A listener that is cancelled at any moment ends: otherwise it would keep the process from exiting."""
     async with redis_replica(redis_server.url) as replica:
         listening = asyncio.create_task(_listen(replica))
         await asyncio.sleep(moment / 1e6)
@@ -207,7 +207,7 @@ async def test_cancellation_is_never_lost(redis_server: RedisServer, moment: int
 
 
 async def test_tls(tmp_path: Path) -> None:
-    """Over TLS the given CA is trusted for its host name; another CA, another name, or plain TCP are not."""
+    """Over TLS a certificate of the given CA for the host name is accepted; another CA, name, or plain TCP is not."""
     with ExitStack() as stack:
         stranger = tmp_path / "stranger"
         stranger.mkdir()
@@ -230,8 +230,8 @@ async def test_tls(tmp_path: Path) -> None:
                     await replica.cache.read(KEY)
 
 
-async def test_every_call_is_told_once(redis_server: RedisServer) -> None:
-    """Each operation emits one event with its duration, and nothing that is not a constant of the code."""
+async def test_every_call_is_reported_once(redis_server: RedisServer) -> None:
+    """Each operation emits one event with its duration; all its text is constant in the code."""
     async with redis_replica(redis_server.url) as replica:
         for operation in OPERATIONS.values():
             await operation(replica)

@@ -1,4 +1,4 @@
-"""Logging in to a real Redis by user and password beside the URL; the password's file may change at any time."""
+"""Login to a real Redis by user and password outside the URL; the password file may change at any time."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ REFUSED = "user name or password"
 
 @contextmanager
 def locked_redis(user: str) -> Iterator[RedisServer]:
-    """A server in which `user` has the password `SECOND`, of whom nobody else may do anything with tokens."""
+    """A server in which `user` has the password `SECOND`, and no other user may do anything with tokens."""
     with running_redis() as server:
         server.run("ACL", "SETUSER", user, "reset", "on", f">{SECOND}", "~*", "&*", "+@all")
         yield server
 
 
 async def reads(replica: RedisReplica) -> None:
-    """The replica is logged in: it can read."""
+    """Check that the replica is logged in: it can read."""
     assert (await replica.cache.read(KEY)).token is None
 
 
 async def is_refused(replica: RedisReplica) -> None:
-    """The replica cannot log in, and neither says nor shows a password."""
+    """Check that the replica cannot log in, and neither reports nor shows a password."""
     with pytest.raises(CacheUnavailableError, match=REFUSED) as refused:
         await replica.cache.read(KEY)
     assert refused.value.__suppress_context__
     assert "canary" not in str(refused.value) + repr(replica.events.all)
 
 
-async def test_user_and_password_beside_the_url() -> None:
-    """A user and password from settings of their own log in, and a wrong password does not."""
+async def test_user_and_password_outside_the_url() -> None:
+    """A user and password from separate settings log in, and a wrong password does not."""
     with locked_redis("broker") as server:
         async with redis_replica(server.url, login=RedisLogin("broker", SECOND)) as replica:
             await reads(replica)
@@ -52,7 +52,7 @@ async def test_user_and_password_beside_the_url() -> None:
 
 
 async def test_the_password_file_is_read_for_each_connection(tmp_path: Path) -> None:
-    """After the password was changed at both ends, old connections go on and new ones use the new one, unrestarted."""
+    """After a password change on both sides old connections stay and new ones use the new one, without a restart."""
     secret = MountedFolder(tmp_path / "redis", {"password": f"{FIRST}\n"})
     with running_redis() as server:
         server.run("ACL", "SETUSER", "broker", "reset", "on", f">{FIRST}", "~*", "&*", "+@all")
@@ -68,8 +68,8 @@ async def test_the_password_file_is_read_for_each_connection(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe", b"x" * 5000])
-async def test_a_password_file_that_is_none_is_an_outage_of_redis(tmp_path: Path, content: bytes | None) -> None:
-    """A file that is missing, empty, no text or endless costs the shared cache until it is mended, and nothing more."""
+async def test_an_unusable_password_file_is_an_outage_of_redis(tmp_path: Path, content: bytes | None) -> None:
+    """A file that is missing, empty, endless or not text costs only the shared cache, and only until it is fixed."""
     file = tmp_path / "password"
     if content is not None:
         file.write_bytes(content)
@@ -82,7 +82,7 @@ async def test_a_password_file_that_is_none_is_an_outage_of_redis(tmp_path: Path
 
 
 async def test_the_default_user_needs_no_name(tmp_path: Path) -> None:
-    """A password alone is that of Redis' default user, as with `requirepass`."""
+    """A password without a user is for the Redis default user, as with `requirepass`."""
     file = tmp_path / "password"
     file.write_text(f"{SECOND}\r\n")
     with running_redis() as server:
@@ -93,7 +93,7 @@ async def test_the_default_user_needs_no_name(tmp_path: Path) -> None:
 
 
 async def test_two_logins_are_refused() -> None:
-    """A URL with a user or password contradicts a login beside it, and the refusal quotes neither."""
+    """A URL with a user or password conflicts with a separate login, and the refusal quotes neither."""
     with pytest.raises(ValueError, match="leave out") as refused:
         RedisReplica(f"redis://:{FIRST}@127.0.0.1:1", login=RedisLogin("broker", SECOND))
     assert "canary" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Purges over a Redis that loses connections, entries, or everything: heard, or known to be missed."""
+"""Purges over a Redis that loses connections, entries or everything: received, or known to be missed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MISSED = Purge(None, 0)
 
 
 class Listener:
-    """Listens as a replica does: takes a lost connection up again."""
+    """Listens as a replica does: reconnects after a lost connection."""
 
     def __init__(self, replica: RedisReplica) -> None:
         self.heard: list[Purge] = []
@@ -38,7 +38,7 @@ class Listener:
                 await asyncio.sleep(0.05)
 
     async def hears(self, *purges: Purge) -> None:
-        """Wait until exactly these were heard, and forget them."""
+        """Wait until exactly these were received, and forget them."""
         end = time.monotonic() + DEADLINE
         while len(self.heard) < len(purges):
             assert time.monotonic() < end, f"heard only {self.heard}"
@@ -61,14 +61,14 @@ class Listener:
 
 @pytest.fixture
 async def replica(own_redis: RedisServer) -> AsyncIterator[RedisReplica]:
-    """The replica that is asked to purge."""
+    """The replica that purges."""
     async with redis_replica(own_redis.url) as replica:
         yield replica
 
 
 @pytest.fixture
 async def listener(own_redis: RedisServer, replica: RedisReplica) -> AsyncIterator[Listener]:
-    """A second replica that listens, and has heard a first purge."""
+    """A second replica that listens, and has received a first purge."""
     async with redis_replica(own_redis.url) as other:
         listener = Listener(other)
         end = time.monotonic() + DEADLINE
@@ -86,7 +86,7 @@ async def listener(own_redis: RedisServer, replica: RedisReplica) -> AsyncIterat
 
 
 async def test_heard_after_a_lost_connection(own_redis: RedisServer, replica: RedisReplica, listener: Listener) -> None:
-    """What is purged while the listener is cut off is heard when it is back, once each and in order."""
+    """Purges while the listener is disconnected are received after it reconnects, once each and in order."""
     own_redis.run("ACL", "SETUSER", "default", "-xread", "-xrange")
     await listener.loses()
     epochs = [await replica.purge_log.raise_epoch(REF, 0) for _ in range(250)]
@@ -95,7 +95,7 @@ async def test_heard_after_a_lost_connection(own_redis: RedisServer, replica: Re
 
 
 async def test_killed_connections(own_redis: RedisServer, replica: RedisReplica, listener: Listener) -> None:
-    """A listener whose connection is killed again and again hears every purge."""
+    """A listener whose connection is killed again and again receives every purge."""
     for expected in range(1, 6):
         own_redis.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         epoch = await _purged(replica)
@@ -104,14 +104,14 @@ async def test_killed_connections(own_redis: RedisServer, replica: RedisReplica,
 
 
 async def test_frozen_for_a_while(own_redis: RedisServer, replica: RedisReplica, listener: Listener) -> None:
-    """A listener notices a frozen Redis by itself, and hears again when it thaws."""
+    """A listener detects a frozen Redis by itself, and receives purges again once Redis resumes."""
     with own_redis.frozen():
         await listener.loses()
     await listener.hears(Purge(REF, await _purged(replica)))
 
 
 async def test_trimmed_while_away(own_redis: RedisServer, replica: RedisReplica, listener: Listener) -> None:
-    """A listener that was away for longer than the stream remembers knows that it missed something."""
+    """A listener that was away for longer than the stream keeps entries knows that it missed some."""
     own_redis.run("ACL", "SETUSER", "default", "-xread", "-xrange")
     await listener.loses()
     await replica.purge_log.raise_epoch(REF, 0)
@@ -123,14 +123,14 @@ async def test_trimmed_while_away(own_redis: RedisServer, replica: RedisReplica,
 
 
 async def test_flushed(own_redis: RedisServer, replica: RedisReplica, listener: Listener) -> None:
-    """A flush makes the listener drop what it cannot be sure of, once; later purges are heard."""
+    """After a flush the listener reports once that purges may be missed; later purges are received."""
     own_redis.flush()
     await listener.hears(MISSED)
     await listener.hears(Purge(REF, await replica.purge_log.raise_epoch(REF, 0)))
 
 
 async def test_restarted_empty(own_redis: RedisServer, replica: RedisReplica, listener: Listener) -> None:
-    """So does a Redis that comes back empty."""
+    """A Redis that restarts empty has the same effect as a flush."""
     own_redis.restart()
     await listener.hears(MISSED)
     await listener.hears(Purge(REF, await _purged(replica)))
@@ -139,7 +139,7 @@ async def test_restarted_empty(own_redis: RedisServer, replica: RedisReplica, li
 async def test_stream_that_counts_from_lower_ids(
     own_redis: RedisServer, replica: RedisReplica, listener: Listener
 ) -> None:
-    """A stream that started again with an earlier clock is followed, after what was missed."""
+    """A stream that restarted with an earlier clock is followed, after a report of missed purges."""
     own_redis.run("DEL", STREAM)
     own_redis.run("XADD", STREAM, "5-1", "org", REF.org, "credential", REF.name, "epoch", "1")
     await listener.hears(MISSED)
@@ -159,7 +159,7 @@ async def test_stream_that_counts_from_lower_ids(
     ids=str,
 )
 async def test_unreadable_entry(own_redis: RedisServer, listener: Listener, fields: tuple[str | bytes, ...]) -> None:
-    """An entry that cannot be read means that something was purged, and does not end the listening."""
+    """An unreadable entry means that something was purged, and does not stop the listener."""
     own_redis.run("XADD", STREAM, "*", *fields)
     await listener.hears(MISSED)
     own_redis.run("XADD", STREAM, "*", "org", REF.org, "credential", REF.name, "epoch", "2")
@@ -167,7 +167,7 @@ async def test_unreadable_entry(own_redis: RedisServer, listener: Listener, fiel
 
 
 async def test_redis_away_at_the_start(own_redis: RedisServer) -> None:
-    """A replica that could not listen from the start on knows that it may have missed purges."""
+    """A replica that could not listen from startup on knows that it may have missed purges."""
     own_redis.kill()
     async with redis_replica(own_redis.url) as replica:
         listener = Listener(replica)
@@ -177,8 +177,8 @@ async def test_redis_away_at_the_start(own_redis: RedisServer) -> None:
         await listener.stop()
 
 
-async def test_untold_purge_is_an_error(own_redis: RedisServer, replica: RedisReplica) -> None:
-    """When the replicas could not be told, the purge fails, with the epoch raised already."""
+async def test_unannounced_purge_is_an_error(own_redis: RedisServer, replica: RedisReplica) -> None:
+    """If the other replicas could not be notified, the purge fails, with the epoch already raised."""
     own_redis.run("SET", STREAM, "not a stream")
     with pytest.raises(CacheUnavailableError):
         await replica.purge_log.raise_epoch(REF, 0)
@@ -199,7 +199,7 @@ async def test_stream_stays_bounded(own_redis: RedisServer, replica: RedisReplic
 
 
 async def _purged(replica: RedisReplica) -> int:
-    """Purge; again where the first try met a dead connection, or Redis is still taken to be away."""
+    """Purge; retry if the connection is dead or the circuit breaker is still open."""
     end = time.monotonic() + DEADLINE
     while True:
         try:

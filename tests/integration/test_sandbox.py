@@ -1,4 +1,4 @@
-"""The sandbox over sockets: the whole way from certificate to API call, its orders, and a thousand requests at once."""
+"""The sandbox over sockets: everything from certificate to API call, its control API, and 1,000 parallel requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_CLIENT = "another-client"
 
 @pytest.fixture
 async def ims() -> AsyncIterator[RunningSandbox]:
-    """A sandbox with an OAuth client and one of another org."""
+    """A sandbox with an OAuth client and a client of another org."""
     clients = [oauth_client(), oauth_client(client_id=OTHER_CLIENT, org=grants.OTHER_ORG)]
     async with run_sandbox(clients) as running:
         yield running
@@ -38,7 +38,7 @@ async def http(ims: RunningSandbox) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 def form(**changes: str) -> dict[str, str]:
-    """A good form for the token endpoint, with these changes."""
+    """A valid form for the token endpoint, with these changes."""
     return {**grants.oauth_exchange().form, **changes}
 
 
@@ -51,13 +51,13 @@ async def minted(http: httpx2.AsyncClient, **changes: str) -> str:
 
 
 def headers(token: str, **changes: str) -> dict[str, str]:
-    """The headers of a good API call."""
+    """The headers of a valid API call."""
     good = {"Authorization": f"Bearer {token}", "X-Api-Key": grants.CLIENT_ID, "x-gw-ims-org-id": grants.ORG}
     return {name: value for name, value in {**good, **changes}.items() if value}
 
 
 async def test_a_token_looks_like_adobes(http: httpx2.AsyncClient) -> None:
-    """It is an RS256 JWT that verifies with the published key, and its lifetime is in strings of milliseconds."""
+    """A token is an RS256 JWT that verifies with the published key; its times are strings of milliseconds."""
     token = await minted(http)
     key = jwt.PyJWKSet.from_dict((await http.get("/ims/keys")).json()).keys[0]
     claims: dict[str, Any] = jwt.decode(token, key, algorithms=["RS256"])
@@ -71,7 +71,7 @@ async def test_a_token_looks_like_adobes(http: httpx2.AsyncClient) -> None:
 
 
 async def test_every_answer_has_a_debug_id(http: httpx2.AsyncClient) -> None:
-    """Good or bad, known or unknown: an X-Debug-Id, and never the same twice."""
+    """Every response, to a valid request or not, has an X-Debug-Id, and never the same one twice."""
     answers = [
         await http.post("/ims/token/v3", data=form()),
         await http.post("/ims/token/v3", data={}),
@@ -83,7 +83,7 @@ async def test_every_answer_has_a_debug_id(http: httpx2.AsyncClient) -> None:
 
 @pytest.mark.parametrize("path", ["/ims/exchange/jwt", "/ims/exchange/jwt/", "/ims/exchange/v1/jwt"])
 async def test_the_jwt_endpoint_has_three_paths_and_counts_in_milliseconds(path: str) -> None:
-    """Adobe's own clients use all of them."""
+    """The JWT endpoint answers at all three paths that Adobe's own clients use, with lifetimes in milliseconds."""
     async with run_sandbox([jwt_client()]) as ims, httpx2.AsyncClient(base_url=ims.base_url) as http:
         claims = {
             "exp": int(time.time()) + 300, "iss": grants.ORG, "sub": grants.ACCOUNT,
@@ -98,7 +98,7 @@ async def test_the_jwt_endpoint_has_three_paths_and_counts_in_milliseconds(path:
 
 @pytest.mark.parametrize("path", ["/ims/token/v3", "/ims/token/v2"])
 async def test_the_token_endpoint_counts_in_seconds(http: httpx2.AsyncClient, path: str) -> None:
-    """Two versions, one unit; a client id in the query is understood."""
+    """Both versions of the token endpoint answer in seconds; a client id in the query is accepted."""
     data = form()
     del data["client_id"]
     answer = await http.post(path, data=data, params={"client_id": grants.CLIENT_ID})
@@ -114,7 +114,7 @@ async def test_the_token_endpoint_counts_in_seconds(http: httpx2.AsyncClient, pa
 async def test_a_wrong_field_is_refused_like_ims(
     http: httpx2.AsyncClient, changes: dict[str, str], status: int, error: str
 ) -> None:
-    """Status and error are those IMS was seen to give."""
+    """Status and error are the ones that IMS has been seen to return."""
     answer = await http.post("/ims/token/v3", data=form(**changes))
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert answer.json()["error_description"]
@@ -125,13 +125,13 @@ async def test_a_wrong_field_is_refused_like_ims(
     {"content": b"\xff=\xfe", "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
 ])  # fmt: skip
 async def test_a_form_that_cannot_be_read_is_refused(http: httpx2.AsyncClient, request_: dict[str, Any]) -> None:
-    """Another type, a double field, a flood or junk is a ``bad_request``."""
+    """A wrong content type, a duplicate field, an oversized form or junk is a ``bad_request``."""
     answer = await http.post("/ims/token/v3", **request_)
     assert answer.json()["error"] == "bad_request"
 
 
 async def test_the_api_answers_a_good_call(http: httpx2.AsyncClient) -> None:
-    """Token, key and org that belong together are let through."""
+    """A call whose token, key and org match is accepted."""
     token = await minted(http)
     answer = await http.get("/imp/messages", headers=headers(token, **{"x-sandbox-name": "prod"}))
     assert answer.status_code == 200
@@ -149,13 +149,13 @@ async def test_the_api_answers_a_good_call(http: httpx2.AsyncClient) -> None:
 async def test_the_api_refuses_like_adobes_gateway(
     http: httpx2.AsyncClient, changes: dict[str, str], status: int, code: str
 ) -> None:
-    """Each thing that is missing or does not belong to the token has its own code."""
+    """Each missing field, or one that does not match the token, has its own code."""
     answer = await http.get("/imp/", headers=headers(await minted(http), **changes))
     assert (answer.status_code, answer.json()["error_code"]) == (status, code)
 
 
 async def test_an_expired_or_revoked_token_is_refused(http: httpx2.AsyncClient, ims: RunningSandbox) -> None:
-    """401013 can be rehearsed: by waiting, or by an order."""
+    """A test can provoke 401013 by waiting or through the control API."""
     token = await minted(http)
     digest = hashlib.sha256(token.encode()).hexdigest()
     assert (await http.post("/sandbox/tokens/revoke", json={"token_sha256": digest})).status_code == 204
@@ -167,8 +167,8 @@ async def test_an_expired_or_revoked_token_is_refused(http: httpx2.AsyncClient, 
     assert (await http.get("/imp/", headers=headers(short))).status_code == 401
 
 
-async def test_tokens_can_be_validated_and_withdrawn(http: httpx2.AsyncClient) -> None:
-    """The validation answers 200 either way."""
+async def test_tokens_can_be_validated_and_revoked(http: httpx2.AsyncClient) -> None:
+    """Validation answers 200 for valid and for invalid tokens."""
     token = await minted(http)
     asked = {"type": "access_token", "client_id": grants.CLIENT_ID, "token": token}
     good = (await http.post("/ims/validate_token/v1", data=asked)).json()
@@ -179,8 +179,8 @@ async def test_tokens_can_be_validated_and_withdrawn(http: httpx2.AsyncClient) -
     assert not (await http.post("/ims/validate_token/v1", data=asked)).json()["valid"]
 
 
-async def test_a_client_can_be_put_and_taken_away(http: httpx2.AsyncClient) -> None:
-    """A secret is replaced, a kind flips, a client goes; no secret is shown."""
+async def test_a_client_can_be_put_and_deleted(http: httpx2.AsyncClient) -> None:
+    """A secret can be replaced, a kind changed, a client deleted; no secret is shown."""
     client = {"org_id": grants.ORG, "kind": "oauth_server_to_server", "client_secrets": ["new-secret"],
               "scopes": list(grants.SCOPES), "token_lifetime": 40}  # fmt: skip
     put = await http.put(f"/sandbox/clients/{grants.CLIENT_ID}", json=client)
@@ -195,8 +195,8 @@ async def test_a_client_can_be_put_and_taken_away(http: httpx2.AsyncClient) -> N
     assert (await http.put("/sandbox/clients/x", json={**client, "client_id": "y"})).status_code == 400
 
 
-async def test_the_journal_tells_who_asked_and_what_became_of_it(http: httpx2.AsyncClient) -> None:
-    """Each exchange is there once, in order, with the token's hash and no secret."""
+async def test_the_journal_records_the_client_and_the_outcome(http: httpx2.AsyncClient) -> None:
+    """The journal has each exchange once, in order, with the token's hash and no secret."""
     token = await minted(http)
     await http.post("/ims/token/v3", data=form(client_secret="canary-wrong-secret"))
     await http.post("/ims/token/v3", data=form(client_id="nobody"))
@@ -215,7 +215,7 @@ async def test_the_journal_tells_who_asked_and_what_became_of_it(http: httpx2.As
     assert (await http.get("/sandbox/journal")).json()["entries"] == []
 
 
-async def test_a_fault_strikes_one_client_until_it_is_cleared(http: httpx2.AsyncClient) -> None:
+async def test_a_fault_affects_one_client_until_it_is_cleared(http: httpx2.AsyncClient) -> None:
     """While one client is throttled, another is served."""
     order = {"kind": "status", "status": 429, "retry_after": "Fri, 31 Dec 1999 23:59:59 GMT",
              "client_id": grants.CLIENT_ID}  # fmt: skip
@@ -231,7 +231,7 @@ async def test_a_fault_strikes_one_client_until_it_is_cleared(http: httpx2.Async
 
 
 async def test_a_hanging_exchange_ends_with_its_client(http: httpx2.AsyncClient, ims: RunningSandbox) -> None:
-    """A client that gives up is not waited for."""
+    """A hanging exchange ends when its client disconnects."""
     await http.post("/sandbox/faults", json={"kind": "hang", "count": 1})
     with pytest.raises(httpx2.ReadTimeout):
         await http.post("/ims/token/v3", data=form(), timeout=0.2)
@@ -242,8 +242,8 @@ async def test_a_hanging_exchange_ends_with_its_client(http: httpx2.AsyncClient,
 @pytest.mark.parametrize("settings", [{}, {"x": 1}, {"token_lifetime": 0}, {"token_lifetime": "40"},
                                       {"token_lifetime": True}, {"base_urls": []}, {"base_urls": "x"},
                                       {"base_urls": ["nohost"]}])  # fmt: skip
-async def test_settings_that_make_no_sense_are_refused(http: httpx2.AsyncClient, settings: dict[str, Any]) -> None:
-    """A bad order changes nothing."""
+async def test_invalid_settings_are_refused(http: httpx2.AsyncClient, settings: dict[str, Any]) -> None:
+    """A refused request to the control API changes nothing."""
     before = (await http.get("/sandbox/settings")).json()
     assert (await http.put("/sandbox/settings", json=settings)).status_code == 400
     assert (await http.get("/sandbox/settings")).json() == before
@@ -253,8 +253,8 @@ async def test_settings_that_make_no_sense_are_refused(http: httpx2.AsyncClient,
     ("127.0.0.1", 200), ("127.8.9.10", 200), ("::1", 200), ("::ffff:127.0.0.1", 200), ("10.0.0.5", 403),
     ("::ffff:10.0.0.5", 403), ("fe80::1", 403), ("localhost.evil.example", 403), ("", 403),
 ])  # fmt: skip
-async def test_only_the_own_machine_gives_orders(peer: str, status: int) -> None:
-    """Who reaches the sandbox from elsewhere can exchange, but not command."""
+async def test_only_the_local_machine_can_use_the_control_api(peer: str, status: int) -> None:
+    """A client on another machine can make exchanges, but cannot use the control API."""
     sandbox = create_sandbox([oauth_client()], base_url="http://127.0.0.1:1")
     transport = httpx2.ASGITransport(sandbox, client=(peer, 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:9000") as http:
@@ -267,8 +267,8 @@ async def test_only_the_own_machine_gives_orders(peer: str, status: int) -> None
     ({"Host": "localhost.evil.example"}, 403), ({"Host": "evil.example:80@localhost"}, 403),
     ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Host": "["}, 403),
 ])  # fmt: skip
-async def test_no_web_page_gives_orders(headers: dict[str, str], status: int) -> None:
-    """A page in this machine's browser, be its name made to lead here, can order nothing."""
+async def test_no_web_page_can_use_the_control_api(headers: dict[str, str], status: int) -> None:
+    """A page in a local browser cannot use the control API, even by DNS rebinding."""
     sandbox = create_sandbox([oauth_client()], base_url="http://127.0.0.1:1")
     transport = httpx2.ASGITransport(sandbox, client=("127.0.0.1", 1))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:9000") as http:
@@ -278,7 +278,7 @@ async def test_no_web_page_gives_orders(headers: dict[str, str], status: int) ->
 
 
 async def test_a_thousand_exchanges_at_once_are_all_answered(ims: RunningSandbox) -> None:
-    """Each of 1,000 connections gets a token of its own."""
+    """Each of 1,000 concurrent connections gets its own token."""
     body = urlencode(form()).encode()
     head = (
         f"POST /ims/token/v3 HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n"

@@ -1,4 +1,4 @@
-"""HTTPS served by the broker itself: pairs renewed in place, bad ones refused, slow handshakes bounded."""
+"""HTTPS served by the broker itself: key pairs renewed in place, bad ones refused, slow handshakes bounded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENDED = timedelta(days=-1)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the scheme that the request is said to have come by."""
+    """Answer with the scheme in the scope of the request."""
     await PlainTextResponse(f"by {scope['scheme']}!")(scope, receive, send)
 
 
@@ -66,7 +66,7 @@ class Rig:
         return await asyncio.open_connection("127.0.0.1", self.port, ssl=client or self.authority.client())
 
     async def shown(self, client: ssl.SSLContext | None = None) -> bytes:
-        """The certificate that a new connection is shown, DER."""
+        """The certificate that a new connection gets, DER."""
         _, writer = await self.connect(client)
         der: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.close()
@@ -85,7 +85,7 @@ class Rig:
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
-    """One authority for all."""
+    """One authority for all tests."""
     return Authority()
 
 
@@ -121,7 +121,7 @@ async def test_https(rig: Rig) -> None:
 
 
 async def test_tls_1_2_at_least(rig: Rig) -> None:
-    """TLS 1.2 is spoken, nothing older."""
+    """TLS 1.2 is accepted, and nothing older."""
     client = rig.authority.client()
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     assert await rig.shown(client) == rig.first.der
@@ -136,7 +136,7 @@ async def test_tls_1_2_at_least(rig: Rig) -> None:
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 async def test_a_renewed_pair_is_taken_and_no_connection_is_dropped(rig: Rig, kind: str) -> None:
-    """After a swap of `..data` new connections see the new certificate, whatever its kind; those that stand go on."""
+    """After a swap of `..data` new connections get the new certificate, of any kind; open connections stay open."""
     standing = await rig.connect()
     assert await answer(*standing)
     renewed = rig.authority.issue(kind=kind)
@@ -154,7 +154,7 @@ async def test_a_renewed_pair_is_taken_and_no_connection_is_dropped(rig: Rig, ki
 
 
 def bad_renewals(first: Issued, other: Issued, ended: Issued) -> dict[str, dict[str, bytes]]:
-    """Renewals that must not be taken, by what is wrong with them."""
+    """Renewals that must be refused, by what is wrong with them."""
     secret = load_pem_private_key(other.key, None)
     locked = secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
     return {
@@ -174,8 +174,8 @@ REASONS = ["belong", "does not", "chain", "PEM form", "certificate", "private ke
 
 
 @pytest.mark.parametrize("reason", REASONS)
-async def test_a_bad_renewal_is_refused_and_told_once(rig: Rig, reason: str) -> None:
-    """A pair that does not match, is cut off, encrypted, endless or has ended never gets in; the old one stays."""
+async def test_a_bad_renewal_is_refused_and_reported_once(rig: Rig, reason: str) -> None:
+    """A pair that does not match, is truncated, encrypted, endless or expired is never used; the old one stays."""
     other, ended = rig.authority.issue(), rig.authority.issue(life=ENDED)
     rig.secret.swap(bad_renewals(rig.first, other, ended)[reason])
     for _ in range(4):
@@ -191,8 +191,8 @@ async def test_a_bad_renewal_is_refused_and_told_once(rig: Rig, reason: str) -> 
     assert rig.told[2:] == [ServerCertificateLoaded]
 
 
-async def test_a_renewal_taken_back_is_told(rig: Rig) -> None:
-    """Where the good pair is put back it is told to be in force, and the next bad one is told anew."""
+async def test_a_reverted_renewal_is_reported(rig: Rig) -> None:
+    """If the good pair is put back, it is reported as loaded, and the next bad one is reported again."""
     bad = bad_renewals(rig.first, rig.authority.issue(), rig.first)["belong"]
     for content in (bad, files(rig.first), bad):
         rig.secret.swap(content)
@@ -201,7 +201,7 @@ async def test_a_renewal_taken_back_is_told(rig: Rig) -> None:
 
 
 async def test_files_that_go_and_come(rig: Rig) -> None:
-    """A file that is away is told once where it stays away, and not at all where it is back at the next look."""
+    """A missing file is reported once if it stays missing, and not at all if it is back at the next look."""
     (rig.secret / "tls.key").rename(rig.secret / "away")
     await rig.certificate.look()
     (rig.secret / "away").rename(rig.secret / "tls.key")
@@ -214,8 +214,8 @@ async def test_files_that_go_and_come(rig: Rig) -> None:
     assert await rig.shown() == rig.first.der
 
 
-async def test_the_watch_does_it_in_some_seconds(rig: Rig) -> None:
-    """The background task takes a renewal by itself, and ends when it is cancelled."""
+async def test_the_watch_loads_a_renewal_within_seconds(rig: Rig) -> None:
+    """The background task loads a renewal by itself, and ends when it is cancelled."""
     task = asyncio.create_task(rig.certificate.watch())
     renewed = rig.authority.issue()
     rig.secret.swap(files(renewed))
@@ -230,10 +230,10 @@ async def test_the_watch_does_it_in_some_seconds(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", REQUEST])
-async def test_a_handshake_that_does_not_come_is_not_waited_for(
+async def test_a_slow_handshake_times_out(
     tmp_path: Path, authority: Authority, begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that begins no handshake, or half of one, or plain HTTP, is closed in time."""
+    """A connection that sends no handshake, half of one, or plain HTTP is closed after the timeout."""
     monkeypatch.setattr(main, "HANDSHAKE_SECONDS", 0.3)
     rig = Rig(tmp_path, authority)
     server = main.create_server(app, tls=await rig.certificate.load())
@@ -250,8 +250,8 @@ async def test_a_handshake_that_does_not_come_is_not_waited_for(
 
 
 @pytest.mark.parametrize("is_up", [False, True], ids=["no-handshake", "no-goodbye"])
-async def test_a_silent_client_does_not_hold_up_the_end(rig: Rig, is_up: bool) -> None:
-    """A client that never finishes its handshake, or never says goodbye, costs the end at most some seconds."""
+async def test_a_silent_client_does_not_delay_the_shutdown(rig: Rig, is_up: bool) -> None:
+    """A client that never finishes its handshake or never closes TLS delays the shutdown by at most some seconds."""
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
     if is_up:
         await silent_after_the_handshake(reader, writer, rig.authority.client())
@@ -266,7 +266,7 @@ async def test_a_silent_client_does_not_hold_up_the_end(rig: Rig, is_up: bool) -
 async def silent_after_the_handshake(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: ssl.SSLContext
 ) -> None:
-    """Do a handshake by hand; nothing that the server sends after it is ever answered."""
+    """Do a handshake by hand; nothing that the server sends afterwards is ever answered."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     connection = client.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
     while True:
@@ -284,8 +284,8 @@ async def silent_after_the_handshake(
 
 
 @pytest.mark.parametrize("reason", [reason for reason in REASONS if reason != "ended"])
-async def test_a_bad_pair_is_found_at_the_start(tmp_path: Path, authority: Authority, reason: str) -> None:
-    """What would be refused as a renewal stops the start, and the error says which file and nothing of it."""
+async def test_a_bad_pair_is_found_at_startup(tmp_path: Path, authority: Authority, reason: str) -> None:
+    """A pair that a renewal would refuse stops the startup; the error names the file and quotes nothing of it."""
     first, other = authority.issue(), authority.issue()
     secret = MountedFolder(tmp_path / "tls", bad_renewals(first, other, first)[reason])
     certificate = ServerCertificate(secret / "tls.crt", secret / "tls.key", RecordedEvents(), time.time)

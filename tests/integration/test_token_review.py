@@ -1,4 +1,4 @@
-"""TokenReview against an API server that lies, fails and hangs: a yes is short-lived, anything unclear is no token."""
+"""TokenReview with an API server that lies, fails and hangs: a yes is short-lived, an unclear answer is refused."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ YES = {"authenticated": True, "user": {"username": SUBJECT}, "audiences": [AUDIE
 
 
 def review(**changes: object) -> Reply:
-    """A TokenReview that says yes, with changes to its status; ... takes a field away."""
+    """A TokenReview that says yes, with changes to its status; ... removes a field."""
     status = {name: value for name, value in {**YES, **changes}.items() if value is not ...}
     return Reply(201, {"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status})
 
 
 @dataclass
 class ApiServer:
-    """Answers reviews as it is told."""
+    """Answers reviews as the test sets."""
 
     reply: Reply = field(default_factory=review)
     gate: threading.Event = field(default_factory=threading.Event)
@@ -46,7 +46,7 @@ class ApiServer:
 
 @dataclass
 class Rig:
-    """A verifier with a review, its API server, its clock and its events."""
+    """A verifier with token review, its API server, its clock and its events."""
 
     verifier: JwtCallerVerifier
     issuer: LocalIssuer
@@ -57,7 +57,7 @@ class Rig:
     trusted: Issuer
 
     async def verify(self, token: str | None = None) -> JwtIdentity:
-        """Verify a token; default: a good one, always the same."""
+        """Verify a token; default: a valid one, always the same."""
         return await self.verifier.verify((token or self.issuer.token(NOW)).encode())
 
     @property
@@ -97,8 +97,8 @@ async def rig(issuer: LocalIssuer, tmp_path: Path) -> AsyncIterator[Rig]:
         await verifier.aclose()
 
 
-async def test_what_is_asked(rig: Rig, tmp_path: Path) -> None:
-    """The API server is asked for our audience, with the token file's present content."""
+async def test_the_request_for_a_review(rig: Rig, tmp_path: Path) -> None:
+    """The review asks the API server for our audience, with the current content of the token file."""
     token = rig.issuer.token(NOW)
     await rig.verify(token)
     (tmp_path / "token").write_text("reviewer-2")
@@ -113,8 +113,8 @@ async def test_what_is_asked(rig: Rig, tmp_path: Path) -> None:
     assert [seen.headers["authorization"] for seen in rig.server.seen] == ["Bearer reviewer-1", "Bearer reviewer-2"]
 
 
-async def test_nobody_is_asked_for_what_is_refused_offline(rig: Rig) -> None:
-    """A token that is expired, for somebody else, or forged costs no call."""
+async def test_a_token_that_is_refused_offline_is_not_reviewed(rig: Rig) -> None:
+    """A token that is expired, forged or for another audience costs no call."""
     good = rig.issuer.token(NOW)
     for bad in (rig.issuer.token(NOW, aud="x"), rig.issuer.token(NOW - 9000), good[:-8] + "AAAAAAAA"):
         with pytest.raises(UnauthenticatedError):
@@ -122,8 +122,8 @@ async def test_nobody_is_asked_for_what_is_refused_offline(rig: Rig) -> None:
     assert rig.server.seen == []
 
 
-async def test_a_yes_is_believed_for_less_than_a_minute(rig: Rig) -> None:
-    """A yes is cached, the identity says until when it holds, and then the API server is asked anew."""
+async def test_a_yes_is_cached_for_less_than_a_minute(rig: Rig) -> None:
+    """A yes is cached, the identity says how long it is valid, and then the API server is asked again."""
     assert (await rig.verify()).expires_at == NOW + POSITIVE_SECONDS
     rig.time.advance(POSITIVE_SECONDS - 1)
     assert (await rig.verify()).expires_at == NOW + 1
@@ -135,13 +135,13 @@ async def test_a_yes_is_believed_for_less_than_a_minute(rig: Rig) -> None:
     assert POSITIVE_SECONDS <= 50
 
 
-async def test_the_tokens_own_end_comes_first(rig: Rig) -> None:
-    """A yes does not outlive the token."""
+async def test_a_yes_ends_with_the_token(rig: Rig) -> None:
+    """A cached yes does not outlive the token."""
     assert (await rig.verify(rig.issuer.token(NOW, exp=int(NOW) + 20))).expires_at == NOW + 20
 
 
-async def test_a_no_is_believed_briefly(rig: Rig) -> None:
-    """A refused token is not asked about per request, and is asked about again some seconds later."""
+async def test_a_no_is_cached_briefly(rig: Rig) -> None:
+    """A refused token is not reviewed for each request, and is reviewed again some seconds later."""
     rig.api.reply = review(authenticated=False)
     for _ in range(3):
         with pytest.raises(UnauthenticatedError):
@@ -170,8 +170,8 @@ async def test_a_no_is_believed_briefly(rig: Rig) -> None:
     ],
     ids=str,
 )
-async def test_anything_but_a_whole_yes_is_a_no(rig: Rig, changes: dict[str, object]) -> None:
-    """A review that does not name our audience, or names another user, is no proof."""
+async def test_an_incomplete_yes_is_a_no(rig: Rig, changes: dict[str, object]) -> None:
+    """A review that does not name our audience, or names another user, refuses the token."""
     rig.api.reply = review(**changes)
     with pytest.raises(UnauthenticatedError):
         await rig.verify()
@@ -195,8 +195,8 @@ async def test_anything_but_a_whole_yes_is_a_no(rig: Rig, changes: dict[str, obj
     ],
     ids=lambda reply: str(reply)[:60],
 )
-async def test_no_answer_is_no_proof(rig: Rig, reply: Reply) -> None:
-    """Where the API server does not say yes or no, nobody can tell; that is told, and not remembered as a no."""
+async def test_an_unclear_answer_is_unavailable(rig: Rig, reply: Reply) -> None:
+    """If the API server says neither yes nor no, the error says so, and the answer is not cached as a no."""
     rig.api.reply = reply
     with pytest.raises(IdentityUnavailableError) as told:
         await rig.verify()
@@ -207,8 +207,8 @@ async def test_no_answer_is_no_proof(rig: Rig, reply: Reply) -> None:
     assert rig.outcomes == ["identity_unavailable", "ok"]
 
 
-async def test_a_server_in_trouble_is_left_alone(rig: Rig) -> None:
-    """After a failure nobody asks for a second, while a cached yes lives to its end."""
+async def test_a_failing_server_gets_a_back_off(rig: Rig) -> None:
+    """After a failure there are no reviews for a second, and a cached yes stays valid until it expires."""
     cached, other = rig.issuer.token(NOW), rig.issuer.token(NOW, jti="other")
     await rig.verify(cached)
     rig.api.reply = Reply(500)
@@ -221,7 +221,7 @@ async def test_a_server_in_trouble_is_left_alone(rig: Rig) -> None:
 
 
 async def test_a_server_that_hangs_costs_one_deadline(rig: Rig) -> None:
-    """A review that does not come in time fails for all who wait for it, with one call."""
+    """A review that times out fails for every request that waits for it, with one call."""
     rig.api.gate.clear()
     found = await asyncio.gather(*(rig.verify() for _ in range(50)), return_exceptions=True)
     assert {type(error) for error in found} == {IdentityUnavailableError}
@@ -229,7 +229,7 @@ async def test_a_server_that_hangs_costs_one_deadline(rig: Rig) -> None:
 
 
 async def test_one_token_is_reviewed_once_at_a_time(rig: Rig) -> None:
-    """Requests that show one token at once cost one review, and one that goes away does not take it from the others."""
+    """Concurrent requests with one token cost one review, and a cancelled request does not cancel it for the others."""
     rig.api.gate.clear()
     impatient, *others = (asyncio.create_task(rig.verify()) for _ in range(20))
     await asyncio.sleep(0.05)
@@ -240,7 +240,7 @@ async def test_one_token_is_reviewed_once_at_a_time(rig: Rig) -> None:
 
 
 async def test_reviews_are_bounded(rig: Rig) -> None:
-    """More tokens than the bound at once are told to come again."""
+    """With too many concurrent reviews, the next token gets an error to try again later."""
     rig.api.gate.clear()
     tokens = [rig.issuer.token(NOW, jti=str(number)) for number in range(MAX_REVIEWS + 1)]
     waiting = [asyncio.create_task(rig.verify(token)) for token in tokens[:-1]]
@@ -250,8 +250,8 @@ async def test_reviews_are_bounded(rig: Rig) -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_a_policy_that_takes_the_review_away_is_obeyed(rig: Rig) -> None:
-    """Without its URL an issuer's tokens are not reviewed; the keys at hand are kept."""
+async def test_a_policy_that_removes_the_review_takes_effect(rig: Rig) -> None:
+    """Without the review URL an issuer's tokens are not reviewed; the cached keys are kept."""
     rig.verifier.trust((Issuer(rig.issuer.name, (AUDIENCE,), jwks_file=rig.trusted.jwks_file),))
     assert (await rig.verify()).expires_at == NOW + 600
     assert rig.server.seen == []

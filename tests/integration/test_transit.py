@@ -56,7 +56,7 @@ def rsa_key(pem: str) -> RSAPublicKey:
 
 
 async def test_signature(vault_server: VaultServer, session: VaultSession, key: str) -> None:
-    """The assertion verifies with the key's public half, and carries the claims unchanged."""
+    """The assertion verifies with the public key, and carries the claims unchanged."""
     public_key = rsa_key(vault_server.transit_key(key))
     account = credential(key)
     claims = assertion_claims(account, account.scopes, now=4_000_000_000.0)
@@ -76,21 +76,21 @@ async def test_rotated_key(vault_server: VaultServer, session: VaultSession, key
 
 
 async def test_missing_key(session: VaultSession) -> None:
-    """A key that does not exist is the document's defect."""
+    """A key that does not exist is an error in the document."""
     with pytest.raises(CredentialMisconfiguredError) as caught:
         await VaultTransitSigner(session, "transit").sign(credential("absent"), {})
     assert caught.value.field == "transit_key"
 
 
 async def test_key_of_another_type(vault_server: VaultServer, session: VaultSession, key: str) -> None:
-    """A key that is not RSA never gives an assertion."""
+    """A key that is not RSA never signs an assertion."""
     vault_server.transit_key(key, kind="ecdsa-p256")
     with pytest.raises(CredentialMisconfiguredError):
         await VaultTransitSigner(session, "transit").sign(credential(key), {})
 
 
 async def test_policy(vault_server: VaultServer, key: str) -> None:
-    """A key that the policy forbids is an error that says so."""
+    """If the policy forbids the key, the error says so."""
     vault_server.transit_key(key)
     config = VaultConfig(addr=vault_server.addr, token=vault_server.token("default"))
     session = VaultSession(config, RecordedEvents())
@@ -100,7 +100,7 @@ async def test_policy(vault_server: VaultServer, key: str) -> None:
 
 
 async def test_private_key_in_the_document(session: VaultSession) -> None:
-    """A credential without a transit key is refused before Vault is asked."""
+    """A credential without a transit key is refused before any call to Vault."""
     parsed = parse_credential(json.loads(json.dumps(jwt_document(REF))), REF, "1", ALLOWED)
     assert isinstance(parsed, JwtCredential)
     with pytest.raises(CredentialMisconfiguredError):

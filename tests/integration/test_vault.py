@@ -1,4 +1,4 @@
-"""The broker's session at a real Vault: logins, refused tokens, policies, sealing, versions."""
+"""The broker's session with a real Vault: logins, refused tokens, policies, sealing, versions."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestLogin:
     async def test_approle_by_a_file(
         self, vault_server: VaultServer, ref: CredentialRef, role: str, tmp_path: Path
     ) -> None:
-        """The secret id's file is read at each login: a new one, put there before the old one's end, is used next."""
+        """The secret id file is read at each login: a new secret id, written before the old one ends, is used next."""
         role_id, first = vault_server.approle(role, vault_server.reader_policy())
         file = tmp_path / "secret_id"
         file.write_text(f"{first}\n")
@@ -89,7 +89,7 @@ class TestLogin:
             assert broker.events.calls("login") == ["ok", "ok"]
 
     async def test_refused(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
-        """A login that Vault refuses names the settings to check, and not their values."""
+        """The error for a login that Vault refuses names the settings to check, and not their values."""
         role_id, _ = vault_server.approle(role, vault_server.reader_policy())
         config = VaultConfig(addr=vault_server.addr, auth="approle", role_id=role_id, secret_id=CANARY)
         async with broker_with(config) as broker:
@@ -101,7 +101,7 @@ class TestLogin:
     async def test_refused_logins_are_not_repeated_at_once(
         self, vault_server: VaultServer, ref: CredentialRef, role: str
     ) -> None:
-        """Fifty calls that need a login which Vault refuses cost one login."""
+        """Fifty calls that need a login cost one attempt if Vault refuses it."""
         role_id, _ = vault_server.approle(role, vault_server.reader_policy())
         config = VaultConfig(addr=vault_server.addr, auth="approle", role_id=role_id, secret_id="wrong")
         async with broker_with(config) as broker:
@@ -113,7 +113,7 @@ class TestLogin:
 
 
 class TestRefusedToken:
-    """A token that Vault takes no longer."""
+    """A token that Vault no longer accepts."""
 
     async def test_one_login_for_all(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
         """Twenty calls with a token that was revoked cost one login, and all succeed."""
@@ -127,7 +127,7 @@ class TestRefusedToken:
             assert len(vault_server.requests(LOGIN)) - before == 1
 
     async def test_static_token(self, vault_server: VaultServer, ref: CredentialRef) -> None:
-        """A token given by value and revoked is an error that names its setting."""
+        """If a token given by value is revoked, the error names its setting."""
         token = vault_server.token(vault_server.reader_policy())
         async with broker_with(token_config(vault_server, token)) as broker:
             await broker.store.fetch(ref)
@@ -148,10 +148,10 @@ class TestRefusedToken:
 
 
 class TestPolicy:
-    """What Vault's policy forbids."""
+    """Operations that Vault's policy forbids."""
 
     async def test_no_new_login(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
-        """A path that the policy forbids costs no login, and the error says that it is the policy."""
+        """A path that the policy forbids triggers no login, and the error says that the policy forbids it."""
         role_id, secret_id = vault_server.approle(role, "default")
         config = VaultConfig(addr=vault_server.addr, auth="approle", role_id=role_id, secret_id=secret_id)
         async with broker_with(config) as broker:
@@ -163,7 +163,7 @@ class TestPolicy:
             assert broker.events.calls("login") == ["ok"]
 
     async def test_org_that_may_not_be_listed(self, vault_server: VaultServer, ref: CredentialRef) -> None:
-        """One org that the policy hides makes the whole listing an error of the store, as the port says."""
+        """If the policy denies one org, the whole listing is an error of the store, as documented in the port."""
         folder = f"{MOUNT}/metadata/{PREFIX}"
         vault_server.policy("top-only", (folder, "list"))
         async with broker_with(token_config(vault_server, vault_server.token("top-only"))) as broker:
@@ -189,7 +189,7 @@ class TestVersions:
             assert (await broker.store.fetch(ref)).generation == "2"
 
     async def test_deleted(self, vault_server: VaultServer, ref: CredentialRef) -> None:
-        """A deleted version is not found, nor is a destroyed one."""
+        """A deleted or destroyed version is not found."""
         async with broker_with(token_config(vault_server, vault_server.root_token)) as broker:
             vault_server.delete(ref.org, ref.name)
             with pytest.raises(CredentialNotFoundError):
@@ -201,7 +201,7 @@ class TestVersions:
             assert set(broker.events.calls("read")) == {"credential_not_found"}
 
     async def test_foreign_names(self, vault_server: VaultServer, ref: CredentialRef) -> None:
-        """Paths that are no org or no credential name are passed over by the listing."""
+        """The listing skips paths that are not an org or a credential name."""
         vault_server.put("not-an-org", "default", {})
         vault_server.put(ref.org, "bad name", {})
         vault_server.put(ref.org, "folder/below", {})
@@ -212,10 +212,10 @@ class TestVersions:
 
 
 class TestSeal:
-    """A Vault that is sealed under a running broker."""
+    """A Vault that is sealed while the broker runs."""
 
     async def test_sealed(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
-        """A sealed Vault is an error that says so; once it is unsealed, calls succeed without a new login."""
+        """The error for a sealed Vault says so; once it is unsealed, calls succeed without a new login."""
         async with broker_with(approle_config(vault_server, role)) as broker:
             await broker.store.fetch(ref)
             vault_server.seal()

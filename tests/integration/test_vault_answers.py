@@ -1,4 +1,4 @@
-"""Answers of Vault, or of what stands in its place, that hold no document."""
+"""Answers from Vault, or from a server in its place, that hold no document."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TestBadAnswers:
         ],
     )
     async def test_read(self, reply: Reply, told: str) -> None:
-        """Whatever is not a document is an error in our own words."""
+        """Any answer without a document is an error with our own message."""
         with stand_in(reads(reply)) as vault:
             async with store_at(vault.url) as store:
                 with pytest.raises(CredentialStoreError, match=told) as caught:
@@ -47,8 +47,8 @@ class TestBadAnswers:
             assert CANARY not in f"{error!r} {error} {vars(error)}"
             error = error.__context__
 
-    async def test_nobody_there(self) -> None:
-        """A closed port is an error at once."""
+    async def test_closed_port(self) -> None:
+        """A closed port is an immediate error."""
         with stand_in(reads(FOUND)) as vault:
             addr = vault.url
         async with store_at(addr) as store:
@@ -68,7 +68,7 @@ class TestCertificate:
         ],
     )
     async def test_untrusted(self, tmp_path: Path, cacert: str | None, reason: str) -> None:
-        """A certificate that the configured CA has not signed is refused, and nothing is sent."""
+        """A certificate that is not signed by the configured CA is refused, and nothing is sent."""
         (tmp_path / "other").write_text(key_pair("other").certificate)
         with stand_in(reads(FOUND), server_tls(tmp_path)) as vault:
             async with store_at(vault.url, cacert=None if cacert is None else tmp_path / cacert) as store:
@@ -77,7 +77,7 @@ class TestCertificate:
             assert vault.seen == []
 
     async def test_trusted(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A certificate of the configured CA is accepted, whatever bundle the environment names."""
+        """A certificate of the configured CA is accepted, whatever CA bundle the environment names."""
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent"))
         with stand_in(reads(FOUND), server_tls(tmp_path)) as vault:
             async with store_at(vault.url, cacert=tmp_path / "ca.pem") as store:

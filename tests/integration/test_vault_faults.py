@@ -1,4 +1,4 @@
-"""What a session does when Vault, or what stands in its place, misbehaves: stand-ins on real sockets."""
+"""A session when Vault, or a server in its place, misbehaves: stand-ins on real sockets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @contextlib.asynccontextmanager
 async def socket_server(handler: Handler) -> AsyncIterator[str]:
-    """A server of the test's own making; its URL."""
+    """A server with this handler; its URL."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
@@ -46,7 +46,7 @@ async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def drip(writer: asyncio.StreamWriter, head: bytes) -> None:
-    """Send `head`, then a byte now and then, forever."""
+    """Send `head`, then one byte at a time, slowly, forever."""
     writer.write(head)
     while True:
         writer.write(b" ")
@@ -65,7 +65,7 @@ async def drip_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Be a Vault that has the document."""
+    """Answer like a Vault that has the document."""
     head = await reader.readuntil(b"\r\n\r\n")
     body = json.dumps((NEVER_EXPIRES if b"lookup-self" in head else FOUND).body).encode()
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -83,11 +83,11 @@ async def first_success(store: VaultCredentialStore) -> Credential:
 
 
 class TestHungVault:
-    """A Vault that takes a call and does not end it."""
+    """A Vault that accepts a call and never finishes it."""
 
     @pytest.mark.parametrize("handler", [silent, drip_head, drip_body])
     async def test_deadline(self, handler: Handler) -> None:
-        """A Vault that hangs, at whatever point, is an error within the deadline."""
+        """If Vault hangs at any point, the call fails within the deadline."""
         async with socket_server(handler) as addr, store_at(addr, deadline=0.5) as store:
             started = time.monotonic()
             with pytest.raises(CredentialStoreError, match="in time"):
@@ -96,7 +96,7 @@ class TestHungVault:
 
     @pytest.mark.parametrize("handler", [drip_head, drip_body])
     async def test_its_threads_are_free_again(self, handler: Handler) -> None:
-        """The thread of a call that was given up is free for the next one; a Vault that drips cannot keep it."""
+        """The thread of a call that timed out is free for the next one, even if Vault still sends slowly."""
         connections = itertools.count()
 
         async def hang_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +109,7 @@ class TestHungVault:
             assert (await first_success(store)).generation == "3"
 
     async def test_names_are_still_resolved(self) -> None:
-        """A hundred calls that hang do not hold up the event loop's own executor."""
+        """A hundred calls that hang do not block the event loop's own executor."""
         async with socket_server(silent) as addr, store_at(addr, deadline=1.0) as store:
             fetches = [asyncio.create_task(store.fetch(REF)) for _ in range(100)]
             await asyncio.sleep(0.1)
@@ -120,7 +120,7 @@ class TestHungVault:
             assert all(isinstance(result, CredentialStoreError) for result in results)
 
     async def test_saturation(self) -> None:
-        """More calls than may wait fail at once, and the next ones succeed when there is room again."""
+        """Calls over the limit fail at once, and the next ones succeed when the queue has room again."""
         release = threading.Event()
 
         def script(seen: Seen) -> Reply:
@@ -143,7 +143,7 @@ class TestHungVault:
                 assert (await store.fetch(REF)).generation == "3"
 
     async def test_close(self) -> None:
-        """Closing the session ends the calls that hang."""
+        """Closing the session ends its hanging calls."""
         async with socket_server(silent) as addr, store_at(addr, deadline=30.0) as store:
             fetches = [asyncio.create_task(store.fetch(REF)) for _ in range(3)]
             await asyncio.sleep(0.1)
@@ -153,8 +153,8 @@ class TestHungVault:
             assert {str(result) for result in results} == {"The connection to Vault is closed."}
 
 
-class TestSomebodyElse:
-    """Where calls go, and with what."""
+class TestRequest:
+    """Where requests go, and what they carry."""
 
     async def test_redirect(self) -> None:
         """A redirect is not followed, and the token goes to no other host."""
@@ -167,7 +167,7 @@ class TestSomebodyElse:
             assert other.seen == []
 
     async def test_environment(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        """Neither proxies nor ``VAULT_*`` variables nor .netrc nor the token file have a say."""
+        """Proxies, ``VAULT_*`` variables, .netrc and the token file have no effect."""
         with stand_in(reads(FOUND)) as vault, stand_in(reads(FOUND)) as elsewhere:
             for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "VAULT_ADDR"):
                 monkeypatch.setenv(name, elsewhere.url)
@@ -189,7 +189,7 @@ class TestSomebodyElse:
         assert not [seen for seen in vault.seen if "x-vault-namespace" in seen.headers]
 
     async def test_namespace(self) -> None:
-        """The configured namespace goes with every request."""
+        """The configured namespace is sent with every request."""
         with stand_in(reads(FOUND)) as vault:
             async with store_at(vault.url, namespace="team/a") as store:
                 await store.fetch(REF)

@@ -1,4 +1,4 @@
-"""The Kubernetes login, against a stand-in that looks at what it is sent."""
+"""The Kubernetes login, against a stand-in that checks the requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REF = ref_of(1)
 
 
 class VaultOfACluster:
-    """Takes the service account tokens in `accepted`, and gives a Vault token for each login."""
+    """Accepts the service account tokens in `accepted`, and returns a Vault token for each login."""
 
     def __init__(self) -> None:
         self.accepted = {"jwt-1"}
@@ -42,7 +42,7 @@ class VaultOfACluster:
 
 
 async def test_the_token_file_is_read_at_each_login(tmp_path: Path) -> None:
-    """The login sends the role and the token file's present content, without line end, to the configured mount."""
+    """The login sends the role and the token file's current content, without newline, to the configured mount."""
     file = tmp_path / "token"
     file.write_text("jwt-1\n")
     cluster = VaultOfACluster()
@@ -70,7 +70,7 @@ async def test_the_token_file_is_read_at_each_login(tmp_path: Path) -> None:
     ],
 )
 async def test_refused(tmp_path: Path, content: str | None, told: str) -> None:
-    """A token file that is missing, empty, or not accepted is an error that says which."""
+    """If the token file is missing or empty, or its token is not accepted, the error says which."""
     file = tmp_path / "token"
     if content is not None:
         file.write_text(content)
@@ -98,7 +98,7 @@ async def test_refused(tmp_path: Path, content: str | None, told: str) -> None:
     ],
 )
 def test_incomplete_settings(settings: dict[str, object], named: str) -> None:
-    """Settings that are missing or contradict each other are named, without a value."""
+    """The error names settings that are missing or contradict each other, without their values."""
     with pytest.raises(ValueError, match=named) as caught:
         VaultConfig(**{"addr": "http://127.0.0.1:1", **settings})  # type: ignore[arg-type]  # wrong on purpose
     assert "canary" not in str(caught.value)

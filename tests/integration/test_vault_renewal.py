@@ -1,4 +1,4 @@
-"""Keeping the broker's token alive at a real Vault."""
+"""Keeping the broker's token alive in a real Vault."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def role(request: pytest.FixtureRequest) -> str:
 
 
 async def until_requests(server: VaultServer, path: str, count: int) -> None:
-    """Wait until the server has seen so many requests for `path`."""
+    """Wait until the server has seen `count` requests for `path`."""
     async with asyncio.timeout(20):
         while len(server.requests(path)) < count:  # noqa: ASYNC110  # another process's log has no event
             await asyncio.sleep(0.05)
@@ -49,7 +49,7 @@ class TestRenewal:
     """Keeping the token alive."""
 
     async def test_at_two_thirds(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
-        """A token of three seconds is renewed in time, so no call is ever refused."""
+        """A token with a three-second lifetime is renewed in time, so no call is ever refused."""
         config = approle_config(vault_server, role, token_ttl="3s", token_max_ttl="1h")
         before = len(vault_server.requests(RENEW))
         async with broker_with(config) as broker:
@@ -60,7 +60,7 @@ class TestRenewal:
             assert set(broker.events.calls("renew")) == {"ok"}
 
     async def test_end_of_its_life(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
-        """A token that can be renewed no further is replaced before it ends."""
+        """A token that cannot be renewed any further is replaced before it ends."""
         config = approle_config(vault_server, role, token_ttl="3s", token_max_ttl="3s")
         before = len(vault_server.requests(LOGIN))
         async with broker_with(config) as broker:
@@ -70,7 +70,7 @@ class TestRenewal:
             assert broker.events.calls("read") == ["ok"]
 
     async def test_token_that_cannot_be_renewed(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
-        """A batch token is replaced at two thirds of its life."""
+        """A batch token is replaced at two thirds of its lifetime."""
         config = approle_config(vault_server, role, token_ttl="3s", token_type="batch")
         before = len(vault_server.requests(LOGIN))
         async with broker_with(config) as broker:
