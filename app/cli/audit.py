@@ -1,4 +1,4 @@
-"""``audit``: prove an audit log, and ask it who received a token. Both read as a stream, whatever the length."""
+"""``audit``: verify an audit log, and find who received a token. Both read the log as a stream, so any length works."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from app.audit.trace import Trace
     from app.audit.verify import AuditVerifier
 
-app = typer.Typer(name="audit", help="The audit log: prove it, and trace a token in it.", rich_markup_mode=None)
+app = typer.Typer(name="audit", help="The audit log: verify it, and trace a token in it.", rich_markup_mode=None)
 
 _Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE…", help="Logs, oldest first; gzip too; - is standard input.", show_default=False),
+    typer.Argument(metavar="FILE…", help="Logs (gzip too), oldest first; - is standard input.", show_default=False),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Answer as JSON lines.")]
 
 MAX_PRINTED = 1000
-"""Findings that are printed; further ones are counted."""
+"""Findings that are printed; any more are only counted."""
 
 MAX_TOKEN = 1 << 16
 _LONG = 50_000_000
-"""Bytes from which progress is shown."""
+"""Bytes of input above which a progress bar is shown."""
 
 
 @app.command("verify")
@@ -39,10 +39,10 @@ def verify(
     files: _Files,
     expect: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHAIN:SEQ:SHA256", help="A head kept elsewhere: that line must be there. Repeatable."),
+        typer.Option(metavar="CHAIN:SEQ:SHA256", help="A stored head; its line must be in the log. Repeatable."),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Earlier files are left out: chains may begin late.")
+        bool, typer.Option("--partial", help="Earlier files are not given: chains may begin late.")
     ] = False,
     mixed: Annotated[bool, typer.Option("--mixed", help="Accept lines that are not in a chain.")] = False,
     as_json: _Json = False,
@@ -50,7 +50,7 @@ def verify(
     """Find removed, changed, inserted and reordered lines of a log with BROKER_AUDIT_CHAIN. Exit code 0: none; 1: some.
 
     It cannot detect lines cut off at the very end of a chain, or a change of its last line, unless --expect names it.
-    Nor can it detect a whole chain rewritten by someone who may write the file. Keep the printed heads elsewhere.
+    Nor can it detect that someone with write access rewrote a whole chain. Store the printed heads elsewhere.
     """
     from app.audit.verify import AuditVerifier
     from app.domain.audit_chain import Head
@@ -70,12 +70,12 @@ def verify(
         faults += 1
         _say(as_json, f"Chain {head.chain} is missing; line {head.seq} of it was expected.", kind="fault")
     if found > MAX_PRINTED:
-        _say(as_json, f"{found - MAX_PRINTED} more findings are left out.", kind="note")
+        _say(as_json, f"{found - MAX_PRINTED} more findings are not shown.", kind="note")
     _print_chains(verifier, as_json)
     if not verifier.chains():
         raise CommandError("No line of a chain was found: was BROKER_AUDIT_CHAIN on?")
     if faults:
-        raise CommandError(f"{faults} fault{'' if faults == 1 else 's'} found; the log is not as it was written.")
+        raise CommandError(f"{faults} fault{'' if faults == 1 else 's'} found; the log differs from what was written.")
 
 
 @app.command("trace")
@@ -89,7 +89,7 @@ def trace_token(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
 ) -> None:
-    """List every caller that received a token. Exit code 0: some did; 1: none in these files."""
+    """List every caller that received a token. Exit code 0: at least one did; 1: none in these files."""
     from app.audit.trace import token_prefix, trace
 
     if (token_sha256 is None) is not token_stdin:
@@ -126,7 +126,7 @@ def _sha256_of_standard_input() -> str:
 
 @contextmanager
 def _lines_of(files: list[str]) -> Iterator[Iterator[AuditLine]]:
-    """The lines of all files, one after another; a file that cannot be read ends the command with one sentence."""
+    """The lines of all files, one after another; an unreadable file ends the command with a one-sentence error."""
     from app.audit.files import AuditFileError, lines_of, size_of
     from app.audit.lines import MAX_LINE, unwrapped
 
@@ -139,7 +139,7 @@ def _lines_of(files: list[str]) -> Iterator[Iterator[AuditLine]]:
 
 @contextmanager
 def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, for long input and on a terminal only."""
+    """A progress bar on standard error, only for long input and on a terminal."""
     if not sys.stderr.isatty() or (total is not None and total < _LONG):
         yield lambda _read: None
         return

@@ -32,14 +32,14 @@ _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
 def read_api_key(file: Path | None) -> str:
-    """The caller's own credential: from `file`, else from the environment. A JWT will do as well.
+    """The caller's own credential, from `file` or else from the environment: an API key or a JWT.
 
     Raises:
-        CommandError: There is none, or it cannot be read or be sent in a header.
+        CommandError: There is no credential, or it cannot be read or sent in a header.
 
     """
     if file is None:
-        # A client's variable, not one of the broker's settings.
+        # This variable belongs to the client; it is not one of the broker's settings.
         text, place = os.environ.get(API_KEY_VARIABLE, ""), API_KEY_VARIABLE  # noqa: TID251  # see above
     else:
         text, place = _content(file), str(file)
@@ -81,10 +81,10 @@ class BrokerClient:
             raise CommandError(f"--ca-file: {error}.", USAGE) from None
 
     def token(self, query: Mapping[str, str]) -> Mapping[str, object]:
-        """The answer of ``GET /token``, which has an ``access_token``.
+        """Get the response of ``GET /token``, which has an ``access_token``.
 
         Raises:
-            CommandError: The broker cannot be reached, refuses, or answers nonsense.
+            CommandError: The broker cannot be reached, refuses the request, or sends an invalid response.
 
         """
         import httpx2
@@ -100,16 +100,16 @@ class BrokerClient:
             raise CommandError(_refusal(status, answer, header_id))
         token = answer.get("access_token")
         if not isinstance(token, str) or _VISIBLE.fullmatch(token) is None:
-            raise CommandError(f"What answers at {self._base_url} is not a broker: its answer has no access_token.")
+            raise CommandError(f"The server at {self._base_url} is not a broker: its response has no access_token.")
         return answer
 
     async def _get(self, url: str, query: Mapping[str, str]) -> tuple[int, str, bytes]:
-        """Status, request id and body of an answer; the body is cut off when it is too long to be one."""
+        """Status, request id and body of an answer; a body that is too long to be valid is cut off."""
         import httpx2
 
         headers = {"Authorization": f"Bearer {self._api_key}", "Accept": "application/json"}
         body = bytearray()
-        # No proxy of the environment: it would be handed the API key.
+        # Do not use a proxy from the environment: it would receive the API key.
         async with (
             asyncio.timeout(TIMEOUT),
             httpx2.AsyncClient(verify=self._tls, trust_env=False, timeout=TIMEOUT) as client,
@@ -138,9 +138,9 @@ def _reason(error: httpx2.HTTPError) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
-            return "its TLS certificate is not trusted or TLS fails"
+            return "its TLS certificate is not trusted, or the TLS handshake failed"
         if isinstance(cause, socket.gaierror):
-            return "its host name is not known"
+            return "its host name cannot be resolved"
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno).lower()
         cause = cause.__cause__ or cause.__context__
@@ -158,12 +158,12 @@ def _document(body: bytes) -> Mapping[str, object]:
 def _refusal(status: int, problem: Mapping[str, object], header_id: str) -> str:
     detail = problem.get("detail")
     if not isinstance(detail, str):
-        detail = "What answers there is no broker; check --url."
+        detail = "The server there is not a broker; check --url."
     request_id = problem.get("request_id") or header_id or "unknown"
     known_as = f"{problem.get('code') or 'error'}, request id {request_id}"
     return f"{_plain(detail, 500)} ({status} {_plain(known_as, 200)})"
 
 
 def _plain(text: str, longest: int) -> str:
-    """`text` without what could steer a terminal: anything may listen where a broker was expected."""
+    """`text` without terminal control characters: the server at that URL may be anything."""
     return _UNPRINTABLE.sub(" ", text)[:longest]

@@ -28,7 +28,7 @@ def create(
     ],
     orgs: Annotated[
         list[str] | None,
-        typer.Option("--org", metavar="ORG", help='An IMS org it may have tokens of; repeatable; or "*" for all.'),
+        typer.Option("--org", metavar="ORG", help='An IMS org it may get tokens for; repeatable; or "*" for all.'),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
 ) -> None:
@@ -38,7 +38,7 @@ def create(
     """
     from app.domain.api_key import SECRET_BYTES, api_key_sha256, new_api_key
 
-    # Checked first, for the key's id is made of the name.
+    # Checked first, because the key's id is made from the name.
     policy_lines(name, "0" * 64, orgs)
     api_key = new_api_key(key_id(name), secrets.token_bytes(SECRET_BYTES))
     digest = api_key_sha256(api_key)
@@ -46,24 +46,24 @@ def create(
     if as_json:
         typer.echo(json.dumps({"name": name, "api_key": api_key, "api_key_sha256": digest, "policy": lines}))
         return
-    typer.echo(f"API key of {name}. It is shown only now: hand it to the caller, keep no copy.\n\n{api_key}\n")
+    typer.echo(f"API key of {name}. It is shown only once: give it to the caller, keep no copy.\n\n{api_key}\n")
     typer.echo(f"Paste this below `callers:` in the policy file:\n\n{lines}", nl=False)
     if not orgs:
         typer.echo(f"\n{EXAMPLE_ORG} is an example: name the caller's own orgs.")
 
 
 def key_id(name: str) -> str:
-    """The id of a caller's API key, by which people recognise it: the letters and digits of its name."""
+    """The readable id of a caller's API key: the letters and digits of the caller's name."""
     return re.sub(r"[^A-Za-z0-9]", "", name)[:32]
 
 
 def policy_lines(name: str, digest: str, orgs: list[str] | None) -> str:
-    """The item for the policy's ``callers`` list, indented as such.
+    """The entry for the policy's ``callers`` list, with its indentation.
 
     Args:
         name: The caller's name.
         digest: Hex SHA-256 of its API key.
-        orgs: The orgs it may have tokens of; none: an example that admits to nothing real.
+        orgs: The orgs it may get tokens for; if empty, an example org that does not exist.
 
     Raises:
         CommandError: The name or an org is malformed.

@@ -13,7 +13,7 @@ import typer
 from app.cli.failure import USAGE, CommandError
 from app.cli.new_file import write_new_file
 
-# The names of Adobe's own documentation.
+# The file names that Adobe's documentation uses.
 PRIVATE_KEY_FILE = "private.key"
 CERTIFICATE_FILE = "certificate_pub.crt"
 
@@ -91,7 +91,7 @@ def _common_name(org: str | None, client_id: str | None) -> str:
 
 
 def _prepare(out_dir: Path, files: tuple[Path, ...]) -> None:
-    """Make the folder, and refuse early what would be overwritten: making a key takes a while.
+    """Make the folder, and fail early if a file would be overwritten, because making a key takes a while.
 
     Raises:
         CommandError: The folder cannot be made, or a file exists.

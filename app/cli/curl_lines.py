@@ -1,4 +1,4 @@
-"""Command lines to copy: they need curl and a POSIX shell, nothing else."""
+"""Command lines to copy. They need only curl and a POSIX shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 
 _NEWLINE = r"-w '\n'"
-"""The answers end without one, and a shell's prompt would follow in the same line."""
+"""Responses do not end with a newline, so the shell prompt would follow on the same line."""
 
 _ADOBE_HEADERS = "^(authorization|x-api-key|x-gw-ims-org-id):"
 
@@ -14,11 +14,11 @@ _ADOBE_HEADERS = "^(authorization|x-api-key|x-gw-ims-org-id):"
 def curl_lines(
     broker: str, sandbox: str, api_key: str, caller: str, jwt_org: str, oauth_org: str
 ) -> Mapping[str, tuple[str, str]]:
-    """All command lines, by a name for programs; each with a heading for people.
+    """All command lines by name, each with a heading for people.
 
     Args:
         broker: The broker's base URL.
-        sandbox: The sandbox' base URL.
+        sandbox: The sandbox's base URL.
         api_key: The demo caller's key.
         caller: The demo caller's name.
         jwt_org: The tenant of kind ``jwt``.
@@ -26,7 +26,7 @@ def curl_lines(
 
     """
     bearer = f"-H {shlex.quote(f'Authorization: Bearer {api_key}')}"
-    # The three headers go through a pipe from the broker's answer into the call of Adobe's API.
+    # A pipe passes the three headers from the broker's response to the call of the Adobe API.
     headers_to_call = (
         f"curl -sS -D - -o /dev/null {bearer} {shlex.quote(f'{broker}/headers?org={oauth_org}')}"
         f" | tr -d '\\r' | grep -iE {shlex.quote(_ADOBE_HEADERS)}"
@@ -44,11 +44,11 @@ def curl_lines(
             f"curl -sS {_NEWLINE} {bearer} {shlex.quote(f'{broker}/token?org={oauth_org}')}",
         ),
         "journey_optimizer": (
-            "A call of Adobe Journey Optimizer (played by the sandbox) with the three headers it wants",
+            "A call of Adobe Journey Optimizer (simulated by the sandbox) with the three headers it requires",
             headers_to_call,
         ),
         "oauth2_token": (
-            "The same as any OAuth 2.0 client does it",
+            "The same token, requested the way any OAuth 2.0 client does",
             f"curl -sS {_NEWLINE} {login} {form} {shlex.quote(f'{broker}/oauth2/token')}",
         ),
     }

@@ -18,13 +18,12 @@ CALLER = "demo"
 
 
 def demo_api_key(key_file: Path, policy_file: Path, orgs: Iterable[str]) -> str:
-    """The demo caller's API key, which the policy knows.
+    """The demo caller's API key, which the policy admits.
 
-    Both files are made where they are missing. A policy from an earlier run is kept as it is, so that it can be
-    played with.
+    Files that are missing are created. A policy from an earlier run is kept unchanged, so that you can edit it.
 
     Raises:
-        CommandError: The files of an earlier run do not fit each other, or cannot be read or written.
+        CommandError: The files of an earlier run do not match, or a file cannot be read or written.
 
     """
     api_key = _existing(key_file)
@@ -41,7 +40,8 @@ def demo_api_key(key_file: Path, policy_file: Path, orgs: Iterable[str]) -> str:
         name = ""
     if name != CALLER:
         raise CommandError(
-            f"{policy_file} has no caller {CALLER} with the API key of {key_file}; remove both to have new ones.", USAGE
+            f"{policy_file} has no caller {CALLER} with the API key of {key_file}; remove both to renew them.",
+            USAGE,
         )
     return api_key
 
@@ -63,7 +63,7 @@ def _new_key(key_file: Path) -> str:
 
 def _policy(api_key: str, orgs: Iterable[str]) -> str:
     return (
-        "# Change this file while the broker runs: it takes changes over within 5 seconds.\n"
+        "# Change this file while the broker runs: changes apply within 5 seconds.\n"
         "version: 1\n"
         "callers:\n"
         f"  - name: {CALLER}\n"

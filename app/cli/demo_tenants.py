@@ -1,4 +1,4 @@
-"""The two tenants of ``dev``: their credential documents, and the sandbox's view of them."""
+"""The two tenants of ``dev``: their credential documents, and the matching sandbox clients."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Document = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class DemoTenant:
-    """One tenant whose document is in place.
+    """One tenant whose credential document is written.
 
     Args:
         credential: What the broker reads.
-        client: What the sandbox knows of it.
+        client: The client that the sandbox knows.
 
     """
 
@@ -43,13 +43,13 @@ class DemoTenant:
 
 
 def demo_tenants(directory: Path, ims_base_url: str) -> tuple[DemoTenant, ...]:
-    """Put the tenants' documents below `directory`, pointing at `ims_base_url`.
+    """Write the tenants' documents below `directory`, with `ims_base_url` as their IMS.
 
-    What is there from an earlier run stays: keys, secrets, scopes. Only the URL changes, as the sandbox takes
-    another port each time; and an expired certificate is replaced, with its key.
+    Keys, secrets and scopes of an earlier run are kept. Only the URL changes, because the sandbox takes another port
+    each time, and an expired certificate is replaced together with its key.
 
     Raises:
-        CommandError: A document there is not one of a demo tenant, or cannot be written.
+        CommandError: A document there does not belong to a demo tenant, or cannot be written.
 
     """
     return tuple(_tenant(directory, org, make, ims_base_url) for org, make in _MAKERS.items())
@@ -81,7 +81,7 @@ def _existing(path: Path) -> Document | None:
     except (OSError, ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise CommandError(f"{path} cannot be read as a credential document; remove it to have a new one.", USAGE)
+        raise CommandError(f"{path} cannot be read as a credential document; remove it to create a new one.", USAGE)
     return document
 
 

@@ -25,11 +25,11 @@ def dev(
         typer.Option(
             "--dir",
             metavar="DIR",
-            help="Where keys, documents, policy and audit log go; kept, and used again by the next run."
+            help="Folder for keys, documents, policy and audit log; it is kept, and the next run uses it again."
             " Default: a temporary folder that is removed at the end.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Say what runs where as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the URLs and curl lines as one line of JSON.")] = False,
 ) -> None:
     """Try the broker on this machine: no Vault, Redis or Adobe account needed.
 
@@ -43,7 +43,7 @@ def dev(
             ending.interrupts()
             run_embedded(folder, Ports(port, sandbox_port), ending, as_json=as_json, is_kept=directory is not None)
     except KeyboardInterrupt:
-        # Asked to end before all was up: that is an end like any other.
+        # A signal during startup is a normal end.
         return
     finally:
         ending.is_over()
@@ -55,7 +55,7 @@ def _folder(directory: Path | None) -> Iterator[Path]:
     import tempfile
 
     if directory is None:
-        # Removed on the way out, whatever the reason.
+        # Removed at the end, whatever the reason for it.
         with tempfile.TemporaryDirectory(prefix="ims-token-broker-") as made:
             yield Path(made)
         return

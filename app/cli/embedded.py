@@ -1,4 +1,4 @@
-"""What ``dev`` runs: a sandbox and a broker in one event loop, on files below one folder."""
+"""What ``dev`` runs: a sandbox and a broker in one event loop, with their files in one folder."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from app.settings import Settings, read_settings
 
 HOST = "127.0.0.1"
 LOG_LEVEL = "WARNING"
-"""The terminal is for the curl lines; every request is in the audit log."""
+"""The terminal shows the curl lines; requests are only in the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the two servers listen; 0 for a free port."""
+    """The ports of the two servers; 0 takes a free one."""
 
     broker: int = 0
     sandbox: int = 0
@@ -45,9 +45,9 @@ class Running:
 
     Args:
         broker: The broker's base URL.
-        sandbox: The sandbox' base URL.
+        sandbox: The sandbox's base URL.
         api_key: The demo caller's key.
-        files: Where the files are, for a person.
+        files: The folder of the files, as text for a person.
 
     """
 
@@ -61,15 +61,15 @@ def run_embedded(folder: Path, ports: Ports, ending: Ending, *, as_json: bool, i
     """Run until a signal ends it.
 
     Args:
-        folder: Where everything is written, and found again.
-        ports: Where to listen.
-        ending: Says when to end.
-        as_json: Describe what runs for programs instead of for people.
-        is_kept: Whether the folder outlives the run.
+        folder: The folder for all files, which a later run reads again.
+        ports: The ports to listen on.
+        ending: The signals that end the run.
+        as_json: Print the description as JSON instead of text.
+        is_kept: Whether the folder is kept after the run.
 
     Raises:
         CommandError: A port is unavailable, or the files of the folder cannot be used.
-        KeyboardInterrupt: A signal came before all was up.
+        KeyboardInterrupt: A signal arrived before startup was complete.
 
     """
     credentials = folder / "credentials"
@@ -102,7 +102,7 @@ def _as_json(running: Running) -> str:
 def _as_text(running: Running) -> str:
     facts = (
         f"broker     {running.broker}\n"
-        f"sandbox    {running.sandbox}  (plays Adobe IMS and one Adobe API)\n"
+        f"sandbox    {running.sandbox}  (simulates Adobe IMS and one Adobe API)\n"
         f"caller     {CALLER}, with the API key {running.api_key}\n"
         f"files      {running.files}\n"
     )
@@ -132,7 +132,7 @@ def demo_settings(folder: Path, sandbox_url: str) -> Settings:
 async def _serve_both(
     sandbox: Sandbox, sandbox_sock: socket.socket, settings: Settings, sock: socket.socket, ending: Ending, text: str
 ) -> None:
-    """Serve until `ending`. The sandbox outlives the broker, so that no exchange is cut off."""
+    """Serve until `ending`. The sandbox stops after the broker, so that no exchange is cut off."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101  # a coroutine that runs is in a task
     ending.calls(lambda: loop.call_soon_threadsafe(task.cancel))

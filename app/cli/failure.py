@@ -1,4 +1,4 @@
-"""How a command ends badly: with one sentence on standard error and an exit code, never with a traceback."""
+"""How a command fails: with one sentence on standard error and an exit code, never with a traceback."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typer.exceptions import TyperException
 from typing_extensions import override
 
 FAILED = 1
-"""Exit code: the command was understood, but what it asked for did not succeed."""
+"""Exit code: the command line was valid, but the command did not succeed."""
 
 USAGE = 2
 """Exit code: the command line, a setting or a file given to it is wrong."""
 
 
 class CommandError(TyperException):
-    """A command cannot do what was asked.
+    """A command failed.
 
     Args:
         sentence: What is wrong, for a person. Never contains a secret.
@@ -34,16 +34,16 @@ class CommandError(TyperException):
 
 
 class Program(TyperGroup):
-    """The outermost command, which turns every way to fail into one sentence."""
+    """The top-level command, which turns every failure into one sentence."""
 
     @override
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command line and leave the process with its exit code."""
+        """Run the command line and end the process with its exit code."""
         extra["standalone_mode"] = False
         try:
             code = super().main(*args, **extra)
         except TyperException as error:
-            # The exit codes of usage errors are on a class that Typer keeps to itself.
+            # Usage errors carry their exit code on a class that Typer does not export.
             _leave(_sentence(error), getattr(error, "exit_code", FAILED))
         except typer.Abort:
             _leave("Aborted.", FAILED)
@@ -62,7 +62,7 @@ def _sentence(error: TyperException) -> str:
 
 
 def _place(error: Exception) -> str:
-    """File and line where `error` was raised; its text is left out on purpose."""
+    """File and line where `error` was raised; its message is left out on purpose."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(frame.filename).name}:{frame.lineno}"
 

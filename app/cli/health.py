@@ -1,6 +1,6 @@
-"""``health``: is the broker of this container alive? For HEALTHCHECK and exec probes, which ask every few seconds.
+"""``health``: is the broker of this container alive? For HEALTHCHECK and exec probes, which run every few seconds.
 
-So it imports nothing that is slow: no settings, no HTTP client. What it needs of the environment Typer reads for it.
+It therefore imports nothing that is slow: no settings, no HTTP client. Typer reads the few variables that it needs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.hosts import is_loopback
 from app.process.ca_bundle import client_context
 from app.process.regular_file import FileError
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what to ask where the broker listens everywhere
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what to ask if the broker listens on all addresses
 _LONGEST_LINE = 1024
 _A_TOKEN = "/token?org=000000000000000000000000@AdobeOrg"
 
@@ -27,18 +27,18 @@ _A_TOKEN = "/token?org=000000000000000000000000@AdobeOrg"
 def health(
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The broker's base URL. Default: where the BROKER_ variables say it listens."),
+        typer.Option(metavar="URL", help="The broker's base URL. Default: the address in the BROKER_ variables."),
     ] = None,
     ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
     expect_unauthenticated: Annotated[
         bool,
-        typer.Option("--expect-unauthenticated", help="Ask for a token without a credential; 401 is what is right."),
+        typer.Option("--expect-unauthenticated", help="Ask for a token without a credential; expect a 401."),
     ] = False,
     ca_file: Annotated[
         str | None, typer.Option("--ca-file", metavar="FILE", help="CA bundle for https. Default: the system's.")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, max=60, help="How long it may take in all.")
+        float, typer.Option(metavar="SECONDS", min=0.1, max=60, help="Time limit of the whole check.")
     ] = 3.0,
     host: Annotated[str, typer.Option(envvar="BROKER_HOST", hidden=True, help="As `serve` has it.")] = "127.0.0.1",
     port: Annotated[str, typer.Option(envvar="BROKER_PORT", hidden=True, help="As `serve` has it.")] = "8080",
@@ -46,14 +46,14 @@ def health(
         str | None, typer.Option(envvar="BROKER_TLS_CERT_FILE", hidden=True, help="As `serve` has it.")
     ] = None,
 ) -> None:
-    """Ask a running broker whether it lives (or refuses the unknown). Exit code 0: yes; 1: no, or no answer.
+    """Check that a running broker is alive (or ready, or refuses unknown callers). Exit code 0: yes; 1: no.
 
     The certificate of a broker on this machine is not verified: it names the service, not the loopback address, and
-    nothing secret is sent. Any other host's is, and so is every one where --ca-file names the CAs.
+    nothing secret is sent. The certificate of any other host is verified, and so is every one if --ca-file is given.
     """
     base = url.rstrip("/") if url else _own_url(host, port, is_https=bool(tls_cert_file))
     path, right = (_A_TOKEN, 401) if expect_unauthenticated else ("/readyz" if ready else "/livez", 200)
-    # An address that the broker's own variables name is this machine's, whatever it is.
+    # An address from the broker's own variables is always one of this machine.
     status = _status(base, path, timeout, is_verified=url is not None, ca_file=ca_file)
     if status != right:
         raise CommandError(f"{base}{path} answers {status}.")
@@ -114,7 +114,7 @@ def _tls(ca_file: str | None, *, is_verified: bool) -> ssl.SSLContext:
 
 
 def _first_line(address: tuple[str, int], request: bytes, end: float, tls: ssl.SSLContext | None) -> bytes:
-    """Send a request and read the first line of its answer; every step has what is left of the time."""
+    """Send a request and read the first line of its answer; each step may take the time that is left."""
     plain = socket.create_connection(address, _left(end))
     with plain, tls.wrap_socket(plain, server_hostname=address[0]) if tls else plain as sock:
         sock.settimeout(_left(end))

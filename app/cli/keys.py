@@ -19,9 +19,9 @@ app = typer.Typer(name="keys", help="Keys that seal the cached tokens in Redis."
 @app.command("create")
 def create(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Where to write it, with mode 0600. Default: standard output.")
+        Path | None, typer.Argument(metavar="FILE", help="File to write, with mode 0600. Default: standard output.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="With FILE: say what was written as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With FILE: report what was written as JSON.")] = False,
 ) -> None:
     """Make a key ring for BROKER_CACHE_KEYS_FILE. An existing file is never overwritten."""
     from app.shared_cache.key_ring import new_key_ring

@@ -12,7 +12,7 @@ from app.main import Server, create_server, listening_socket
 from app.sandbox import Sandbox
 
 LAST_REQUESTS_SECONDS = 1
-"""How long in-flight requests may take at shutdown; an injected fault may let one hang forever."""
+"""How long in-flight requests may take at shutdown, because an injected fault may hang one forever."""
 
 
 def free_socket(host: str, port: int) -> socket.socket:
@@ -31,7 +31,7 @@ def free_socket(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def served(sandbox: Sandbox, sock: socket.socket) -> AsyncIterator[Server]:
-    """Serve `sandbox` at `sock` for as long as the context lasts; the socket stays the caller's to close."""
+    """Serve `sandbox` at `sock` for as long as the context lasts; the caller closes the socket."""
     server = create_server(sandbox)
     server.config.timeout_graceful_shutdown = LAST_REQUESTS_SECONDS
     task = asyncio.create_task(server.serve(sockets=[sock]), name="sandbox")

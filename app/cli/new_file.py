@@ -1,4 +1,4 @@
-"""Writes files that hold secrets: readable by their owner alone, and never over an existing file."""
+"""Writes files that hold secrets, readable only by their owner."""
 
 from __future__ import annotations
 

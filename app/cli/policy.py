@@ -1,4 +1,4 @@
-"""``policy``: look at a policy file before the broker does."""
+"""``policy``: check a policy file before the broker reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from app.cli.failure import FAILED, USAGE, CommandError
 
-app = typer.Typer(name="policy", help="The policy file: who may have which token.", rich_markup_mode=None)
+app = typer.Typer(name="policy", help="The policy file: which caller may get which token.", rich_markup_mode=None)
 
 
 @app.callback()
@@ -28,7 +28,7 @@ def check(
 ) -> None:
     """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: no file was named.
 
-    A valid file may have places that allow nothing, because something is left out or blank there; these are listed.
+    A valid file may have entries that allow nothing, because something is missing or blank; these are listed.
     """
     from app.adapters.policy_file import read_policy
     from app.domain.plain_document import PolicyError

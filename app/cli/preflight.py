@@ -1,4 +1,4 @@
-"""Checks settings before the start, and explains a failed start: one sentence that names the variable."""
+"""Checks settings before startup, and explains a failed startup in one sentence that names the variable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_settings(settings: Settings) -> None:
-    """Find early what would otherwise fail late, or without the name of its variable.
+    """Find early what would otherwise fail later, or without naming its variable.
 
     Raises:
         CommandError: A CA bundle, the certificate, the credential directory, tracing or Redis cannot be used.
@@ -86,7 +86,7 @@ def _check_tracing() -> None:
 
 
 def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
-    """A failed start as one sentence that names the variable; `error` itself if the variable is unknown."""
+    """A failed startup as one sentence that names the variable; `error` itself if the variable is unknown."""
     from app.adapters.server_certificate import ServerCertificateError
     from app.domain.plain_document import PolicyError
     from app.process.regular_file import FileError

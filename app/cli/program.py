@@ -1,4 +1,4 @@
-"""The tree of commands. What is heavy is imported inside a command, so that ``--help`` is quick."""
+"""The tree of commands. Slow imports are inside the commands, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
 app = typer.Typer(
     cls=Program,
     help="Hands short-lived Adobe IMS access tokens to internal services, for many IMS organisations at once.",
-    epilog="Begin with: ims-token-broker dev",
+    epilog="Start with: ims-token-broker dev",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -33,7 +33,7 @@ def _show_version(asked: bool) -> None:
 def _root(
     context: typer.Context,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:

@@ -1,4 +1,4 @@
-"""``sandbox``: the local IMS alone, for programs that are tested without Adobe."""
+"""``sandbox``: only the local IMS, for testing programs without Adobe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from app.sandbox import Sandbox, SandboxClient
 
 TOKEN_LIFETIME = 86399.0
-"""Seconds. What Adobe's tokens live."""
+"""Seconds. The lifetime of Adobe's tokens."""
 
 _LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -32,20 +32,20 @@ def sandbox(
     ] = 0,
     clients: Annotated[
         Path | None,
-        typer.Option("--clients", metavar="FILE", help="The clients it knows (JSON). Default: one to try it with."),
+        typer.Option("--clients", metavar="FILE", help="The clients it knows (JSON). Default: one sample client."),
     ] = None,
     token_lifetime: Annotated[
-        float, typer.Option("--token-lifetime", metavar="SECONDS", help="How long its tokens live.")
+        float, typer.Option("--token-lifetime", metavar="SECONDS", help="Lifetime of its tokens.")
     ] = TOKEN_LIFETIME,
     base_urls: Annotated[
         list[str] | None,
-        typer.Option("--base-url", metavar="URL", help="A further URL by which it is reached; repeatable."),
+        typer.Option("--base-url", metavar="URL", help="Another URL at which it can be reached; repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Say where it is as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print its URL as one line of JSON.")] = False,
 ) -> None:
-    """Run a local IMS alone, which checks and answers like Adobe.
+    """Run only a local IMS, which validates and answers like Adobe.
 
-    It knows the clients of a file, or one to try it with, and takes orders below /sandbox/: faults, clients, journal.
+    It knows the clients of a file, or one sample client. Its control API below /sandbox/ has faults, clients, journal.
     """
     from app.cli.local_ims import free_socket
     from app.sandbox import SandboxConfigError, create_sandbox, load_clients

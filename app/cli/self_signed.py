@@ -1,4 +1,4 @@
-"""RSA key pairs with self-signed certificates, as Adobe's consoles take them."""
+"""RSA key pairs with self-signed certificates, as Adobe's consoles accept them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class KeyPair:
 
 
 def new_key_pair(common_name: str, now: float, *, days: int = 365, bits: int = 2048) -> KeyPair:
-    """Make a key and sign its certificate (SHA-256) with itself.
+    """Make a key and a self-signed certificate (SHA-256).
 
     Args:
         common_name: The certificate's subject: an org id or a client id, at most 64 characters.
         now: Unix time in seconds.
-        days: How long the certificate counts.
+        days: How long the certificate is valid.
         bits: Size of the key.
 
     """
@@ -50,7 +50,7 @@ def new_key_pair(common_name: str, now: float, *, days: int = 365, bits: int = 2
         .serial_number(x509.random_serial_number())
         .not_valid_before(not_before)
         .not_valid_after(not_after)
-        # What `openssl req -x509` writes, which is how Adobe's documentation makes certificates.
+        # The same as `openssl req -x509`, which Adobe's documentation uses to make certificates.
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -1,4 +1,4 @@
-"""``serve``: the broker itself, as it runs in production."""
+"""``serve``: the broker, as it runs in production."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from app.cli.preflight import check_settings, start_error
 
 
 def serve() -> None:
-    """Run the broker, as the BROKER_ variables say.
+    """Run the broker. The BROKER_ variables configure it.
 
-    Requires BROKER_POLICY_FILE, and either BROKER_VAULT_ADDR with a way to log in, or
+    Requires BROKER_POLICY_FILE, and either BROKER_VAULT_ADDR with a login method, or
     BROKER_CREDENTIAL_STORE=directory with BROKER_CREDENTIAL_DIR.
 
-    Ends cleanly at SIGTERM or Ctrl-C. The audit log goes to standard output unless BROKER_AUDIT_FILE is set;
-    everything else to standard error. The README has a table of all variables.
+    Shuts down cleanly on SIGTERM or Ctrl-C. The audit log goes to standard output unless BROKER_AUDIT_FILE is set;
+    everything else goes to standard error. The README has a table of all variables.
     """
     from app.setting_errors import SettingsError
     from app.settings import read_settings
@@ -52,12 +52,12 @@ def serve() -> None:
 
 
 def _leave() -> NoReturn:
-    """End the process at once, now that all work is done. Only threads that no one needs are left.
+    """End the process at once. All work is done; only threads that are no longer needed still run.
 
-    The interpreter would wait for each of them without a deadline, such as for a file on a volume that hangs or for
-    a name server that does not answer. Kubernetes would then have to kill the pod.
+    The interpreter would wait for each of them without a deadline, such as one that reads a file on a volume that
+    hangs, or one that asks a name server that does not answer. Kubernetes would then have to kill the pod.
     """
-    logging.shutdown()  # The handler's own deadline bounds it.
+    logging.shutdown()  # The handler has its own deadline.
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

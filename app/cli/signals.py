@@ -1,4 +1,4 @@
-"""Ends by signal that leave nothing behind, however often and whenever the signals come."""
+"""Clean shutdown on signals, however many arrive and whenever they arrive."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ending:
-    """Takes over Ctrl-C, SIGTERM and a closed terminal, and first only remembers them.
+    """Handles Ctrl-C, SIGTERM and a closed terminal; at first it only records them.
 
-    The handlers are not taken back before all is cleaned up: a loop's own are, when it closes, and what remains to be
-    done would then be at the mercy of one more signal.
+    The handlers stay installed until cleanup is done. An event loop removes its own handlers when it closes, and one
+    more signal would then interrupt the rest of the cleanup.
     """
 
     def __init__(self) -> None:
         self._end: Callable[[], object] = lambda: None
         self._is_asked = False
         for number in ENDING_SIGNALS:
-            # What was started with nohup shall outlive its terminal.
+            # A process that was started with nohup keeps running after its terminal closes.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._handle)
 
     def calls(self, end: Callable[[], object]) -> None:
-        """Call `end` at the first signal; all further ones are ignored.
+        """Call `end` at the first signal; ignore all later ones.
 
         Args:
-            end: Ends the work. Called at once where the signal has come already; runs between any two instructions.
+            end: Ends the work. Called at once if a signal has arrived already; may run between any two instructions.
 
         """
         self._end = end
@@ -40,7 +40,7 @@ class Ending:
         self.calls(_interrupt)
 
     def is_over(self) -> None:
-        """Ignore all signals from now on: the interpreter's own end would give them back their power to kill."""
+        """Ignore all signals from now on: without this, a signal during interpreter shutdown would kill the process."""
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 

@@ -23,12 +23,12 @@ def _token() -> None:
 @app.command("get")
 def get(
     org: Annotated[str, typer.Argument(metavar="ORG", help="The IMS org id.", show_default=False)],
-    credential: Annotated[str, typer.Option(metavar="NAME", help="Which of the org's credentials.")] = "default",
+    credential: Annotated[str, typer.Option(metavar="NAME", help="Name of the org's credential.")] = "default",
     scope: Annotated[
         str | None, typer.Option(metavar="SCOPES", help="A subset of the scopes, separated by spaces or commas.")
     ] = None,
     min_ttl: Annotated[
-        int, typer.Option(metavar="SECONDS", min=0, max=MAX_MIN_TTL, help="Life that the token must have left.")
+        int, typer.Option(metavar="SECONDS", min=0, max=MAX_MIN_TTL, help="Lifetime that must remain.")
     ] = 0,
     url: Annotated[
         str, typer.Option(envvar="ITB_URL", metavar="URL", help="Where the broker is.")
@@ -39,10 +39,10 @@ def get(
     ca_file: Annotated[
         Path | None, typer.Option("--ca-file", metavar="FILE", help="CA bundle for https. Default: the system's.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the broker's whole answer.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the broker's whole response.")] = False,
     as_header: Annotated[bool, typer.Option("--header", help="Print an Authorization header.")] = False,
 ) -> None:
-    """Print an access token and nothing else."""
+    """Print an access token, and nothing else."""
     from app.domain.errors import InvalidRequestError
     from app.domain.names import parse_credential_name, parse_org
 

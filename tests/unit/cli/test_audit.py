@@ -64,7 +64,7 @@ def test_a_tampered_line_is_named(file: Path) -> None:
     assert (
         result.stdout.splitlines()[0] == f"{file} line 3 was changed: {file} line 4 carries the hash of another text."
     )
-    assert result.stderr == "Error: 1 fault found; the log is not as it was written.\n"
+    assert result.stderr == "Error: 1 fault found; the log differs from what was written.\n"
 
 
 def test_json_says_the_same(file: Path) -> None:
@@ -168,6 +168,6 @@ def test_many_findings_are_counted(tmp_path: Path, lines: list[bytes]) -> None:
     """Too many findings do not fill the screen: the first are printed, the others counted."""
     file = written(tmp_path / "audit.log", [*lines, *([b"x"] * 1500)])
     result = run("verify", file)
-    assert "500 more findings are left out." in result.stdout
+    assert "500 more findings are not shown." in result.stdout
     assert len(result.stdout.splitlines()) < 1010
     assert "1500 faults" in result.stderr

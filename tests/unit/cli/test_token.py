@@ -79,7 +79,7 @@ async def test_a_refusal_is_one_sentence() -> None:
 async def test_a_refusal_without_a_problem_document_names_the_status(body: bytes) -> None:
     """A refusal that did not come from the broker is printed with its status and the request id of its header."""
     result, _ = await _asked(http_answer(body, status="502 Bad Gateway", headers=["X-Request-Id: r-2"]))
-    assert result.stderr == "Error: What answers there is no broker; check --url. (502 error, request id r-2)\n"
+    assert result.stderr == "Error: The server there is not a broker; check --url. (502 error, request id r-2)\n"
 
 
 async def test_control_characters_do_not_reach_the_terminal() -> None:
