@@ -1,4 +1,4 @@
-"""One fake per port. Each counts what it was asked, and can be told to fail or to stall; none answers by script.
+"""One fake per port. Each counts what it was asked, and can be made to fail or to stall; none answers by script.
 
 Time is a `ManualClock`, and what two tasks do in which order is settled by events, never by sleeping.
 """
@@ -55,7 +55,7 @@ class Hall:
         self._arrived.clear()
 
     def open(self) -> None:
-        """Let everybody through."""
+        """Let all calls through."""
         self._open.set()
 
     async def arrival(self) -> None:
@@ -175,7 +175,7 @@ class FakeVerifier:
 
 
 class FakePolicySource:
-    """A policy that a test changes; like the file, it is None where nothing changed since the last success."""
+    """A policy that a test changes; like the file, it is None if nothing changed since the last success."""
 
     def __init__(self, policy: Policy) -> None:
         self.content: Policy | Exception = policy
@@ -207,7 +207,7 @@ class FakeWire:
 
 
 class FakePurgeLog:
-    """The memory purge log behind a connection that can break."""
+    """The memory purge log over a connection that can break."""
 
     def __init__(self, wire: FakeWire) -> None:
         self.wire = wire
@@ -240,7 +240,7 @@ class FakePurgeLog:
 
 
 class FakeCache:
-    """The memory token cache behind the connection of its purge log."""
+    """The memory token cache over the connection of its purge log."""
 
     def __init__(self, clock: ManualClock, purge_log: FakePurgeLog) -> None:
         self._inner = MemoryTokenCache(clock, purge_log.inner)
@@ -281,7 +281,7 @@ class FakeCache:
 
 
 class FakeLease:
-    """The memory lease behind a wire that can break."""
+    """The memory lease over a connection that can break."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._inner = MemoryLease(clock)

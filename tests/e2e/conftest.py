@@ -41,7 +41,7 @@ def shared_fleet(backends: Backends, issuer: LocalIssuer, tmp_path_factory: pyte
 
 @pytest.fixture
 def fleet(shared_fleet: Fleet) -> Iterator[Fleet]:
-    """The shared fleet, without anybody's fault orders before and after. Each test makes tenants of its own."""
+    """The shared fleet, with no fault orders of other tests before or after. Each test makes tenants of its own."""
     shared_fleet.sandbox.clear_faults()
     yield shared_fleet
     shared_fleet.sandbox.clear_faults()

@@ -1,4 +1,4 @@
-"""The promise of the audit log: what happens to real processes verifies, what is done to their log is named."""
+"""The promise of the audit log: the log of real processes verifies, and every change to it is named."""
 
 from __future__ import annotations
 

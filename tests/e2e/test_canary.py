@@ -1,4 +1,4 @@
-"""Promise 5: marked secrets go through every store and every failure, and turn up nowhere but in the right answer."""
+"""Promise 5: marked secrets go through every store and every failure, and appear only in the right answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHORTEST = 16
 
 @pytest.fixture
 def marked_fleet(vault_server: VaultServer, tmp_path: Path, issuer: LocalIssuer) -> Iterator[Fleet]:
-    """Two replicas that tell all they ever tell: DEBUG, audit on standard output and chained for the second one."""
+    """Two replicas that log as much as they can: DEBUG, audit on standard output and chained for the second one."""
     with (
         redis_backend() as redis,
         sandbox_backend(tmp_path) as sandbox,
@@ -174,7 +174,7 @@ async def _use_well(replica: Replica, tenant: Tenant, jwt: str, ledger: Ledger) 
 
 
 async def _break_tenants(fleet: Fleet, replica: Replica, ledger: Ledger) -> None:
-    """Every way in which a tenant can be broken."""
+    """Every way a tenant can be broken."""
     for kind in ("jwt", "oauth_server_to_server"):
         for fault in ("garbage", "html", "empty", "wrong_unit", "expired_token", "other_client", "other_org"):
             tenant = _marked(fleet, ledger, kind)

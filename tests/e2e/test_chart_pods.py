@@ -1,4 +1,4 @@
-"""What the chart's pods of checks and tests are told to do, done to real brokers and real files."""
+"""The commands of the chart's check and test pods, run against real brokers and real files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def exit_codes(commands: list[list[str]]) -> list[int]:
 
 
 async def test_the_test_pod_asks_the_real_service(own_fleet: Fleet, tmp_path: Path) -> None:
-    """`helm test` ends well against a broker, by HTTP and by HTTPS with its CA; ill with another CA, or no broker."""
+    """`helm test` passes against a broker, by HTTP and by HTTPS with its CA; it fails with another CA or no broker."""
     authority = Authority()
     pair = authority.issue()
     for name, content in {"tls.crt": pair.chain, "tls.key": pair.key}.items():
@@ -48,7 +48,7 @@ async def test_the_test_pod_asks_the_real_service(own_fleet: Fleet, tmp_path: Pa
 
 
 async def test_the_check_job_refuses_what_the_broker_would(tmp_path: Path) -> None:
-    """The Job before an install ends well with a good policy and key ring, and ill with a bad one of either."""
+    """The pre-install Job passes with a good policy and key ring, and fails if either is bad."""
     values = with_value(ci_values("policy-hook"), "policyCheck.initContainer", False)
     manifests = render(values)
     policy, keys, bad = tmp_path / "policy.yaml", tmp_path / "keys.json", tmp_path / "bad"

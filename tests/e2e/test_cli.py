@@ -166,7 +166,7 @@ async def test_sandbox() -> None:
 
 
 async def test_sandbox_with_clients(tmp_path: Path) -> None:
-    """The sandbox knows the clients of a file, and says so in JSON where asked."""
+    """The sandbox knows the clients of a file, and prints JSON if asked."""
     client = {
         "client_id": "c",
         "org_id": "0123456789ABCDEF01234567@AdobeOrg",
@@ -198,7 +198,7 @@ async def test_sandbox_refuses(tmp_path: Path, content: str | None, more: tuple[
 
 
 async def test_pipes_are_respected() -> None:
-    """A reader that goes away is no error worth a word, and no output is coloured."""
+    """A closed pipe prints no error, and output is never coloured."""
     finished = await run_shell(f"{shlex.join(CLI)} keys create | head -c 1")
     assert (finished.code, finished.stdout, finished.stderr) == (0, "{\n", "")
     finished = await run_cli("--help", env={"FORCE_COLOR": "1", "TERM": "xterm-256color"})

@@ -29,7 +29,7 @@ async def test_a_thousand_first_requests_over_three_replicas_cost_one_exchange(
 
 
 async def test_fifty_orgs_with_sixty_requests_each_cost_fifty_exchanges(fleet: Fleet) -> None:
-    """3,000 concurrent requests for 50 orgs of two kinds cost one exchange per org, and nobody gets another's."""
+    """3,000 concurrent requests for 50 orgs of two kinds cost one exchange per org, none with another org's token."""
     tenants = [fleet.tenant(kind=kind) for kind in ("jwt", "oauth_server_to_server") for _ in range(25)]
     asked = [
         (replica, tenant, replica.token_request(tenant.org))

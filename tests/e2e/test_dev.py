@@ -63,7 +63,7 @@ def _is_open(url: str) -> bool:
 
 
 async def test_printed_lines_work_word_for_word(tmp_path: Path) -> None:
-    """Each curl line that is printed yields a token, or 200 of Adobe's API; and Ctrl-C leaves nothing behind."""
+    """Each curl line that is printed yields a token, or 200 of Adobe's API; and Ctrl-C removes all files."""
     _need_curl()
     async with running_cli("dev", env={"TMPDIR": str(tmp_path)}) as cli:
         await cli.said("^Ctrl-C ends everything")
@@ -168,7 +168,7 @@ async def test_folder_is_used_again(tmp_path: Path) -> None:
 
 
 async def test_files_are_private(tmp_path: Path) -> None:
-    """What holds a secret is readable by its owner alone."""
+    """Files that hold a secret are readable only by their owner."""
     async with _dev("--dir", str(tmp_path / "demo")) as dev:
         assert (await dev.cli.stop()).code == 0
     for path in (tmp_path / "demo").rglob("*"):
@@ -190,7 +190,7 @@ async def test_writes_only_below_its_folder(tmp_path: Path) -> None:
 
 
 async def test_settings_of_the_environment_do_not_disturb(tmp_path: Path) -> None:
-    """BROKER_ variables, even wrong ones, have no say; nor do proxies."""
+    """BROKER_ variables, even wrong ones, have no effect, and neither do proxies."""
     env = {
         "BROKER_PORT": "1",
         "BROKER_HOST": "203.0.113.1",

@@ -1,4 +1,4 @@
-"""Promise 4 in time: never an expired token, and a refresh nobody waits for."""
+"""Promise 4 in time: never an expired token, and a refresh that no caller waits for."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LIFETIME = 12.0
 """Seconds. Long enough for a refresh at its half, short enough to see three generations of tokens."""
 
 
-async def test_short_lived_tokens_are_refreshed_behind_the_answers_and_never_served_expired(fleet: Fleet) -> None:
+async def test_short_lived_tokens_are_refreshed_in_the_background_and_never_served_expired(fleet: Fleet) -> None:
     """Over three lives of a token every answer is alive, none waits for a refresh, and replicas share each refresh."""
     tenant = fleet.tenant(token_lifetime=LIFETIME)
     assert {(await replica.token(tenant.org)).status for replica in fleet.replicas} == {200}
-    # From now on an exchange takes a second: whoever waits for one is seen.
+    # From now on an exchange takes a second: a caller that waits for one is noticed.
     fleet.sandbox.fault("latency", seconds=1.0, client_id=tenant.client_id)
     slowest, tokens = 0.0, set()
     end = time.monotonic() + 1.8 * LIFETIME
@@ -37,7 +37,7 @@ async def test_short_lived_tokens_are_refreshed_behind_the_answers_and_never_ser
 
 
 async def test_a_token_past_its_end_is_not_served_even_when_ims_is_down(fleet: Fleet) -> None:
-    """When no refresh succeeds, the last token is served to its end, and then a 503 tells when to come back."""
+    """When no refresh succeeds, the last token is served to its end, and then a 503 says when to retry."""
     tenant = fleet.tenant(token_lifetime=6.0)
     replica = fleet.replicas[0]
     first = (await replica.token(tenant.org)).json["access_token"]
@@ -57,8 +57,8 @@ async def test_a_token_past_its_end_is_not_served_even_when_ims_is_down(fleet: F
     assert {reply.json["access_token"] for _, reply in replies if reply.status == 200} == {first}
 
 
-async def test_min_ttl_mints_anew_but_never_in_vain(fleet: Fleet) -> None:
-    """A token with too little life left is replaced for who asks for more; more than IMS gives is a 400."""
+async def test_min_ttl_mints_again_but_never_in_vain(fleet: Fleet) -> None:
+    """A token with too little life left is replaced for a caller that asks for more; more than IMS gives is a 400."""
     tenant = fleet.tenant(token_lifetime=30.0)
     first = (await fleet.replicas[0].token(tenant.org)).json["access_token"]
     await asyncio.sleep(2.5)

@@ -56,7 +56,7 @@ async def test_a_killed_lease_holder_costs_the_others_one_more_exchange(own_flee
 
 
 async def test_a_second_signal_tears_nothing(own_fleet: Fleet) -> None:
-    """While a refresh lands at the end of the process, another SIGTERM and a Ctrl-C change nothing: exit code 0."""
+    """While a refresh finishes during shutdown, another SIGTERM and a Ctrl-C change nothing: exit code 0."""
     [replica] = own_fleet.start(1)
     tenant = own_fleet.tenant(token_lifetime=20.0)
     first = (await replica.token(tenant.org)).json["access_token"]
@@ -168,8 +168,8 @@ async def _without_redis(fleet: Fleet, how: str) -> AsyncIterator[None]:
             server.start()
 
 
-async def test_vault_and_ims_down_leave_warm_tenants_alone(mortal_fleet: Fleet) -> None:
-    """With Vault sealed and IMS dead, warm tenants and an empty new replica answer 200, cold tenants a telling 503."""
+async def test_vault_and_ims_down_leave_warm_tenants_unaffected(mortal_fleet: Fleet) -> None:
+    """With Vault sealed and IMS dead, warm tenants and an empty new replica answer 200, cold tenants a clear 503."""
     fleet = mortal_fleet
     warm, cold, uncached = fleet.tenant(kind="jwt"), fleet.tenant(), fleet.tenant()
     assert {(await replica.token(warm.org)).status for replica in fleet.replicas[:2]} == {200}
@@ -200,8 +200,8 @@ async def test_vault_and_ims_down_leave_warm_tenants_alone(mortal_fleet: Fleet) 
 
 
 @pytest.mark.parametrize("frozen", ["sandbox", "both"])
-async def test_with_ims_frozen_nobody_waits_longer_than_15_seconds(mortal_fleet: Fleet, frozen: str) -> None:
-    """With an IMS (and a Redis) that takes connections and never answers, warm is quick and cold is told in time."""
+async def test_with_ims_frozen_no_caller_waits_longer_than_15_seconds(mortal_fleet: Fleet, frozen: str) -> None:
+    """With an IMS (and a Redis) that takes connections and never answers, warm is quick, cold gets an error in time."""
     fleet = mortal_fleet
     replicas = fleet.replicas[:3]
     warm, cold = fleet.tenant(), [fleet.tenant() for _ in range(8)]
@@ -223,8 +223,8 @@ async def test_with_ims_frozen_nobody_waits_longer_than_15_seconds(mortal_fleet:
         _is_unavailable(reply, "ims_unavailable")
 
 
-async def test_with_vault_frozen_nobody_waits_longer_than_15_seconds(own_fleet: Fleet) -> None:
-    """With a Vault that takes connections and never answers, warm is served from Redis and cold is told in time."""
+async def test_with_vault_frozen_no_caller_waits_longer_than_15_seconds(own_fleet: Fleet) -> None:
+    """With a Vault that takes connections and never answers, warm is served from Redis, cold fails in time."""
     warm, cold = own_fleet.tenant(), [own_fleet.tenant() for _ in range(40)]
     [healthy] = own_fleet.start(1)
     assert (await healthy.token(warm.org)).status == 200
@@ -239,7 +239,7 @@ async def test_with_vault_frozen_nobody_waits_longer_than_15_seconds(own_fleet: 
 
 
 async def test_a_retry_after_from_ims_binds_all_replicas(mortal_fleet: Fleet) -> None:
-    """After IMS' 429 no replica exchanges for that credential until its Retry-After is over; other tenants go on."""
+    """After an IMS 429 no replica exchanges for that credential until its Retry-After is over; others go on."""
     fleet = mortal_fleet
     replicas = fleet.replicas[:3]
     tenant, other = fleet.tenant(), fleet.tenant()

@@ -19,13 +19,13 @@ from tests.support.wire import Reply, exchange, request_bytes
 
 UNKNOWN_ORG = "FFFFFFFFFFFFFFFFFFFFFFFF@AdobeOrg"
 LONGEST = 16 * 1024
-"""Bytes. A longer Authorization header may be refused before anybody looks at it."""
+"""Bytes. A longer Authorization header may be refused before it is parsed."""
 
 _AT_ONCE = 20
 
 
 async def test_every_forged_credential_gets_the_same_401(fleet: Fleet, issuer: LocalIssuer) -> None:
-    """No forged credential is let in or told why; none causes an exchange, or a request to where it points."""
+    """No forged credential is accepted or gets a reason; none causes an exchange, or a request to where it points."""
     tenant, replica = fleet.tenant(), fleet.replicas[0]
     good = await replica.token(tenant.org, key=issuer.token())
     assert good.status == 200, "the issuer's own token must be good, or the forged ones prove nothing"
@@ -70,7 +70,7 @@ def _constant(reply: Reply) -> tuple[object, ...]:
 
 
 async def test_forged_clients_get_invalid_client(fleet: Fleet, issuer: LocalIssuer) -> None:
-    """At `/oauth2/token` a forged secret or assertion, or another caller's name, is `invalid_client`, always alike."""
+    """At `/oauth2/token` a forged secret or assertion, or another caller's name, is the same `invalid_client`."""
     tenant, replica = fleet.tenant(), fleet.replicas[0]
     other = fleet.policy.caller("other-client", {"orgs": [tenant.org]})
     assertion = {"client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
@@ -100,7 +100,7 @@ async def test_forged_clients_get_invalid_client(fleet: Fleet, issuer: LocalIssu
 
 
 async def test_a_forbidden_org_and_an_unknown_one_look_the_same(fleet: Fleet) -> None:
-    """A 403 says nothing of whether an org exists: byte-identical but for the request id, warm or cold."""
+    """A 403 says nothing of whether an org exists: byte-identical except the request id, warm or cold."""
     warm, cold, own = fleet.tenant(), fleet.tenant(), fleet.tenant()
     key = fleet.policy.caller("narrow", {"orgs": [own.org]})
     replica = fleet.replicas[0]

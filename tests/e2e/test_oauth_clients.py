@@ -127,7 +127,7 @@ def _by_authlib(url: str, name: str, key: str | None, method: str, **form: str) 
 
 
 def _assert_one_exchange(fleet: Fleet, tenant: Tenant, issued: Sequence[Issued], token_type: str) -> None:
-    """All of them are the one token that was exchanged for this tenant, and are told its true end."""
+    """All of them are the one token that was exchanged for this tenant, and they report its true end."""
     assert outcomes(fleet.exchanges(tenant)) == ["issued"]
     for one in issued:
         assert claims_of(one.access_token)["client_id"] == tenant.client_id

@@ -125,8 +125,8 @@ def hello(server_name: str) -> bytes:
     return sent.read()
 
 
-async def test_a_server_name_that_is_no_text_is_at_most_a_line_for_debugging(own_fleet: Fleet, tmp_path: Path) -> None:
-    """Whoever can connect cannot write into the log by the name that he asks for, and is no trouble to others."""
+async def test_a_server_name_that_is_not_text_is_at_most_a_line_for_debugging(own_fleet: Fleet, tmp_path: Path) -> None:
+    """A client cannot write into the log by the server name that it asks for, and does not affect others."""
     authority = Authority()
     replica = https_replica(own_fleet, MountedFolder(tmp_path / "tls", tls_files(authority.issue())))
     for name in (b"\xff" * 16, b"\xc3\xa4" * 8, b"broker\x00.test\n\n\n\n"):

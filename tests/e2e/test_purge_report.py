@@ -26,7 +26,7 @@ async def test_a_purge_reaches_the_other_replicas_within_two_seconds(fleet: Flee
     assert len(fleet.exchanges(tenant)) == 2
 
 
-async def test_a_purge_of_a_token_nobody_holds_yet_is_not_lost(fleet: Fleet) -> None:
+async def test_a_purge_of_a_token_that_no_one_holds_yet_is_not_lost(fleet: Fleet) -> None:
     """A purge while an exchange is under way lets no token through that was minted before it."""
     tenant = fleet.tenant()
     slow = fleet.sandbox.fault("latency", seconds=1.0, client_id=tenant.client_id, count=1)

@@ -1,4 +1,4 @@
-"""Credentials that change under load: another kind, another secret, another key, and nobody notices."""
+"""Credentials that change under load: another kind, another secret, another key, and no caller notices."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_kind_and_secret_change_under_load_without_a_failure(fleet: Fleet)
         # Adobe converts the credential: the client id stays, the assertion is refused from now on.
         tenant = await _changed(fleet, tenant.changed(kind="oauth_server_to_server"), seen)
         old, new = tenant.client_secrets[0], new_secret()
-        # Adobe takes both secrets for a while; the document names both, then the new one alone.
+        # Adobe takes both secrets for a while; the document names both, then only the new one.
         fleet.register(tenant.changed(known_secrets=(old, new)))
         tenant = await _changed(fleet, tenant.changed(client_secrets=(old, new)), seen)
         tenant = await _changed(fleet, tenant.changed(client_secrets=(new,)), seen)
@@ -74,8 +74,8 @@ async def test_a_refused_first_secret_falls_over_to_the_second(fleet: Fleet) -> 
     assert outcomes(fleet.exchanges(tenant)) == ["invalid_client", "issued", "issued", "issued"]
 
 
-async def test_a_rejected_credential_is_told_apart_from_an_outage(fleet: Fleet) -> None:
-    """A secret that IMS refuses is a 502 with IMS' error, not a 503; once the document is right it works at once."""
+async def test_a_rejected_credential_is_distinguished_from_an_outage(fleet: Fleet) -> None:
+    """A secret that IMS refuses is a 502 with the IMS error, not a 503; once the document is right it works at once."""
     tenant = fleet.tenant()
     right = tenant.client_secrets
     fleet.store(tenant.changed(client_secrets=(new_secret(),)))

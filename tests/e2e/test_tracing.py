@@ -77,7 +77,7 @@ def forwarding(base_url: str) -> Script:
 
 
 async def test_a_trace_goes_from_the_caller_to_redis_vault_and_ims(own_fleet: Fleet, sink: Collector) -> None:
-    """A cold request is one trace of the caller's, each span where its work was done; IMS and Vault are told."""
+    """A cold request is one trace of the caller's, each span where its work was done; IMS and Vault get its ids."""
     own_fleet.vault.write("sys/config/auditing/request-headers/traceparent", hmac=False)
     with stand_in(forwarding(own_fleet.sandbox.base_url)) as ims:
         replica = traced(own_fleet, sink, IMS_BASE_URLS=ims.url)
@@ -134,7 +134,7 @@ def _attributes_tell_what_they_may(spans: dict[str, Span], request_id: str | Non
 
 
 async def test_warm_refused_and_unknown(own_fleet: Fleet, sink: Collector) -> None:
-    """A warm request is one span, a refused one names its code, and of an unknown path nothing is told."""
+    """A warm request is one span, a refused one names its code, and an unknown path has no details."""
     replica, tenant = traced(own_fleet, sink, TRACING_ORGS="true"), own_fleet.tenant()
     assert (await replica.get(f"/token?org={tenant.org}")).status == 200
     warm, _, header = from_caller()
@@ -163,8 +163,8 @@ async def test_warm_refused_and_unknown(own_fleet: Fleet, sink: Collector) -> No
     assert {resource["service.name"] for resource in sink.resources} == {"ims-token-broker"}
 
 
-async def test_whoever_waits_for_a_flight_is_linked_to_it(own_fleet: Fleet, sink: Collector) -> None:
-    """Of many requests for one token the first has the flight in its trace, and the others link to it."""
+async def test_requests_that_wait_for_an_in_flight_call_are_linked_to_it(own_fleet: Fleet, sink: Collector) -> None:
+    """Of many requests for one token the first has the in-flight call in its trace, and the others link to it."""
     replica, tenant = traced(own_fleet, sink), own_fleet.tenant()
     fault = own_fleet.sandbox.fault("latency", seconds=0.5, client_id=tenant.client_id)
     headers = [from_caller()[2] for _ in range(5)]
@@ -179,8 +179,8 @@ async def test_whoever_waits_for_a_flight_is_linked_to_it(own_fleet: Fleet, sink
     assert [vend.id for vend in vends if not vend.links] == [flight.parent]
 
 
-async def test_a_refresh_behind_an_answer_is_a_trace_of_its_own(own_fleet: Fleet, sink: Collector) -> None:
-    """What is minted behind an answer is in no caller's trace, and links to the request that set it off."""
+async def test_a_background_refresh_is_a_trace_of_its_own(own_fleet: Fleet, sink: Collector) -> None:
+    """A background refresh is in no caller's trace, and links to the request that set it off."""
     replica, tenant = traced(own_fleet, sink), own_fleet.tenant(token_lifetime=6)
     await replica.token(tenant.org)
     refreshes: list[Span] = []
@@ -216,7 +216,7 @@ async def test_malformed_traceparent(value: bytes, traced_replica: tuple[Replica
 def traced_replica(
     backends: object, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Replica, str, Collector]]:
-    """One replica for many requests that differ in a header alone."""
+    """One replica for many requests that differ only in a header."""
     fleet = Fleet(backends, tmp_path_factory.mktemp("traced"))  # type: ignore[arg-type]  # a fixture of conftest
     with collector() as sink:
         try:
@@ -293,8 +293,8 @@ async def test_the_end_sends_what_waits(own_fleet: Fleet, sink: Collector) -> No
 
 
 @pytest.mark.parametrize("trouble", ["away", "hangs", "500"])
-async def test_a_collector_in_trouble_costs_spans_alone(own_fleet: Fleet, trouble: str) -> None:
-    """Whatever the collector does, requests are answered, lost spans are counted, and one line tells the outage."""
+async def test_a_collector_in_trouble_costs_only_spans(own_fleet: Fleet, trouble: str) -> None:
+    """Whatever the collector does, requests are answered, lost spans are counted, and one line reports the outage."""
     released = threading.Event()
 
     def answer() -> Reply:
@@ -325,7 +325,7 @@ async def test_a_collector_in_trouble_costs_spans_alone(own_fleet: Fleet, troubl
 
 
 async def test_without_the_extra_serve_says_what_to_install(tmp_path: Path) -> None:
-    """Without the extra `serve` names the variable and what to install; and where tracing is off nothing misses it."""
+    """Without the extra `serve` names the variable and what to install; and if tracing is off it is not needed."""
     PolicyDocument(tmp_path / "policy.yaml").caller("tester", {"orgs": ["*"]})
     settings = {
         "BROKER_POLICY_FILE": str(tmp_path / "policy.yaml"),
@@ -357,8 +357,8 @@ def _told(replica: Replica) -> list[dict[str, object]]:
     return [line for line in map(json.loads, lines) if line["level"] != "debug"]
 
 
-async def test_a_request_is_told_by_the_audit_log_alone(own_fleet: Fleet, sink: Collector) -> None:
-    """100 requests of all kinds leave no line at INFO or above; failing ones leave lines per exchange alone."""
+async def test_a_request_is_logged_only_in_the_audit_log(own_fleet: Fleet, sink: Collector) -> None:
+    """100 requests of all kinds leave no line at INFO or above; failing ones leave only a line per exchange."""
     replica, tenant = traced(own_fleet, sink), own_fleet.tenant()
     before = len(_told(replica))
     for _ in range(11):

@@ -1,4 +1,4 @@
-"""Vending over HTTP: the true expiry, answers that are no tokens, tenants that hang, headers that nobody may trust."""
+"""Vending over HTTP: the true expiry, answers that are not tokens, tenants that hang, headers not to trust."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SPOOFED = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_answers_tell_the_true_expiry(fleet: Fleet, kind: str) -> None:
+async def test_answers_have_the_true_expiry(fleet: Fleet, kind: str) -> None:
     """`expires_at` and `expires_in` are the token's own end within 2 s, on both endpoints and on every replica."""
     tenant = fleet.tenant(kind=kind)
     replies = [await replica.token(tenant.org) for replica in fleet.replicas]
@@ -66,7 +66,7 @@ async def test_answers_tell_the_true_expiry(fleet: Fleet, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS[:2])
 @pytest.mark.parametrize("fault", UNTRUSTWORTHY)
 async def test_untrustworthy_answers_are_refused_and_not_kept(fleet: Fleet, kind: str, fault: str) -> None:
-    """An answer of IMS that cannot be trusted is a 502, leaves nothing behind, and harms no later request."""
+    """An answer of IMS that cannot be trusted is a 502, is not cached, and harms no later request."""
     tenant = fleet.tenant(kind=kind)
     order = fleet.sandbox.fault(fault, client_id=tenant.client_id)
     for replica in fleet.replicas[:2]:
@@ -81,7 +81,7 @@ async def test_untrustworthy_answers_are_refused_and_not_kept(fleet: Fleet, kind
 
 
 async def test_a_token_works_at_the_api_it_is_for(fleet: Fleet) -> None:
-    """The three headers of `/headers` open Adobe's API; the token alone, or with another org's id, does not."""
+    """The three headers of `/headers` open Adobe's API; the token by itself, or with another org's id, does not."""
     tenant, other = fleet.tenant(kind="jwt"), fleet.tenant()
     answer = await fleet.replicas[0].get(f"/headers?org={tenant.org}", method="POST")
     assert (answer.status, answer.body) == (200, b"")
@@ -131,7 +131,7 @@ async def _until_struck(fleet: Fleet, number: int) -> None:
 
 
 async def test_headers_of_proxies_prove_nothing(fleet: Fleet) -> None:
-    """Headers in which proxies tell of clients neither admit anybody nor change an answer or a URL."""
+    """Headers in which proxies describe clients neither admit a caller nor change an answer or a URL."""
     tenant, replica = fleet.tenant(), fleet.replicas[0]
     target = f"/token?org={tenant.org}"
     plain = await replica.get(target)

@@ -40,7 +40,7 @@ class Rig:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is there before the gateway."""
+    """What runs before the gateway starts."""
 
     broker: BrokerWithoutVault
     adobe: Adobe
@@ -72,12 +72,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxBackend
 
 @pytest.fixture(scope="session")
 def surroundings(sandbox: SandboxBackend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
-    """A broker with two tenants, of which one has a sandbox name, and one caller: the gateway."""
+    """A broker with two tenants, one with a sandbox name, and one caller: the gateway."""
     broker = BrokerWithoutVault(tmp_path_factory.mktemp("broker"), sandbox)
     first, second = broker.tenant(sandbox_name="stage"), broker.tenant()
     key = broker.policy.caller("journey-sender", {"orgs": ["*"]})
     callers = {
-        # Made beforehand, for a changed policy takes seconds to be seen.
+        # Made beforehand, because a changed policy takes seconds to be seen.
         "app": _bearer(broker.policy.caller("app", {"orgs": ["*"]})),
         "stranger": _bearer(broker.policy.caller("stranger", {"orgs": [second.org]})),
         "hasty": _bearer(broker.policy.caller("hasty", {"orgs": ["*"]}, rate_limit="1/h")),
@@ -105,7 +105,7 @@ def nginx_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def behind_nginx(nginx_rig: Rig) -> Iterator[Rig]:
-    """The documented nginx; Adobe answers 200 unless told."""
+    """The documented nginx; Adobe answers 200 by default."""
     yield nginx_rig
     nginx_rig.adobe.answer.clear()
 
@@ -121,7 +121,7 @@ def authz_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def behind_authz(authz_rig: Rig) -> Iterator[Rig]:
-    """The documented Envoy with ``ext_authz``; Adobe answers 200 unless told."""
+    """The documented Envoy with ``ext_authz``; Adobe answers 200 by default."""
     yield authz_rig
     authz_rig.adobe.answer.clear()
 

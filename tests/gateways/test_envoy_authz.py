@@ -63,7 +63,7 @@ async def test_a_route_may_have_an_org_of_its_own(behind_authz: Rig) -> None:
 
 
 async def test_the_client_never_sees_the_token(behind_authz: Rig) -> None:
-    """No answer tells the client token or API key."""
+    """No answer shows the client a token or API key."""
     reply = await behind_authz.gateway.ask("/imp/")
     shown = repr(reply.headers) + reply.body.decode()
     assert token_in(behind_authz.adobe.last()) not in shown
@@ -72,7 +72,7 @@ async def test_the_client_never_sees_the_token(behind_authz: Rig) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
 async def test_method_and_body_stay_the_clients(behind_authz: Rig, method: str) -> None:
-    """Every method reaches Adobe as it was, with its whole body; the broker is asked with it and answers alike."""
+    """Every method reaches Adobe as it was, with its whole body; the broker is asked with it and answers the same."""
     body = b"" if method in {"GET", "HEAD", "OPTIONS"} else b"0123456789" * 20_000
     reply = await behind_authz.gateway.ask("/imp/a", method=method, body=body)
     seen = behind_authz.adobe.last()
@@ -82,7 +82,7 @@ async def test_method_and_body_stay_the_clients(behind_authz: Rig, method: str) 
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_what_adobe_answers_is_left_alone(behind_authz: Rig, status: int) -> None:
+async def test_what_adobe_answers_is_passed_on_unchanged(behind_authz: Rig, status: int) -> None:
     """A refusal by Adobe keeps its status, body and Retry-After, and is not taken for the broker's."""
     behind_authz.adobe.answer.append(UpstreamReply(status, {"error_code": "403003"}, {"Retry-After": "99"}))
     reply = await behind_authz.gateway.ask("/imp/")
@@ -118,7 +118,7 @@ async def test_the_brokers_refusals_stay_what_they_are(by_application: Gateway, 
     assert len(behind_authz.adobe.server.seen) == count
 
 
-async def test_trouble_behind_the_broker_is_503(by_application: Gateway, behind_authz: Rig) -> None:
+async def test_trouble_of_ims_is_503(by_application: Gateway, behind_authz: Rig) -> None:
     """IMS away is 503 with a body and a Retry-After, not Envoy's 403."""
     reply = await by_application.ask("/data/", behind_authz.callers["app"])
     assert (reply.status, reply.header("Retry-After")) == (503, "5")
@@ -165,7 +165,7 @@ async def test_a_path_cannot_pass_for_another_routes(behind_authz: Rig) -> None:
     assert (await behind_authz.gateway.ask("/imp/..%2Fdata/x")).status == 400
 
 
-async def test_trace_reaches_nobody_who_would_send_the_token_back(behind_authz: Rig) -> None:
+async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_authz: Rig) -> None:
     """TRACE, whose answer is the request that the server got, is refused by the gateway: 405."""
     count = len(behind_authz.adobe.server.seen)
     assert (await behind_authz.gateway.ask("/imp/x", method="TRACE")).status == 405

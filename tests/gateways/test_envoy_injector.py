@@ -70,7 +70,7 @@ async def test_envoy_fetches_keeps_and_renews_the_token(behind_injector: Rig) ->
 
 
 async def test_a_broker_that_is_away_is_not_noticed_while_the_token_lives(behind_injector: Rig) -> None:
-    """With the broker killed, Envoy goes on with the token it has; with the broker back, it renews again."""
+    """With the broker killed, Envoy keeps using the token it has; with the broker back, it renews again."""
     broker = behind_injector.broker
     assert (await behind_injector.gateway.ask("/imp/x")).status == 200
     held = token_in(behind_injector.adobe.last())
@@ -88,7 +88,7 @@ async def test_a_broker_that_is_away_is_not_noticed_while_the_token_lives(behind
     await until_answered(renewed, 15)
 
 
-async def test_trace_reaches_nobody_who_would_send_the_token_back(behind_injector: Rig) -> None:
+async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_injector: Rig) -> None:
     """TRACE, whose answer is the request that the server got, is refused while Envoy has a token: 405."""
     assert (await behind_injector.gateway.ask("/imp/x")).status == 200
     count = len(behind_injector.adobe.server.seen)

@@ -30,7 +30,7 @@ def org_header(org: str) -> Header:
 
 
 def refused(reply: Reply, status: int) -> None:
-    """A refusal that says what it is, that nothing keeps, and that tells no token."""
+    """A refusal that says what it is, that nothing keeps, and that shows no token."""
     assert reply.status == status, reply.body
     assert reply.header("Content-Type") == "application/problem+json"
     assert reply.header("Cache-Control") == "no-store"
@@ -59,7 +59,7 @@ async def test_a_sandbox_of_the_client_is_dropped_where_the_credential_has_none(
 
 
 async def test_the_client_never_sees_the_token(behind_nginx: Rig) -> None:
-    """Neither a good answer nor a refusal tells the client token or API key."""
+    """Neither a good answer nor a refusal shows the client a token or API key."""
     good = await behind_nginx.gateway.ask("/imp/")
     bad = await behind_nginx.gateway.ask("/ajo/", org_header(behind_nginx.first.org))
     token = token_in(behind_nginx.adobe.last())
@@ -93,7 +93,7 @@ async def test_the_application_can_be_the_caller(behind_nginx: Rig) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", str(line["request_id"]))
 
 
-async def test_who_is_unknown_or_not_allowed_is_told_so(behind_nginx: Rig) -> None:
+async def test_an_unknown_or_forbidden_caller_gets_401_or_403(behind_nginx: Rig) -> None:
     """The broker's 401 stays 401 with its challenge, its 403 stays 403, and Adobe is not asked."""
     count, org = len(behind_nginx.adobe.server.seen), org_header(behind_nginx.first.org)
     unknown = await behind_nginx.gateway.ask("/ajo/x", org, method="POST", body=b"x")
@@ -104,7 +104,7 @@ async def test_who_is_unknown_or_not_allowed_is_told_so(behind_nginx: Rig) -> No
 
 
 async def test_a_limit_stays_429(behind_nginx: Rig) -> None:
-    """The caller's own limit is 429 with the broker's Retry-After, not nginx' 500."""
+    """The caller's own limit is 429 with the broker's Retry-After, not nginx's 500."""
     asked = behind_nginx.callers["hasty"], org_header(behind_nginx.second.org)
     assert (await behind_nginx.gateway.ask("/ajo/x", *asked)).status == 200
     limited = await behind_nginx.gateway.ask("/ajo/x", *asked)
@@ -142,7 +142,7 @@ async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_ngi
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503])
-async def test_what_adobe_answers_is_left_alone(behind_nginx: Rig, status: int) -> None:
+async def test_what_adobe_answers_is_passed_on_unchanged(behind_nginx: Rig, status: int) -> None:
     """A refusal by Adobe keeps its status, body and Retry-After, and is not taken for the broker's."""
     behind_nginx.adobe.answer.append(UpstreamReply(status, {"error_code": "403003"}, {"Retry-After": "99"}))
     reply = await behind_nginx.gateway.ask("/imp/")
@@ -160,7 +160,7 @@ async def test_what_adobe_answers_is_left_alone(behind_nginx: Rig, status: int) 
         "*",
     ],
 )
-async def test_an_org_that_is_none_never_reaches_the_broker(behind_nginx: Rig, org: str) -> None:
+async def test_a_malformed_org_never_reaches_the_broker(behind_nginx: Rig, org: str) -> None:
     """What a client puts in the org's place is refused by nginx itself, unless it has exactly the form of an org."""
     count = len(behind_nginx.broker.replica.audit_lines())
     reply = await behind_nginx.gateway.ask("/ajo/x", OWN[0], org_header(org))
@@ -174,7 +174,7 @@ async def test_a_host_without_an_org_is_refused(behind_nginx: Rig) -> None:
 
 
 @pytest.mark.parametrize("path", ["/_ims_token/gateway", "/_ims_token/application", "/imp/../_ims_token/gateway"])
-async def test_nobody_can_ask_through_the_gateway_for_a_token(behind_nginx: Rig, path: str) -> None:
+async def test_no_client_can_ask_through_the_gateway_for_a_token(behind_nginx: Rig, path: str) -> None:
     """The locations that ask the broker cannot be requested from outside."""
     reply = await behind_nginx.gateway.ask(path)
     assert reply.status == 404
@@ -207,7 +207,7 @@ async def test_the_broker_is_asked_with_nothing_of_the_clients(
 
 
 async def test_a_long_token_fits(asked: tuple[Gateway, StandIn], behind_nginx: Rig) -> None:
-    """A token of 12 kB, three times nginx' default for all headers of an answer, gets through."""
+    """A token of 12 kB, three times nginx's default for all headers of an answer, gets through."""
     assert (await asked[0].ask("/imp/x")).status == 200
     assert behind_nginx.adobe.last().headers["authorization"] == f"Bearer {LONG_TOKEN}"
 
@@ -221,9 +221,9 @@ async def test_who_is_not_adobe_gets_no_token(surroundings: Surroundings, tmp_pa
     assert impostor.server.seen == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's table of connections is Linux'")
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's table of connections is Linux-only")
 async def test_the_connections_to_the_broker_are_kept(behind_nginx: Rig) -> None:
-    """Twenty requests in a row open no connection to the broker beside those that are there."""
+    """Twenty requests in a row open no connection to the broker besides those that are open."""
     assert (await behind_nginx.gateway.ask("/imp/")).status == 200
     before = behind_nginx.broker.connections()
     for _ in range(20):
@@ -247,7 +247,7 @@ def test_no_time_out_is_longer_than_the_brokers_own() -> None:
     assert all(int(seconds) <= 15 for seconds in found.values())
 
 
-async def test_trace_reaches_nobody_who_would_send_the_token_back(behind_nginx: Rig) -> None:
+async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_nginx: Rig) -> None:
     """TRACE, whose answer is the request that the server got, is refused by the gateway: 405."""
     count = len(behind_nginx.adobe.server.seen)
     assert (await behind_nginx.gateway.ask("/imp/x", method="TRACE")).status == 405

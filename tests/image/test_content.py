@@ -73,7 +73,7 @@ class File:
 
 @pytest.fixture(scope="module")
 def files(image: Image) -> list[File]:
-    """All there is, but for what the runtime mounts."""
+    """All files except those that the runtime mounts."""
     listed = json.loads(image.python(LIST_FILES))
     return [File(PurePosixPath(path), *rest) for path, *rest in listed if path not in BY_THE_RUNTIME]
 
@@ -94,7 +94,7 @@ def test_there_is_nothing_to_run_but_the_broker(files: list[File]) -> None:
     assert [file.path for file in files if file.path.name in {"pip", "setuptools", "ensurepip"}] == []
 
 
-def test_nothing_lends_rights(files: list[File]) -> None:
+def test_no_file_grants_rights(files: list[File]) -> None:
     """No file is setuid or setgid, all belong to root, and none but /tmp may be written by others."""
     assert [file.path for file in files if file.mode & (stat.S_ISUID | stat.S_ISGID)] == []
     assert [file.path for file in files if file.owner != 0] == []
@@ -102,7 +102,7 @@ def test_nothing_lends_rights(files: list[File]) -> None:
     assert writable == [PurePosixPath("/tmp")]
 
 
-def test_every_file_bears_the_time_that_was_asked_for(files: list[File]) -> None:
+def test_every_file_has_the_requested_time(files: list[File]) -> None:
     """The time of each file of the program is that of the build argument, so that the same commit is the same image."""
     packages = [
         file for file in files if file.path.is_relative_to("/opt/broker") or file.path.is_relative_to("/usr/local")
@@ -131,7 +131,7 @@ def test_every_module_of_the_broker_loads(image: Image) -> None:
     assert int(image.python(IMPORT_ALL)) > 50
 
 
-def test_the_packages_of_the_base_are_told(files: list[File]) -> None:
+def test_the_packages_of_the_base_are_listed(files: list[File]) -> None:
     """Scanners find which of Debian's packages the libraries came from, each with its licence."""
     packages = {file.path.name for file in files if file.path.parent == PurePosixPath("/var/lib/dpkg/status.d")}
     licences = {file.path.parent.name for file in files if file.path.match("/usr/share/doc/*/copyright")}

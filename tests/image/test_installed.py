@@ -59,7 +59,7 @@ class Site:
         folder: Where commands are run.
         api: The cluster.
         vault: Vault.
-        redis: Redis, by TLS alone.
+        redis: Redis, by TLS only.
         redis_ca: The CA of its certificate.
         sandbox: The IMS.
 
@@ -196,7 +196,7 @@ def ask(port: int, path: str, token: str | None = None) -> tuple[int, dict[str, 
 
 
 def vends(site: Site, broker: Container) -> None:
-    """See that the broker gives a token to the page's caller alone, and that Redis lets it do all it does."""
+    """See that the broker gives a token only to the page's caller, and that Redis lets it do all it does."""
     port = int(broker.said(r"^listening on http://127\.0\.0\.1:(\d+)$")[1])
     assert ask(port, f"/token?org={ORG}")[0] == 401
     site.api.create_service_account("marketing", "other")

@@ -131,7 +131,7 @@ def test_sandbox_runs_restricted(image: Image) -> None:
 def test_nothing_is_written_outside_tmp(
     image: Image, settings: dict[str, str], mounts: list[Mount], tenant: Tenant
 ) -> None:
-    """Where the root could be written, as root even, neither `serve` nor `dev` changes anything outside /tmp."""
+    """Even with a writable root file system, and as root, neither `serve` nor `dev` changes anything outside /tmp."""
     with image.run("--version", mounts=mounts, user=0, is_writable=True) as nothing:
         nothing.ended()
         by_the_runtime = nothing.changed()
@@ -146,7 +146,7 @@ def test_nothing_is_written_outside_tmp(
     assert by_serve | by_dev == by_the_runtime
 
 
-def test_the_health_check_tells_life_from_death(image: Image, settings: dict[str, str], mounts: list[Mount]) -> None:
+def test_the_health_check_detects_a_hung_broker(image: Image, settings: dict[str, str], mounts: list[Mount]) -> None:
     """The image's health check passes while the broker answers, and fails while it stands still."""
     command = image.config["Healthcheck"]["Test"][1:]
     with image.run("serve", settings=settings, mounts=mounts) as container:
@@ -170,6 +170,6 @@ def test_a_bad_setting_is_one_sentence(image: Image) -> None:
 
 
 def test_the_image_is_small(image: Image) -> None:
-    """The files of the image take less than 200 MB, most of which are Python's."""
+    """The files of the image take less than 200 MB; Python takes most of it."""
     print(f"image: {image.size / 1e6:.0f} MB")
     assert image.size < 200e6

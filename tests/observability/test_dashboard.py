@@ -1,4 +1,4 @@
-"""What operators are shown and told: only metrics that exist, expressions that parse, commands that are there."""
+"""What operators see: only metrics that exist, expressions that parse, commands that are there."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def runbook_queries() -> list[str]:
     return [span for span in runbook_spans() if re.search(r"ims_token_broker_|process_", span)]
 
 
-def test_promtool_finds_nothing_to_mend_in_the_metrics() -> None:
+def test_promtool_finds_nothing_to_fix_in_the_metrics() -> None:
     """Names, types, units and help texts are as Prometheus wants them."""
     done = promtool("check", "metrics", given=exported().encode())
 
@@ -81,7 +81,7 @@ def test_the_dashboard_shows_only_metrics_that_exist() -> None:
 
 
 def test_no_metric_is_left_unseen() -> None:
-    """Every metric of the broker's own is on the dashboard, so that none is collected for nobody."""
+    """Every metric of the broker's own is on the dashboard, so that each has a reader."""
     shown = {metric for text in expressions_of(DASH) for metric in metrics_in(text)}
     families = {re.sub(r"_(bucket|sum|count)$", "", metric) for metric in shown}
     own = set(re.findall(r"^# TYPE (ims_token_broker_\S+) ", exported(), re.MULTILINE))

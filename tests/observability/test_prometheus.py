@@ -61,7 +61,7 @@ async def test_prometheus_sees_tokens_being_vended(broker: BrokerWithoutVault, p
     assert (prometheus.value("process_resident_memory_bytes") or 0) > 1_000_000
 
 
-async def test_promtool_finds_nothing_to_mend_in_a_real_answer(broker: BrokerWithoutVault) -> None:
+async def test_promtool_finds_nothing_to_fix_in_a_real_answer(broker: BrokerWithoutVault) -> None:
     """What a broker that has served answers at /metrics passes promtool, down to the last line."""
     await broker.replica.token(broker.tenants[0].org)
     await broker.replica.token("nobody")
@@ -87,7 +87,7 @@ async def test_prometheus_takes_every_rule(prometheus: PrometheusServer) -> None
 
 
 async def test_a_refused_policy_raises_its_alert(broker: BrokerWithoutVault, prometheus: PrometheusServer) -> None:
-    """A policy file that turns bad fires one alert and no other, and mending the file ends it."""
+    """A policy file that turns bad fires one alert and no other, and fixing the file ends it."""
     firing = 'ALERTS{alertstate="firing"}'
     good = broker.policy.path.read_text()
     await eventually(lambda: prometheus.value("count(up == 1)") == 1, lambda: prometheus.query("up"))

@@ -1,4 +1,4 @@
-"""The alerts, judged by the real promtool: each fires where it must and is quiet elsewhere; each mutant is caught."""
+"""The alerts, judged by the real promtool: each fires when it must and is quiet otherwise; each mutant is caught."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Alert = dict[str, Any]
 
 
 def failed_alerts(folder: Path, mutate: Callable[[Alert], Alert | None]) -> tuple[set[str], set[str]]:
-    """The alerts that were mutated, and those of which promtool says that a case fails."""
+    """The alerts that were mutated, and those whose cases fail by promtool."""
     document = copy.deepcopy(DOCUMENT)
     mutated = set()
     for alert in alerts_of(document):
@@ -43,7 +43,7 @@ def failed_alerts(folder: Path, mutate: Callable[[Alert], Alert | None]) -> tupl
 
 
 def changed(pattern: re.Pattern[str], change: Callable[[str], str]) -> Callable[[Alert], Alert | None]:
-    """A mutation of an alert's expression; None where there is nothing to mutate."""
+    """A mutation of an alert's expression; None if there is nothing to mutate."""
 
     def mutate(alert: Alert) -> Alert | None:
         expression, count = pattern.subn(lambda found: change(found[0]), alert["expr"])
@@ -92,7 +92,7 @@ def test_prometheus_takes_the_rules() -> None:
 
 
 def test_all_cases_hold() -> None:
-    """Each alert fires, with the labels and the words that are written down, and is quiet, where its cases say so."""
+    """Each alert fires, with the labels and the words that are written down, and is quiet, when its cases say so."""
     done = promtool("test", "rules", str(CASES))
 
     assert done.returncode == 0, done.stdout
@@ -123,7 +123,7 @@ def test_each_mutant_is_caught(tmp_path: Path, mutate: Callable[[Alert], Alert |
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_each_alert_tells_a_person_what_to_do(name: str) -> None:
+def test_each_alert_says_what_to_do(name: str) -> None:
     """An alert has a severity, a sentence, an explanation and a link to a section of the runbook that exists."""
     alert = ALERTS[name]
     told = alert["annotations"]
@@ -138,7 +138,7 @@ def test_each_alert_tells_a_person_what_to_do(name: str) -> None:
 
 
 def test_every_alert_that_a_document_names_exists() -> None:
-    """Whoever looks for an alert that the README or a page of `docs` names finds it."""
+    """Every alert that the README or a page of `docs` names exists."""
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     named = {name for page in pages for name in re.findall(r"alert `(\w+)|`(IMSTokenBroker\w+)`", page.read_text())}
 

@@ -79,7 +79,7 @@ class ApiInMemory:
         caller: str | None = "journey",
         body: bytes | Body = b"",
     ) -> Answer:
-        """Send a request as a caller, or as nobody."""
+        """Send a request as a caller, or without a credential."""
         authorization = () if caller is None else (bearer(caller),)
         return await send(self.app, method, target, (*authorization, *headers), body)
 

@@ -23,7 +23,7 @@ class Answer:
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The value of a header; fails where it is repeated."""
+        """The value of a header; fails if it is repeated."""
         values = [value for key, value in self.headers if key == name.lower()]
         assert len(values) <= 1, f"{name} is repeated"
         return values[0] if values else None
@@ -62,7 +62,7 @@ class Body:
             return {"type": "http.request", "body": chunk, "more_body": more}
         if self._leaves:
             return {"type": "http.disconnect"}
-        await self._done.wait()  # For ever: the client waits for its answer.
+        await self._done.wait()  # Forever: the client waits for its answer.
         raise AssertionError
 
 

@@ -34,7 +34,7 @@ class RedisBackend:
         return self.server.url_as("broker", self.password)
 
     def contents(self) -> bytes:
-        """All names and values in plain: Redis' own dump compresses, which would hide what is looked for."""
+        """All names and values in plain: Redis's own dump compresses, which would hide what is looked for."""
         pieces: list[object] = []
         for name in self.server.key_names():
             stream = self.server.run("TYPE", name) == b"stream"
@@ -68,7 +68,7 @@ class SandboxBackend:
         self._clients: dict[str, Mapping[str, object]] = {}
 
     def start(self) -> None:
-        """Start it; it learns anew of all clients that it was told of before."""
+        """Start it, and register again all clients of an earlier run."""
         self.process.launch()
         wait_until(self._answers, f"the sandbox does not start: {self.process.tail()}")
         for client in self._clients.values():
@@ -103,7 +103,7 @@ class SandboxBackend:
         return entries
 
     def order(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
-        """Give any order; the decoded answer, or None where there is none."""
+        """Give any order; the decoded answer, or None if there is none."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request(method, path, None if body is None else json.dumps(body))

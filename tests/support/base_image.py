@@ -1,6 +1,6 @@
-"""A stand-in for the image that the Dockerfile begins with, where no registry can be reached: Debian and a CPython.
+"""A stand-in for the image that the Dockerfile begins with, if no registry can be reached: Debian and a CPython.
 
-``python -m tests.support.base_image`` makes it where it is missing, in about a minute. Tests only look for it.
+``python -m tests.support.base_image`` makes it if it is missing, in about a minute. Tests only look for it.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _say(line: str) -> None:
 
 
 def main() -> int:
-    """Make the image that the Dockerfile begins with, where it is missing."""
+    """Make the image that the Dockerfile begins with, if it is missing."""
     argparse.ArgumentParser(prog="python -m tests.support.base_image", description=main.__doc__).parse_args()
     try:
         print(build().folder, flush=True)

@@ -1,4 +1,4 @@
-"""A real broker in its smallest form, for tests that are about what stands beside it."""
+"""A real broker in its smallest form, for tests of what runs next to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.waiting import until
 
 
 class BrokerWithoutVault:
-    """A broker whose tenants and callers a test makes; its credentials are files, and it has no Redis unless told.
+    """A broker whose tenants and callers a test makes; its credentials are files, and it has no Redis by default.
 
     Args:
         folder: Where its files are.

@@ -26,11 +26,11 @@ def _json(value: object) -> str:
 
 @dataclass
 class ChainedLog:
-    """One process' chain.
+    """One process's chain.
 
     Args:
         chain: Its id.
-        head: Where it stands.
+        head: Its current head.
 
     """
 
@@ -54,7 +54,7 @@ class ChainedLog:
         return line
 
     def lines(self, count: int) -> list[bytes]:
-        """A whole log of `count` lines, the first of which is the chain's start."""
+        """A whole log of `count` lines, beginning with the chain's start."""
         return [self.start(), *(self.write(version=f"v{number}") for number in range(2, count + 1))]
 
 

@@ -1,6 +1,6 @@
 """The Helm chart: its files, and rendering it in this process by Helm's own engine.
 
-The engine neither notices output that is no YAML nor knows a cluster, so everything is parsed here, and no rendering
+The engine neither notices output that is not YAML nor knows a cluster, so everything is parsed here, and no rendering
 may depend on what a cluster has.
 """
 
@@ -75,7 +75,7 @@ def render_texts(values: Values, name: str = RELEASE, namespace: str = NAMESPACE
     try:
         import helm_python
     except ImportError:
-        skip_or_fail("helm-python-sdk is missing; there is a wheel for Linux on x86-64 alone")
+        skip_or_fail("helm-python-sdk is missing; there is a wheel for Linux on x86-64 only")
     try:
         texts = _engine_chart().render(dict(values), name=name, namespace=namespace)
     except helm_python.HelmError as error:
@@ -88,7 +88,7 @@ def render(values: Values, name: str = RELEASE, namespace: str = NAMESPACE) -> l
 
     Raises:
         ChartRefusedError: The schema or a template refuses the values.
-        yaml.YAMLError: The output is no YAML, or has a key twice.
+        yaml.YAMLError: The output is not YAML, or has a key twice.
 
     """
     texts = render_texts(values, name, namespace)
@@ -135,7 +135,7 @@ def with_value(values: Values, path: str, value: object) -> dict[str, Any]:
 
 
 def value_at(values: Values, path: str) -> Any:
-    """The value at the dotted `path`; raises `KeyError` where there is none."""
+    """The value at the dotted `path`; raises `KeyError` if there is none."""
     place: Any = values
     for part in path.split("."):
         place = place[part]

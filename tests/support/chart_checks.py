@@ -25,7 +25,7 @@ CUSTOM = {path.stem: Draft7Validator(json.loads(path.read_text())) for path in s
 """Small closed schemas of the custom resources that the chart can make, by kind."""
 
 FROM_A_USER = {"SecretProviderClass"}
-"""Kinds in `extraObjects` of ci files, of which the chart knows nothing."""
+"""Kinds in `extraObjects` of ci files that the chart does not know."""
 
 VOLUME_KINDS = {
     "configMap",
@@ -85,7 +85,7 @@ def check_names(manifest: Manifest) -> None:
     metadata = manifest["metadata"]
     assert 0 < len(metadata["name"]) <= (253 if manifest["kind"].startswith("Cluster") else 63), metadata["name"]
     for key, value in {**metadata.get("labels", {}), **metadata.get("annotations", {})}.items():
-        assert isinstance(value, str), f"{_named(manifest)}: {key} is no text"
+        assert isinstance(value, str), f"{_named(manifest)}: {key} is not text"
     assert all(len(value) <= 63 for value in metadata.get("labels", {}).values()), _named(manifest)
     if "helm.sh/chart" in metadata.get("labels", {}):
         known = {"name", "instance", "version", "managed-by", "component", "part-of"}

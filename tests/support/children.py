@@ -70,7 +70,7 @@ class Child:
         return found[-1]
 
     def kill(self) -> None:
-        """``kill -9``, and wait for the end. Nothing happens where it has ended."""
+        """``kill -9``, and wait for the end. Nothing happens if it has ended."""
         if self.alive:
             self.send(signal.SIGKILL)
             self._running().wait(END_SECONDS)
@@ -107,7 +107,7 @@ class Child:
 
 
 def wait_until(ready: Callable[[], bool], complaint: str, within: float = START_SECONDS) -> None:
-    """Wait until `ready()`; fail with `complaint` where it does not come true in time."""
+    """Wait until `ready()`; fail with `complaint` if it does not come true in time."""
     end = time.monotonic() + within
     while not ready():
         if time.monotonic() > end:

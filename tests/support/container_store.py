@@ -36,7 +36,7 @@ class ContainerStore:
     """A folder with images and containers.
 
     Args:
-        folder: Where it lies; made where it is missing.
+        folder: Where it lies; made if it is missing.
 
     """
 
@@ -73,7 +73,7 @@ class ContainerStore:
         return any(image in (entry.get("names") or []) for entry in self.images())
 
     def images(self) -> list[dict[str, Any]]:
-        """All images, as buildah tells them."""
+        """All images, as buildah lists them."""
         if not self._driver_file.is_file():
             return []
         entries: list[dict[str, Any]] = json.loads(self.buildah("images", "--json") or "[]") or []
@@ -104,7 +104,7 @@ class ContainerStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone among all processes that build in this store."""
+        """Holds the lock among all processes that build in this store."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

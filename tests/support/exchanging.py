@@ -1,4 +1,4 @@
-"""An exchanger with everything it needs, and a record of what it told."""
+"""An exchanger with everything it needs, and a record of its events."""
 
 from __future__ import annotations
 

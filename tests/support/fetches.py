@@ -21,7 +21,7 @@ class Fetches(RecordedEvents):
 
     @override
     def emit(self, event: Event) -> None:
-        """Keep `event`, and wake who waits for it."""
+        """Keep `event`, and wake the tasks that wait for it."""
         super().emit(event)
         self._changed.set()
 

@@ -29,7 +29,7 @@ class Forged:
 
     @property
     def credential(self) -> bytes:
-        """What follows ``Bearer``; the whole header where it is none."""
+        """What follows ``Bearer``; the whole header if there is no ``Bearer``."""
         return self.authorization.removeprefix(b"Bearer ")
 
 

@@ -39,7 +39,7 @@ def _times(issuer: LocalIssuer, now: float) -> Iterator[tuple[str, str]]:
     yield "lives too long, no iat", issuer.token(now, iat=..., exp=second + 26 * 3600)
     yield "lives half a second too long", issuer.token(now, exp=second + 25 * 3600 + 0.5)
     yield "expired half a second beyond the leeway", issuer.token(now, iat=second - 700, exp=second - 60.5)
-    yield "lives for ever", issuer.token(now, exp=253402300799)
+    yield "never expires", issuer.token(now, exp=253402300799)
     yield "not yet issued", issuer.token(now, iat=second + 120)
     yield "not yet valid", issuer.token(now, nbf=second + 120)
     for name in ("nbf", "iat"):

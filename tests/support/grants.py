@@ -87,6 +87,6 @@ def oauth_exchange(
     secret: str = SECRET,
     scopes: tuple[Scope, ...] | None = None,
 ) -> Grant:
-    """A client credentials grant; for all scopes where none are named."""
+    """A client credentials grant; for all scopes if none are named."""
     credential = credential or oauth_credential(base_url=base_url)
     return grant_of(credential, scopes or credential.scopes, secret)

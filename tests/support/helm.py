@@ -118,7 +118,7 @@ def _definition(version: str, kind: str, plural: str, spec: dict[str, Any]) -> d
 
 
 def _structural(node: dict[str, Any]) -> dict[str, Any]:
-    """A schema as the API server wants it: a type everywhere, and closed by what it names alone."""
+    """A schema as the API server wants it: a type everywhere, and closed to all other fields."""
     made: dict[str, Any] = json.loads(json.dumps(node))
     if "enum" in made:
         made["type"] = "string"

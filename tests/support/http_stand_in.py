@@ -25,7 +25,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; `body` that is no bytes is sent as JSON."""
+    """An answer; `body` that is not bytes is sent as JSON."""
 
     status: int
     body: object = b""

@@ -138,7 +138,7 @@ class Container:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
     def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command beside its process."""
+        """Run a command next to its process."""
         return subprocess.run(
             self._store.podman_command("exec", self.name, *command),
             capture_output=True,
@@ -209,7 +209,7 @@ class Image:
 
         Args:
             command: Arguments of the entry point.
-            settings: ``BROKER_`` variables, without the prefix. It listens on loopback where they say nothing else.
+            settings: ``BROKER_`` variables, without the prefix. It listens on loopback by default.
             env: Other variables.
             mounts: Files and folders of this machine.
             user: Another uid than the image's.
@@ -241,7 +241,7 @@ class Image:
 
 
 def built_image() -> Image:
-    """The image of this checkout, built now if any part of it changed; skips the test where it cannot be."""
+    """The image of this checkout, built now if any part of it changed; skips the test if it cannot be built."""
     try:
         store = base_image.find()
     except ToolMissingError as missing:

@@ -1,4 +1,4 @@
-"""IMS for tests, on a loopback port: the real sandbox under uvicorn, and a raw server that does as it is told."""
+"""IMS for tests, on a loopback port: the real sandbox under uvicorn, and a raw server that runs a script."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class RawServer:
 
 @contextlib.asynccontextmanager
 async def run_raw(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
-    """Run a raw server on a free port, with TLS where a context is given."""
+    """Run a raw server on a free port, with TLS if a context is given."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

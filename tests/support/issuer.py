@@ -1,4 +1,4 @@
-"""An OIDC issuer on loopback: real keys, real signatures, a real JWKS endpoint that can be told to misbehave."""
+"""An OIDC issuer on loopback: real keys, real signatures, a real JWKS endpoint that can be made to misbehave."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAKING = threading.Lock()
 
 def private_key(kind: str = "RS256", serial: int = 0, bits: int = 2048) -> Any:
     """A private key fit for `kind`; the same one for the same arguments, since RSA keys take long to make."""
-    with _MAKING:  # replicas read the JWKS at once, in threads: without the lock each could be told another key
+    with _MAKING:  # replicas read the JWKS at once, in threads: without the lock each could get another key
         return _made_key(kind, serial, bits)
 
 
@@ -58,7 +58,7 @@ class SigningKey:
     Args:
         kid: Its key id.
         kind: The algorithm it signs with.
-        serial: Tells keys of one kind apart.
+        serial: Distinguishes keys of one kind.
         bits: Size of an RSA key.
 
     """
@@ -99,7 +99,7 @@ class Answer:
 
 
 class LoopbackServer:
-    """An HTTP server on an ephemeral loopback port that counts requests. Also a trap for requests nobody may make.
+    """An HTTP server on an ephemeral loopback port that counts requests. Also a trap for requests that must not happen.
 
     Args:
         tls: Serves https with this context, or None for http.
@@ -147,7 +147,7 @@ class LoopbackServer:
         self._thread.join(5)
 
     def body(self) -> bytes:
-        """What it answers where it was not told otherwise."""
+        """What it answers by default."""
         return b"{}"
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

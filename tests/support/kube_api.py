@@ -1,6 +1,6 @@
 """A real Kubernetes API server over a real etcd, both on loopback: no kubelet and no controllers.
 
-Objects are admitted (Pod Security included), authorised by RBAC and stored; nothing runs them. So nobody makes a
+Objects are admitted (Pod Security included), authorised by RBAC and stored; nothing runs them. So nothing makes a
 ``default`` service account, publishes the CA, collects garbage, or deletes a pod that is going.
 """
 
@@ -49,7 +49,7 @@ class KubeApiError(Exception):
 
 @dataclass(frozen=True)
 class KubeAnswer:
-    """An answer of the API server: HTTP status and decoded JSON (or the text, where it is none)."""
+    """An answer of the API server: HTTP status and decoded JSON (or the text, if it is not JSON)."""
 
     status: int
     body: Any
@@ -93,7 +93,7 @@ class KubeApi:
         """Stop the API server and start it on the same port and data with other service-account keys.
 
         Args:
-            signs: Name of the key that signs new tokens; made where it is new.
+            signs: Name of the key that signs new tokens; made if it is new.
             verifies: Names of the keys whose tokens it takes and publishes; default: only that one.
 
         """
@@ -101,7 +101,7 @@ class KubeApi:
         self._start_server(signs, list(verifies) or [signs])
 
     def settle(self) -> None:
-        """Start anew as `start` did, unless it runs so."""
+        """Start again as `start` did, unless it runs that way."""
         if self._server is None or not self._server.alive or self._keys != ("first",):
             self.restart("first")
 
@@ -161,15 +161,15 @@ class KubeApi:
             return KubeAnswer(answer.status_code, answer.text)
 
     def get(self, path: str) -> Any:
-        """Read; raises `KubeApiError` where it is refused or absent."""
+        """Read; raises `KubeApiError` if it is refused or absent."""
         return self._done(self.request("GET", path))
 
     def create(self, path: str, document: Mapping[str, object]) -> Any:
-        """Create in the collection at `path`; raises `KubeApiError` where it is refused."""
+        """Create in the collection at `path`; raises `KubeApiError` if it is refused."""
         return self._done(self.request("POST", path, document))
 
     def delete(self, path: str) -> None:
-        """Delete now, whatever a pod's grace period; raises `KubeApiError` where it is refused or absent."""
+        """Delete now, whatever a pod's grace period; raises `KubeApiError` if it is refused or absent."""
         self._done(self.request("DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}))
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
@@ -196,7 +196,7 @@ class KubeApi:
     # What tests need in it -------------------------------------------------------------------------------------------
 
     def namespace(self, name: str, **labels: str) -> str:
-        """Make a namespace with its ``default`` service account, where it is not there; its name."""
+        """Make a namespace with its ``default`` service account, if it is missing; its name."""
         document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         answer = self.request("POST", "/api/v1/namespaces", document)
         if answer.status != requests.codes.conflict:
@@ -209,7 +209,7 @@ class KubeApi:
         return self.namespace(name, **{"pod-security.kubernetes.io/enforce": "restricted"})
 
     def create_service_account(self, namespace: str, name: str) -> str:
-        """Make a service account where it is not there (its namespace too); its user name."""
+        """Make a service account if it is missing (its namespace too); its user name."""
         if name != "default":
             self.namespace(namespace)
         document = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}

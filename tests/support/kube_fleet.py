@@ -1,4 +1,4 @@
-"""What a broker has in its pod to know callers by Kubernetes identity, beside a real API server."""
+"""What a broker has in its pod to know callers by Kubernetes identity, next to a real API server."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class BrokerPod:
 
 
 def caller_token(api: KubeApi, namespace: str, name: str, audience: str | None = AUDIENCE, **options: Any) -> str:
-    """A token of a service account that is made where it is not there."""
+    """A token of a service account that is made if it is missing."""
     api.create_service_account(namespace, name)
     return api.token_request(namespace, name, audience, **options)
 

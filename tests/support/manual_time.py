@@ -45,7 +45,7 @@ class ManualTime:
                 await self._arrived.wait()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, and wake whoever slept long enough."""
+        """Move the clock, and wake every task that slept long enough."""
         self._now += seconds
         for end, woken in self._sleepers:
             if end <= self._now:

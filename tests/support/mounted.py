@@ -40,5 +40,5 @@ class MountedFolder:
             old.rmdir()
 
     def __truediv__(self, name: str) -> Path:
-        """The path of a file as a program is told of it."""
+        """The path of a file as a program gets it."""
         return self.path / name

@@ -23,7 +23,7 @@ _RUN_DEADLINE = 30.0
 
 @dataclass(frozen=True)
 class Issued:
-    """A token as a client library tells of it.
+    """A token as a client library reports it.
 
     Args:
         access_token: The token.

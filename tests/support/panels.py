@@ -64,7 +64,7 @@ async def rehearse(broker: BrokerWithoutVault) -> None:
 
 
 def lines_of(panel: dict[str, Any], prometheus: PrometheusServer, start: float, end: float) -> list[Line]:
-    """What a panel shows, by Prometheus' own answer to its expressions."""
+    """What a panel shows, by Prometheus's own answer to its expressions."""
     lines = []
     for target in panel["targets"]:
         expression = filled(target["expr"], __rate_interval="8s")

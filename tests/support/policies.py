@@ -58,7 +58,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
 
 
 def place_of(document: object) -> str:
-    """Where the document is refused; fails where it is not."""
+    """Where the document is refused; fails if it is not."""
     with pytest.raises(PolicyError) as refused:
         parse_policy(document, "v")
     return refused.value.place

@@ -98,7 +98,7 @@ class RunningCli:
         self._process = process
 
     async def said(self, pattern: str, *, stream: str = "stdout", within: float = START_SECONDS) -> re.Match[str]:
-        """The first line of ``stdout`` or ``stderr`` that matches; both streams are shown where it does not come."""
+        """The first line of ``stdout`` or ``stderr`` that matches; both streams are shown if it does not come."""
         output = self.stdout if stream == "stdout" else self.stderr
         try:
             return await output.line(pattern, within)
@@ -142,7 +142,7 @@ async def running_cli(
 
     Args:
         arguments: Its arguments.
-        env: Its environment, beside ``PATH`` and a ``HOME`` that is empty.
+        env: Its environment, besides ``PATH`` and a ``HOME`` that is empty.
         cwd: Where it runs; default: that home.
         program: What to run instead of the command line.
 

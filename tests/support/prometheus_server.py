@@ -60,7 +60,7 @@ class PrometheusServer:
         return [(series["metric"], float(series["value"][1])) for series in found]
 
     def value(self, expression: str) -> float | None:
-        """The value of an expression that has one series; None where it has none."""
+        """The value of an expression that has one series; None if it has none."""
         found = self.query(expression)
         assert len(found) <= 1, found
         return found[0][1] if found else None

@@ -1,4 +1,4 @@
-"""The real promtool: rules, their tests, expressions and metrics are judged by Prometheus' own code."""
+"""The real promtool: rules, their tests, expressions and metrics are judged by Prometheus's own code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEADLINE = 60.0
 
 
 def program(name: str) -> str:
-    """``prometheus`` or ``promtool`` on PATH; skips the test where it is missing, and fails it in CI."""
+    """``prometheus`` or ``promtool`` on PATH; skips the test if it is missing, and fails it in CI."""
     path = shutil.which(name)
     if path is None:
         skip_or_fail(f"{name} is missing; Debian has it in the package prometheus")
@@ -36,7 +36,7 @@ def promtool(*arguments: str, given: bytes = b"") -> subprocess.CompletedProcess
 
 
 def complaints(expressions: Sequence[str], folder: Path) -> str:
-    """What promtool says of PromQL expressions that it cannot parse; empty where it can parse all."""
+    """What promtool says of PromQL expressions that it cannot parse; empty if it can parse all."""
     rules = [{"record": f"expression:{number}", "expr": text} for number, text in enumerate(expressions)]
     file = folder / "expressions.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "expressions", "rules": rules}]}))

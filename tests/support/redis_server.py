@@ -163,7 +163,7 @@ def running_redis(
 
 @pytest.fixture(scope="session")
 def session_redis() -> Iterator[RedisServer]:
-    """The server behind `redis_server`."""
+    """The server of `redis_server`."""
     with running_redis() as server:
         yield server
 

@@ -18,10 +18,10 @@ class Replica:
     """``ims-token-broker serve``.
 
     Args:
-        name: Tells replicas of one folder apart.
+        name: Distinguishes replicas of one folder.
         folder: Where its files are.
         settings: Its ``BROKER_`` variables, without the prefix. The port is a free one.
-        key: The API key to use where a test names none.
+        key: The API key to use if a test names none.
         env: Further variables.
 
     """

@@ -64,7 +64,7 @@ class ReplicaInMemory:
     Args:
         world: What it shares with others.
         purge_pace: The times of its `Purges`, if a test needs others.
-        seconds: Deadlines of its `SharedExchange`, where a test needs other ones.
+        seconds: Deadlines of its `SharedExchange`, if a test needs other ones.
 
     """
 
@@ -107,7 +107,7 @@ class ReplicaInMemory:
         return await self.vendor.vend(key, min_ttl)
 
     async def settled(self) -> None:
-        """Wait until no flight is running, and what follows its landing is done."""
+        """Wait until no in-flight call is running, and the work that follows it is done."""
         while len(self.vendor._calls):
             await asyncio.wait(tuple(self.vendor._calls._running.values()), timeout=5.0)
             await asyncio.sleep(0)

@@ -24,7 +24,7 @@ class Issued:
     Args:
         chain: The certificate, then that of its authority.
         key: Its private key.
-        der: The certificate alone, as a client sees it.
+        der: Only the certificate, as a client sees it.
         not_after: Its end, in Unix time.
 
     """
@@ -69,7 +69,7 @@ class Authority:
         )
 
     def client(self) -> ssl.SSLContext:
-        """A client's context that trusts this authority alone."""
+        """A client's context that trusts only this authority."""
         return ssl.create_default_context(cadata=self.pem.decode())
 
 

@@ -1,6 +1,6 @@
 """Real programs that the tests need, built once from Go modules and kept outside the checkout.
 
-``python -m tests.support.tools vault`` builds a tool where it is missing and prints its path. Tests only look for it:
+``python -m tests.support.tools vault`` builds a tool if it is missing and prints its path. Tests only look for it:
 a test that silently compiles for ten minutes would look hung.
 """
 
@@ -42,7 +42,7 @@ class GoTool:
         minutes: About how long that takes on two cores.
         installed: Programs on PATH that do as well, with the lowest (major, minor) version that fits.
         ldflags: Flags of the Go linker.
-        tells_version: The argument by which an installed program tells its version.
+        tells_version: The argument by which an installed program prints its version.
 
     """
 
@@ -124,7 +124,7 @@ def build(name: str) -> Path:
 
 
 def require(name: str) -> Path:
-    """The binary of a tool for a test: skips the test where it is missing, and fails it in CI."""
+    """The binary of a tool for a test: skips the test if it is missing, and fails it in CI."""
     try:
         return find(name)
     except ToolMissingError as missing:
@@ -132,7 +132,7 @@ def require(name: str) -> Path:
 
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """Skip the test for want of a real part; fail it where the environment has ``CI=true``."""
+    """Skip the test because a real part is missing; fail it if the environment has ``CI=true``."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -175,7 +175,7 @@ def _say(line: str) -> None:
 
 
 def main() -> int:
-    """Build the tools named on the command line, all of them where none is named, and print their paths."""
+    """Build the tools named on the command line, all of them if none is named, and print their paths."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.tools", description=main.__doc__)
     parser.add_argument("names", nargs="*", metavar="tool", help=f"one of: {', '.join(TOOLS)}")
     names = parser.parse_args().names or list(TOOLS)

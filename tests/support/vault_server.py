@@ -29,7 +29,7 @@ _UNSEAL_KEY = re.compile(r"Unseal Key: (\S+)")
 
 
 class VaultServer:
-    """A running server. Its methods use the root token; the broker under test never does unless told.
+    """A running server. Its methods use the root token; the broker under test does only if a test says so.
 
     Args:
         addr: Base URL.
@@ -107,7 +107,7 @@ class VaultServer:
         return str(answer["auth"]["client_token"])
 
     def status_as(self, token: str, path: str, data: Mapping[str, object] | None = None) -> int:
-        """The HTTP status of reading a path as somebody else, or of writing `data` to it."""
+        """The HTTP status of reading a path with another token, or of writing `data` to it."""
         method = "GET" if data is None else "POST"
         headers = {"X-Vault-Token": token}
         body = None if data is None else json.dumps(data)
@@ -141,7 +141,7 @@ class VaultServer:
         return [accessor for accessor, meta in self.living_tokens("role_name") if meta["role_name"] == role]
 
     def living_tokens(self, told: str) -> list[tuple[str, dict[str, str]]]:
-        """Accessor and metadata of the living tokens whose metadata tell `told`."""
+        """Accessor and metadata of the living tokens whose metadata have `told`."""
         found = []
         for accessor in self._root.list("auth/token/accessors")["data"]["keys"]:  # type: ignore[index]  # JSON
             try:

@@ -42,7 +42,7 @@ class Reply:
         return json.loads(self.body)
 
     def header(self, name: str) -> str | None:
-        """The one value of a header, or None; fails where there are several."""
+        """The one value of a header, or None; fails if there are several."""
         values = [value for key, value in self.headers if key == name.lower().encode()]
         assert len(values) <= 1, f"{name} is given {len(values)} times"
         return values[0].decode() if values else None
