@@ -46,7 +46,7 @@ def missing_for_login(auth: VaultAuth, given: Set[str]) -> list[tuple[str, ...]]
 
 
 def given_twice_for_login(auth: VaultAuth, given: Set[str]) -> list[tuple[str, ...]]:
-    """The groups of settings of which a login at Vault needs one and has two. Arguments as `missing_for_login`."""
+    """The groups of settings from which a login at Vault needs one and has two. Arguments as `missing_for_login`."""
     return [group for group in _VAULT_LOGINS[auth] if len(given & set(group)) > 1]
 
 

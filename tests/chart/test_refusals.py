@@ -102,7 +102,7 @@ def test_an_unknown_key_is_refused(path: str) -> None:
         ("terminationGracePeriodSeconds", 0),
         ("preStopSleepSeconds", -1),
         ("credentials.store", "s3"),
-        ("credentials.directory.secrets", [{"secret": "a", "org": "nobody"}]),
+        ("credentials.directory.secrets", [{"secret": "a", "org": "stranger"}]),
         ("credentials.directory.secrets", [{"secret": "a", "org": "0123456789ABCDEF01234567@AdobeOrg", "orgg": "b"}]),
         ("tls.certManager.duration", "90 days"),
         ("service.type", "ExternalName"),

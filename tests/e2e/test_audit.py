@@ -48,7 +48,7 @@ async def test_a_log_outlives_kill_and_rotation(own_fleet: Fleet, tmp_path: Path
     assert "open: it runs, was killed" in first
     assert second.endswith(", ended")
     lines = old.read_bytes().splitlines(keepends=True)
-    old.write_bytes(b"".join(lines).replace(CALLER.encode(), b"nobody", 1))
+    old.write_bytes(b"".join(lines).replace(CALLER.encode(), b"stranger", 1))
     tampered = next(number for number, line in enumerate(lines, 1) if CALLER.encode() in line)
     named = await audit("verify", old, replica.audit)
     assert (named.code, named.stdout.splitlines()[0].startswith(f"{old} line {tampered} was changed")) == (1, True)

@@ -77,7 +77,7 @@ async def test_forged_clients_get_invalid_client(fleet: Fleet, issuer: LocalIssu
     forms = {
         "wrong secret": {"client_id": CALLER, "client_secret": fleet.key[:-1] + ("A" if fleet.key[-1] != "A" else "B")},
         "another caller's name": {"client_id": "export", "client_secret": fleet.key},
-        "unknown caller": {"client_id": "nobody", "client_secret": other},
+        "unknown caller": {"client_id": "stranger", "client_secret": other},
         "a JWT as secret": {"client_id": "export", "client_secret": issuer.token()},
         "a key as assertion": {**assertion, "client_assertion": fleet.key},
         "no credential": {"client_id": CALLER},

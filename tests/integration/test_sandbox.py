@@ -106,7 +106,7 @@ async def test_the_token_endpoint_counts_in_seconds(http: httpx2.AsyncClient, pa
 
 
 @pytest.mark.parametrize(("changes", "status", "error"), [
-    ({"client_id": "nobody"}, 400, "invalid_client"), ({"client_secret": "wrong"}, 400, "invalid_client"),
+    ({"client_id": "stranger"}, 400, "invalid_client"), ({"client_secret": "wrong"}, 400, "invalid_client"),
     ({"client_secret": ""}, 400, "invalid_client"), ({"scope": ""}, 400, "invalid_scope"),
     ({"scope": "openid,unknown"}, 400, "invalid_scope"), ({"grant_type": "password"}, 400, "unsupported_grant_type"),
     ({"org_id": grants.OTHER_ORG}, 400, "unauthorized_client"),
@@ -199,7 +199,7 @@ async def test_the_journal_records_the_client_and_the_outcome(http: httpx2.Async
     """The journal has each exchange once, in order, with the token's hash and no secret."""
     token = await minted(http)
     await http.post("/ims/token/v3", data=form(client_secret="canary-wrong-secret"))
-    await http.post("/ims/token/v3", data=form(client_id="nobody"))
+    await http.post("/ims/token/v3", data=form(client_id="stranger"))
     await http.post("/sandbox/faults", json={"kind": "status", "status": 503, "count": 1})
     await http.post("/ims/token/v3", data=form())
     answer = await http.get("/sandbox/journal")

@@ -14,11 +14,11 @@ from tests.support.kube_api import ISSUER, KubeApi, KubeApiError
 def test_tokens(kube_api: KubeApi) -> None:
     """A requested token verifies with the published keys, and carries its audience and the claims of Kubernetes."""
     kube_api.create_service_account("harness", "app")
-    token = kube_api.token_request("harness", "app", "somebody", 700)
+    token = kube_api.token_request("harness", "app", "another-audience", 700)
 
     keys = jwt.PyJWKSet.from_json(kube_api.jwks().decode())
     key = keys[str(jwt.get_unverified_header(token)["kid"])]
-    claims = jwt.decode(token, key, algorithms=["RS256"], audience="somebody", issuer=ISSUER)
+    claims = jwt.decode(token, key, algorithms=["RS256"], audience="another-audience", issuer=ISSUER)
 
     assert claims["sub"] == "system:serviceaccount:harness:app"
     assert claims["kubernetes.io"]["namespace"] == "harness"

@@ -98,7 +98,7 @@ async def test_an_expired_token_is_refused(fleet: Fleet, tenant: Tenant, kube_ap
 
 async def test_a_tampered_token_is_refused(fleet: Fleet, tenant: Tenant, kube_api: KubeApi) -> None:
     """A real token whose subject, namespace or expiry was changed is refused."""
-    token = caller_token(kube_api, "nobody", "app")
+    token = caller_token(kube_api, "stranger", "app")
     subject = "system:serviceaccount:marketing:export"
     for changes in ({"sub": subject}, {"kubernetes.io": {"namespace": "marketing"}}, {"exp": int(time.time()) + 9000}):
         assert (await shown(fleet, tenant, tampered(token, **changes))).status == 401
@@ -106,7 +106,7 @@ async def test_a_tampered_token_is_refused(fleet: Fleet, tenant: Tenant, kube_ap
 
 async def test_a_namespace_needs_claim_and_subject(fleet: Fleet, tenant: Tenant, kube_api: KubeApi) -> None:
     """Even in a token that the cluster signed, a namespace counts only if claim and subject agree."""
-    token = caller_token(kube_api, "nobody", "app")
+    token = caller_token(kube_api, "stranger", "app")
     for changes in (
         {"kubernetes.io": {"namespace": "marketing"}},
         {"sub": "system:serviceaccount:marketing:other"},

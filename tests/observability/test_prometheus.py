@@ -64,7 +64,7 @@ async def test_prometheus_sees_tokens_being_vended(broker: BrokerWithoutVault, p
 async def test_promtool_finds_nothing_to_fix_in_a_real_answer(broker: BrokerWithoutVault) -> None:
     """What a broker that has served answers at /metrics passes promtool, down to the last line."""
     await broker.replica.token(broker.tenants[0].org)
-    await broker.replica.token("nobody")
+    await broker.replica.token("stranger")
     reply = await broker.replica.get("/metrics")
 
     done = promtool("check", "metrics", given=reply.body)
