@@ -37,7 +37,7 @@ def test_helm_renders_what_the_engine_renders(helm: Helm, path: Path) -> None:
     [
         ("replicaCount=three", "at '/replicaCount': got string, want integer"),
         ("vault.adress=x", "at '/vault': additional properties 'adress' not allowed"),
-        ("tls.enabled=true", "tls.existingSecret is required with tls.enabled; name a TLS Secret"),
+        ("tls.enabled=true", "tls.existingSecret is required with tls.enabled; set it to a TLS Secret"),
     ],
 )
 def test_helm_reports_what_is_wrong(helm: Helm, value: str, expected: str) -> None:

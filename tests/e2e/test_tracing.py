@@ -358,7 +358,7 @@ def _told(replica: Replica) -> list[dict[str, object]]:
 
 
 async def test_a_request_is_logged_only_in_the_audit_log(own_fleet: Fleet, sink: Collector) -> None:
-    """100 requests of all kinds leave no line at INFO or above; failing ones leave only a line per exchange."""
+    """100 requests leave at most the bounded lines about refused credentials; failing ones a line per exchange."""
     replica, tenant = traced(own_fleet, sink), own_fleet.tenant()
     before = len(_told(replica))
     for _ in range(11):
@@ -370,8 +370,11 @@ async def test_a_request_is_logged_only_in_the_audit_log(own_fleet: Fleet, sink:
         await replica.get("/token?org=bad")
         await replica.get(f"/token?org={secrets.token_hex(12).upper()}@AdobeOrg")
         await replica.oauth2(tenant.org, "tester", "wrong")
-    assert _told(replica)[before:] == []
+    refused = _told(replica)[before:]
+    assert {line["message"] for line in refused} <= {"caller credential refused"}
+    assert len(refused) <= 20  # 10 a minute for each of the two reasons
 
+    before += len(refused)
     broken = own_fleet.tenant(known_secrets=("p8e-another-secret-than-stored",))
     assert {(await replica.token(broken.org)).status for _ in range(30)} == {502}
     told = _told(replica)[before:]

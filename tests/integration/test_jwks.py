@@ -203,7 +203,7 @@ async def test_trust_withdrawn_during_a_fetch_takes_effect(rig: Rig, issuer: Loc
     rig.verifier.trust((trusted(issuer),))
     waiting = asyncio.create_task(rig.verifier.verify(issuer.token(NOW).encode()))
     await asyncio.sleep(0)
-    rig.verifier.trust((trusted(issuer, audience="another"),))
+    rig.verifier.trust((trusted(issuer, audiences=("another",)),))
     issuer.release()
     with pytest.raises(UnauthenticatedError):
         await waiting

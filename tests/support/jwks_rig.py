@@ -50,6 +50,6 @@ class Rig:
         await self.fetches.reach(count + 1)
 
 
-def trusted(issuer: LocalIssuer, **changes: str | None) -> Issuer:
+def trusted(issuer: LocalIssuer, **changes: str | tuple[str, ...] | None) -> Issuer:
     """The policy's entry for the issuer."""
-    return replace(Issuer(issuer.name, (AUDIENCE,), jwks_url=issuer.url), **changes)  # type: ignore[arg-type]  # all are text
+    return replace(Issuer(issuer.name, (AUDIENCE,), jwks_url=issuer.url), **changes)  # type: ignore[arg-type]  # by name
