@@ -2,7 +2,7 @@
 
 A line is hashed as the bytes that were written, without the newline. The members of the chain come first in a line,
 so that a truncated line still shows its chain. The chain has no key: it proves the order of the lines only to a reader
-who kept a head elsewhere.
+who stored a chain head in another place.
 """
 
 from __future__ import annotations

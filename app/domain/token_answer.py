@@ -182,7 +182,7 @@ def _check_life(claimed: _ClaimedLife, lifetime: float, received_at: float) -> N
 
 
 def _scopes(grant: Grant, claims: Mapping[str, object]) -> tuple[Scope, ...]:
-    """The scopes that were asked for and that the token claims. All that were asked for, if its claims do not tell.
+    """The scopes that were asked for and that the token claims. If it has no scope claim: those that were asked for.
 
     A request for some of the credential's scopes must not get more of them. A request for all of them may: Adobe may
     add others.

@@ -47,7 +47,7 @@ class RefreshBackoff:
         return wait is None or not now < wait.until <= now + MAX_HOLD
 
     def failed(self, key: TokenKey, error: Exception | None, now: float) -> None:
-        """A refresh of `key` failed at `now`, or its token was no better (no `error`)."""
+        """A refresh of `key` failed at `now`, or its token expires no later (`error` is None)."""
         before = self._waits.get(key)
         seconds = FIRST_SECONDS if before is None else min(LONGEST_SECONDS, before.seconds * 2)
         asked = error.retry_after if isinstance(error, DependencyError) else 0.0
