@@ -45,7 +45,7 @@ class ServingSettings(_Group):
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     public_url: Annotated[str | None, AfterValidator(forms.public_url)] = Field(
         None,
-        description="The broker's URL as callers see it, for `/.well-known`; default: as each request names it.",
+        description="The broker's URL as callers see it, for `/.well-known`; default: from each request's Host header.",
     )
     tls_cert_file: Path | None = Field(
         None, description="Certificate chain (PEM): the broker then serves HTTPS. Read again when it changes."

@@ -40,10 +40,10 @@ def health(
     timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, max=60, help="Time limit of the whole check.")
     ] = 3.0,
-    host: Annotated[str, typer.Option(envvar="BROKER_HOST", hidden=True, help="As `serve` has it.")] = "127.0.0.1",
-    port: Annotated[str, typer.Option(envvar="BROKER_PORT", hidden=True, help="As `serve` has it.")] = "8080",
+    host: Annotated[str, typer.Option(envvar="BROKER_HOST", hidden=True, help="Same as for `serve`.")] = "127.0.0.1",
+    port: Annotated[str, typer.Option(envvar="BROKER_PORT", hidden=True, help="Same as for `serve`.")] = "8080",
     tls_cert_file: Annotated[
-        str | None, typer.Option(envvar="BROKER_TLS_CERT_FILE", hidden=True, help="As `serve` has it.")
+        str | None, typer.Option(envvar="BROKER_TLS_CERT_FILE", hidden=True, help="Same as for `serve`.")
     ] = None,
 ) -> None:
     """Check that a running broker is alive (or ready, or refuses unknown callers). Exit code 0: yes; 1: no.

@@ -168,7 +168,7 @@ def test_links_of_the_runbook_lead_somewhere() -> None:
 
 @pytest.mark.parametrize("alert", alerts_of(RULE_DOCUMENT), ids=lambda alert: str(alert["alert"]))
 def test_the_guide_lists_each_alert(alert: dict[str, Any]) -> None:
-    """The table of alerts in the guide has each alert with its severity, its patience and its sentence."""
+    """The table of alerts in the guide has each alert with its severity, its `for` duration and its sentence."""
     summary = alert["annotations"]["summary"]
     row = f"| `{alert['alert']}` | {alert['labels']['severity']} | {alert.get('for', '0')} | {summary} |"
 

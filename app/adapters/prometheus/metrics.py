@@ -30,7 +30,9 @@ class Metrics:
         self.tokens_vended = counter("tokens_vended", "Tokens returned, by where they came from.", "caller", "tier")
         self.requests_refused = counter("requests_refused", "Requests refused.", "endpoint", "code", "caller")
         self.authentication_failures = counter(
-            "authentication_failures", "Caller credentials refused, by why; docs/audit.md lists the reasons.", "reason"
+            "authentication_failures",
+            "Caller credentials refused, by reason; docs/audit.md lists the reasons.",
+            "reason",
         )
         self.exchanges = counter("exchanges", "Exchanges with IMS.", "kind", "outcome")
         self.exchange_duration = histogram(
@@ -53,7 +55,9 @@ class Metrics:
             "operation",
         )
         self.dependency_up = gauge(
-            "dependency_up", "1 if the last call to a dependency did what it should, else 0.", "dependency"
+            "dependency_up",
+            "1 if the last call to a dependency succeeded or was properly answered, else 0.",
+            "dependency",
         )
         self.purges = counter("purges", "Credentials purged, by whether this replica or another was asked.", "origin")
         self.refresh_failures = counter(
