@@ -21,7 +21,7 @@ from app.api.health import Readiness
 from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
 from app.api.limits import Limits
 from app.bootstrap.broker import LANDING_SECONDS, Broker, assembled
-from app.settings import Settings
+from app.settings.settings import Settings
 
 DRAIN_SECONDS = 16
 """Slightly more than a request may take, so that no request is cut off when the process ends."""

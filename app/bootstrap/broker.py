@@ -31,7 +31,7 @@ from app.service.reload import PolicyInForce
 from app.service.shared_exchange import SharedExchange
 from app.service.status import StatusReader
 from app.service.vend import TokenVendor
-from app.settings import Settings
+from app.settings.settings import Settings
 
 LANDING_SECONDS = 12.0
 """The time that running exchanges have to finish at shutdown: their tokens are stored and their leases released."""

@@ -17,7 +17,7 @@ from app.adapters.json_logs import LogSink, lines_lost
 from app.adapters.prometheus import PrometheusSink
 from app.api.health import OPERATOR_PATHS
 from app.ports import Clock
-from app.settings import Settings
+from app.settings.settings import Settings
 
 if TYPE_CHECKING:
     from app.adapters.otlp import OtlpTracer

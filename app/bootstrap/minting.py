@@ -19,7 +19,7 @@ from app.domain.signing import StoredKey
 from app.ports import AssertionSigner, Clock, CredentialStore, EventSink
 from app.process.ca_bundle import client_context
 from app.service.mint import Minter
-from app.settings import MintingSettings
+from app.settings.settings import MintingSettings
 
 Outgoing = Callable[[], Mapping[str, str]]
 """Header fields that are sent with each call to Vault or IMS, such as ``traceparent``."""

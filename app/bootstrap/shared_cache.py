@@ -12,7 +12,7 @@ from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCa
 from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisPurgeLog, RedisTokenCache
 from app.ports import Clock, EventSink, Lease, PurgeLog, TokenCache
 from app.process.ca_bundle import client_context
-from app.settings import Settings
+from app.settings.settings import Settings
 from app.shared_cache.key_ring import load_key_ring
 
 

@@ -24,7 +24,7 @@ from app.cli.local_ims import free_socket, served
 from app.cli.preflight import start_error
 from app.cli.signals import Ending
 from app.sandbox import Sandbox, create_sandbox
-from app.settings import Settings, read_settings
+from app.settings.settings import Settings, read_settings
 
 HOST = "127.0.0.1"
 LOG_LEVEL = "WARNING"

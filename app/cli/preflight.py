@@ -11,7 +11,7 @@ from app.cli.failure import USAGE, CommandError
 
 if TYPE_CHECKING:
     from app.adapters.server_certificate import ServerCertificateError
-    from app.settings import Settings
+    from app.settings.settings import Settings
 
 
 def check_settings(settings: Settings) -> None:

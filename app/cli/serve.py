@@ -26,8 +26,8 @@ def serve() -> None:
     Shuts down cleanly on SIGTERM or Ctrl-C. The audit log goes to standard output unless BROKER_AUDIT_FILE is set;
     everything else goes to standard error. The README has a table of all variables.
     """
-    from app.setting_errors import SettingsError
-    from app.settings import read_settings
+    from app.settings.setting_errors import SettingsError
+    from app.settings.settings import read_settings
 
     try:
         settings = read_settings()

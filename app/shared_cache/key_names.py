@@ -9,7 +9,7 @@ import hashlib
 import re
 
 from app.domain.names import CredentialRef, TokenKey
-from app.setting_forms import REDIS_PREFIX
+from app.settings.forms import REDIS_PREFIX
 
 DEFAULT_PREFIX = "itb"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.setting_errors import PREFIX, SettingsError
-from app.settings import Settings, read_settings, variables
+from app.settings.setting_errors import PREFIX, SettingsError
+from app.settings.settings import Settings, read_settings, variables
 from tests.support.chart import (
     CHART,
     RELEASE,

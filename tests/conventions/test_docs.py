@@ -10,8 +10,8 @@ from typer.main import get_command
 
 from app.api.problems import PROBLEMS
 from app.cli.program import app
-from app.setting_errors import PREFIX
-from app.settings import variables
+from app.settings.setting_errors import PREFIX
+from app.settings.settings import variables
 from tests.support.readme import between, errors_table, metrics_table, settings_table
 from tests.support.repository import ROOT
 

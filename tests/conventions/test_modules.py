@@ -27,7 +27,7 @@ DOORS = [
     "app/domain/events.py",
     "app/ports.py",
     "app/service/vend.py",
-    "app/setting*.py",
+    "app/settings/*.py",
 ]
 """The modules that most changes enter."""
 
@@ -35,7 +35,7 @@ ROOMLESS = {"utils", "util", "helpers", "helper", "common", "misc", "constants",
 """Names that say only that the author did not know where the code belongs."""
 
 READ_THE_ENVIRONMENT = {
-    "app/settings.py",
+    "app/settings/settings.py",
     "app/cli/broker_client.py",  # the API key of a client on the command line, which is not a setting of the broker
 }
 

@@ -15,9 +15,13 @@ RULES = {
     "app/hosts.py": [r"\.is_loopback\b", r"https://ims-na1\.adobelogin\.com"],
     "app/domain/names.py": [r"\[A-Za-z0-9\]\{24\}@AdobeOrg", r"\[A-Za-z0-9_-\]\{0,63\}"],
     "app/domain/access_token.py": [r"\b43_?200\b"],
-    "app/redis_address.py": [r"redis\+sentinel", r"this release supports"],
-    "app/setting_forms.py": [r"\{0,31\}"],
-    "app/setting_rules.py": [r"names a user or password already", r"rediss:// only;", r"\(\"token\", \"token_file\"\)"],
+    "app/settings/redis_address.py": [r"redis\+sentinel", r"this release supports"],
+    "app/settings/forms.py": [r"\{0,31\}"],
+    "app/settings/rules.py": [
+        r"names a user or password already",
+        r"rediss:// only;",
+        r"\(\"token\", \"token_file\"\)",
+    ],
     "app/api/health.py": [r'"/readyz"', r'"/metrics"'],
     "app/api/parameters.py": [r"\{\"token_sha256\": \"<64 hex digits>\"\}"],
 }

@@ -15,7 +15,7 @@ from app.domain.events import ExchangeFinished
 from app.domain.names import CredentialRef, OrgId, TokenKey
 from app.domain.tenant_errors import CredentialNotFoundError
 from app.sandbox.clients import client_from
-from app.settings import MintingSettings, read_minting_settings
+from app.settings.settings import MintingSettings, read_minting_settings
 from tests.factories import ORG
 from tests.support.ims_server import run_sandbox
 from tests.support.recorded_events import RecordedEvents

@@ -8,8 +8,8 @@ from pydantic_core import PydanticUndefined
 
 from app.adapters.prometheus import PrometheusSink
 from app.api.problems import PROBLEMS
-from app.setting_errors import PREFIX
-from app.settings import Settings
+from app.settings.setting_errors import PREFIX
+from app.settings.settings import Settings
 from tests.support.repository import ROOT
 
 README = ROOT / "README.md"

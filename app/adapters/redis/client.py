@@ -25,8 +25,8 @@ from app.domain.errors import CacheUnavailableError
 from app.ports import EventSink
 from app.process.breaker import CircuitBreaker
 from app.process.observed_call import ObservedCall
-from app.redis_address import RedisAddress, parse_redis_url
-from app.setting_rules import redis_connection_rules, refuse
+from app.settings.redis_address import RedisAddress, parse_redis_url
+from app.settings.rules import redis_connection_rules, refuse
 
 CALL_TIMEOUT = 0.25
 """Seconds that one call may take in all, waiting for a connection and connecting included; see `patience`."""

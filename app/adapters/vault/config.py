@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.setting_rules import VaultAuth, given_twice_for_login, missing_for_login
+from app.settings.rules import VaultAuth, given_twice_for_login, missing_for_login
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblem
 from app.adapters.vault.wire import VaultAdapter, connect
 from app.domain.errors import CredentialStoreError
 from app.process.regular_file import FileError, read_bytes
-from app.setting_rules import VaultAuth
+from app.settings.rules import VaultAuth
 
 _MAX_TOKEN_BYTES = 64 * 1024
 

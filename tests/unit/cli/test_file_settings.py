@@ -16,7 +16,7 @@ from app.cli.failure import CommandError
 from app.cli.preflight import check_settings, start_error
 from app.domain.errors import CredentialStoreError
 from app.domain.plain_document import PolicyError
-from app.settings import Settings, read_settings
+from app.settings.settings import Settings, read_settings
 from app.shared_cache.key_ring import new_key_ring
 from tests.support.tls import server_certificate
 

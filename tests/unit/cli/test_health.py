@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from app.cli import health
 from app.cli.program import app
-from app.settings import Settings
+from app.settings.settings import Settings
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 

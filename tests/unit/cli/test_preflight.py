@@ -11,7 +11,7 @@ from app.adapters.server_certificate import ServerCertificateError
 from app.cli.failure import USAGE, CommandError
 from app.cli.preflight import start_error
 from app.domain.plain_document import PolicyError
-from app.settings import Settings, read_settings
+from app.settings.settings import Settings, read_settings
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.redis_address import RedisAddress, parse_redis_url
+from app.settings.redis_address import RedisAddress, parse_redis_url
 
 MARK = "cAnArY"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from typing import Literal
 
-from app.redis_address import RedisAddress
+from app.settings.redis_address import RedisAddress
 
 Rule = tuple[bool, str]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.setting_errors import PREFIX, SettingsError
-from app.settings import Settings, read_minting_settings, read_settings, variables
+from app.settings.setting_errors import PREFIX, SettingsError
+from app.settings.settings import Settings, read_minting_settings, read_settings, variables
 
 MARK = "cAnArY"
 """A part of every bad value: no error may show it."""

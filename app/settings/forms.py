@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from app.hosts import is_loopback
-from app.redis_address import parse_redis_url
+from app.settings.redis_address import parse_redis_url
 
 REDIS_PREFIX = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
 """The beginning of the name of each key in the shared cache. It cannot be read as another part of the name."""

@@ -1,0 +1,46 @@
+"""Settings of the shared cache in Redis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+from typing_extensions import override
+
+from app.settings import forms, rules
+from app.settings.redis_address import parse_redis_url
+from app.settings.settings_group import SettingsGroup
+
+
+class RedisSettings(SettingsGroup):
+    """Where the shared cache is, how to log in to it, and what seals its values."""
+
+    redis_url: Annotated[SecretStr, AfterValidator(forms.redis_url)] = Field(
+        SecretStr(""), description="`redis://` or `rediss://`; empty: memory only."
+    )
+    redis_username: str | None = Field(None, description="User of Redis, instead of one in the URL.")
+    redis_password: Annotated[SecretStr | None, AfterValidator(forms.unbroken)] = Field(
+        None, description="Password of Redis, instead of one in the URL."
+    )
+    redis_password_file: Path | None = Field(
+        None, description="A file with the password of Redis, read for each new connection."
+    )
+    redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
+    redis_prefix: str = Field(
+        "itb",
+        pattern=forms.REDIS_PREFIX,
+        description="First part of every Redis key; one per deployment.",
+    )
+    cache_keys_file: Path | None = Field(None, description="Key ring for cached tokens; needed with Redis.")
+
+    @override
+    def _rules(self) -> tuple[rules.Rule, ...]:
+        url = self.redis_url.get_secret_value()
+        login = {name: bool(getattr(self, f"redis_{name}")) for name in ("username", "password", "password_file")}
+        address = parse_redis_url(url) if url else None
+        return (
+            *super()._rules(),
+            *rules.redis_connection_rules(address, login=any(login.values()), own_ca=self.redis_cacert is not None),
+            *rules.redis_rules(redis=bool(url), key_ring=self.cache_keys_file is not None, **login),
+        )

@@ -1,0 +1,33 @@
+"""Settings of where the broker listens, and whom it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from typing_extensions import override
+
+from app.settings import forms, rules
+from app.settings.settings_group import SettingsGroup
+
+
+class ServingSettings(SettingsGroup):
+    """Where the broker listens, and whom it serves."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` in a container.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: Annotated[str | None, AfterValidator(forms.public_url)] = Field(
+        None,
+        description="The broker's URL as callers see it, for `/.well-known`; default: from each request's Host header.",
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="Certificate chain (PEM): the broker then serves HTTPS. Read again when it changes."
+    )
+    tls_key_file: Path | None = Field(None, description="Private key (PEM, not encrypted) of that certificate.")
+    policy_file: Path = Field(description="The policy (YAML). Required.")
+
+    @override
+    def _rules(self) -> tuple[rules.Rule, ...]:
+        tls = rules.tls_rules(cert=self.tls_cert_file is not None, key=self.tls_key_file is not None)
+        return (*super()._rules(), *tls)
