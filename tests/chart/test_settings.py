@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.support.chart import (
     with_value,
 )
 from tests.support.chart_readme import BEGIN, END, README, DescribedValue, described_values, values_table
+from tests.support.chart_schema import SCHEMA, completed, is_kubernetes_map
 from tests.support.chart_settings import HAND_WRITTEN, TEMPLATE, plain_settings, template
 
 ETC, RUN = "/etc/ims-token-broker", "/var/run/secrets/ims-token-broker"
@@ -192,7 +194,7 @@ def test_the_schema_has_the_values_and_no_others() -> None:
             if isinstance(value, dict) and "anyOf" not in node:
                 free.append(path)
             return
-        if path in {"strategy", "strategy.rollingUpdate", "resources"} or path.endswith("Probe"):
+        if is_kubernetes_map(path):
             assert value.keys() <= node["properties"].keys(), path  # Kubernetes maps: not all keys are set
         else:
             assert list(value) == list(node["properties"]), path
@@ -203,6 +205,23 @@ def test_the_schema_has_the_values_and_no_others() -> None:
 
     compare(default_values(), schema(), "")
     assert free  # maps of labels, and Kubernetes maps
+
+
+def test_the_schema_is_complete() -> None:
+    """The command that completes the schema finds nothing to add, remove or move."""
+    assert SCHEMA.read_text() == completed(), "stale: run `python -m tests.support.chart_schema`"
+
+
+def test_a_new_value_gets_the_constraints_of_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that the schema does not have is added with the constraints that the code has."""
+    whole = schema()
+    removed = whole["properties"]["redis"]["properties"].pop("prefix")
+    level = whole["properties"]["broker"]["properties"].pop("logLevel")
+    monkeypatch.setattr("tests.support.chart_schema.schema", lambda: whole)
+
+    assert json.loads(completed()) == schema()
+    assert removed["pattern"]
+    assert level["enum"]
 
 
 def test_the_default_values_obey_the_schema() -> None:
