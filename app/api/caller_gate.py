@@ -13,6 +13,7 @@ from app.domain.policy import Caller, Policy
 from app.domain.rate_limit import TokenBucket
 from app.domain.refusal_reason import RefusalReason
 from app.ports import CallerVerifier, Clock
+from app.process.fair_memory import FairMemory
 from app.service.reload import PolicyInForce
 
 MAX_AUTHORIZATION_BYTES = 16 * 1024
@@ -44,14 +45,14 @@ class VerifiedCallers:
 
     Args:
         policy: The policy in force.
-        limit: The number of proofs that are remembered; a new one replaces the oldest.
+        limit: The number of proofs that are remembered. One caller has many: API keys can be sent with any number of
+            spaces, and forms with any unknown parameter.
 
     """
 
     def __init__(self, policy: PolicyInForce, limit: int = MAX_REMEMBERED) -> None:
         self._policy = policy
-        self._limit = limit
-        self._known: dict[bytes, Admission] = {}
+        self._known = FairMemory[Caller, bytes, Admission](limit)
         self._known_under: Policy | None = None
 
     def recall(self, proof: bytes, now: float) -> Admission | None:
@@ -68,11 +69,7 @@ class VerifiedCallers:
         if self._known_under is not admission.policy:
             self._known.clear()
             self._known_under = admission.policy
-        digest = hashlib.sha256(proof).digest()
-        self._known.pop(digest, None)  # so that it becomes the newest
-        if len(self._known) >= self._limit:
-            del self._known[next(iter(self._known))]
-        self._known[digest] = admission
+        self._known.keep(admission.caller, hashlib.sha256(proof).digest(), admission)
 
 
 class CallerGate:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from app.api.answers import Answer
 from app.api.caller_gate import CallerGate, VerifiedCallers
@@ -23,10 +24,14 @@ from app.domain.decision import VENDED, Decision
 from app.domain.names import TokenKey
 from app.domain.policy import Action, Caller, Policy
 from app.domain.rate_limit import TokenBucket
+from app.process.fair_memory import FairMemory
 from app.service.vend import TokenVendor
 
 MAX_TAUGHT = 100_000
 """Pairs of caller and query per endpoint."""
+
+MAX_TAUGHT_BY_ONE = 20_000
+"""Pairs of one caller: the same query can be spelled in any number of ways, and one caller must not use all memory."""
 
 MAX_QUERY_BYTES = 1024
 """Longer queries always take the long path: there are many pairs, so each must be small."""
@@ -49,19 +54,26 @@ class Prepared:
     decision: Decision
 
 
-@dataclass(slots=True)
-class _Taught:
-    """The decision of the long path for one caller and one query, and the answer prepared from it."""
+@dataclass(slots=True, weakref_slot=True)
+class _Vended:
+    """What a caller may have by the decision of the long path, and the answer prepared from it."""
 
     caller: str
     key: TokenKey
-    min_ttl: int
     bucket: TokenBucket | None
     token: AccessToken | None = None
     render: Callable[[int], Answer] | None = None
     decision: Decision | None = None
     seconds_left: int = -1
     prepared: Prepared | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taught:
+    """One query of a caller. All its queries for the same token share one `_Vended`."""
+
+    vended: _Vended
+    min_ttl: int
 
 
 class WarmPath:
@@ -74,7 +86,8 @@ class WarmPath:
         vendor: Has the tokens in memory.
         verified: Remembers the proofs of callers; by default the gate's memory of Authorization headers.
         methods: The methods that are answered, or None for all.
-        limit: The number of pairs of caller and query that are kept; a new pair replaces the oldest.
+        limit: The number of pairs of caller and query that are kept.
+        share: The number of pairs of one caller that are kept.
 
     """
 
@@ -88,6 +101,7 @@ class WarmPath:
         verified: VerifiedCallers | None = None,
         methods: frozenset[str] | None = None,
         limit: int = MAX_TAUGHT,
+        share: int = MAX_TAUGHT_BY_ONE,
     ) -> None:
         self.endpoint = endpoint
         self.methods = methods
@@ -95,9 +109,9 @@ class WarmPath:
         self._gate = gate
         self._vendor = vendor
         self._verified = gate.headers if verified is None else verified
-        self._limit = limit
         # A caller object belongs to one policy version, so decisions under an old policy are never found again.
-        self._taught: dict[tuple[Caller, bytes], _Taught] = {}
+        self._taught = FairMemory[Caller, tuple[Caller, bytes], _Taught](limit, share)
+        self._vended = WeakValueDictionary[tuple[Caller, TokenKey], _Vended]()
         self._taught_under: Policy | None = None
 
     def decide(self, proof: bytes, query: bytes, now: float) -> Prepared | None:
@@ -115,20 +129,21 @@ class WarmPath:
         taught = self._taught.get((admission.caller, query))
         if taught is None:
             return None
-        token = self._vendor.take_usable(taught.key, now)
+        vended = taught.vended
+        token = self._vendor.take_usable(vended.key, now)
         if token is None:
             return None
         seconds_left = int(token.expires_at - now)
         if seconds_left < taught.min_ttl:
             return None
         # Last, because the long path would count the request again.
-        if taught.bucket is not None and taught.bucket.take(now) > 0:
+        if vended.bucket is not None and vended.bucket.take(now) > 0:
             return None
-        if token is not taught.token:
-            self._prepare_token(taught, token)
-        elif seconds_left == taught.seconds_left:
-            return taught.prepared
-        return _prepare(taught, seconds_left)
+        if token is not vended.token:
+            self._prepare_token(vended, token)
+        elif seconds_left == vended.seconds_left:
+            return vended.prepared
+        return _prepare(vended, seconds_left)
 
     def learn(self, caller: Caller, query: bytes, key: TokenKey, min_ttl: int = 0) -> None:
         """Prepare for the next request like this one, which the long path has just answered under the policy in force.
@@ -145,20 +160,20 @@ class WarmPath:
         if self._taught_under is not self._gate.policy:
             self._taught.clear()
             self._taught_under = self._gate.policy
-        self._taught.pop((caller, query), None)  # so that it becomes the newest
-        if len(self._taught) >= self._limit:
-            del self._taught[next(iter(self._taught))]
-        self._taught[caller, query] = _Taught(caller.name, key, min_ttl, self._gate.bucket(caller))
+        vended = self._vended.get((caller, key))
+        if vended is None:
+            vended = self._vended[caller, key] = _Vended(caller.name, key, self._gate.bucket(caller))
+        self._taught.keep(caller, (caller, query), _Taught(vended, min_ttl))
 
-    def _prepare_token(self, taught: _Taught, token: AccessToken) -> None:
-        taught.token = token
-        taught.key = token.key  # the same object as in memory, which saves a comparison
-        taught.render = self._render(token)
-        taught.decision = Decision(
+    def _prepare_token(self, vended: _Vended, token: AccessToken) -> None:
+        vended.token = token
+        vended.key = token.key  # the same object as in memory, which saves a comparison
+        vended.render = self._render(token)
+        vended.decision = Decision(
             endpoint=self.endpoint,
             action=Action.VEND,
             outcome=VENDED,
-            caller=taught.caller,
+            caller=vended.caller,
             org=token.key.ref.org,
             credential=token.key.ref.name,
             scope=" ".join(token.scopes),
@@ -168,8 +183,8 @@ class WarmPath:
         )
 
 
-def _prepare(taught: _Taught, seconds_left: int) -> Prepared:
-    assert taught.render is not None and taught.decision is not None  # noqa: S101, PT018  # made with the token
-    taught.seconds_left = seconds_left
-    taught.prepared = Prepared(taught.render(seconds_left), taught.decision)
-    return taught.prepared
+def _prepare(vended: _Vended, seconds_left: int) -> Prepared:
+    assert vended.render is not None and vended.decision is not None  # noqa: S101, PT018  # made with the token
+    vended.seconds_left = seconds_left
+    vended.prepared = Prepared(vended.render(seconds_left), vended.decision)
+    return vended.prepared

@@ -16,7 +16,9 @@ UNBOUNDED_HERE = "\N{EN DASH}"
 """In the column of numbers: the bound is not a constant in the code."""
 
 GROWING = re.compile(
-    r"LRUCache\[|OrderedDict\(\)|deque\(|queue\.Queue\(|^_?MAX_(?:REMEMBERED|TAUGHT|KNOWN|OWED|HELD)\b", re.MULTILINE
+    r"LRUCache\[|FairMemory\[|OrderedDict\(\)|deque\(|queue\.Queue\("
+    r"|^_?MAX_(?:REMEMBERED|TAUGHT|KNOWN|OWED|HELD)\b",
+    re.MULTILINE,
 )
 """How the code creates a collection that grows up to a bound."""
 

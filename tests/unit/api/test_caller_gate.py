@@ -231,3 +231,15 @@ async def test_the_memory_of_callers_drops_the_oldest(entrance: Entrance) -> Non
     for number in range(100):
         memory.remember(b"proof %d" % number, admission)
     assert [memory.recall(b"proof %d" % number, 0.0) for number in (89, 90, 99)] == [None, admission, admission]
+
+
+async def test_one_caller_does_not_evict_the_proofs_of_others(entrance: Entrance) -> None:
+    """An API key can be sent with any number of spaces before it, and each header is another proof."""
+    entrance.policy.current = make_policy(make_caller("journey"), make_caller("other"))
+    memory = VerifiedCallers(entrance.policy, limit=10)
+    other = await entrance.gate.admit([f"Bearer {make_api_key('other')}".encode()])
+    journey = await entrance.gate.admit([KEY_HEADER])
+    memory.remember(b"proof of the other", other)
+    for number in range(100):
+        memory.remember(b"proof %d" % number, journey)
+    assert memory.recall(b"proof of the other", 0.0) is other

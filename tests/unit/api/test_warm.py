@@ -219,6 +219,40 @@ async def test_warm_queries_are_bounded_in_number_and_size(api: ApiInMemory) -> 
     assert not is_warm(api, long_query)
 
 
+async def test_a_caller_that_spells_its_query_in_many_ways_keeps_only_its_own_share(api: ApiInMemory) -> None:
+    """Its spellings replace its own oldest ones, and the query of another caller stays warm."""
+    gate = CallerGate(api.policy, api.verifier, api.clock)
+    warm = WarmPath("/token", token_answer, gate, api.replica.vendor, limit=10, share=5)
+    token = (await api.replica.vend()).token
+    headers = {name: f"Bearer {make_api_key(name)}".encode() for name in ("journey", "operator")}
+    callers = {name: (await gate.admit([header])).caller for name, header in headers.items()}
+    warm.learn(callers["operator"], b"its only query", token.key)
+    for number in range(100):
+        warm.learn(callers["journey"], b"query %d" % number, token.key)
+    assert warm.decide(headers["operator"], b"its only query", api.clock()) is not None
+    known = [warm.decide(headers["journey"], b"query %d" % number, api.clock()) is not None for number in range(100)]
+    assert known == [False] * 95 + [True] * 5
+
+
+async def test_all_spellings_of_a_query_share_one_prepared_answer(api: ApiInMemory) -> None:
+    """It is prepared once per caller and token, so that a spelling costs few bytes; another caller has its own."""
+    await api.get()
+    await api.get(TOKEN.replace("@", "%40"))
+    await api.get(caller="operator")
+    prepared = [
+        paths(api)["/token"].decide(f"Bearer {make_api_key(name)}".encode(), query.encode(), api.clock())
+        for name, query in (
+            ("journey", f"org={ORG}"),
+            ("journey", f"org={ORG}".replace("@", "%40")),
+            ("operator", f"org={ORG}"),
+        )
+    ]
+    assert prepared[0] is not None
+    assert prepared[1] is prepared[0]
+    assert prepared[2] is not None
+    assert prepared[2].decision.caller == "operator"
+
+
 async def test_two_authorization_headers_are_never_warm(api: ApiInMemory) -> None:
     """The same valid credential sent twice is refused like any two."""
     await api.get()

@@ -1,0 +1,56 @@
+"""A memory that is full takes from the owner with the most."""
+
+from __future__ import annotations
+
+from app.process.fair_memory import FairMemory
+
+
+def filled(limit: int, share: int | None = None, **owners: int) -> FairMemory[str, str, int]:
+    """A memory that each owner filled with so many entries, one owner after the other."""
+    memory = FairMemory[str, str, int](limit, share)
+    for owner, number in owners.items():
+        for value in range(number):
+            memory.keep(owner, f"{owner}{value}", value)
+    return memory
+
+
+def test_the_oldest_entry_of_an_owner_is_replaced() -> None:
+    """An owner that is alone keeps its newest entries, as many as the limit says."""
+    assert filled(3, a=5) == {"a2": 2, "a3": 3, "a4": 4}
+
+
+def test_an_owner_with_many_entries_does_not_evict_one_with_few() -> None:
+    """However many entries one owner adds, before or after, the others keep theirs."""
+    memory = filled(10, few=2, many=100)
+    assert [memory.get("few0"), memory.get("few1"), len(memory)] == [0, 1, 10]
+    memory = filled(10, many=100, few=2)
+    assert [memory.get("few0"), memory.get("few1"), len(memory)] == [0, 1, 10]
+
+
+def test_owners_that_all_want_more_have_equal_parts() -> None:
+    """Two owners that add without end have half of the limit each."""
+    memory = filled(10, a=100, b=100)
+    assert sorted(memory) == ["a95", "a96", "a97", "a98", "a99", "b95", "b96", "b97", "b98", "b99"]
+
+
+def test_no_owner_has_more_than_its_share() -> None:
+    """The share holds although the limit is not reached."""
+    assert sorted(filled(10, 2, a=5, b=5)) == ["a3", "a4", "b3", "b4"]
+
+
+def test_an_entry_that_is_kept_again_becomes_the_newest() -> None:
+    """It has the new value, and no other entry is dropped for it."""
+    memory = filled(3, a=3)
+    memory.keep("a", "a0", 7)
+    assert memory == {"a0": 7, "a1": 1, "a2": 2}
+    memory.keep("a", "a3", 3)
+    assert memory == {"a0": 7, "a2": 2, "a3": 3}
+
+
+def test_a_cleared_memory_counts_from_zero() -> None:
+    """What an owner had before `clear` does not count against it."""
+    memory = filled(3, a=3)
+    memory.clear()
+    memory.keep("b", "b0", 0)
+    memory.keep("b", "b1", 1)
+    assert memory == {"b0": 0, "b1": 1}
