@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -11,6 +12,10 @@ _PAUSE = 0.05
 _STDOUT = 1
 _TAIL = 1 << 20
 """Bytes at the end of a file in which its last line is looked for."""
+
+# O_NONBLOCK: opening a named pipe would wait for its reader, without end. O_NOCTTY: a terminal must not become the
+# controlling terminal.
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Output:
@@ -23,10 +28,14 @@ class Output:
         self._written = 0
 
     def open(self) -> None:
-        """Open the file. Raises `OSError` if it cannot."""
+        """Open the file, without waiting for a process that reads it.
+
+        Raises:
+            OSError: It cannot be opened, or it is a named pipe that no process reads.
+
+        """
         if self._path is not None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o640)
+            self._descriptor = _opened(self._path)
             self._torn = self._ends_torn(self._path)
 
     def _ends_torn(self, path: Path) -> bool:
@@ -102,3 +111,15 @@ class Output:
             view = view[written:]
             self._written += written
             self._torn = bool(view) and data[self._written - 1 : self._written] != b"\n"
+
+
+def _opened(path: Path) -> int:
+    """A descriptor whose writes wait, as those to standard output do: the thread that writes has nothing else to do."""
+    try:
+        descriptor = os.open(path, _FLAGS, 0o640)
+    except OSError as error:
+        if error.errno == errno.ENXIO and path.is_fifo():
+            raise OSError(errno.ENXIO, "no process reads this named pipe", str(path)) from None
+        raise
+    os.set_blocking(descriptor, True)
+    return descriptor

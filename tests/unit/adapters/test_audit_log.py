@@ -247,6 +247,32 @@ def test_a_start_needs_a_file_that_can_be_opened(path: Path) -> None:
     asyncio.run(log.aclose())
 
 
+@pytest.mark.timeout(10)
+def test_a_named_pipe_that_no_process_reads_fails_the_start_at_once(tmp_path: Path) -> None:
+    """The start does not wait for a reader that may never come."""
+    os.mkfifo(tmp_path / "pipe")
+    log = AuditLog(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no process reads this named pipe"):
+        log.start()
+    asyncio.run(log.aclose())
+
+
+@pytest.mark.timeout(20)
+def test_a_named_pipe_may_lose_its_reader(tmp_path: Path) -> None:
+    """Lines that no process reads are counted; the next reader gets the next line, and a slow one loses nothing."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with writing(pipe, loses=1) as log:
+        os.close(reader)
+        emit(log, request(1))
+        asyncio.run(until(lambda: log.dropped == 1))
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        emit(log, *map(request, range(2, 2000)))
+        assert numbers(asyncio.run(received_from(reader, "request-1999"))) == list(range(2, 2000))
+    os.close(reader)
+
+
 def test_a_torn_line_does_not_spoil_the_next(torn: tuple[AuditLog, Path]) -> None:
     """After a torn line, the next one begins on a line of its own."""
     log, pipe = torn

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.audit_log import AuditLog
 from app.adapters.policy_file import read_policy
 from app.adapters.vault import VaultConfig
 from app.adapters.vault.login import log_in
@@ -127,5 +128,35 @@ def test_only_a_small_regular_file_is_accepted(
     )  # fmt: skip
     sentence = said(settings)
     assert f"BROKER_{name.upper()}" in sentence
+    assert found in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (make_pipe, "no process reads this named pipe."),
+        (Path.mkdir, "is a directory."),
+        (lambda path: path.symlink_to(path / "missing"), ": "),
+    ],
+    ids=["pipe", "directory", "loop"],
+)
+def test_an_audit_file_that_cannot_be_opened_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], found: str
+) -> None:
+    """The start ends at once, with one sentence that names the setting."""
+    make(tmp_path / "bad")
+    settings = read_settings(
+        {
+            "BROKER_POLICY_FILE": "/policy",
+            "BROKER_VAULT_ADDR": VAULT,
+            "BROKER_VAULT_TOKEN": "t",
+            "BROKER_AUDIT_FILE": str(tmp_path / "bad"),
+        }
+    )
+    with pytest.raises(OSError) as refused:
+        AuditLog(settings.audit_file).start()
+    sentence = str(start_error(settings, refused.value))
+    assert sentence.startswith("BROKER_AUDIT_FILE: cannot be opened: ")
     assert found in sentence
     assert "\n" not in sentence
