@@ -13,7 +13,8 @@ from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCa
 from app.domain.access_token import AccessToken
 from app.domain.cache_entry import CacheEntry, Purge, StoreOutcome
 from app.domain.credential import Credential
-from app.domain.errors import CacheUnavailableError, UnauthenticatedError
+from app.domain.dependency_errors import CacheUnavailableError
+from app.domain.errors import UnauthenticatedError
 from app.domain.grant import Grant, IssuedToken
 from app.domain.identity import Identity, Issuer
 from app.domain.names import CredentialRef, OrgId, TokenKey

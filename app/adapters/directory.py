@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from app.domain.credential import Credential
 from app.domain.credential_document import MAX_DOCUMENT_BYTES, parse_credential
-from app.domain.errors import CredentialStoreError, InvalidRequestError
+from app.domain.dependency_errors import CredentialStoreError
+from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
 from app.domain.strict_json import strict_json
 from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError

@@ -15,7 +15,8 @@ from app.api.health import OPERATOR_PATHS
 from app.api.limits import Limits
 from app.api.problems import problem_response, unexpected_response
 from app.domain.decision import Decision
-from app.domain.errors import InvalidRequestError, OverloadedError
+from app.domain.dependency_errors import OverloadedError
+from app.domain.errors import InvalidRequestError
 from app.domain.events import RequestDecided
 from app.ports import Clock, EventSink
 from app.process.correlation import REQUEST_ID

@@ -16,14 +16,8 @@ from app.api.problems import problem_response
 from app.api.warm import WarmPath
 from app.domain.access_token import AccessToken
 from app.domain.decision import DONE, VENDED, Decision, Tier
-from app.domain.errors import (
-    BrokerError,
-    ForbiddenError,
-    InvalidRequestError,
-    OverloadedError,
-    UnauthenticatedError,
-    UnknownCallerError,
-)
+from app.domain.dependency_errors import OverloadedError
+from app.domain.errors import BrokerError, ForbiddenError, InvalidRequestError, UnauthenticatedError, UnknownCallerError
 from app.domain.events import CallerRefused, RequestDecided
 from app.domain.names import CredentialRef, Scope, TokenKey
 from app.domain.policy import Action, Caller, authorise

@@ -8,17 +8,13 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from app.domain.errors import (
-    BrokerError,
+from app.domain.dependency_errors import (
     CredentialStoreError,
-    ForbiddenError,
     IdentityUnavailableError,
     ImsUnavailableError,
-    InvalidRequestError,
     OverloadedError,
-    RateLimitedError,
-    UnauthenticatedError,
 )
+from app.domain.errors import BrokerError, ForbiddenError, InvalidRequestError, RateLimitedError, UnauthenticatedError
 from app.domain.tenant_errors import (
     BadUpstreamResponseError,
     CredentialMisconfiguredError,

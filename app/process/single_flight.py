@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
-from app.domain.errors import OverloadedError
+from app.domain.dependency_errors import OverloadedError
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")

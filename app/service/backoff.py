@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from app.domain.cache_entry import MAX_HOLD
-from app.domain.errors import BrokerError, DependencyError
+from app.domain.dependency_errors import DependencyError
+from app.domain.errors import BrokerError
 from app.domain.names import TokenKey
 
 FIRST_SECONDS = 1.0

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import Enum
 
-from app.domain.errors import CacheUnavailableError
+from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.names import TokenKey
 from app.ports import Lease
 

@@ -10,7 +10,7 @@ import contextlib
 from dataclasses import dataclass
 
 from app.domain.cache_entry import Purge
-from app.domain.errors import CacheUnavailableError, OverloadedError
+from app.domain.dependency_errors import CacheUnavailableError, OverloadedError
 from app.domain.events import CredentialPurged, PurgesUnpublished
 from app.domain.names import CredentialRef
 from app.ports import Clock, EventSink, PurgeLog

@@ -19,7 +19,7 @@ from cachetools import LRUCache
 from app.domain.access_token import AccessToken, TokenState
 from app.domain.cache_entry import MAX_HOLD, StoreOutcome
 from app.domain.decision import Tier
-from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
+from app.domain.dependency_errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CacheLookedUp
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import Clock, EventSink, Lease, TokenCache

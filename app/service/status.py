@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from app.domain.access_token import AccessToken
 from app.domain.cache_entry import CacheEntry
 from app.domain.credential import Credential
-from app.domain.errors import BrokerError, CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
+from app.domain.errors import BrokerError
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.policy import Action, Caller
 from app.ports import CertificateEnd, Clock, CredentialStore, TokenCache

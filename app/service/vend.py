@@ -9,7 +9,8 @@ from functools import partial
 from cachetools import LRUCache
 
 from app.domain.access_token import AccessToken
-from app.domain.errors import BrokerError, CallerError, OverloadedError
+from app.domain.dependency_errors import OverloadedError
+from app.domain.errors import BrokerError, CallerError
 from app.domain.events import CacheLookedUp, MintFailed, RefreshFailed, TaskFailed
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.tenant_errors import CredentialNotFoundError, CredentialRejectedError

@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.api.limits import Limits
-from app.domain.errors import IdentityUnavailableError
+from app.domain.dependency_errors import IdentityUnavailableError
 from app.domain.identity import RateLimit
 from app.domain.names import Scope
 from app.domain.tenant_errors import CredentialRejectedError

@@ -23,9 +23,9 @@ DOORS = [
     "app/api/problems.py",
     "app/bootstrap/*.py",
     "app/domain/credential.py",
-    "app/domain/errors.py",
-    "app/domain/events.py",
-    "app/ports.py",
+    "app/domain/*errors.py",
+    "app/domain/events/*.py",
+    "app/ports/*.py",
     "app/service/vend.py",
     "app/settings/*.py",
 ]

@@ -12,7 +12,7 @@ from app.adapters.ims import HttpTokenExchanger
 from app.adapters.jose_signer import JoseAssertionSigner
 from app.domain.assertion import assertion_claims
 from app.domain.credential import JwtCredential
-from app.domain.errors import ImsUnavailableError
+from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.events import ClockCompared, DependencyCalled, ExchangeFinished
 from app.domain.grant import Grant, grant_of
 from app.domain.names import Scope

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import BrokerError, ImsUnavailableError
+from app.domain.dependency_errors import ImsUnavailableError
+from app.domain.errors import BrokerError
 from app.domain.events import ExchangeFinished
 from app.domain.grant import Grant
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError

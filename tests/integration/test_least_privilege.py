@@ -18,7 +18,8 @@ from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, 
 from app.adapters.vault.login import log_in, look_up, renew
 from app.adapters.vault.vault_problem import VaultProblemError
 from app.domain.credential import JwtCredential
-from app.domain.errors import BrokerError, CacheUnavailableError
+from app.domain.dependency_errors import CacheUnavailableError
+from app.domain.errors import BrokerError
 from tests.support.cached_tokens import KEY, REF, token_of
 from tests.support.documents import ALLOWED, jwt_document, oauth_document, ref_of, without
 from tests.support.fenced import fenced, vault_write

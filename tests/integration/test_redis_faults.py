@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.cache_entry import StoreOutcome
-from app.domain.errors import CacheUnavailableError
+from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.events import DependencyCalled
 from tests.support.cached_tokens import KEY, OTHER_KEY, REF, token_of
 from tests.support.redis_broker import RedisReplica, redis_replica

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.redis import RedisLogin
-from app.domain.errors import CacheUnavailableError
+from app.domain.dependency_errors import CacheUnavailableError
 from tests.support.cached_tokens import KEY
 from tests.support.mounted import MountedFolder
 from tests.support.redis_broker import RedisReplica, redis_replica

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.domain.cache_entry import Purge
-from app.domain.errors import CacheUnavailableError
+from app.domain.dependency_errors import CacheUnavailableError
 from tests.support.cached_tokens import OTHER_KEY, REF
 from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer

@@ -13,7 +13,8 @@ import pytest
 
 from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
 from app.adapters.jwt_verifier.token_review import MAX_REVIEWS, NEGATIVE_SECONDS, PAUSE_SECONDS, POSITIVE_SECONDS
-from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
+from app.domain.dependency_errors import IdentityUnavailableError
+from app.domain.errors import UnauthenticatedError
 from app.domain.events import DependencyCalled
 from app.domain.identity import Issuer, JwtIdentity
 from tests.support.fetches import Fetches

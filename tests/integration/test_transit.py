@@ -15,7 +15,7 @@ from app.adapters.vault import VaultConfig, VaultSession, VaultTransitSigner
 from app.domain.assertion import assertion_claims
 from app.domain.credential import JwtCredential
 from app.domain.credential_document import parse_credential
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from tests.support.documents import ALLOWED, jwt_document, ref_of, without
 from tests.support.recorded_events import RecordedEvents

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.vault import VaultConfig, VaultCredentialStore
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from app.domain.names import CredentialRef
 from app.domain.tenant_errors import CredentialNotFoundError
 from tests.support.documents import ALLOWED, CANARY, oauth_document, ref_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from tests.support.documents import CANARY
 from tests.support.http_stand_in import Reply, stand_in
 from tests.support.keys import key_pair

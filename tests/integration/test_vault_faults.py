@@ -16,7 +16,7 @@ import pytest
 from app.adapters.vault import VaultCredentialStore
 from app.adapters.vault.threads import BoundedThreads
 from app.domain.credential import Credential
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from tests.support.http_stand_in import Reply, Seen, StandIn, stand_in
 from tests.support.vault_broker import FOUND, NEVER_EXPIRES, REF, TOKEN, reads, store_at
 

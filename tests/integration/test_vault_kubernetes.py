@@ -9,7 +9,7 @@ import pytest
 
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession
 from app.adapters.vault.login import look_up
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from tests.support.documents import ALLOWED, oauth_document, ref_of
 from tests.support.http_stand_in import Reply, Seen, stand_in
 from tests.support.recorded_events import RecordedEvents

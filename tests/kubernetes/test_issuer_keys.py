@@ -10,7 +10,8 @@ import pytest
 
 from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
 from app.adapters.jwt_verifier.issuer_keys import DEMAND_INTERVAL, MAX_AGE, REFRESH_INTERVAL
-from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
+from app.domain.dependency_errors import IdentityUnavailableError
+from app.domain.errors import UnauthenticatedError
 from app.domain.policy import Policy
 from app.domain.policy_document import parse_policy
 from tests.support.fenced import fenced

@@ -12,7 +12,7 @@ import pytest
 
 from app.adapters.vault import VaultConfig, VaultSession
 from app.adapters.vault.login import look_up
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from tests.support.fenced import fenced, vault_write
 from tests.support.fleet import Backends, Fleet, running_fleet
 from tests.support.kube_api import KubeApi

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from app.adapters.jwt_verifier import JwtCallerVerifier, Pace
-from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
+from app.domain.dependency_errors import IdentityUnavailableError
+from app.domain.errors import UnauthenticatedError
 from app.domain.identity import Issuer
 from tests.support.fetches import Fetches
 from tests.support.issuer import AUDIENCE, SUBJECT, LocalIssuer, SigningKey

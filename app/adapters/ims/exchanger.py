@@ -13,7 +13,8 @@ from app.adapters.ims.body import read_json
 from app.adapters.ims.http_date import seconds_ahead
 from app.adapters.ims.refusals import cleaned, rejection
 from app.adapters.ims.retry_after import DEFAULT_DELAY, retry_after
-from app.domain.errors import BrokerError, ImsUnavailableError
+from app.domain.dependency_errors import ImsUnavailableError
+from app.domain.errors import BrokerError
 from app.domain.events import ClockCompared, ExchangeFinished
 from app.domain.grant import Grant, IssuedToken
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError

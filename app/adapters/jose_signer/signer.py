@@ -15,7 +15,7 @@ from jose.backends.base import Key
 
 from app.adapters.jose_signer.private_key import signing_key
 from app.domain.credential import Credential
-from app.domain.errors import OverloadedError
+from app.domain.dependency_errors import OverloadedError
 from app.domain.names import CredentialRef
 from app.process.own_threads import OwnThreads, ThreadsClosedError
 from app.process.single_flight import SingleFlight

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from app.adapters.jwt_verifier.issuer_error import IssuerError
 from app.adapters.jwt_verifier.key_set import KeySet
 from app.adapters.jwt_verifier.key_source import FETCH_DEADLINE, KeySource
-from app.domain.errors import IdentityUnavailableError
+from app.domain.dependency_errors import IdentityUnavailableError
 from app.domain.events import TaskFailed
 from app.ports import EventSink
 from app.process.observed_call import ObservedCall

@@ -20,7 +20,8 @@ from cachetools import LRUCache
 from app.adapters.jwt_verifier.issuer_error import IssuerError
 from app.adapters.jwt_verifier.issuer_keys import Pace
 from app.adapters.jwt_verifier.issuer_url import IssuerUrl
-from app.domain.errors import IdentityUnavailableError, OverloadedError, UnauthenticatedError
+from app.domain.dependency_errors import IdentityUnavailableError, OverloadedError
+from app.domain.errors import UnauthenticatedError
 from app.domain.events import TaskFailed
 from app.domain.identity import Issuer, JwtIdentity
 from app.domain.refusal_reason import RefusalReason

@@ -11,7 +11,7 @@ from app.adapters.redis.purge_log import EPOCH_KEPT, counter
 from app.adapters.redis.scripts import DISCARD, HOLD, STORE
 from app.domain.access_token import AccessToken
 from app.domain.cache_entry import MAX_HOLD, CacheEntry, StoreOutcome
-from app.domain.errors import CacheUnavailableError
+from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.events import CacheRecordRefused
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.token_record import RECORD_VERSION

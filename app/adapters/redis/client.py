@@ -21,7 +21,7 @@ from app.adapters.redis.failures import FAILURES, SKIPPED, Failure, failure_of
 from app.adapters.redis.login_provider import LoginProvider, RedisLogin
 from app.adapters.redis.patience import patience
 from app.adapters.redis.scripts import Script
-from app.domain.errors import CacheUnavailableError
+from app.domain.dependency_errors import CacheUnavailableError
 from app.ports import EventSink
 from app.process.breaker import CircuitBreaker
 from app.process.observed_call import ObservedCall

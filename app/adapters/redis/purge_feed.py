@@ -10,7 +10,8 @@ from redis.typing import EncodableT, FieldT
 
 from app.adapters.redis.client import LISTEN_SECONDS, RedisClient
 from app.domain.cache_entry import Purge
-from app.domain.errors import CacheUnavailableError, InvalidRequestError
+from app.domain.dependency_errors import CacheUnavailableError
+from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, parse_credential_name, parse_org
 
 MAX_ENTRIES = 10_000

@@ -11,7 +11,7 @@ from hvac.api.auth_methods import AppRole, Kubernetes, Token
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter, connect
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from app.process.regular_file import FileError, read_bytes
 from app.settings.rules import VaultAuth
 

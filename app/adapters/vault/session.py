@@ -15,7 +15,8 @@ from app.adapters.vault.login import Access, log_in, login_meaning, renew
 from app.adapters.vault.threads import BoundedThreads
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError, meant, outcome_of
 from app.adapters.vault.wire import VaultAdapter
-from app.domain.errors import BrokerError, CredentialStoreError, OverloadedError
+from app.domain.dependency_errors import CredentialStoreError, OverloadedError
+from app.domain.errors import BrokerError
 from app.ports import EventSink
 from app.process.observed_call import ObservedCall
 from app.process.single_flight import SingleFlight
@@ -180,11 +181,10 @@ class VaultSession:
 
     async def _keep(self) -> None:
         """Log in if there is no token yet, wait until the token is due, and renew it once."""
-        until = asyncio.get_running_loop().time() + 2 * self._config.deadline
-        access = await self._access_after(None, until)
+        now, limit = asyncio.get_running_loop().time, 2 * self._config.deadline
+        access = await self._access_after(None, now() + limit)
         if await self._due(access):
-            until = asyncio.get_running_loop().time() + 2 * self._config.deadline
-            await self._prolong(access, until)
+            await self._prolong(access, now() + limit)
 
     async def _due(self, access: Access) -> bool:
         """Wait until `access` should be renewed; False if it has been replaced."""

@@ -14,7 +14,7 @@ from app.adapters.vault.session import VaultSession
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.credential import Credential
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from app.domain.signing import RemoteKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-from app.domain.errors import BrokerError, CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
+from app.domain.errors import BrokerError
 
 
 class VaultProblem(Enum):

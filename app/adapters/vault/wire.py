@@ -22,7 +22,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.threads import further_headers, note_connection
 from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError, refused
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from app.process.ca_bundle import client_context
 from app.process.regular_file import FileError
 

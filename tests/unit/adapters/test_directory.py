@@ -14,7 +14,7 @@ import pytest
 
 from app.adapters.directory import DirectoryCredentialStore
 from app.domain.credential_document import MAX_DOCUMENT_BYTES
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from app.domain.names import CredentialRef
 from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
 from tests.support.documents import ALLOWED, CANARY, oauth_document, ref_of

@@ -18,7 +18,7 @@ from app.adapters.certificates import certificate_not_after
 from app.adapters.jose_signer import JoseAssertionSigner
 from app.adapters.jose_signer import signer as signer_module
 from app.domain.assertion import assertion_claims
-from app.domain.errors import OverloadedError
+from app.domain.dependency_errors import OverloadedError
 from app.domain.names import CredentialName, CredentialRef
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from tests.support import grants

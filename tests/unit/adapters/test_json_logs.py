@@ -24,7 +24,8 @@ from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_loggin
 from app.adapters.json_logs.json_lines import MAX_WAITING, JsonFormatter
 from app.domain import events
 from app.domain.decision import Decision
-from app.domain.errors import BrokerError, OverloadedError
+from app.domain.dependency_errors import OverloadedError
+from app.domain.errors import BrokerError
 from app.domain.plain_document import PolicyError
 from app.domain.refusal_reason import RefusalReason
 from app.process.correlation import REQUEST_ID, TRACE_POINT, TracePoint

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.adapters.jwt_verifier import JwtCallerVerifier
-from app.domain.errors import IdentityUnavailableError, UnauthenticatedError
+from app.domain.dependency_errors import IdentityUnavailableError
+from app.domain.errors import UnauthenticatedError
 from tests.support.issuer import SUBJECT, LocalIssuer, SigningKey, local_issuer
 from tests.support.trusting import NOW, trusting
 

@@ -8,7 +8,8 @@ import contextlib
 import pytest
 
 from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, CallerGate, VerifiedCallers, bearer_credential
-from app.domain.errors import ForbiddenError, IdentityUnavailableError, RateLimitedError, UnauthenticatedError
+from app.domain.dependency_errors import IdentityUnavailableError
+from app.domain.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from app.domain.identity import JwtIdentity, RateLimit
 from app.domain.policy import Policy
 from app.service.reload import PolicyInForce

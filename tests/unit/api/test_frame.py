@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from app.api.limits import Limits
-from app.domain import errors, tenant_errors
+from app.domain import dependency_errors, errors, tenant_errors
 from app.domain.events import RequestDecided
 from app.domain.grant import Grant
 from app.domain.identity import RateLimit
@@ -115,12 +115,12 @@ EXITS = {
     "nothing stored": Exit("credential_not_found", f"{TOKEN}&credential=second"),
     "refused by IMS": Exit("credential_rejected", exchange=tenant_errors.CredentialRejectedError("invalid_client")),
     "nonsense from IMS": Exit("bad_upstream_response", exchange=tenant_errors.BadUpstreamResponseError("not JSON")),
-    "IMS down": Exit("ims_unavailable", exchange=errors.ImsUnavailableError("down")),
+    "IMS down": Exit("ims_unavailable", exchange=dependency_errors.ImsUnavailableError("down")),
     "misconfigured": Exit(
         "credential_misconfigured", store=tenant_errors.CredentialMisconfiguredError("client_id", "text")
     ),
-    "store down": Exit("vault_unavailable", store=errors.CredentialStoreError("sealed")),
-    "overloaded": Exit("overloaded", store=errors.OverloadedError()),
+    "store down": Exit("vault_unavailable", store=dependency_errors.CredentialStoreError("sealed")),
+    "overloaded": Exit("overloaded", store=dependency_errors.OverloadedError()),
     "unexpected": Exit("internal_error", store=RuntimeError("canary of the error")),
 }
 
@@ -149,7 +149,7 @@ async def test_each_refusal_is_one_event(api: ApiInMemory, case: Exit) -> None:
     ("failure", "outcome"),
     [
         (errors.UnauthenticatedError(RefusalReason.MALFORMED), "unauthenticated"),
-        (errors.IdentityUnavailableError("no keys"), "identity_unavailable"),
+        (dependency_errors.IdentityUnavailableError("no keys"), "identity_unavailable"),
         (RuntimeError("canary of the error"), "internal_error"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain import errors, tenant_errors
+from app.domain import dependency_errors, errors, tenant_errors
 from app.domain.events import RequestDecided
 from app.domain.policy import Action
 from tests.factories import KEY, ORG, OTHER_ORG, REF, UNKNOWN_ORG, make_api_key, make_caller, make_credential, make_rule
@@ -118,8 +118,8 @@ async def test_a_foreign_org_is_answered_like_one_that_does_not_exist(api: ApiIn
     [
         (tenant_errors.CredentialRejectedError("invalid_client"), 502, None),
         (tenant_errors.BadUpstreamResponseError("not JSON"), 502, None),
-        (errors.CredentialStoreError("Vault is sealed."), 503, "5"),
-        (errors.ImsUnavailableError("IMS is down.", 9.0), 503, "9"),
+        (dependency_errors.CredentialStoreError("Vault is sealed."), 503, "5"),
+        (dependency_errors.ImsUnavailableError("IMS is down.", 9.0), 503, "9"),
     ],
     ids=lambda value: getattr(value, "code", None),
 )

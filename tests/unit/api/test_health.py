@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.api.metadata import metadata_routes
-from app.domain.errors import CredentialStoreError, IdentityUnavailableError, ImsUnavailableError
+from app.domain.dependency_errors import CredentialStoreError, IdentityUnavailableError, ImsUnavailableError
 from app.domain.events import RequestDecided
 from tests.factories import ORG, OTHER_ORG
 from tests.support.api_in_memory import ApiInMemory

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.api.oauth2 import oauth2_error
 from app.api.oauth2_client import JWT_BEARER, MAX_FORM_BYTES
-from app.domain import errors, tenant_errors
+from app.domain import dependency_errors, errors, tenant_errors
 from app.domain.identity import JwtIdentity, RateLimit
 from app.domain.policy import Action
 from tests.factories import ISSUER, ORG, OTHER_ORG, UNKNOWN_ORG, make_api_key, make_caller, make_rule
@@ -245,11 +245,11 @@ async def test_a_client_over_its_limit_learns_how_long_to_wait() -> None:
 @pytest.mark.parametrize(
     ("failure", "retry_after"),
     [
-        (errors.ImsUnavailableError("IMS does not answer.", 7.2), "8"),
+        (dependency_errors.ImsUnavailableError("IMS does not answer.", 7.2), "8"),
         (tenant_errors.CredentialRejectedError("invalid_client", "debug-1", hint="Rotate the secret."), "60"),
         (tenant_errors.BadUpstreamResponseError("not JSON"), "60"),
         (tenant_errors.CredentialMisconfiguredError("client_id", 'must be "text"\n\\ no ü'), "30"),
-        (errors.CredentialStoreError("Vault is sealed."), "5"),
+        (dependency_errors.CredentialStoreError("Vault is sealed."), "5"),
     ],
     ids=lambda value: getattr(value, "code", None),
 )
@@ -261,7 +261,7 @@ async def test_a_failure_that_is_not_the_clients_is_temporarily_unavailable(
     answer = await api.form(ASKED)
     assert error_of(answer, 503) == "temporarily_unavailable"
     assert (answer.json["code"], answer.header("retry-after")) == (failure.code, retry_after)
-    api.verifier.failure = errors.IdentityUnavailableError("The keys of the issuer are unavailable.")
+    api.verifier.failure = dependency_errors.IdentityUnavailableError("The keys of the issuer are unavailable.")
     assert error_of(await api.form(ASSERTED | {"org": ORG}), 503) == "temporarily_unavailable"
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from app.domain.credential import CredentialKind
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from app.domain.names import CredentialName, CredentialRef, OrgId
 from app.domain.policy import Action
 from app.domain.tenant_errors import CredentialRejectedError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.api.problems import PROBLEMS, problem_of, problem_response
-from app.domain import errors, tenant_errors
+from app.domain import dependency_errors, errors, tenant_errors
 from app.domain.errors import BrokerError
 from app.domain.refusal_reason import RefusalReason
 
@@ -28,11 +28,11 @@ ROWS: list[tuple[BrokerError, int, str, str | None, bool]] = [
         "30",
         False,
     ),
-    (errors.CredentialStoreError("sealed"), 503, "vault_unavailable", "5", True),
-    (errors.ImsUnavailableError("down", 0.0), 503, "ims_unavailable", "1", True),
-    (errors.ImsUnavailableError("down", 3600.0), 503, "ims_unavailable", "3600", True),
-    (errors.IdentityUnavailableError("no keys"), 503, "identity_unavailable", "5", True),
-    (errors.OverloadedError(), 503, "overloaded", "1", True),
+    (dependency_errors.CredentialStoreError("sealed"), 503, "vault_unavailable", "5", True),
+    (dependency_errors.ImsUnavailableError("down", 0.0), 503, "ims_unavailable", "1", True),
+    (dependency_errors.ImsUnavailableError("down", 3600.0), 503, "ims_unavailable", "3600", True),
+    (dependency_errors.IdentityUnavailableError("no keys"), 503, "identity_unavailable", "5", True),
+    (dependency_errors.OverloadedError(), 503, "overloaded", "1", True),
 ]
 
 
@@ -68,4 +68,4 @@ def test_every_error_a_caller_can_see_has_a_row() -> None:
 
 def test_an_error_without_a_row_is_an_internal_one() -> None:
     """An error that should never reach a caller is not mapped to another one."""
-    assert problem_of(errors.CacheUnavailableError("away")).status == 500
+    assert problem_of(dependency_errors.CacheUnavailableError("away")).status == 500

@@ -10,7 +10,7 @@ import pytest
 from app.api.answers import token_answer
 from app.api.caller_gate import CallerGate
 from app.api.warm import WarmPath
-from app.domain.errors import ImsUnavailableError
+from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.events import RequestDecided
 from app.domain.identity import JwtIdentity, RateLimit
 from tests.factories import ISSUER, KEY, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_rule

@@ -15,7 +15,7 @@ from app.adapters.vault import VaultConfig
 from app.adapters.vault.login import log_in
 from app.cli.failure import CommandError
 from app.cli.preflight import check_settings, start_error
-from app.domain.errors import CredentialStoreError
+from app.domain.dependency_errors import CredentialStoreError
 from app.domain.plain_document import PolicyError
 from app.settings.settings import Settings, read_settings
 from app.shared_cache.key_ring import new_key_ring

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.domain.errors import ImsUnavailableError
+from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.events import DependencyCalled
 from app.process.observed_call import ObservedCall
 from tests.fakes import ManualClock

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from app.domain.errors import ImsUnavailableError, OverloadedError
+from app.domain.dependency_errors import ImsUnavailableError, OverloadedError
 from app.process.single_flight import SingleFlight
 
 

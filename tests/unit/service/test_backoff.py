@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.errors import ImsUnavailableError
+from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.tenant_errors import BadUpstreamResponseError
 from app.service.backoff import LONGEST_REFUSAL_SECONDS, LONGEST_SECONDS, RecentFailures, RefreshBackoff
 from tests.factories import KEY, OTHER_KEY

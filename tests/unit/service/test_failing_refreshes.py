@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.errors import ImsUnavailableError
+from app.domain.dependency_errors import ImsUnavailableError
 from app.service.backoff import RefreshBackoff
 from app.service.failing_refreshes import failing_refreshes
 from app.service.memory import TokenMemory

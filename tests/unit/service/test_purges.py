@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import override
 
 from app.domain.cache_entry import Purge
-from app.domain.errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
+from app.domain.dependency_errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CredentialPurged, PurgesUnpublished
 from app.domain.names import CredentialRef, TokenKey, parse_org
 from app.service.epochs import Epochs

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from app.domain.errors import CacheUnavailableError, ImsUnavailableError
+from app.domain.dependency_errors import CacheUnavailableError, ImsUnavailableError
 from app.service.backoff import LONGEST_REFUSAL_SECONDS
 from tests.factories import KEY, ORG, make_key
 from tests.support.replica_in_memory import ReplicaInMemory, World

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from app.domain.cache_entry import CacheEntry
-from app.domain.errors import BrokerError, ImsUnavailableError, OverloadedError
+from app.domain.dependency_errors import ImsUnavailableError, OverloadedError
+from app.domain.errors import BrokerError
 from app.domain.events import CacheLookedUp
 from app.domain.grant import Grant
 from app.service import shared_exchange

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.domain.credential import CredentialKind
-from app.domain.errors import CredentialStoreError, ImsUnavailableError
+from app.domain.dependency_errors import CredentialStoreError, ImsUnavailableError
 from app.domain.names import OrgId
 from app.domain.policy import Action
 from app.domain.tenant_errors import CredentialMisconfiguredError

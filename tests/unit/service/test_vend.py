@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from app.domain.access_token import AccessToken
-from app.domain.errors import CredentialStoreError, ImsUnavailableError, InvalidRequestError, InvalidScopeError
+from app.domain.dependency_errors import CredentialStoreError, ImsUnavailableError
+from app.domain.errors import InvalidRequestError, InvalidScopeError
 from app.domain.events import RefreshFailed, TaskFailed
 from app.domain.names import OrgId, TokenKey
 from app.domain.tenant_errors import CredentialNotFoundError

@@ -1,0 +1,71 @@
+"""What happened, as events. Metrics and the audit log listen to the same stream, so they cannot differ.
+
+An event never holds a token, a key, a secret or raw input: its SHA-256 names a token, and its parsed id an org.
+"""
+
+from __future__ import annotations
+
+from app.domain.events.credential_events import (
+    CertificateSeen,
+    CredentialPurged,
+    MintFailed,
+    PurgesUnpublished,
+    RefreshFailed,
+)
+from app.domain.events.dependency_events import (
+    CacheLookedUp,
+    CacheRecordRefused,
+    ClockCompared,
+    DependencyCalled,
+    ExchangeFinished,
+)
+from app.domain.events.process_events import (
+    PolicyLoaded,
+    PolicyRefused,
+    ServerCertificateLoaded,
+    ServerCertificateRefused,
+    TaskFailed,
+)
+from app.domain.events.request_events import RequestDecided
+from app.domain.refusal_reason import CallerRefused
+
+__all__ = [
+    "CacheLookedUp",
+    "CacheRecordRefused",
+    "CallerRefused",
+    "CertificateSeen",
+    "ClockCompared",
+    "CredentialPurged",
+    "DependencyCalled",
+    "Event",
+    "ExchangeFinished",
+    "MintFailed",
+    "PolicyLoaded",
+    "PolicyRefused",
+    "PurgesUnpublished",
+    "RefreshFailed",
+    "RequestDecided",
+    "ServerCertificateLoaded",
+    "ServerCertificateRefused",
+    "TaskFailed",
+]
+
+Event = (
+    RequestDecided
+    | CallerRefused
+    | ExchangeFinished
+    | CacheLookedUp
+    | CacheRecordRefused
+    | DependencyCalled
+    | ClockCompared
+    | PolicyLoaded
+    | PolicyRefused
+    | ServerCertificateLoaded
+    | ServerCertificateRefused
+    | CredentialPurged
+    | PurgesUnpublished
+    | CertificateSeen
+    | MintFailed
+    | RefreshFailed
+    | TaskFailed
+)

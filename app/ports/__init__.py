@@ -1,0 +1,35 @@
+"""The ports: interfaces to external systems. Each docstring says what an outage means for the caller.
+
+All implementations are safe for concurrent use by the tasks of one event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.ports.cache_ports import Lease, PurgeLog, TokenCache
+from app.ports.caller_ports import CallerVerifier, PolicySource
+from app.ports.credential_ports import AssertionSigner, CredentialStore, TokenExchanger
+from app.ports.observer_ports import EventSink, Result, Tracer
+
+__all__ = [
+    "AssertionSigner",
+    "CallerVerifier",
+    "CertificateEnd",
+    "Clock",
+    "CredentialStore",
+    "EventSink",
+    "Lease",
+    "PolicySource",
+    "PurgeLog",
+    "Result",
+    "TokenCache",
+    "TokenExchanger",
+    "Tracer",
+]
+
+Clock = Callable[[], float]
+"""Unix time in seconds."""
+
+CertificateEnd = Callable[[str], float]
+"""Unix time in seconds at which a PEM certificate ends."""

@@ -1,0 +1,63 @@
+"""Ports on the way to a new token: where credentials live, who signs, who exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from app.domain.credential import Credential
+from app.domain.grant import Grant, IssuedToken
+from app.domain.names import CredentialRef
+
+
+class CredentialStore(Protocol):
+    """Where tenants' credentials live. An outage: no new exchange; tokens already minted are served to their end."""
+
+    async def fetch(self, ref: CredentialRef) -> Credential:
+        """Read the current version of a credential.
+
+        Raises:
+            CredentialNotFoundError: Nothing is stored there.
+            CredentialMisconfiguredError: The document is defective.
+            CredentialStoreError: The store cannot be read.
+
+        """
+        ...
+
+    async def refs(self) -> tuple[CredentialRef, ...]:
+        """All credentials stored, sorted.
+
+        Raises:
+            CredentialStoreError: The store cannot be read, or does not let the broker list.
+
+        """
+        ...
+
+
+class AssertionSigner(Protocol):
+    """Signs assertions. An outage (of a remote signer) means the same as one of the credential store."""
+
+    async def sign(self, credential: Credential, claims: Mapping[str, object]) -> str:
+        """Sign `claims` with RS256 as a compact JWS.
+
+        Raises:
+            CredentialMisconfiguredError: The key cannot be used; the detail names the field.
+            CredentialStoreError: The remote signer does not answer.
+
+        """
+        ...
+
+
+class TokenExchanger(Protocol):
+    """IMS. An outage: no new exchange; tokens already minted are served to their end."""
+
+    async def exchange(self, grant: Grant) -> IssuedToken:
+        """Present a grant.
+
+        Raises:
+            CredentialRejectedError: IMS refused it; permanent for this generation.
+            BadUpstreamResponseError: The answer is not a token we may trust.
+            ImsUnavailableError: No answer, or a transient failure with its delay.
+
+        """
+        ...

@@ -1,0 +1,41 @@
+"""Ports to what listens: events and spans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from app.domain.events import Event
+from app.domain.names import CredentialRef, TokenKey
+
+Result = TypeVar("Result")
+
+
+class EventSink(Protocol):
+    """Listens to events. It never blocks and never raises."""
+
+    def emit(self, event: Event) -> None:
+        """Note `event`."""
+        ...
+
+
+class Tracer(Protocol):
+    """Draws spans around a vend. It never blocks, and raises nothing of its own.
+
+    It exists for what events cannot say: what encloses what, and who waits for whom.
+    """
+
+    def vend(self, ref: CredentialRef) -> AbstractContextManager[None]:
+        """Encloses one request's search for a token of `ref`."""
+        ...
+
+    def call(
+        self, key: TokenKey, start: Callable[[], Coroutine[Any, Any, Result]], *, in_background: bool
+    ) -> Coroutine[Any, Any, Result]:
+        """The call `start()`, enclosed. It belongs to the request that starts it, or to none if in the background."""
+        ...
+
+    def joins(self, key: TokenKey) -> None:
+        """Note that the current request waits for a call that another request started."""
+        ...
