@@ -1,4 +1,4 @@
-"""``policy``: check a policy file before the broker reads it."""
+"""``policy``: check a policy file before the broker reads it, and explain it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Annotated
 import typer
 
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.policy_explain import explain
+from app.cli.policy_input import JsonOption
 
 app = typer.Typer(name="policy", help="The policy file: which caller may get which token.", rich_markup_mode=None)
-
-
-@app.callback()
-def _policy() -> None:
-    """Keep ``check`` a subcommand while it is the only one."""
+app.command("explain")(explain)
 
 
 @app.command("check")
@@ -24,7 +22,7 @@ def check(
         Path | None,
         typer.Argument(metavar="FILE", envvar="BROKER_POLICY_FILE", help="The policy (YAML).", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: no file was named.
 

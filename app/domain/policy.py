@@ -35,6 +35,7 @@ class Rule:
         credentials: The credential names that it applies to.
         scopes: The scopes that it allows, or None for all scopes of the credential.
         actions: The actions it allows.
+        place: Its place in the file, such as ``callers[2].allow[0]``; for a person to find it.
 
     """
 
@@ -42,11 +43,16 @@ class Rule:
     credentials: frozenset[CredentialName] = frozenset({DEFAULT_CREDENTIAL})
     scopes: frozenset[Scope] | None = None
     actions: frozenset[Action] = DEFAULT_ACTIONS
+    place: str = field(default="", compare=False)
 
     @property
     def allows_something(self) -> bool:
         """Whether there is any request that it allows: not if one of its lists is empty."""
         return frozenset() not in {self.orgs, self.credentials, self.scopes, self.actions}
+
+    def matches(self, ref: CredentialRef) -> bool:
+        """Whether it applies to `ref`."""
+        return (self.orgs is None or ref.org in self.orgs) and ref.name in self.credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +97,15 @@ class Caller:
                 by_org.setdefault(org, []).append(rule)
         object.__setattr__(self, "_by_org", {org: tuple(rules) for org, rules in by_org.items()})
 
+    @property
+    def has_credential(self) -> bool:
+        """Whether any API key or JWT is this caller."""
+        return bool(self.api_key_digests or self.subjects or self.namespaces or self.claims)
+
     def permission(self, ref: CredentialRef) -> Permission | None:
         """What this caller may do with `ref`, or None if no rule matches."""
         matching = [rule for rule in self._rules_for(ref.org) if ref.name in rule.credentials]
-        return _union(matching) if matching else None
+        return union(matching) if matching else None
 
     def named(self, action: Action) -> frozenset[CredentialRef]:
         """The credentials for which a rule that names the org allows `action`."""
@@ -116,7 +127,8 @@ class Caller:
         return self._by_org.get(org, ()) + self._by_org.get(None, ())
 
 
-def _union(rules: Iterable[Rule]) -> Permission:
+def union(rules: Iterable[Rule]) -> Permission:
+    """What `rules` allow together."""
     rules = tuple(rules)
     scopes = frozenset[Scope]()
     for rule in rules:

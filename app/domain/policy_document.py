@@ -150,6 +150,7 @@ def _rule(value: object, place: str) -> Rule:
         credentials=_credentials(fields["credentials"], place) if "credentials" in fields else _ONLY_DEFAULT,
         scopes=_scopes(fields["scopes"], f"{place}.scopes") if "scopes" in fields else None,
         actions=_actions(fields["actions"], f"{place}.actions") if "actions" in fields else DEFAULT_ACTIONS,
+        place=place,
     )
 
 

@@ -1,0 +1,126 @@
+"""Explains a policy to a person: which rules decide a request, what a refused one lacks, and who may use an org."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from app.domain.errors import ForbiddenError
+from app.domain.names import CredentialName, CredentialRef, OrgId, Scope
+from app.domain.policy import Action, Caller, Permission, Policy, Rule, authorise, union
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A field of the policy that does not allow a request.
+
+    Args:
+        field: Its name, such as ``orgs``.
+        values: What the field would have to list, sorted.
+
+    """
+
+    field: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NearestRule:
+    """The rule that needs the fewest changes to allow a refused request, and these changes."""
+
+    rule: Rule
+    missing: tuple[Missing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a request is allowed or denied.
+
+    Args:
+        allowed: Whether it is.
+        rules: The rules that match the org and the credential, in order; their scopes and actions add up.
+        scopes: The scopes of the token, sorted; None for all scopes of the credential, and if it is denied.
+        nearest: If it is denied: the rule that nearly allows it; None if the caller has no rule.
+        has_credential: Whether any API key or JWT is the caller. If none is, no request is allowed.
+
+    """
+
+    allowed: bool
+    rules: tuple[Rule, ...]
+    scopes: tuple[Scope, ...] | None
+    nearest: NearestRule | None
+    has_credential: bool
+
+
+def explain(caller: Caller, action: Action, ref: CredentialRef, scopes: tuple[Scope, ...] | None = None) -> Explanation:
+    """Explain the decision of `authorise`, which makes it.
+
+    Args:
+        caller: The caller.
+        action: The action that it asks for.
+        ref: The credential that it asks for.
+        scopes: The scopes that it names, or None.
+
+    """
+    matching = tuple(rule for rule in caller.rules if rule.matches(ref))
+    try:
+        selection = authorise(caller, action, ref, scopes)
+    except ForbiddenError:
+        nearest = _nearest(caller, matching, action, ref, scopes)
+        return Explanation(False, matching, None, nearest, caller.has_credential)
+    return Explanation(caller.has_credential, matching, selection.scopes, None, caller.has_credential)
+
+
+def _nearest(
+    caller: Caller, matching: tuple[Rule, ...], action: Action, ref: CredentialRef, scopes: tuple[Scope, ...] | None
+) -> NearestRule | None:
+    candidates = (
+        NearestRule(rule, tuple(_missing(rule, union((*matching, rule)), action, ref, scopes))) for rule in caller.rules
+    )
+    # Among equals, one that matches the org and the credential is nearer than one for another tenant.
+    return min(candidates, key=lambda near: (len(near.missing), not near.rule.matches(ref)), default=None)
+
+
+def _missing(
+    rule: Rule, together: Permission, action: Action, ref: CredentialRef, scopes: tuple[Scope, ...] | None
+) -> Iterator[Missing]:
+    """What `rule` lacks. `together` is what it would allow with the rules that match already."""
+    if rule.orgs is not None and ref.org not in rule.orgs:
+        yield Missing("orgs", (ref.org,))
+    if ref.name not in rule.credentials:
+        yield Missing("credentials", (ref.name,))
+    if action not in together.actions:
+        yield Missing("actions", (action.value,))
+    if together.scopes is not None and (lacking := set(scopes or ()) - together.scopes):
+        yield Missing("scopes", tuple(sorted(lacking)))
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """What one caller may do with one credential of an org.
+
+    Args:
+        caller: The caller.
+        credential: The name of the credential.
+        permission: What the caller may do with it.
+        rules: The rules that allow it, in order.
+
+    """
+
+    caller: Caller
+    credential: CredentialName
+    permission: Permission
+    rules: tuple[Rule, ...]
+
+
+def who_may(policy: Policy, org: OrgId, actions: Collection[Action]) -> tuple[Entitlement, ...]:
+    """Every caller that may do one of `actions` with a credential of `org`, in the order of the policy."""
+    found = (entitled for caller in policy.callers if caller.has_credential for entitled in _entitlements(caller, org))
+    return tuple(entitled for entitled in found if not entitled.permission.actions.isdisjoint(actions))
+
+
+def _entitlements(caller: Caller, org: OrgId) -> Iterable[Entitlement]:
+    applying = [rule for rule in caller.rules if rule.orgs is None or org in rule.orgs]
+    for name in sorted({name for rule in applying for name in rule.credentials}):
+        rules = tuple(rule for rule in applying if name in rule.credentials)
+        yield Entitlement(caller, name, union(rules), rules)

@@ -1,0 +1,104 @@
+"""Explanations of a policy agree with its decisions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import ForbiddenError
+from app.domain.names import CredentialName, CredentialRef, Scope
+from app.domain.policy import Action, Caller, Policy, Rule, authorise
+from app.domain.policy_explanation import NearestRule, explain, who_may
+from tests.factories import ORG, OTHER_ORG
+
+NAMES = [CredentialName("default"), CredentialName("other")]
+SCOPES = [Scope("a"), Scope("b"), Scope("c")]
+ACTIONS = list(Action)
+REFS = [CredentialRef(org, name) for org in (ORG, OTHER_ORG) for name in NAMES]
+
+some_scopes = st.frozensets(st.sampled_from(SCOPES), min_size=1)
+rules = st.builds(
+    Rule,
+    orgs=st.none() | st.frozensets(st.sampled_from([ORG, OTHER_ORG]), min_size=1),
+    credentials=st.frozensets(st.sampled_from(NAMES), min_size=1),
+    scopes=st.none() | some_scopes,
+    actions=st.frozensets(st.sampled_from(ACTIONS), min_size=1),
+)
+callers = st.builds(
+    lambda allow: Caller("a", tuple(allow), frozenset({b"digest"})), st.lists(rules, min_size=1, max_size=4)
+)
+requests = st.tuples(
+    st.sampled_from(ACTIONS), st.sampled_from(REFS), st.none() | some_scopes.map(lambda names: tuple(sorted(names)))
+)
+Request = tuple[Action, CredentialRef, tuple[Scope, ...] | None]
+
+
+def is_allowed(caller: Caller, request: Request) -> bool:
+    """The policy's own decision."""
+    try:
+        authorise(caller, *request)
+    except ForbiddenError:
+        return False
+    return True
+
+
+def completed(nearest: NearestRule) -> Rule:
+    """The rule with everything that it lacked."""
+    rule, missing = nearest.rule, {lack.field: frozenset(lack.values) for lack in nearest.missing}
+    return replace(
+        rule,
+        orgs=None
+        if rule.orgs is None
+        else rule.orgs | {org for org in (ORG, OTHER_ORG) if org in missing.get("orgs", ())},
+        credentials=rule.credentials | {name for name in NAMES if name in missing.get("credentials", ())},
+        scopes=None
+        if rule.scopes is None
+        else rule.scopes | {name for name in SCOPES if name in missing.get("scopes", ())},
+        actions=rule.actions | {action for action in ACTIONS if action in missing.get("actions", ())},
+    )
+
+
+@given(callers, requests)
+def test_an_explanation_is_the_decision(caller: Caller, request: Request) -> None:
+    """A request is explained as allowed exactly if the policy allows it, and says otherwise what is missing."""
+    found = explain(caller, *request)
+    assert found.allowed is is_allowed(caller, request)
+    assert (found.nearest is None) is found.allowed
+
+
+@given(callers, requests)
+def test_the_nearest_rule_lacks_what_is_named_and_nothing_else(caller: Caller, request: Request) -> None:
+    """A refused request is allowed once the nearest rule is given what it lacks."""
+    found = explain(caller, *request)
+    if found.nearest is None:
+        return
+    changed = [completed(found.nearest) if rule is found.nearest.rule else rule for rule in caller.rules]
+    assert is_allowed(Caller("a", tuple(changed)), request)
+
+
+@given(callers)
+def test_a_list_of_callers_agrees_with_every_decision(caller: Caller) -> None:
+    """For each org, credential and action, a caller is listed exactly if the policy allows it."""
+    policy = Policy([caller])
+    for action in ACTIONS:
+        for ref in REFS:
+            listed = ref.name in {access.credential for access in who_may(policy, ref.org, {action})}
+            assert listed is is_allowed(caller, (action, ref, None))
+
+
+def test_a_caller_without_a_credential_may_have_nothing() -> None:
+    """A caller that no API key and no JWT matches is denied, although a rule allows the request; it is not listed."""
+    caller = Caller("a", (Rule(None),))
+    found = explain(caller, Action.VEND, CredentialRef(ORG))
+    assert (found.allowed, found.has_credential, len(found.rules)) == (False, False, 1)
+    assert who_may(Policy([caller]), ORG, set(Action)) == ()
+
+
+def test_a_rule_that_matches_is_nearer_than_one_for_another_tenant() -> None:
+    """If two rules lack one thing each, the nearest is the one for the requested org and credential."""
+    other, matching = Rule(frozenset({OTHER_ORG})), Rule(frozenset({ORG}), actions=frozenset({Action.STATUS}))
+    found = explain(Caller("a", (other, matching)), Action.VEND, CredentialRef(ORG))
+    assert found.nearest is not None
+    assert found.nearest.rule is matching
