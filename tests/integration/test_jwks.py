@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from app.domain.errors import UnauthenticatedError
-from tests.support.issuer import LocalIssuer, local_issuer
+from tests.support.issuer import Answer, LocalIssuer, local_issuer
 from tests.support.jwks_rig import DAY, NEW, NOW, OLD, STRANGER, Rig, trusted
 
 
@@ -62,6 +63,27 @@ async def test_a_withdrawn_key_is_refused_after_the_next_refresh(warm: Rig, issu
     issuer.keys = [NEW]
     await warm.next_fetch(after=300.0)
     await warm.refuses(issuer.token(NOW, key=OLD))
+
+
+@pytest.mark.parametrize("keys", [[], [{"kty": "oct", "k": "AAAA"}]], ids=["empty", "none usable"])
+async def test_an_issuer_that_withdraws_all_its_keys_is_heard(
+    warm: Rig, issuer: LocalIssuer, caplog: pytest.LogCaptureFixture, keys: list[object]
+) -> None:
+    """From the next fetch on, its tokens are refused, not accepted for a day as in an outage; one log line says why."""
+    issuer.answer = Answer(body=json.dumps({"keys": keys}).encode())
+    await warm.next_fetch(after=300.0)
+    await warm.next_fetch(after=300.0)
+    await warm.refuses(issuer.token(NOW, key=OLD))
+    said = [record.getMessage() for record in caplog.records if "no usable key" in record.getMessage()]
+    assert said == [f"Issuer {issuer.name} publishes no usable key: all its JWTs are refused."]
+
+
+async def test_new_keys_after_none_are_accepted_at_once(warm: Rig, issuer: LocalIssuer) -> None:
+    """The first token of a new key triggers a fetch, so an issuer that published no key by mistake is back at once."""
+    issuer.keys = []
+    await warm.next_fetch(after=300.0)
+    issuer.keys = [NEW]
+    await warm.accepts(issuer.token(NOW))
 
 
 async def test_many_waiters_share_one_fetch(warm: Rig, issuer: LocalIssuer) -> None:

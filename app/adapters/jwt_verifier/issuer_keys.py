@@ -178,6 +178,8 @@ class IssuerKeys:
         body = await self._source.read()
         if self._keys is None or body != self._body:
             self._keys, self._body = await self._source.parse(body), body
+            if not len(self._keys):
+                _log.warning("Issuer %s publishes no usable key: all its JWTs are refused.", self._name)
         self._read_at = self._pace.monotonic()
 
 

@@ -82,8 +82,10 @@ class KeySet:
 def parse_key_set(body: bytes) -> KeySet:
     """Parse a JWK set (RFC 7517). Unknown, weak and private keys are skipped.
 
+    A set without a usable key is a result like any other: the issuer has withdrawn the keys that it had.
+
     Raises:
-        IssuerError: It is not a JWK set, or no key of it is usable.
+        IssuerError: It is not a JWK set, or it has too many keys.
 
     """
     try:
@@ -95,10 +97,7 @@ def parse_key_set(body: bytes) -> KeySet:
         raise IssuerError("the document is not a JWK set")
     if len(items) > MAX_KEYS:
         raise IssuerError(f"the JWK set has more than {MAX_KEYS} keys")
-    keys = tuple(key for key in map(_usable_key, items) if key is not None)
-    if not keys:
-        raise IssuerError("the JWK set has no usable key")
-    return KeySet(keys)
+    return KeySet(tuple(key for key in map(_usable_key, items) if key is not None))
 
 
 def _usable_key(unverified: object) -> VerifyingKey | None:
