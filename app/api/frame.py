@@ -217,7 +217,8 @@ def _caller_refused(error: UnauthenticatedError | UnknownCallerError, endpoint: 
     signed_for = error.signed_for
     if signed_for is None:
         return CallerRefused(now, endpoint, error.reason)
-    return CallerRefused(now, endpoint, error.reason, signed_for.issuer, signed_for.subject)
+    callers = error.callers or None if isinstance(error, UnknownCallerError) else None
+    return CallerRefused(now, endpoint, error.reason, signed_for.issuer, signed_for.subject, callers)
 
 
 def request_id_of(request: Request) -> str:

@@ -123,15 +123,16 @@ class UnknownCallerError(ForbiddenError):
     """A valid JWT that no caller matches, or more than one. The answer is that of every `ForbiddenError`.
 
     Args:
-        reason: Why, for the operator; it is not part of the answer.
-        signed_for: Issuer and subject of the JWT.
+        signed_for: Issuer and subject of the JWT; for the operator, and not part of the answer.
+        callers: The names of the callers that the JWT matches; as `signed_for`.
 
     """
 
-    def __init__(self, reason: RefusalReason, signed_for: SignedFor) -> None:
+    def __init__(self, signed_for: SignedFor, callers: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.reason = reason
+        self.reason = RefusalReason.CALLER_AMBIGUOUS if callers else RefusalReason.CALLER_UNKNOWN
         self.signed_for = signed_for
+        self.callers = callers
 
 
 class RateLimitedError(CallerError):

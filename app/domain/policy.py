@@ -172,8 +172,8 @@ class CallersByJwt:
         found = claimed | named
         if len(found) == 1:
             return found.pop()
-        reason = RefusalReason.CALLER_AMBIGUOUS if found else RefusalReason.CALLER_UNKNOWN
-        raise UnknownCallerError(reason, SignedFor(identity.issuer, identity.subject))
+        names = tuple(sorted(caller.name for caller in found))
+        raise UnknownCallerError(SignedFor(identity.issuer, identity.subject), names)
 
 
 def _fitting(callers: Iterable[Caller], identity: JwtIdentity) -> set[Caller]:

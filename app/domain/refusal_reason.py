@@ -53,6 +53,7 @@ class CallerRefused:
         reason: Why.
         issuer: The issuer of a JWT with a good signature, or None: anyone can write any other one.
         subject: The subject of a JWT with a good signature, or None.
+        callers: The callers that the JWT matches if they are several, or None.
 
     """
 
@@ -61,3 +62,4 @@ class CallerRefused:
     reason: RefusalReason
     issuer: str | None = None
     subject: str | None = None
+    callers: tuple[str, ...] | None = None

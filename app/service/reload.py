@@ -13,6 +13,9 @@ from app.process.renewed_file import Look, RenewedFile
 RELOAD_SECONDS = 2.0
 """A change is in force within 5 s (docs/contract.md section 4): this, 1 s without a change, and the time to read."""
 
+MAX_NOTES = 20
+"""The notes of a policy that are reported when it comes into force; a policy can have thousands."""
+
 
 class PolicyInForce:
     """Holds the policy in force. `current` is one object, which is replaced as a whole: no decision sees half a change.
@@ -65,12 +68,18 @@ class PolicyInForce:
         policy = await self._source.load()
         if policy is None:
             if self._file.look(self.current.version) is Look.RESTORED:
-                self._sink.emit(PolicyLoaded(self._clock(), self.current.version))
+                self._report_in_force()
             return
         self._verifier.trust(policy.issuers)
         self.current = policy
         self._file.accept(policy.version)
-        self._sink.emit(PolicyLoaded(self._clock(), policy.version))
+        self._report_in_force()
+
+    def _report_in_force(self) -> None:
+        notes = self.current.notes
+        if len(notes) > MAX_NOTES:
+            notes = (*notes[:MAX_NOTES], f"and {len(notes) - MAX_NOTES} more, which policy check prints")
+        self._sink.emit(PolicyLoaded(self._clock(), self.current.version, notes))
 
     def _report_refusal(self, reason: str) -> None:
         if self._file.look(reason) is Look.NEW:

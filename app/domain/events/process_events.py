@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PolicyLoaded:
-    """A policy came into force at `at` (Unix time in seconds)."""
+    """A policy came into force.
+
+    Args:
+        at: Unix time in seconds.
+        version: Its version.
+        notes: The places in it that allow nothing because something is left out or blank there; not all, if many.
+
+    """
 
     at: float
     version: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,7 +329,8 @@ def test_a_level_has_a_name(level: str) -> None:
     (events.ServerCertificateRefused(1.0, "key: no"), "error", {"at": 1.0, "reason": "key: no"}),
     (events.ServerCertificateLoaded(1.0, 2.0), "info", {"at": 1.0, "not_after": 2.0}),
     (events.PolicyRefused(1.0, "version: must be 1"), "error", {"at": 1.0, "reason": "version: must be 1"}),
-    (events.PolicyLoaded(1.0, "0123"), "info", {"at": 1.0, "version": "0123"}),
+    (events.PolicyLoaded(1.0, "0123", ("callers[0].allow: allows nothing to one",)), "info",
+     {"at": 1.0, "version": "0123", "notes": ["callers[0].allow: allows nothing to one"]}),
     (events.TaskFailed("purge-listener", "KeyError"), "error", {"task": "purge-listener", "error": "KeyError"}),
     (events.RefreshFailed(REF, "ims_unavailable", "down"), "warning",
      {**NAMED, "code": "ims_unavailable", "detail": "down"}),
@@ -413,6 +414,13 @@ def test_a_flood_of_refusals_is_a_few_lines(capfd: pytest.CaptureFixture[str]) -
     assert len(lines) == 20
     assert lines[0] == {"at": 0.0, "endpoint": "/token", "reason": "signature", "left_out": 0}
     assert [line["left_out"] for line in lines[9:12]] == [0, 59 * 20 - 10, 0]
+
+
+def test_a_jwt_of_two_callers_is_logged_with_both(capfd: pytest.CaptureFixture[str]) -> None:
+    """The operator sees which entries of the policy to make disjoint."""
+    refused = events.CallerRefused(1.0, "/token", RefusalReason.CALLER_AMBIGUOUS, "https://i.test", "s", ("a", "b"))
+    (line,) = stderr_of("INFO", capfd, lambda: LogSink().emit(refused))
+    assert line["event"]["callers"] == ["a", "b"]
 
 
 def test_forged_tokens_do_not_hide_the_refusals_of_signed_ones(capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,24 @@ async def test_an_unmatched_jwt_gets_the_answer_of_any_forbidden_org(api: ApiInM
 
     assert (unmatched.status, unmatched.body) == (without_rule.status, without_rule.body)
     assert audited(api) == ["caller_unknown", None]
+
+
+async def test_a_jwt_of_two_callers_is_refused_with_the_names_of_both_for_the_operator(
+    api: ApiInMemory, issuer: LocalIssuer
+) -> None:
+    """The event, which is logged, names them in order; the answer does not. A JWT of no caller names none."""
+    both = {
+        name: replace(make_caller(name), subjects=frozenset({(issuer.name, SUBJECT)})) for name in ("second", "first")
+    }
+    unmatched = await asked(api, f"Bearer {issuer.token(NOW)}")
+    api.change_policy(*both.values())
+    ambiguous = await asked(api, f"Bearer {issuer.token(NOW)}")
+
+    assert [(event.reason, event.callers) for event in api.sink.of(CallerRefused)] == [
+        ("caller_unknown", None),
+        ("caller_ambiguous", ("first", "second")),
+    ]
+    assert ambiguous.body == unmatched.body
 
 
 async def test_subject_and_issuer_are_named_only_if_the_signature_is_good(

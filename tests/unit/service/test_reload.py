@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.events import Event, PolicyLoaded, PolicyRefused
 from app.domain.plain_document import PolicyError
+from app.domain.policy import Policy
 from app.service.reload import PolicyInForce
 from tests.factories import ISSUER, make_policy
 from tests.fakes import FakePolicySource, FakeVerifier, ManualClock
@@ -63,6 +64,17 @@ async def test_a_change_comes_into_force_with_its_issuers_and_is_reported_once(o
     assert await office.events_after(2) == [PolicyLoaded(7.0, "first"), PolicyLoaded(7.0, "second")]
     assert office.policy.current is SECOND
     assert office.verifier.issuers == (ISSUER,)
+
+
+async def test_the_notes_of_a_policy_are_reported_with_each_reload(office: Office) -> None:
+    """A change that takes a right away by a blank is reported as at the start; of many notes, the first twenty."""
+    office.source.content = Policy((), version="third", notes=["callers[0].allow: allows nothing to one"])
+    await office.events_after(2)
+    office.source.content = Policy((), version="fourth", notes=[f"note {number}" for number in range(25)])
+    *_, third, fourth = await office.events_after(3)
+    assert third == PolicyLoaded(7.0, "third", ("callers[0].allow: allows nothing to one",))
+    assert isinstance(fourth, PolicyLoaded)
+    assert fourth.notes[19:] == ("note 19", "and 5 more, which policy check prints")
 
 
 async def test_a_bad_file_keeps_the_last_good_policy_and_is_reported_once(office: Office) -> None:
