@@ -111,7 +111,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # A trailer field, which must not count as a header (RFC 9110 section 6.5.1).
-        super().on_header(name, value)
+        super().on_header(name, value.strip(b" \t"))  # The parser trims only what precedes the value.
         if len(self.headers) > MAX_HEADER_FIELDS:
             self._reason = _TOO_LARGE
             raise ValueError("too many header fields")  # The parser stops, and `send_400_response` is called.
@@ -176,6 +176,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
+    def _answers_head(self) -> bool:
+        """Whether the request is HEAD: the parser knows its method once it has begun to read the target."""
+        return bool(self.url) and self.parser.get_method() == b"HEAD"
+
     def _refuse(self, reason: tuple[Problem, str, str]) -> None:
         """Answer with a problem document like any other error, and close."""
         self._head_is_complete()
@@ -191,7 +195,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         response = problem_body(*reason, request_id)
         headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[reason[0].status] + lines + b"\r\n" + bytes(response.body))
+        body = b"" if self._answers_head() else bytes(response.body)
+        self.transport.write(STATUS_LINE[reason[0].status] + lines + b"\r\n" + body)
         self.transport.close()
         self.refused(request_id)
 

@@ -15,6 +15,7 @@ from uvicorn import Config
 
 from app.api.http_protocol import HEAD_SECONDS, MAX_HEAD_BYTES, MAX_HEADER_FIELDS, MAX_PIPELINED, bounded_http_protocol
 from app.main import create_server, listening_socket
+from tests.support.wire import connected
 
 HOST = b"Host: broker.test\r\n"
 
@@ -26,12 +27,14 @@ class Rig:
     port: int = 0
     config: Config | None = None
     seen: list[list[bytes]] = field(default_factory=list)
+    values: list[dict[bytes, bytes]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Note the names, read the body, answer."""
         self.seen.append([name for name, _ in scope["headers"]])
+        self.values.append(dict(scope["headers"]))
         body, more = b"", True
         while more:
             message = await receive()
@@ -160,6 +163,43 @@ async def sent_before_the_end(port: int, pieces: Iterable[bytes]) -> int:
 async def test_a_malformed_request_gets_a_problem_document(rig: Rig, data: bytes) -> None:
     """A malformed or ambiguous request gets a problem document with an id that quotes nothing of the request."""
     problem(await rig.exchange(data), 400, rig)
+
+
+HEAD = b"HEAD / HTTP/1.1\r\n" + HOST
+
+
+@pytest.mark.parametrize("rig", [0.2], indirect=True)
+@pytest.mark.parametrize(("data", "status"), [
+    (HEAD + b"X: " + b"v" * 65_600 + b"\r\n\r\n", 431),
+    (HEAD + b"X: 1\r\n" * (MAX_HEADER_FIELDS + 1) + b"\r\n", 431),
+    (HEAD + b"X:", 408),
+    (HEAD + HOST + b"\r\n", 400),
+    (HEAD + b"X: a\x00b\r\n\r\n", 400),
+], ids=["large", "many", "slow", "ambiguous", "malformed"])  # fmt: skip
+async def test_a_refused_head_request_gets_no_body(rig: Rig, data: bytes, status: int) -> None:
+    """HEAD gets the headers that GET would get, and nothing after them (RFC 9110 section 9.3.2)."""
+    head, end, body = (await rig.exchange(data)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert (end, body) == (b"\r\n\r\n", b"")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]) > 0
+    assert len(rig.refused) == 1
+
+
+@pytest.mark.parametrize("rig", [0.2], indirect=True)
+@pytest.mark.parametrize("begun", [b"GET / HTTP/1.1\r\nHost: a\r\nX:", b"GET /", b"GE", b"hello\r\n\r\n"])
+async def test_a_request_after_head_gets_a_body(rig: Rig, begun: bytes) -> None:
+    """A refusal belongs to the request that was begun, whatever the one before it on the connection was."""
+    async with connected(rig.port) as connection:
+        assert (await connection.request(HEAD + b"\r\n", bodiless=True)).status == 200
+        assert (await connection.request(begun)).json["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("space", [b"", b" ", b"  ", b"\t", b" \t "])
+async def test_a_field_value_is_trimmed(rig: Rig, space: bytes) -> None:
+    """Spaces and tabs around a value do not belong to it (RFC 9110 section 5.5); those within it do."""
+    await rig.exchange(get(b"X-Request-Id:" + space + b"a \t b" + space + b"\r\nX-Empty:" + space + b"\r\n"))
+    assert (rig.values[0][b"x-request-id"], rig.values[0][b"x-empty"]) == (b"a \t b", b"")
 
 
 async def test_http_1_0_needs_no_host(rig: Rig) -> None:
