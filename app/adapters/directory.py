@@ -40,7 +40,7 @@ class DirectoryCredentialStore:
 
     Args:
         directory: The folder that holds one folder per org.
-        allowed_base_urls: The allow-list of IMS hosts, without trailing slashes.
+        allowed_base_urls: The allow-list of IMS hosts, each as `normal_ims_base_url` gives it.
 
     """
 

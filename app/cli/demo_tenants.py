@@ -17,6 +17,7 @@ from app.domain.credential import Credential, JwtCredential
 from app.domain.credential_document import parse_credential
 from app.domain.names import CredentialRef, OrgId
 from app.domain.tenant_errors import CredentialMisconfiguredError
+from app.hosts import normal_ims_base_url
 from app.sandbox import SandboxClient
 
 JWT_ORG = OrgId("DEMOJWT00000000000000001@AdobeOrg")
@@ -86,7 +87,7 @@ def _existing(path: Path) -> Document | None:
 
 
 def _parsed(document: Document, org: OrgId, ims_base_url: str) -> Credential:
-    return parse_credential(document, CredentialRef(org), "demo", frozenset({ims_base_url}))
+    return parse_credential(document, CredentialRef(org), "demo", frozenset({normal_ims_base_url(ims_base_url)}))
 
 
 def _client_of(credential: Credential) -> SandboxClient:

@@ -13,7 +13,7 @@ from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, Scope, scopes_of
 from app.domain.signing import REMOTE_SCHEMES, RemoteKey, SigningKey, StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
-from app.hosts import DEFAULT_IMS_BASE_URL
+from app.hosts import DEFAULT_IMS_BASE_URL, normal_ims_base_url
 
 MAX_DOCUMENT_BYTES = 256 * 1024
 
@@ -48,7 +48,7 @@ def parse_credential(
         document: The decoded JSON document.
         ref: The org and name of the path it was read from.
         generation: The version of the document in the store.
-        allowed_base_urls: The allow-list of IMS hosts, without trailing slashes.
+        allowed_base_urls: The allow-list of IMS hosts, each as `normal_ims_base_url` gives it.
 
     Raises:
         CredentialMisconfiguredError: A field is missing, unknown or malformed, or contradicts `ref`.
@@ -166,13 +166,17 @@ class _Reader:
         return StoredKey(stored, passphrase) if stored is not None else remote[0]
 
     def base_url(self, allowed: frozenset[str]) -> str:
-        value = (self.optional_text("ims_base_url") or DEFAULT_IMS_BASE_URL).strip().rstrip("/")
-        if value not in allowed:
+        value = self.optional_text("ims_base_url") or DEFAULT_IMS_BASE_URL
+        try:
+            normal = normal_ims_base_url(value)
+        except ValueError as error:
+            raise CredentialMisconfiguredError("ims_base_url", str(error)) from None
+        if normal not in allowed:
             subject = (
                 "is" if "ims_base_url" in self._values else f"is missing, so it is {DEFAULT_IMS_BASE_URL}, which is"
             )
             raise CredentialMisconfiguredError("ims_base_url", f"{subject} not on the allow-list BROKER_IMS_BASE_URLS")
-        return value
+        return normal
 
 
 def _is_secret(value: object) -> bool:

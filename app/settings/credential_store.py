@@ -31,12 +31,12 @@ class CredentialStoreSettings(SettingsGroup):
     vault_auth_mount: str | None = Field(
         None, pattern=_MOUNT, description="Mount of that auth method; default: its name."
     )
-    vault_token: Annotated[SecretStr | None, AfterValidator(forms.stripped)] = Field(
+    vault_token: Annotated[SecretStr | None, AfterValidator(forms.token)] = Field(
         None, description="A Vault token, for `token`."
     )
     vault_token_file: Path | None = Field(None, description="A file with a Vault token, read at each login.")
     vault_role_id: str | None = Field(None, description="Role id, for `approle`.")
-    vault_secret_id: Annotated[SecretStr | None, AfterValidator(forms.stripped)] = Field(
+    vault_secret_id: Annotated[SecretStr | None, AfterValidator(forms.token)] = Field(
         None, description="Secret id, for `approle`."
     )
     vault_secret_id_file: Path | None = Field(None, description="A file with a secret id, read at each login.")

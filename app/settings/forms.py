@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from app.hosts import is_loopback
+from app.hosts import is_loopback, normal_ims_base_url
 from app.settings.redis_address import parse_redis_url
 
 REDIS_PREFIX = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
@@ -29,11 +29,14 @@ def _is_base_url(text: str, *, plain_http_anywhere: bool) -> bool:
 
 
 def base_urls(text: str) -> str:
-    """Base URLs separated by commas, without spaces and trailing slashes."""
-    urls = [url.strip() for url in text.split(",")]
-    if not all(_is_base_url(url, plain_http_anywhere=False) for url in urls):
+    """Base URLs of IMS hosts in their normal form, separated by commas, without spaces."""
+    try:
+        urls = [normal_ims_base_url(url) for url in text.split(",")]
+    except ValueError:
+        urls = []
+    if not urls or not all(_is_base_url(url, plain_http_anywhere=False) for url in urls):
         raise ValueError("must be base URLs separated by commas: https, or http for loopback only")
-    return ",".join(url.rstrip("/") for url in urls)
+    return ",".join(urls)
 
 
 def vault_addr(text: str) -> str:
@@ -50,14 +53,14 @@ def redis_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def stripped(secret: SecretStr | None) -> SecretStr | None:
-    """What was put into a Kubernetes Secret with `echo` ends with an unintended newline."""
-    return None if secret is None else SecretStr(secret.get_secret_value().strip())
-
-
-def unbroken(secret: SecretStr | None) -> SecretStr | None:
-    """As `stripped`, but blanks may be part of a password."""
-    return None if secret is None else SecretStr(secret.get_secret_value().rstrip("\r\n"))
+def token(secret: SecretStr | None) -> SecretStr | None:
+    """A token or an id: visible ASCII. Blanks around it, and the line end that `echo` adds, are not part of it."""
+    text = None if secret is None else secret.get_secret_value().strip()
+    if text is None:
+        return None
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be visible ASCII without blanks and line ends in it")
+    return SecretStr(text)
 
 
 def public_url(text: str | None) -> str | None:

@@ -20,9 +20,7 @@ class RedisSettings(SettingsGroup):
         SecretStr(""), description="`redis://` or `rediss://`; empty: memory only."
     )
     redis_username: str | None = Field(None, description="User of Redis, instead of one in the URL.")
-    redis_password: Annotated[SecretStr | None, AfterValidator(forms.unbroken)] = Field(
-        None, description="Password of Redis, instead of one in the URL."
-    )
+    redis_password: SecretStr | None = Field(None, description="Password of Redis, instead of one in the URL.")
     redis_password_file: Path | None = Field(
         None, description="A file with the password of Redis, read for each new connection."
     )

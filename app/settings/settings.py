@@ -78,7 +78,9 @@ def _read(model: type[_Read], environment: Mapping[str, str] | None) -> _Read:
             " ".join(explain_unknown(name, variables()) for name in unknown)
             + " The README has a table of all variables."
         )
-    fields = {name[len(PREFIX) :].lower(): value for name, value in ours.items() if value}
+    # A value that `echo` put into a Kubernetes Secret often ends with a line end that is not part of it.
+    given = {name[len(PREFIX) :].lower(): value.rstrip("\r\n") for name, value in ours.items()}
+    fields = {name: value for name, value in given.items() if value}
     try:
         return model.model_validate({name: value for name, value in fields.items() if name in model.model_fields})
     except ValidationError as error:

@@ -30,7 +30,7 @@ class VaultCredentialStore:
         session: Logs in and makes the calls.
         mount: Where the KV v2 engine is mounted.
         prefix: The folder below it, without slashes at its ends; may be empty.
-        allowed_base_urls: The allow-list of IMS hosts, without trailing slashes.
+        allowed_base_urls: The allow-list of IMS hosts, each as `normal_ims_base_url` gives it.
 
     """
 

@@ -104,9 +104,20 @@ class TestForms:
         """Secrets are tried in the order of the document."""
         assert parsed(oauth_document(REF, client_secrets=["b", "a"])).client_secrets == ("b", "a")
 
-    def test_the_trailing_slash_of_the_base_url_is_removed(self) -> None:
-        """A trailing slash of the IMS URL is removed before the URL is looked up."""
-        document = oauth_document(REF, ims_base_url=f"{OTHER_HOST}/")
+    @pytest.mark.parametrize(
+        "url",
+        [
+            f"{OTHER_HOST}/",
+            "ims-na1-stg1.adobelogin.com",
+            "IMS-NA1-STG1.adobelogin.com",
+            f"{OTHER_HOST}:443",
+            f"{OTHER_HOST}/ims/exchange/jwt",
+            f"{OTHER_HOST}/ims/token/v3\n",
+        ],
+    )
+    def test_the_base_url_may_have_any_spelling(self, url: str) -> None:
+        """The IMS URL is brought into its normal form before it is looked up."""
+        document = oauth_document(REF, ims_base_url=url)
         assert parsed(document, frozenset({OTHER_HOST})).ims_base_url == OTHER_HOST
 
 

@@ -80,8 +80,11 @@ BAD = [
     *(("TRACING", value) for value in (MARK, "true", "OTLP")),
     *((name, value)
       for name in ("VAULT_MOUNT", "VAULT_PREFIX", "VAULT_TRANSIT_MOUNT", "VAULT_AUTH_MOUNT", "VAULT_NAMESPACE")
-      for value in ("/", f"../{MARK}", f"{MARK}//x", f"{MARK}?x", f"{MARK} x", f"{MARK}\n", f"{MARK}%2e")),
-    *(("REDIS_PREFIX", value) for value in (f"{MARK}:x", f"{{{MARK}}}", f"{MARK}\n", MARK * 6)),
+      for value in ("/", f"../{MARK}", f"{MARK}//x", f"{MARK}?x", f"{MARK} x", f"{MARK}\nx", f"{MARK}%2e")),
+    *(("REDIS_PREFIX", value) for value in (f"{MARK}:x", f"{{{MARK}}}", f"{MARK}\nx", MARK * 6)),
+    *((name, value)
+      for name in ("VAULT_TOKEN", "VAULT_SECRET_ID")
+      for value in (f"{MARK} x", f"{MARK}\nx", f"{MARK}é")),
     *((name, value)
       for name in ("VAULT_ADDR", "PUBLIC_URL", "IMS_BASE_URLS")
       for value in (MARK, f"ftp://{MARK}", f"https:{MARK}", "https://", f"//{MARK}", f"https://{MARK}/a b",
@@ -90,7 +93,7 @@ BAD = [
                     f"https://[{MARK}", f"file:///{MARK}", f"https:///{MARK}")),
     *((name, f"https://{MARK}/path") for name in ("VAULT_ADDR", "IMS_BASE_URLS")),
     *(("PUBLIC_URL", f"https://host{path}")
-      for path in (f"//{MARK}", f"/{MARK}?x", f"/{MARK}#x", f"/{MARK}\n", "/%2e", "/a//b")),
+      for path in (f"//{MARK}", f"/{MARK}?x", f"/{MARK}#x", f"/{MARK}\nx", "/%2e", "/a//b")),
     *(("IMS_BASE_URLS", value) for value in (
         f"http://{MARK}", f"http://127.0.0.1.{MARK}", f"http://localhost.{MARK}", f"http://localhost@{MARK}",
         f"https://a.example,{MARK}", f"https://a.example,http://{MARK}", f"https://{MARK},", ",", f",https://{MARK}",
@@ -222,6 +225,14 @@ def test_a_final_newline_is_not_part_of_a_secret() -> None:
     assert read(LOGIN, REDIS_PASSWORD=" p \r\n").redis_password == SecretStr(" p ")
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_a_final_line_end_is_part_of_no_setting(end: str) -> None:
+    """Every variable may come from a file or Secret that ends with a line end; one of only line ends is not set."""
+    clean = {**REDIS, **VAULT, "CREDENTIAL_STORE": "vault", "VAULT_MOUNT": "kv", "PORT": "81", "LOG_LEVEL": "DEBUG"}
+    ended = {name: value + end for name, value in {**clean, "AUDIT_FILE": ""}.items()}
+    assert read(ended).model_dump() == read(clean).model_dump()
+
+
 def test_unused_variables_are_not_required() -> None:
     """The directory store needs no Vault settings, a token file replaces a token, and memory needs no keys."""
     assert read(DIRECTORY, VAULT_AUTH="approle").vault_addr is None
@@ -238,9 +249,10 @@ def test_unused_variables_are_not_required() -> None:
     (" https://a.example:8443 , https://b.example/ ", {"https://a.example:8443", "https://b.example"}),
     ("http://localhost:1,http://127.0.0.2:2,http://[::1]:3",
      {"http://localhost:1", "http://127.0.0.2:2", "http://[::1]:3"}),
+    ("ims-na1.adobelogin.com,HTTPS://A.Example:443/ims/token/v3", {"https://ims-na1.adobelogin.com", "https://a.example"}),
 ])  # fmt: skip
 def test_ims_base_urls_are_an_allow_list(value: str, urls: set[str]) -> None:
-    """The list may have spaces and final slashes, HTTPS URLs of any host, and plain HTTP on loopback."""
+    """The list may have spaces and any spelling of an HTTPS URL or host, and plain HTTP on loopback."""
     assert read(DIRECTORY, IMS_BASE_URLS=value).allowed_ims_base_urls == urls
 
 
