@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from starlette.responses import Response
 
 from app.domain.access_token import AccessToken
+from app.domain.rfc3339 import rfc3339
 
 TOKEN_HEADERS = {"cache-control": "no-store", "pragma": "no-cache"}
 """RFC 6749 section 5.1: required on every answer with a token."""
@@ -21,11 +21,6 @@ _JSON_HEADERS = (
     *((name.encode(), value.encode()) for name, value in TOKEN_HEADERS.items()),
     (b"content-type", b"application/json"),
 )
-
-
-def rfc3339(at: float) -> str:
-    """Unix time in seconds as RFC 3339 in UTC, whole seconds, rounded down."""
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
-from app.api.answers import rfc3339
 from app.api.frame import Conversation, RequestFrame
 from app.api.parameters import fields_of
 from app.api.schemas import ORGS_SCHEMA
 from app.domain.errors import ForbiddenError, InvalidRequestError
 from app.domain.names import CREDENTIAL_NAME, ORG_ID, CredentialRef, parse_credential_name, parse_org
 from app.domain.policy import Action
+from app.domain.rfc3339 import rfc3339
 from app.service.status import CredentialStatus, StatusReader
 
 MAX_LIMIT = 1000

@@ -91,6 +91,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Broker]:
         tasks = Supervisor(sink)
         stack.push_async_callback(tasks.aclose)
         tasks.start("policy-reload", policy.watch)
+        tasks.start("policy-ends", policy.watch_ends)
         tasks.start("purge-listener", purges.listen)
         tls = await _tls(settings, stack, tasks, sink, clock)
         services = Services(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +27,12 @@ def check(
 ) -> None:
     """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: no file was named.
 
-    A valid file may have entries that allow nothing, because something is missing or blank; these are listed.
+    A valid file may have entries that allow nothing, because something is missing or blank, or their not_after has
+    passed; these are listed.
     """
     from app.adapters.policy_file import read_policy
     from app.domain.plain_document import PolicyError
+    from app.domain.policy_ends import ended_notes
 
     if file is None:
         raise CommandError(
@@ -43,13 +46,14 @@ def check(
             raise typer.Exit(FAILED) from None
         raise CommandError(f"{file}: {error}.") from None
     callers, issuers = len(policy.callers), len(policy.issuers)
+    notes = [*policy.notes, *ended_notes(policy, time.time())]
     if as_json:
-        counts_and_notes = {"callers": callers, "issuers": issuers, "version": policy.version, "notes": policy.notes}
+        counts_and_notes = {"callers": callers, "issuers": issuers, "version": policy.version, "notes": notes}
         typer.echo(json.dumps({"valid": True, **counts_and_notes}))
     else:
         counts = f"{_counted(callers, 'caller')}, {_counted(issuers, 'issuer')}"
         typer.echo(f"{file}: valid: {counts}, version {policy.version}")
-        for note in policy.notes:
+        for note in notes:
             typer.echo(f"{file}: note: {note}")
 
 

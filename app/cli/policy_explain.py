@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,10 +85,11 @@ def _explain(
 ) -> None:
     from app.domain.names import DEFAULT_CREDENTIAL, CredentialRef
     from app.domain.policy import Action
+    from app.domain.policy_explanation import AccessRequest
     from app.domain.policy_explanation import explain as explanation_of
 
     ref, asked = CredentialRef(org, credential or DEFAULT_CREDENTIAL), action or Action.VEND
-    found = explanation_of(caller, asked, ref, scopes)
+    found = explanation_of(caller, AccessRequest(asked, ref, scopes), time.time())
     if as_json:
         request = {"caller": caller.name, "org": ref.org, "credential": ref.name, "action": asked, "scope": scopes}
         typer.echo(json.dumps({**request, **_as_json(found)}))
@@ -115,7 +117,7 @@ def _print(found: Explanation, sentence: str, scopes: tuple[Scope, ...] | None) 
     verdict, no = ("Allowed", "") if found.allowed else ("Denied", "not ")
     typer.echo(f"{verdict}: {sentence.format(no)}{named}.")
     if not found.has_credential:
-        typer.echo("No API key or JWT is this caller: its match names none.")
+        typer.echo("No API key or JWT is this caller: its match names none, or its keys have ended.")
     for rule in found.rules:
         typer.echo(f"{rule.place}: {described(rule)}")
     if found.allowed:
@@ -148,7 +150,7 @@ def _list(
     # A report is answered with a token, too.
     found = [
         entitled
-        for entitled in who_may(policy, org, {Action.VEND, Action.REPORT} if action is None else {action})
+        for entitled in who_may(policy, org, {Action.VEND, Action.REPORT} if action is None else {action}, time.time())
         if credential in {None, entitled.credential}
         and (entitled.permission.scopes is None or entitled.permission.scopes.issuperset(scopes or ()))
     ]

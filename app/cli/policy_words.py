@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from app.domain.rfc3339 import rfc3339
+
 if TYPE_CHECKING:
     from app.domain.policy import Rule
 
@@ -27,4 +29,6 @@ def scopes_in_words(scopes: Iterable[str] | None) -> str:
 def described(rule: Rule) -> str:
     """What a rule allows."""
     orgs = "every org" if rule.orgs is None else listed(rule.orgs)
-    return f"{listed(rule.actions)}; {orgs}; credential {listed(rule.credentials)}; {scopes_in_words(rule.scopes)}"
+    end = "" if rule.not_after is None else f"; until {rfc3339(rule.not_after)}"
+    scopes = scopes_in_words(rule.scopes)
+    return f"{listed(rule.actions)}; {orgs}; credential {listed(rule.credentials)}; {scopes}{end}"

@@ -35,6 +35,7 @@ class Rule:
         credentials: The credential names that it applies to.
         scopes: The scopes that it allows, or None for all scopes of the credential.
         actions: The actions it allows.
+        not_after: Unix time in seconds from which it allows nothing, or None; `policy_ends` removes it then.
         place: Its place in the file, such as ``callers[2].allow[0]``; for a person to find it.
 
     """
@@ -43,6 +44,7 @@ class Rule:
     credentials: frozenset[CredentialName] = frozenset({DEFAULT_CREDENTIAL})
     scopes: frozenset[Scope] | None = None
     actions: frozenset[Action] = DEFAULT_ACTIONS
+    not_after: float | None = None
     place: str = field(default="", compare=False)
 
     @property
@@ -76,6 +78,7 @@ class Caller:
         namespaces: (issuer, Kubernetes namespace) pairs: all service accounts of these namespaces are this caller.
         issuer: The issuer of its JWTs; empty if it has none.
         claims: What its JWTs must have besides; if it has neither subjects nor namespaces, this alone decides.
+        api_keys_end: Unix time in seconds from which an API key is refused, by its digest; not for keys without an end.
 
     """
 
@@ -87,6 +90,7 @@ class Caller:
     namespaces: frozenset[tuple[str, str]] = frozenset()
     issuer: str = ""
     claims: frozenset[Requirement] = frozenset()
+    api_keys_end: Mapping[bytes, float] = field(default_factory=dict, repr=False)
     _by_org: Mapping[OrgId | None, tuple[Rule, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -188,6 +192,7 @@ class Policy:
         issuers: All trusted issuers of JWTs.
         version: The first 12 digits of the hex SHA-256 of the file.
         notes: The places that allow nothing because something is left out or blank there; for a person to read.
+        ended_api_keys: SHA-256 of API keys that callers had until their `not_after`.
 
     """
 
@@ -197,11 +202,13 @@ class Policy:
         issuers: Iterable[Issuer] = (),
         version: str = "",
         notes: Iterable[str] = (),
+        ended_api_keys: Iterable[bytes] = (),
     ) -> None:
         self.callers = tuple(callers)
         self.issuers = tuple(issuers)
         self.version = version
         self.notes = tuple(notes)
+        self._ended_api_keys = frozenset(ended_api_keys)
         # Looked up by the beginning of the digest. Then the whole digest is compared in constant time.
         self._by_digest = {digest[:8]: (digest, caller) for caller in self.callers for digest in caller.api_key_digests}
         self._by_jwt = CallersByJwt(self.callers)
@@ -210,7 +217,7 @@ class Policy:
         """The caller with this `identity`.
 
         Raises:
-            UnauthenticatedError: It is an API key that no caller has.
+            UnauthenticatedError: It is an API key that no caller has, or has no more.
             UnknownCallerError: A JWT that no caller matches (docs/contract.md section 9), or more than one.
 
         """
@@ -218,7 +225,9 @@ class Policy:
             case ApiKeyIdentity(digest):
                 known, caller = self._by_digest.get(digest[:8], (b"", None))
                 if caller is None or not hmac.compare_digest(known, digest):
-                    raise UnauthenticatedError(RefusalReason.API_KEY_UNKNOWN)
+                    has_ended = digest in self._ended_api_keys
+                    reason = RefusalReason.API_KEY_EXPIRED if has_ended else RefusalReason.API_KEY_UNKNOWN
+                    raise UnauthenticatedError(reason)
                 return caller
             case JwtIdentity():
                 return self._by_jwt.caller(identity)

@@ -29,11 +29,14 @@ from app.domain.names import (
 )
 from app.domain.plain_document import Fields, PolicyError, fields_of, is_blank, items_of
 from app.domain.policy import DEFAULT_ACTIONS, Action, Caller, Policy, Rule
+from app.domain.rfc3339 import parse_rfc3339
 
 _TOP = frozenset({"version", "issuers", "callers"})
 _CALLER = frozenset({"name", "match", "rate_limit", "allow"})
 _MATCH = frozenset({"api_key_sha256", "issuer", "subject", "namespace", "claims"})
-_RULE = frozenset({"orgs", "credentials", "scopes", "actions"})
+_RULE = frozenset({"orgs", "credentials", "scopes", "actions", "not_after"})
+_API_KEY = frozenset({"sha256", "not_after"})
+_RATE_LIMIT = frozenset({"limit", "scope"})
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -96,7 +99,7 @@ class _Callers:
         self._names.add(name)
         given = fields.get("match")
         match = {} if is_blank(given) else fields_of(given, f"{place}.match", _MATCH)
-        digests = self._digests_of(match, f"{place}.match.api_key_sha256")
+        digests = dict(self._digests_of(match, f"{place}.match.api_key_sha256"))
         jwts = self._matches.parse(match, f"{place}.match", self.notes)
         if not digests and not jwts.issuer:
             self.notes.append(f"{place}.match: matches no one, so {name} is refused")
@@ -106,7 +109,8 @@ class _Callers:
         return Caller(
             name=name,
             rules=rules,
-            api_key_digests=digests,
+            api_key_digests=frozenset(digests),
+            api_keys_end={digest: end for digest, end in digests.items() if end is not None},
             subjects=jwts.subjects,
             namespaces=jwts.namespaces,
             issuer=jwts.issuer,
@@ -123,20 +127,42 @@ class _Callers:
             else:
                 self.notes.append(f"{at}: allows nothing, because a list is empty")
 
-    def _digests_of(self, match: Fields, place: str) -> frozenset[bytes]:
-        digests = set()
+    def _digests_of(self, match: Fields, place: str) -> Iterator[tuple[bytes, float | None]]:
+        """The SHA-256 of each API key, and its end or None."""
         for at, item in items_of(match.get("api_key_sha256"), place):
-            if not isinstance(item, str) or _SHA256.fullmatch(item) is None:
+            entry = fields_of(item, at, _API_KEY, required=("sha256",)) if isinstance(item, dict) else {"sha256": item}
+            sha256 = entry["sha256"]
+            if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:
                 raise PolicyError(at, "must be the SHA-256 of an API key: 64 lower-case hex digits, in quotes")
-            digest = bytes.fromhex(item)
+            digest = bytes.fromhex(sha256)
             if digest in self._digests:
                 raise PolicyError(at, "must not be repeated, here or in another caller")
             self._digests.add(digest)
-            digests.add(digest)
-        return frozenset(digests)
+            yield digest, _not_after(entry, at)
+
+
+def _not_after(fields: Fields, place: str) -> float | None:
+    """The end, in Unix time in seconds. A blank one is refused: without an end there is more access, not less."""
+    if "not_after" not in fields:
+        return None
+    value = fields["not_after"]
+    try:
+        return parse_rfc3339(value if isinstance(value, str) else "")
+    except ValueError:
+        expected = "must be a time in the form of RFC 3339 with seconds and offset, such as 2027-01-31T00:00:00Z"
+        raise PolicyError(f"{place}.not_after", expected) from None
 
 
 def _rate_limit(value: object, place: str) -> RateLimit:
+    if isinstance(value, dict):
+        fields = fields_of(value, place, _RATE_LIMIT, required=("limit",))
+        if fields.get("scope", "replica") == "fleet":
+            raise PolicyError(
+                f"{place}.scope", "must be replica: fleet, one limit for all replicas, is not available yet"
+            )
+        if fields.get("scope", "replica") != "replica":
+            raise PolicyError(f"{place}.scope", "must be replica")
+        value, place = fields["limit"], f"{place}.limit"
     found = _RATE.fullmatch(value) if isinstance(value, str) else None
     if found is None or int(found[1]) > _MAX_RATE:
         raise PolicyError(place, "must have the form 200/s, 600/m or 1000/h, with a number from 1 to 1000000")
@@ -150,6 +176,7 @@ def _rule(value: object, place: str) -> Rule:
         credentials=_credentials(fields["credentials"], place) if "credentials" in fields else _ONLY_DEFAULT,
         scopes=_scopes(fields["scopes"], f"{place}.scopes") if "scopes" in fields else None,
         actions=_actions(fields["actions"], f"{place}.actions") if "actions" in fields else DEFAULT_ACTIONS,
+        not_after=_not_after(fields, place),
         place=place,
     )
 

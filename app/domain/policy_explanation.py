@@ -8,6 +8,24 @@ from dataclasses import dataclass
 from app.domain.errors import ForbiddenError
 from app.domain.names import CredentialName, CredentialRef, OrgId, Scope
 from app.domain.policy import Action, Caller, Permission, Policy, Rule, authorise, union
+from app.domain.policy_ends import caller_without_ended, without_ended
+from app.domain.rfc3339 import rfc3339
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """What a caller asks for.
+
+    Args:
+        action: The action.
+        ref: The credential.
+        scopes: The scopes that it names, or None for all that it may have.
+
+    """
+
+    action: Action
+    ref: CredentialRef
+    scopes: tuple[Scope, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,46 +70,48 @@ class Explanation:
     has_credential: bool
 
 
-def explain(caller: Caller, action: Action, ref: CredentialRef, scopes: tuple[Scope, ...] | None = None) -> Explanation:
+def explain(caller: Caller, request: AccessRequest, now: float) -> Explanation:
     """Explain the decision of `authorise`, which makes it.
 
     Args:
-        caller: The caller.
-        action: The action that it asks for.
-        ref: The credential that it asks for.
-        scopes: The scopes that it names, or None.
+        caller: The caller, as it is in the file.
+        request: What it asks for.
+        now: Unix time in seconds of the request.
 
     """
-    matching = tuple(rule for rule in caller.rules if rule.matches(ref))
+    in_force = caller_without_ended(caller, now)
+    matching = tuple(rule for rule in in_force.rules if rule.matches(request.ref))
     try:
-        selection = authorise(caller, action, ref, scopes)
+        selection = authorise(in_force, request.action, request.ref, request.scopes)
     except ForbiddenError:
-        nearest = _nearest(caller, matching, action, ref, scopes)
-        return Explanation(False, matching, None, nearest, caller.has_credential)
-    return Explanation(caller.has_credential, matching, selection.scopes, None, caller.has_credential)
+        nearest = _nearest(caller, matching, request, now)
+        return Explanation(False, matching, None, nearest, in_force.has_credential)
+    return Explanation(in_force.has_credential, matching, selection.scopes, None, in_force.has_credential)
 
 
-def _nearest(
-    caller: Caller, matching: tuple[Rule, ...], action: Action, ref: CredentialRef, scopes: tuple[Scope, ...] | None
-) -> NearestRule | None:
+def _nearest(caller: Caller, matching: tuple[Rule, ...], request: AccessRequest, now: float) -> NearestRule | None:
     candidates = (
-        NearestRule(rule, tuple(_missing(rule, union((*matching, rule)), action, ref, scopes))) for rule in caller.rules
+        NearestRule(rule, (*_ended(rule, now), *_missing(rule, union((*matching, rule)), request)))
+        for rule in caller.rules
     )
     # Among equals, one that matches the org and the credential is nearer than one for another tenant.
-    return min(candidates, key=lambda near: (len(near.missing), not near.rule.matches(ref)), default=None)
+    return min(candidates, key=lambda near: (len(near.missing), not near.rule.matches(request.ref)), default=None)
 
 
-def _missing(
-    rule: Rule, together: Permission, action: Action, ref: CredentialRef, scopes: tuple[Scope, ...] | None
-) -> Iterator[Missing]:
+def _ended(rule: Rule, now: float) -> Iterator[Missing]:
+    if rule.not_after is not None and rule.not_after <= now:
+        yield Missing("not_after", (f"a time later than {rfc3339(now)}",))
+
+
+def _missing(rule: Rule, together: Permission, request: AccessRequest) -> Iterator[Missing]:
     """What `rule` lacks. `together` is what it would allow with the rules that match already."""
-    if rule.orgs is not None and ref.org not in rule.orgs:
-        yield Missing("orgs", (ref.org,))
-    if ref.name not in rule.credentials:
-        yield Missing("credentials", (ref.name,))
-    if action not in together.actions:
-        yield Missing("actions", (action.value,))
-    if together.scopes is not None and (lacking := set(scopes or ()) - together.scopes):
+    if rule.orgs is not None and request.ref.org not in rule.orgs:
+        yield Missing("orgs", (request.ref.org,))
+    if request.ref.name not in rule.credentials:
+        yield Missing("credentials", (request.ref.name,))
+    if request.action not in together.actions:
+        yield Missing("actions", (request.action.value,))
+    if together.scopes is not None and (lacking := set(request.scopes or ()) - together.scopes):
         yield Missing("scopes", tuple(sorted(lacking)))
 
 
@@ -113,9 +133,10 @@ class Entitlement:
     rules: tuple[Rule, ...]
 
 
-def who_may(policy: Policy, org: OrgId, actions: Collection[Action]) -> tuple[Entitlement, ...]:
-    """Every caller that may do one of `actions` with a credential of `org`, in the order of the policy."""
-    found = (entitled for caller in policy.callers if caller.has_credential for entitled in _entitlements(caller, org))
+def who_may(policy: Policy, org: OrgId, actions: Collection[Action], now: float) -> tuple[Entitlement, ...]:
+    """Every caller that may do one of `actions` with a credential of `org` at `now`, in the order of the policy."""
+    callers = without_ended(policy, now).callers
+    found = (entitled for caller in callers if caller.has_credential for entitled in _entitlements(caller, org))
     return tuple(entitled for entitled in found if not entitled.permission.actions.isdisjoint(actions))
 
 

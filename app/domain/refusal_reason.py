@@ -26,6 +26,7 @@ class RefusalReason(StrEnum):
     CALLER_UNKNOWN = "caller_unknown"
     CALLER_AMBIGUOUS = "caller_ambiguous"
     API_KEY_UNKNOWN = "api_key_unknown"
+    API_KEY_EXPIRED = "api_key_expired"
     CLIENT_ID = "client_id"
 
 

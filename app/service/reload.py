@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from app.domain.events import PolicyLoaded, PolicyRefused
 from app.domain.plain_document import PolicyError
 from app.domain.policy import Policy
+from app.domain.policy_ends import next_end, without_ended
 from app.ports import CallerVerifier, Clock, EventSink, PolicySource
 from app.process.renewed_file import Look, RenewedFile
 
@@ -16,9 +18,15 @@ RELOAD_SECONDS = 2.0
 MAX_NOTES = 20
 """The notes of a policy that are reported when it comes into force; a policy can have thousands."""
 
+END_SECONDS = 0.25
+"""Rules and API keys end at most this long after their `not_after` (docs/contract.md section 4 promises a second)."""
+
 
 class PolicyInForce:
     """Holds the policy in force. `current` is one object, which is replaced as a whole: no decision sees half a change.
+
+    It is replaced, too, when a rule or an API key ends. Everything that remembers a decision compares this object, so
+    that each remembered decision ends at the same time.
 
     Args:
         source: The source of the policy.
@@ -26,6 +34,7 @@ class PolicyInForce:
         sink: Listens to events.
         clock: Unix time in seconds.
         reload_seconds: The interval between two looks at the source.
+        end_seconds: The interval between two looks at the clock.
 
     """
 
@@ -36,13 +45,17 @@ class PolicyInForce:
         sink: EventSink,
         clock: Clock,
         reload_seconds: float = RELOAD_SECONDS,
+        end_seconds: float = END_SECONDS,
     ) -> None:
         self.current = Policy(())
+        self._in_file = self.current
+        self._next_end = math.inf
         self._source = source
         self._verifier = verifier
         self._sink = sink
         self._clock = clock
         self._reload_seconds = reload_seconds
+        self._end_seconds = end_seconds
         # By version, or by the reason of a refusal. One look is enough, because the source looks twice.
         self._file = RenewedFile[str](looks=1)
 
@@ -64,6 +77,18 @@ class PolicyInForce:
             except PolicyError as error:
                 self._report_refusal(str(error))
 
+    async def watch_ends(self) -> None:
+        """Remove rules and API keys that have ended, forever. It does not wait for the file, whose volume may hang."""
+        while True:
+            await asyncio.sleep(self._end_seconds)
+            if self._clock() >= self._next_end:
+                self._put_in_force(self._in_file)
+
+    def _put_in_force(self, policy: Policy) -> None:
+        now = self._clock()
+        self._in_file, self._next_end = policy, next_end(policy, now)
+        self.current = without_ended(policy, now)
+
     async def _adopt_change(self) -> None:
         policy = await self._source.load()
         if policy is None:
@@ -71,7 +96,7 @@ class PolicyInForce:
                 self._report_in_force()
             return
         self._verifier.trust(policy.issuers)
-        self.current = policy
+        self._put_in_force(policy)
         self._file.accept(policy.version)
         self._report_in_force()
 

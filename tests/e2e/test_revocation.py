@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from app.domain.api_key import SECRET_BYTES, new_api_key
+from app.domain.rfc3339 import rfc3339
 from tests.support.broker_without_vault import BrokerWithoutVault, broker_without_vault
 from tests.support.issuer import AUDIENCE, SUBJECT, LocalIssuer, local_issuer
 from tests.support.replica import FORM
@@ -143,3 +144,32 @@ async def test_a_right_taken_away_is_gone_within_five_seconds(
     _write(broker, policy)
     await _until(broker, credential, expected, 5.3)
     assert await _statuses(broker, KEPT_KEY) == (ALLOWED if policy["callers"] else UNKNOWN)
+
+
+ENDS: dict[str, tuple[Callable[[str], Edit], dict[str, int]]] = {
+    "a rule": (lambda end: _first_rule(not_after=end), DENIED),
+    "an API key": (
+        lambda end: _match(1, api_key_sha256=[{"sha256": hashlib.sha256(KEY.encode()).hexdigest(), "not_after": end}]),
+        UNKNOWN,
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", ENDS)
+async def test_a_right_ends_at_its_time_without_a_reload(
+    broker: BrokerWithoutVault, issuer: LocalIssuer, ending: str
+) -> None:
+    """Warm answers of a rule or key are given until its `not_after`, and end within a second of it."""
+    edit, expected = ENDS[ending]
+    policy = _policy(broker, issuer)
+    _write(broker, policy)
+    await _until(broker, KEY, ALLOWED, 10.0)
+    end = int(time.time()) + 8
+    edit(rfc3339(end))(policy)
+    _write(broker, policy)
+    while time.time() < end - 0.5:
+        assert await _statuses(broker, KEY) == ALLOWED
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(end + 1 - time.time())
+    assert await _statuses(broker, KEY) == expected
+    assert await _statuses(broker, KEPT_KEY) == ALLOWED

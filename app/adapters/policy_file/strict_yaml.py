@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from app.domain.plain_document import PolicyError
+from app.domain.rfc3339 import RFC3339_TIME
 
 _MAX_DEPTH = 16
 _PROBLEM = re.compile(r"[ -~]{1,100}")
@@ -18,7 +19,8 @@ _MISLEADING = re.compile(
 )
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _IMPLICIT: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
-_NULL, _INT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:int"
+_NULL, _INT, _TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("null", "int", "timestamp"))
+_RFC3339 = re.compile(RFC3339_TIME)
 
 
 def decode_policy(content: bytes) -> object:
@@ -26,7 +28,7 @@ def decode_policy(content: bytes) -> object:
 
     Refused, besides what is not YAML or not UTF-8: invisible characters, a key given twice, anchors and aliases, tags,
     a second document, keys that are not text, deep nesting, and plain words that YAML reads as something else than
-    text (``yes``, ``1.5``, ``2026-01-01``).
+    text (``yes``, ``1.5``, ``2026-01-01``). A time in the form of RFC 3339 is text, with quotes or without.
 
     Raises:
         PolicyError: With the line as its place; never with a part of the content.
@@ -143,6 +145,8 @@ def _plain(event: yaml.ScalarEvent) -> str | int | bool | None:
             continue
         if tag == _NULL:
             return None
+        if tag == _TIMESTAMP and _RFC3339.fullmatch(value) is not None:
+            return value  # It stays the text that it is.
         if tag == _INT and len(value) < 20 and value.isascii() and value.isdecimal():
             return int(value)
         raise _at(event, "must be in quotes, since YAML reads it as something else than text")

@@ -27,6 +27,12 @@ def test_plain_and_quoted_words_are_text() -> None:
 BOMB = "a: &a [x]\n" + "".join(f"{new}: &{new} [{', '.join(['*' + old] * 9)}]\n" for old, new in pairwise("abcd"))
 
 
+@pytest.mark.parametrize("text", ["2027-01-31T00:00:00Z", "2027-01-31T00:00:00.5+01:00"])
+def test_a_time_is_text_with_quotes_or_without(text: str) -> None:
+    """A time in the form of RFC 3339 stays the text that a person reads."""
+    assert decode_policy(f"a: {text}".encode()) == decode_policy(f"a: '{text}'".encode()) == {"a": text}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -45,6 +51,7 @@ BOMB = "a: &a [x]\n" + "".join(f"{new}: &{new} [{', '.join(['*' + old] * 9)}]\n"
         (b"a: yes\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
         (b"a: 1.5\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
         (b"a: 2026-01-01\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
+        (b"a: 2026-01-01 00:00:00Z\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
         (b"a: 0x10\n", "line 1: must be in quotes, since YAML reads it as something else than text"),
         (b"a: " + b"1" * 64, "line 1: must be in quotes, since YAML reads it as something else than text"),
         (b"1: a\n", "line 1: must have text as a key"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,11 @@ from app.api.warm import WarmPath
 from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.events import RequestDecided
 from app.domain.identity import JwtIdentity, RateLimit
-from tests.factories import ISSUER, KEY, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_rule
+from tests.factories import ISSUER, KEY, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_policy, make_rule
 from tests.fakes import DAY
 from tests.support.api_in_memory import EXPORTER, TOKEN, ApiInMemory
 from tests.support.asgi_client import Answer
+from tests.support.waiting import until
 
 SAME_ID = ("X-Request-Id", "same-id")
 HEADER = f"Bearer {make_api_key()}".encode()
@@ -79,6 +81,20 @@ async def test_a_callers_warm_answer_is_not_given_to_another(api: ApiInMemory) -
     assert is_warm(api, f"/token?org={OTHER_ORG}", "operator")
     assert not is_warm(api, f"/token?org={OTHER_ORG}", "journey")
     assert (await api.get(f"/token?org={OTHER_ORG}")).code == "forbidden"
+
+
+async def test_a_warm_answer_ends_with_its_rule(api: ApiInMemory) -> None:
+    """At the rule's `not_after` its warm answers end, without a reload, and the next request is refused."""
+    ending = replace(make_rule(ORG), not_after=api.clock() + 10)
+    api.source.content = make_policy(make_caller("journey", ending), version="ending")
+    await api.policy.load()
+    ends = asyncio.create_task(api.policy.watch_ends())
+    await api.get()
+    assert is_warm(api)
+    api.clock.advance(10)
+    await until(lambda: not is_warm(api))
+    assert (await api.get()).code == "forbidden"
+    ends.cancel()
 
 
 async def test_after_a_change_of_the_policy_nothing_is_warm(api: ApiInMemory) -> None:

@@ -13,6 +13,8 @@ from app.domain.policy import Action, Rule
 from app.domain.policy_document import parse_policy
 from tests.support.policies import ABSENT, CLUSTER, GOOD, HASH, ORG, OTHER_HASH, changed, place_of
 
+END = "2027-01-31T12:00:00+02:00"
+
 
 def test_the_documented_example_is_accepted() -> None:
     """The document of docs/contract.md section 4 is read as the policy that it describes."""
@@ -76,6 +78,29 @@ def test_rate_limits_have_three_periods(text: str, limit: tuple[int, float]) -> 
     assert parse_policy(changed("callers.0.rate_limit", text), "v").callers[0].rate_limit == RateLimit(*limit)
 
 
+def test_a_rate_limit_may_name_its_scope() -> None:
+    """A limit with the scope replica, or without a scope, is the limit in short form."""
+    for scope in ({}, {"scope": "replica"}):
+        policy = parse_policy(changed("callers.0.rate_limit", {"limit": "200/s", **scope}), "v")
+        assert policy.callers[0].rate_limit == RateLimit(200, 1.0)
+
+
+def test_a_limit_for_all_replicas_is_refused_with_a_sentence() -> None:
+    """The scope fleet is refused until it exists: a limit per replica would allow more than the file says."""
+    with pytest.raises(PolicyError, match="fleet, one limit for all replicas, is not available yet"):
+        parse_policy(changed("callers.0.rate_limit", {"limit": "200/s", "scope": "fleet"}), "v")
+
+
+def test_a_rule_and_an_api_key_may_end() -> None:
+    """`not_after` is read as a time, of a rule and of an entry of `api_key_sha256`; entries with and without mix."""
+    document = changed("callers.0.match.api_key_sha256", [HASH, {"sha256": OTHER_HASH, "not_after": END}])
+    document["callers"][0]["allow"][0]["not_after"] = END
+    caller = parse_policy(document, "v").callers[0]
+    assert caller.rules[0].not_after == 1_801_389_600.0
+    assert caller.api_key_digests == {bytes.fromhex(HASH), bytes.fromhex(OTHER_HASH)}
+    assert caller.api_keys_end == {bytes.fromhex(OTHER_HASH): 1_801_389_600.0}
+
+
 DEFECTS: list[tuple[str, object, str]] = [
     ("version", ABSENT, "policy"),
     ("version", 2, "version"),
@@ -123,6 +148,22 @@ DEFECTS: list[tuple[str, object, str]] = [
             "\u0661/s",
         )
     ),
+    ("callers.0.rate_limit", {"scope": "replica"}, "callers[0].rate_limit"),
+    ("callers.0.rate_limit", {"limit": "200/s", "burst": 1}, "callers[0].rate_limit"),
+    ("callers.0.rate_limit", {"limit": 200}, "callers[0].rate_limit.limit"),
+    ("callers.0.rate_limit", {"limit": "200/s", "scope": "fleet"}, "callers[0].rate_limit.scope"),
+    ("callers.0.rate_limit", {"limit": "200/s", "scope": None}, "callers[0].rate_limit.scope"),
+    *(
+        (f"callers.0.{path}", value(bad), f"callers[0].{place}.not_after")
+        for bad in ("", None, "2027-01-31", "2027-01-31T10:00:00", "2027-02-30T00:00:00Z", 1801389600)
+        for path, place, value in (
+            ("allow.0.not_after", "allow[0]", lambda bad: bad),
+            ("match.api_key_sha256", "match.api_key_sha256[0]", lambda bad: [{"sha256": HASH, "not_after": bad}]),
+        )
+    ),
+    ("callers.0.match.api_key_sha256", [{"not_after": END}], "callers[0].match.api_key_sha256[0]"),
+    ("callers.0.match.api_key_sha256", [{"sha256": HASH, "name": "x"}], "callers[0].match.api_key_sha256[0]"),
+    ("callers.0.match.api_key_sha256", [HASH, {"sha256": HASH}], "callers[0].match.api_key_sha256[1]"),
     ("callers.0.allow.0", "x", "callers[0].allow[0]"),
     ("callers.0.allow.0.org", [ORG], "callers[0].allow[0]"),
     ("callers.0.allow.0.orgs", "*", "callers[0].allow[0].orgs"),

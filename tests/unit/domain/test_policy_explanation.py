@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from app.domain.errors import ForbiddenError
 from app.domain.names import CredentialName, CredentialRef, Scope
 from app.domain.policy import Action, Caller, Policy, Rule, authorise
-from app.domain.policy_explanation import NearestRule, explain, who_may
+from app.domain.policy_ends import caller_without_ended
+from app.domain.policy_explanation import AccessRequest, NearestRule, explain, who_may
 from tests.factories import ORG, OTHER_ORG
 
+NOW = 1_900_000_000.0
 NAMES = [CredentialName("default"), CredentialName("other")]
 SCOPES = [Scope("a"), Scope("b"), Scope("c")]
 ACTIONS = list(Action)
@@ -25,20 +27,23 @@ rules = st.builds(
     credentials=st.frozensets(st.sampled_from(NAMES), min_size=1),
     scopes=st.none() | some_scopes,
     actions=st.frozensets(st.sampled_from(ACTIONS), min_size=1),
+    not_after=st.sampled_from([None, None, NOW - 1, NOW, NOW + 1]),
 )
 callers = st.builds(
     lambda allow: Caller("a", tuple(allow), frozenset({b"digest"})), st.lists(rules, min_size=1, max_size=4)
 )
-requests = st.tuples(
-    st.sampled_from(ACTIONS), st.sampled_from(REFS), st.none() | some_scopes.map(lambda names: tuple(sorted(names)))
+requests = st.builds(
+    AccessRequest,
+    st.sampled_from(ACTIONS),
+    st.sampled_from(REFS),
+    st.none() | some_scopes.map(lambda names: tuple(sorted(names))),
 )
-Request = tuple[Action, CredentialRef, tuple[Scope, ...] | None]
 
 
-def is_allowed(caller: Caller, request: Request) -> bool:
+def is_allowed(caller: Caller, request: AccessRequest) -> bool:
     """The policy's own decision."""
     try:
-        authorise(caller, *request)
+        authorise(caller_without_ended(caller, NOW), request.action, request.ref, request.scopes)
     except ForbiddenError:
         return False
     return True
@@ -56,22 +61,23 @@ def completed(nearest: NearestRule) -> Rule:
         scopes=None
         if rule.scopes is None
         else rule.scopes | {name for name in SCOPES if name in missing.get("scopes", ())},
+        not_after=None if "not_after" in missing else rule.not_after,
         actions=rule.actions | {action for action in ACTIONS if action in missing.get("actions", ())},
     )
 
 
 @given(callers, requests)
-def test_an_explanation_is_the_decision(caller: Caller, request: Request) -> None:
+def test_an_explanation_is_the_decision(caller: Caller, request: AccessRequest) -> None:
     """A request is explained as allowed exactly if the policy allows it, and says otherwise what is missing."""
-    found = explain(caller, *request)
+    found = explain(caller, request, NOW)
     assert found.allowed is is_allowed(caller, request)
     assert (found.nearest is None) is found.allowed
 
 
 @given(callers, requests)
-def test_the_nearest_rule_lacks_what_is_named_and_nothing_else(caller: Caller, request: Request) -> None:
+def test_the_nearest_rule_lacks_what_is_named_and_nothing_else(caller: Caller, request: AccessRequest) -> None:
     """A refused request is allowed once the nearest rule is given what it lacks."""
-    found = explain(caller, *request)
+    found = explain(caller, request, NOW)
     if found.nearest is None:
         return
     changed = [completed(found.nearest) if rule is found.nearest.rule else rule for rule in caller.rules]
@@ -84,21 +90,21 @@ def test_a_list_of_callers_agrees_with_every_decision(caller: Caller) -> None:
     policy = Policy([caller])
     for action in ACTIONS:
         for ref in REFS:
-            listed = ref.name in {access.credential for access in who_may(policy, ref.org, {action})}
-            assert listed is is_allowed(caller, (action, ref, None))
+            listed = ref.name in {access.credential for access in who_may(policy, ref.org, {action}, NOW)}
+            assert listed is is_allowed(caller, AccessRequest(action, ref))
 
 
 def test_a_caller_without_a_credential_may_have_nothing() -> None:
     """A caller that no API key and no JWT matches is denied, although a rule allows the request; it is not listed."""
     caller = Caller("a", (Rule(None),))
-    found = explain(caller, Action.VEND, CredentialRef(ORG))
+    found = explain(caller, AccessRequest(Action.VEND, CredentialRef(ORG)), NOW)
     assert (found.allowed, found.has_credential, len(found.rules)) == (False, False, 1)
-    assert who_may(Policy([caller]), ORG, set(Action)) == ()
+    assert who_may(Policy([caller]), ORG, set(Action), NOW) == ()
 
 
 def test_a_rule_that_matches_is_nearer_than_one_for_another_tenant() -> None:
     """If two rules lack one thing each, the nearest is the one for the requested org and credential."""
     other, matching = Rule(frozenset({OTHER_ORG})), Rule(frozenset({ORG}), actions=frozenset({Action.STATUS}))
-    found = explain(Caller("a", (other, matching)), Action.VEND, CredentialRef(ORG))
+    found = explain(Caller("a", (other, matching)), AccessRequest(Action.VEND, CredentialRef(ORG)), NOW)
     assert found.nearest is not None
     assert found.nearest.rule is matching

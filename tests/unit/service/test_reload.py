@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from app.domain.events import Event, PolicyLoaded, PolicyRefused
 from app.domain.plain_document import PolicyError
 from app.domain.policy import Policy
 from app.service.reload import PolicyInForce
-from tests.factories import ISSUER, make_policy
+from tests.factories import ISSUER, ORG, make_caller, make_policy, make_rule
 from tests.fakes import FakePolicySource, FakeVerifier, ManualClock
 from tests.support.recorded_events import RecordedEvents
 from tests.support.waiting import until
@@ -95,6 +96,24 @@ async def test_another_fault_is_reported_too(office: Office) -> None:
         "callers[0].allow: must be a list",
         "version: must be 1",
     ]
+
+
+async def test_a_rule_ends_at_its_time_while_the_file_cannot_be_read() -> None:
+    """A rule that is past its end is gone although no reload happens, and one that had ended before is never there."""
+    clock = ManualClock(7.0)
+    ending = replace(make_rule(ORG), not_after=9.0)
+    source = FakePolicySource(make_policy(make_caller("a", ending), make_caller("b", replace(ending, not_after=7.0))))
+    policy = PolicyInForce(source, FakeVerifier(), RecordedEvents(), clock, end_seconds=0.001)
+    await policy.load()
+    first = policy.current
+    ends = asyncio.create_task(policy.watch_ends())
+    await asyncio.sleep(0.01)
+    assert policy.current is first
+    assert [len(caller.rules) for caller in first.callers] == [1, 0]
+    clock.advance(2.0)
+    await until(lambda: policy.current is not first)
+    assert [len(caller.rules) for caller in policy.current.callers] == [0, 0]
+    ends.cancel()
 
 
 async def test_a_return_to_the_good_file_is_reported_and_so_is_the_same_fault_after_it(office: Office) -> None:
