@@ -49,6 +49,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _in_head = False
     _begins_here = False
     _offers_upgrade = False
+    _reads_no_more = False
     _reason = _MALFORMED
     _deadline: asyncio.TimerHandle | None = None
 
@@ -64,6 +65,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._reads_no_more:
+            return
         self._piece, self._begins_here = len(data), False
         self._unset_keepalive_if_required()
         try:
@@ -184,6 +187,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Answer with a problem document like any other error, and close."""
         self._head_is_complete()
         if self._is_answering():
+            if not self.cycle.more_body:
+                # All of the last good request is here. It and those before it are answered before the end.
+                self.cycle.keep_alive, self._reads_no_more = False, True
+                return
             if self.pipeline or self.cycle.response_started:
                 # An answer has begun, and the client would read another one as a part of it.
                 self.transport.close()

@@ -15,6 +15,7 @@ from uvicorn import Config
 
 from app.api.http_protocol import HEAD_SECONDS, MAX_HEAD_BYTES, MAX_HEADER_FIELDS, MAX_PIPELINED, bounded_http_protocol
 from app.main import create_server, listening_socket
+from tests.support.waiting import until
 from tests.support.wire import connected
 
 HOST = b"Host: broker.test\r\n"
@@ -30,6 +31,11 @@ class Rig:
     values: list[dict[bytes, bytes]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared, the app holds its answers back."""
+
+    def __post_init__(self) -> None:
+        self.answers.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Note the names, read the body, answer."""
@@ -41,6 +47,7 @@ class Rig:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         self.bodies.append(body)
+        await self.answers.wait()
         await PlainTextResponse("seen")(scope, receive, send)
 
     def keep_alive(self, seconds: int | float) -> None:
@@ -163,6 +170,31 @@ async def sent_before_the_end(port: int, pieces: Iterable[bytes]) -> int:
 async def test_a_malformed_request_gets_a_problem_document(rig: Rig, data: bytes) -> None:
     """A malformed or ambiguous request gets a problem document with an id that quotes nothing of the request."""
     problem(await rig.exchange(data), 400, rig)
+
+
+GOOD = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+
+
+@pytest.mark.parametrize("rig", [0.2], indirect=True)
+@pytest.mark.parametrize("good", [1, 3])
+@pytest.mark.parametrize(
+    "bad",
+    [(b"hello\r\n\r\n",), (GOOD[:-2] + HOST + b"\r\n",), (b"GET / HT",), (GOOD[:-2] + b"X: ", *[b"v" * 65536] * 20)],
+    ids=["malformed", "ambiguous", "slow", "large"],
+)
+async def test_a_bad_request_does_not_take_the_answers_of_those_before_it(
+    rig: Rig, good: int, bad: tuple[bytes, ...]
+) -> None:
+    """Requests that are not answered yet get their answers, and then the connection is closed."""
+    rig.answers.clear()
+    first, *more = bad
+    began = asyncio.create_task(rig.exchange(GOOD * good + first, *more))
+    await until(lambda: bool(rig.seen))
+    await asyncio.sleep(0.3)  # the time in which a head that is not complete is refused
+    rig.answers.set()
+    answer = await began
+    assert (answer.count(b"HTTP/1.1 200 "), answer.count(b"HTTP/1.1 ")) == (good, good)
+    assert answer.endswith(b"seen")
 
 
 HEAD = b"HEAD / HTTP/1.1\r\n" + HOST
