@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from app.domain.adobe_file import adobe_file
 from app.domain.credential import KINDS, Credential, CredentialKind
+from app.domain.document_reader import DocumentReader
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, Scope, scopes_of
+from app.domain.pem import certificate_pem, private_key_pem
 from app.domain.signing import REMOTE_SCHEMES, RemoteKey, SigningKey, StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.hosts import DEFAULT_IMS_BASE_URL, normal_ims_base_url
@@ -37,6 +40,8 @@ _FIELDS = frozenset(
         *(scheme.field for scheme in REMOTE_SCHEMES.values()),
     ]
 )
+_IGNORED = frozenset(["technical_account_email", "id", "name", "integration_type", "ims_org_id"])
+"""Members of Adobe's own files that say nothing to the broker (docs/ims.md section 4)."""
 
 
 def parse_credential(
@@ -56,9 +61,11 @@ def parse_credential(
     """
     if not isinstance(document, Mapping):
         raise CredentialMisconfiguredError("document", "must be a JSON object")
-    reader = _Reader(document)
-    reader.refuse_unknown()
-    kind = KINDS[reader.kind()]
+    if (recognised := adobe_file(document)) is not None:
+        raise CredentialMisconfiguredError("document", recognised)
+    reader = DocumentReader(document)
+    reader.refuse_unknown(_FIELDS, _IGNORED)
+    kind = KINDS[_kind(reader)]
     if reader.text("org_id") != ref.org:
         raise CredentialMisconfiguredError("org_id", "must equal the org of the document's path")
     technical_account_id = reader.optional("technical_account_id", _TECHNICAL_ACCOUNT_ID, "…@techacct.adobe.com")
@@ -68,116 +75,68 @@ def parse_credential(
         ref=ref,
         generation=generation,
         client_id=reader.matching("client_id", _CLIENT_ID, "letters, digits, dots, hyphens or underscores"),
-        client_secrets=reader.secrets(),
-        scopes=reader.scopes(kind.scopes_field),
+        client_secrets=_secrets(reader),
+        scopes=_scopes(reader, kind.scopes_field),
         technical_account_id=technical_account_id,
-        ims_base_url=reader.base_url(allowed_base_urls),
-        certificate=reader.pem("certificate"),
+        ims_base_url=_base_url(reader, allowed_base_urls),
+        certificate=reader.pem("certificate", certificate_pem),
         sandbox=reader.optional("sandbox", _SANDBOX, "letters, digits, hyphens or underscores"),
-        signing=reader.signing() if kind.signs else None,
+        signing=_signing(reader) if kind.signs else None,
     )
 
 
-class _Reader:
-    """Typed access to a document of unknown content."""
-
-    def __init__(self, document: Mapping[object, object]) -> None:
-        # An absent field and a null field mean the same, because consoles export both.
-        self._values = {name: value for name, value in document.items() if value is not None}
-
-    def refuse_unknown(self) -> None:
-        """Refuse a misspelt field: its value may be a secret, and the real field would be missing."""
-        if any(name not in _FIELDS for name in self._values):
-            raise CredentialMisconfiguredError(
-                "document", f"has an unknown field; the known fields are {', '.join(sorted(_FIELDS))}"
-            )
-
-    def kind(self) -> CredentialKind:
-        try:
-            return CredentialKind(self.text("kind"))
-        except ValueError:
-            raise CredentialMisconfiguredError("kind", f"must be one of {', '.join(CredentialKind)}") from None
-
-    def text(self, name: str) -> str:
-        value = self._required(name)
-        if not isinstance(value, str) or not value.strip():
-            raise CredentialMisconfiguredError(name, "must be a non-empty string")
-        return value.strip()
-
-    def _required(self, name: str) -> object:
-        if name not in self._values:
-            raise CredentialMisconfiguredError(name, "is required")
-        return self._values[name]
-
-    def optional_text(self, name: str) -> str | None:
-        value = self._values.get(name)
-        if value is not None and not isinstance(value, str):
-            raise CredentialMisconfiguredError(name, "must be a string")
-        return value
-
-    def matching(self, name: str, pattern: re.Pattern[str], expected: str) -> str:
-        value = self.text(name)
-        if pattern.fullmatch(value) is None:
-            raise CredentialMisconfiguredError(name, f"must be {expected}")
-        return value
-
-    def optional(self, name: str, pattern: re.Pattern[str], expected: str) -> str | None:
-        return self.matching(name, pattern, expected) if name in self._values else None
-
-    def secrets(self) -> tuple[str, ...]:
-        value = self._required("client_secrets")
-        if not isinstance(value, list) or len(value) not in {1, 2} or not all(_is_secret(item) for item in value):
-            raise CredentialMisconfiguredError(
-                "client_secrets", "must be a list of one or two strings of visible ASCII"
-            )
-        return tuple(value)
-
-    def scopes(self, name: str) -> tuple[Scope, ...]:
-        """A list of scopes; a metascope may be given as ``ent_x``, ``/s/ent_x`` or a full URL (docs/ims.md 4.1)."""
-        value = self._required(name)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise CredentialMisconfiguredError(name, "must be a list of strings")
-        try:
-            return scopes_of(_METASCOPE_PREFIX.sub("", item.strip(), count=1) for item in value)
-        except InvalidRequestError:
-            raise CredentialMisconfiguredError(name, "must list 1 to 64 scopes of visible ASCII") from None
-
-    def pem(self, name: str) -> str | None:
-        """PEM text with LF line ends: the AEM Developer Console exports CRLF."""
-        value = self.optional_text(name)
-        if value is None:
-            return None
-        if "-----BEGIN " not in value:
-            raise CredentialMisconfiguredError(name, "must be PEM text")
-        return value.replace("\r\n", "\n").strip() + "\n"
-
-    def signing(self) -> SigningKey:
-        """The key that signs: the document has exactly one of ``private_key`` and the fields of remote signers."""
-        stored = self.pem("private_key")
-        remote = [
-            RemoteKey(scheme, name)
-            for scheme, known in REMOTE_SCHEMES.items()
-            if (name := self.optional(known.field, known.name, known.expected)) is not None
-        ]
-        if len(remote) + (stored is not None) != 1:
-            fields = " or ".join(known.field for known in REMOTE_SCHEMES.values())
-            raise CredentialMisconfiguredError("private_key", f"give either private_key or {fields}, for kind jwt")
-        passphrase = self.optional_text("private_key_passphrase")
-        return StoredKey(stored, passphrase) if stored is not None else remote[0]
-
-    def base_url(self, allowed: frozenset[str]) -> str:
-        value = self.optional_text("ims_base_url") or DEFAULT_IMS_BASE_URL
-        try:
-            normal = normal_ims_base_url(value)
-        except ValueError as error:
-            raise CredentialMisconfiguredError("ims_base_url", str(error)) from None
-        if normal not in allowed:
-            subject = (
-                "is" if "ims_base_url" in self._values else f"is missing, so it is {DEFAULT_IMS_BASE_URL}, which is"
-            )
-            raise CredentialMisconfiguredError("ims_base_url", f"{subject} not on the allow-list BROKER_IMS_BASE_URLS")
-        return normal
+def _kind(reader: DocumentReader) -> CredentialKind:
+    try:
+        return CredentialKind(reader.text("kind"))
+    except ValueError:
+        raise CredentialMisconfiguredError("kind", f"must be one of {', '.join(CredentialKind)}") from None
 
 
-def _is_secret(value: object) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= 512 and value.isascii() and value.isprintable()
+def _secrets(reader: DocumentReader) -> tuple[str, ...]:
+    """One or two secrets. A line end at the end of one is dropped: `echo` adds it."""
+    secrets = [secret.rstrip("\r\n") for secret in reader.listed("client_secrets")]
+    for index, secret in enumerate(secrets):
+        if any(character.isspace() for character in secret):
+            raise CredentialMisconfiguredError("client_secrets", f"has a blank or a line end in item {index + 1}")
+    if len(secrets) not in {1, 2} or not all(map(_is_secret, secrets)):
+        raise CredentialMisconfiguredError("client_secrets", "must be a list of one or two strings of visible ASCII")
+    return tuple(secrets)
+
+
+def _scopes(reader: DocumentReader, name: str) -> tuple[Scope, ...]:
+    """A list of scopes; a metascope may be given as ``ent_x``, ``/s/ent_x`` or a full URL (docs/ims.md 4.1)."""
+    try:
+        return scopes_of(_METASCOPE_PREFIX.sub("", item.strip(), count=1) for item in reader.listed(name))
+    except InvalidRequestError:
+        raise CredentialMisconfiguredError(name, "must list 1 to 64 scopes of visible ASCII") from None
+
+
+def _signing(reader: DocumentReader) -> SigningKey:
+    """The key that signs: the document has exactly one of ``private_key`` and the fields of remote signers."""
+    stored = reader.pem("private_key", private_key_pem)
+    remote = [
+        RemoteKey(scheme, name)
+        for scheme, known in REMOTE_SCHEMES.items()
+        if (name := reader.optional(known.field, known.name, known.expected)) is not None
+    ]
+    if len(remote) + (stored is not None) != 1:
+        fields = " or ".join(known.field for known in REMOTE_SCHEMES.values())
+        raise CredentialMisconfiguredError("private_key", f"give either private_key or {fields}, for kind jwt")
+    passphrase = reader.optional_text("private_key_passphrase")
+    return StoredKey(stored, passphrase and passphrase.rstrip("\r\n")) if stored is not None else remote[0]
+
+
+def _base_url(reader: DocumentReader, allowed: frozenset[str]) -> str:
+    given = reader.optional_text("ims_base_url")
+    try:
+        url = normal_ims_base_url(given or DEFAULT_IMS_BASE_URL)
+    except ValueError as error:
+        raise CredentialMisconfiguredError("ims_base_url", str(error)) from None
+    if url not in allowed:
+        subject = "is" if given else f"is missing, so it is {DEFAULT_IMS_BASE_URL}, which is"
+        raise CredentialMisconfiguredError("ims_base_url", f"{subject} not on the allow-list BROKER_IMS_BASE_URLS")
+    return url
+
+
+def _is_secret(value: str) -> bool:
+    return 1 <= len(value) <= 512 and value.isascii() and value.isprintable()

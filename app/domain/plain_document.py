@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from app.domain.unknown_fields import unknown_fields
+
 Fields = Mapping[str, object]
 """The fields of a decoded mapping in a policy file, by name."""
 
@@ -34,8 +36,8 @@ def fields_of(value: object, place: str, known: frozenset[str], required: tuple[
     """
     if not isinstance(value, dict):
         raise PolicyError(place, "must be a mapping")
-    if not known.issuperset(value):
-        raise PolicyError(place, f"has an unknown field; the known fields are {', '.join(sorted(known))}")
+    if (problem := unknown_fields(value, known)) is not None:
+        raise PolicyError(place, problem)
     for name in required:
         if name not in value:
             raise PolicyError(place, f"must have {name}")

@@ -29,6 +29,8 @@ _MAX_BITS = 8192  # a larger key would block the event loop for tens of millisec
 _MAX_ROUNDS = 1_000_000
 """PBKDF2 rounds, about 0.2 s. OpenSSL uses 2,048; OWASP recommends 600,000."""
 
+_DAMAGED = "is damaged or truncated: what stands between its first and its last line is not a key"
+
 _SCRYPT = bytes.fromhex("06092b06010401da47040b")
 _MAX_SCRYPT_COST = 2**20
 """scrypt cost N x r x p, about 0.4 s. OpenSSL uses 2**17."""
@@ -63,9 +65,13 @@ def _rsa_key(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         if encrypted:
             raise CredentialMisconfiguredError("private_key_passphrase", "does not decrypt the private key") from None
-        raise CredentialMisconfiguredError("private_key", "must be a private key in PEM form") from None
-    if not isinstance(key, rsa.RSAPrivateKey) or not _MIN_BITS <= key.key_size <= _MAX_BITS:
-        raise CredentialMisconfiguredError("private_key", f"must be an RSA key of {_MIN_BITS} to {_MAX_BITS} bits")
+        raise CredentialMisconfiguredError("private_key", _DAMAGED) from None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise CredentialMisconfiguredError("private_key", "is not an RSA key; Adobe accepts RSA keys only")
+    if not _MIN_BITS <= key.key_size <= _MAX_BITS:
+        raise CredentialMisconfiguredError(
+            "private_key", f"is an RSA key of {key.key_size} bits; it must have {_MIN_BITS} to {_MAX_BITS}"
+        )
     return key
 
 
@@ -117,7 +123,7 @@ def _refuse_costly(pem: bytes) -> None:
             algorithm = _algorithm(base64.b64decode(b"".join(block[1].split()), validate=True))
             numbers = list(_integers(algorithm))
         except (binascii.Error, IndexError, RecursionError):
-            raise CredentialMisconfiguredError("private_key", "must be a private key in PEM form") from None
+            raise CredentialMisconfiguredError("private_key", _DAMAGED) from None
         scrypt = _SCRYPT in algorithm
         cost, bound = 1, _MAX_SCRYPT_COST if scrypt else _MAX_ROUNDS
         for number in numbers[: 3 if scrypt else 1]:

@@ -130,36 +130,59 @@ DEFECTS: list[tuple[str, Mapping[str, object]]] = [
         for value in (
             None,
             [],
-            SECRET,
+            "",
+            f"{SECRET},{SECRET} {SECRET}",
+            {"0": SECRET},
+            f'["{SECRET}"]',
             [SECRET, SECRET, SECRET],
             [""],
             [SECRET, 1],
-            [f"{CANARY}\n"],
+            [f" {CANARY}"],
+            [f"{CANARY} x"],
+            [f"{CANARY}\nx"],
             [f"{CANARY}é"],
             [CANARY * 60],
         )
     ],
     *[
         ("scopes", {"scopes": value})
-        for value in (None, [], CANARY, [1], [f"{CANARY} b"], [f"{CANARY},b"], [""], [str(i) for i in range(65)])
+        for value in (
+            None,
+            [],
+            "",
+            f'["{CANARY}"]',
+            {"0": CANARY},
+            [1],
+            [f"{CANARY} b"],
+            [f"{CANARY},b"],
+            [""],
+            [str(i) for i in range(65)],
+        )
     ],
     *[("technical_account_id", {"technical_account_id": value}) for value in (CANARY, "", 1, f"{CANARY}@AdobeID")],
     *[("certificate", {"certificate": value}) for value in (CANARY, 1, "")],
     *[("sandbox", {"sandbox": value}) for value in (f"{CANARY}\r\nx: y", "", 1)],
     *[
         ("ims_base_url", {"ims_base_url": value})
-        for value in (f"https://{CANARY}.example", 1, f"{DEFAULT_IMS_BASE_URL}/{CANARY}", "http://127.0.0.1")
+        for value in (
+            f"https://{CANARY}.example",
+            1,
+            f"{DEFAULT_IMS_BASE_URL}/{CANARY}",
+            f"{CANARY}:99999",
+            "http://127.0.0.1",
+        )
     ],
     ("document", {CANARY: "x"}),
     ("document", {"client_secret": SECRET}),
 ]
 
 JWT_DEFECTS: list[tuple[str, Mapping[str, object]]] = [
-    *[("metascopes", {"metascopes": value}) for value in (None, [], "ent_x", [1], [f"{CANARY} b"])],
+    *[("metascopes", {"metascopes": value}) for value in (None, [], "", [1], [f"{CANARY} b"])],
     ("technical_account_id", {"technical_account_id": None}),
     ("private_key", {"private_key": None}),
     ("private_key", {"private_key": CANARY}),
-    ("private_key", {"private_key": [PRIVATE_KEY]}),
+    ("private_key", {"private_key": [PRIVATE_KEY, 1]}),
+    ("private_key", {"private_key": PRIVATE_KEY.partition("-----END")[0]}),
     ("private_key", {"transit_key": "k"}),
     ("transit_key", {"private_key": None, "transit_key": f"../{CANARY}"}),
     ("transit_key", {"private_key": None, "transit_key": 1}),
