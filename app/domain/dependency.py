@@ -11,6 +11,14 @@ Dependency = Literal["redis", "vault", "ims", "jwks", "token_review"]
 _ANSWERS = frozenset({"ok", "issued", *(error.code for error in TenantError.__subclasses__() if error.answered)})
 """The outcomes of calls that a dependency answered properly, even with a refusal."""
 
+_OF_ONE_OPERATION = frozenset({"forbidden", "unknown_command", "read_only", "refuses_writes", "out_of_memory"})
+"""The outcomes of calls that Redis refused, while it may do what other calls ask for."""
+
+
+def concerns_one_operation(outcome: str) -> bool:
+    """Whether a call with this outcome says that its operation fails, and nothing about other operations."""
+    return outcome in _OF_ONE_OPERATION
+
 
 def dependency_works(outcome: str) -> bool | None:
     """Whether a dependency works, according to the outcome of one call to it.

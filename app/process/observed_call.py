@@ -20,6 +20,7 @@ class ObservedCall:
         dependency: The system.
         operation: The operation; a constant of the code.
         outcome_of: The label of a failure. A cancelled call is always ``cancelled``.
+        reason_of: A sentence on a failure for the operator, without any value; or None.
         monotonic: A clock in seconds that never steps.
         only_failures: Whether a call that succeeds or is cancelled emits nothing.
 
@@ -36,6 +37,7 @@ class ObservedCall:
         operation: str,
         outcome_of: Callable[[BaseException], str],
         *,
+        reason_of: Callable[[BaseException], str | None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
         only_failures: bool = False,
     ) -> None:
@@ -43,6 +45,7 @@ class ObservedCall:
         self._dependency = dependency
         self._operation = operation
         self._outcome_of = outcome_of
+        self._reason_of = reason_of
         self._monotonic = monotonic
         self._only_failures = only_failures
         self._began = 0.0
@@ -59,9 +62,11 @@ class ObservedCall:
     ) -> None:
         """Emit the event; an exception is not suppressed."""
         self.seconds = self._monotonic() - self._began
+        reason: str | None = None
         if isinstance(error, asyncio.CancelledError):
             self.outcome = "cancelled"
         elif error is not None:
             self.outcome = self._outcome_of(error)
+            reason = self._reason_of(error)
         if not (self._only_failures and self.outcome in {"ok", "cancelled"}):
-            self._sink.emit(DependencyCalled(self._dependency, self._operation, self.outcome, self.seconds))
+            self._sink.emit(DependencyCalled(self._dependency, self._operation, self.outcome, self.seconds, reason))

@@ -32,9 +32,9 @@ async def reads(replica: RedisReplica) -> None:
     assert (await replica.cache.read(KEY)).token is None
 
 
-async def is_refused(replica: RedisReplica) -> None:
+async def is_refused(replica: RedisReplica, reason: str = REFUSED) -> None:
     """Check that the replica cannot log in, and neither reports nor shows a password."""
-    with pytest.raises(CacheUnavailableError, match=REFUSED) as refused:
+    with pytest.raises(CacheUnavailableError, match=reason) as refused:
         await replica.cache.read(KEY)
     assert refused.value.__suppress_context__
     assert "canary" not in str(refused.value) + repr(replica.events.all)
@@ -75,7 +75,7 @@ async def test_an_unusable_password_file_is_an_outage_of_redis(tmp_path: Path, c
         file.write_bytes(content)
     with locked_redis("broker") as server:
         async with redis_replica(server.url, login=RedisLogin("broker", None, file)) as replica:
-            await is_refused(replica)
+            await is_refused(replica, "BROKER_REDIS_PASSWORD_FILE cannot be read")
             assert replica.events.calls("read") == ["unauthenticated"]
             file.write_text(SECOND)
             await reads(replica)

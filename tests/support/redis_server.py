@@ -34,13 +34,21 @@ class RedisServer:
         folder: Where it logs and keeps its files.
         tls: (certificate, key, CA certificate) to serve TLS instead of plain TCP.
         acl: Lines of an ACL file.
+        options: Further options of its command line, which win over the others.
 
     """
 
-    def __init__(self, folder: Path, tls: tuple[Path, Path, Path] | None = None, acl: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tls: tuple[Path, Path, Path] | None = None,
+        acl: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
         self._folder = folder
         self._tls = tls
         self._acl = acl
+        self._further = options
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
@@ -49,10 +57,10 @@ class RedisServer:
         """Where it is, as the default user."""
         return self.url_as()
 
-    def url_as(self, user: str = "", password: str = "", host: str = "127.0.0.1") -> str:
+    def url_as(self, user: str = "", password: str = "", host: str = "127.0.0.1", database: int = 0) -> str:
         """Where it is, with a login."""
         login = f"{quote(user)}:{quote(password)}@" if password else ""
-        return f"{'rediss' if self._tls else 'redis'}://{login}{host}:{self.port}/0"
+        return f"{'rediss' if self._tls else 'redis'}://{login}{host}:{self.port}/{database}"
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
@@ -116,7 +124,9 @@ class RedisServer:
     def _client(self) -> Redis:
         options: dict[str, Any] = {}
         if self._tls is not None:
-            options = {"ssl": True, "ssl_ca_certs": str(self._tls[2]), "ssl_check_hostname": False}
+            cert, key, ca = map(str, self._tls)
+            options = {"ssl": True, "ssl_ca_certs": ca, "ssl_check_hostname": False}
+            options |= {"ssl_certfile": cert, "ssl_keyfile": key}  # for a server that asks for a certificate
         return Redis(
             "127.0.0.1", self.port, socket_timeout=5, retry=Retry(NoBackoff(), 0), decode_responses=False, **options
         )
@@ -144,16 +154,18 @@ class RedisServer:
             file = self._folder / "users.acl"
             file.write_text("\n".join(self._acl) + "\n")
             options += ["--aclfile", str(file)]
-        return options
+        return [*options, *self._further]
 
 
 @contextlib.contextmanager
 def running_redis(
-    tls: tuple[Path, Path, Path] | None = None, acl: Sequence[str] = ("user default on nopass ~* &* +@all",)
+    tls: tuple[Path, Path, Path] | None = None,
+    acl: Sequence[str] = ("user default on nopass ~* &* +@all",),
+    options: Sequence[str] = (),
 ) -> Iterator[RedisServer]:
     """A server for as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        server = RedisServer(Path(folder), tls, acl)
+        server = RedisServer(Path(folder), tls, acl, options)
         try:
             server.start()
             yield server

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from app.adapters.json_logs.outages import OutageChange, Outages
 from app.adapters.json_logs.refusal_quota import RefusalQuota
 from app.domain.events import (
     CacheRecordRefused,
@@ -41,13 +42,20 @@ _LOGGED: Final[dict[type[Event], tuple[int, str]]] = {
 }
 """Level and message of each event that is logged when it happens."""
 
+_CALLS: Final = {
+    OutageChange.BEGAN: (logging.WARNING, "dependency fails"),
+    OutageChange.ENDED: (logging.INFO, "dependency works again"),
+    OutageChange.NONE: (logging.DEBUG, "dependency called"),
+}
+"""The same, of a call to an external system."""
+
 
 class LogSink:
     """Logs the events that an operator should see; requests are the audit log's."""
 
     def __init__(self) -> None:
         self._logger = logging.getLogger(LOGGER)
-        self._failing: set[str] = set()
+        self._outages = Outages()
         self._refusals = RefusalQuota()
 
     def emit(self, event: Event) -> None:
@@ -55,28 +63,23 @@ class LogSink:
         if isinstance(event, CallerRefused):
             self._refused(event)
             return
-        level, message = self._turn(event) if isinstance(event, DependencyCalled) else _logged_as(event)
+        if isinstance(event, DependencyCalled):
+            level, message = _CALLS[self._outages.change(event)]
+            self._log(level, message, _given(event))
+            return
+        level, message = _logged_as(event)
+        self._log(level, message, _fields(event))
+
+    def _log(self, level: int, message: str, fields: dict[str, object]) -> None:
         if level and self._logger.isEnabledFor(level):
-            self._logger.log(level, message, extra={"event": _fields(event)})
+            self._logger.log(level, message, extra={"event": fields})
 
     def _refused(self, event: CallerRefused) -> None:
         """Anyone can cause a refusal, so only some are logged; the metric counts them all."""
         left_out = self._refusals.take(event)
         if left_out is None or not self._logger.isEnabledFor(logging.WARNING):
             return
-        fields = {name: value for name, value in _fields(event).items() if value is not None}
-        self._logger.warning("caller credential refused", extra={"event": {**fields, "left_out": left_out}})
-
-    def _turn(self, event: DependencyCalled) -> tuple[int, str]:
-        """A dependency that begins to fail, or works again, is logged once; IMS fails per tenant, so not as a whole."""
-        name, fails = event.dependency, event.works is False
-        if name == "ims" or event.works is None or fails == (name in self._failing):
-            return logging.DEBUG, "dependency called"
-        if fails:
-            self._failing.add(name)
-            return logging.WARNING, "dependency fails"
-        self._failing.discard(name)
-        return logging.INFO, "dependency works again"
+        self._logger.warning("caller credential refused", extra={"event": {**_given(event), "left_out": left_out}})
 
 
 def _logged_as(event: Event) -> tuple[int, str]:
@@ -97,3 +100,8 @@ def _fields(event: Event) -> dict[str, object]:
         else:
             fields[name] = value
     return fields
+
+
+def _given(event: Event) -> dict[str, object]:
+    """An event's fields without those that are None."""
+    return {name: value for name, value in _fields(event).items() if value is not None}

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from app.adapters.redis.failures import FAILURES, SKIPPED, Failure, failure_of
+from app.adapters.redis.call_failure import Contact, Failure
+from app.adapters.redis.connections import connected_to, connection_class
+from app.adapters.redis.failures import FAILURES, SKIPPED, failure_of
 from app.adapters.redis.login_provider import LoginProvider, RedisLogin
 from app.adapters.redis.patience import patience
 from app.adapters.redis.scripts import Script
@@ -25,7 +25,7 @@ from app.domain.dependency_errors import CacheUnavailableError
 from app.ports import EventSink
 from app.process.breaker import CircuitBreaker
 from app.process.observed_call import ObservedCall
-from app.settings.redis_address import RedisAddress, parse_redis_url
+from app.settings.redis_address import parse_redis_url
 from app.settings.rules import redis_connection_rules, refuse
 
 CALL_TIMEOUT = 0.25
@@ -35,7 +35,6 @@ LISTEN_SECONDS = 1.0
 """Seconds that one blocking read waits on the server's side."""
 
 _LISTEN_MARGIN = 1.0
-_HEALTH_CHECK_SECONDS = 15
 
 _Result = TypeVar("_Result")
 
@@ -70,10 +69,12 @@ class RedisClient:
         address = parse_redis_url(url)
         refuse(redis_connection_rules(address, login=bool(login), own_ca=trust is not None))
         self._credentials = LoginProvider(login or RedisLogin(address.user, address.password))
-        connection = _connection_class(address, trust)
+        self._contact = Contact(address.tls)
+        connection = connection_class(address, trust, self._contact)
         # Calls have the one deadline of `call`: redis-py's own would run on while the loop is busy.
-        self._redis = _redis(address, connection, self._credentials, None, None, max_connections)
-        self._listener = _redis(address, connection, self._credentials, timeout, LISTEN_SECONDS + _LISTEN_MARGIN, 4)
+        self._redis = connected_to(address, connection, self._credentials, None, None, max_connections)
+        answer = LISTEN_SECONDS + _LISTEN_MARGIN
+        self._listener = connected_to(address, connection, self._credentials, timeout, answer, 4)
         self._timeout = timeout
         self._sink = sink
         self._breaker = CircuitBreaker(time.monotonic)
@@ -105,8 +106,8 @@ class RedisClient:
             raise CacheUnavailableError(SKIPPED.detail) from None
         except FAILURES as error:
             # The error itself may quote what was sent, so it ends here.
-            raise await self._failed(failure_of(error)) from None
-        self._breaker.succeeded()
+            raise await self._failed(failure_of(error, self._contact)) from None
+        self._answered()
         return result
 
     async def run(self, operation: str, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:
@@ -128,7 +129,7 @@ class RedisClient:
                 async with asyncio.timeout(self._timeout + LISTEN_SECONDS + _LISTEN_MARGIN):
                     return await command(self._listener)
         except FAILURES as error:
-            raise CacheUnavailableError(failure_of(error).detail) from None
+            raise CacheUnavailableError(failure_of(error, self._contact).detail) from None
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -137,13 +138,27 @@ class RedisClient:
         self._credentials.close()
 
     def _observed(self, operation: str, *, only_failures: bool = False) -> ObservedCall:
-        return ObservedCall(self._sink, "redis", operation, _outcome_of, only_failures=only_failures)
+        return ObservedCall(
+            self._sink,
+            "redis",
+            operation,
+            lambda error: self._failure(error).outcome,
+            reason_of=lambda error: self._failure(error).detail,
+            only_failures=only_failures,
+        )
+
+    def _failure(self, error: BaseException) -> Failure:
+        return SKIPPED if isinstance(error, _CircuitOpenError) else failure_of(error, self._contact)
+
+    def _answered(self) -> None:
+        self._contact.answered = True
+        self._breaker.succeeded()
 
     async def _failed(self, failure: Failure) -> CacheUnavailableError:
         if failure.unreachable:
             self._breaker.failed()
         else:
-            self._breaker.succeeded()
+            self._answered()
         if failure.outcome == "read_only":
             # A demoted primary: the name may lead to the new one already, but open connections never will.
             await self._redis.connection_pool.disconnect(inuse_connections=False)
@@ -152,10 +167,6 @@ class RedisClient:
 
 class _CircuitOpenError(Exception):
     """The call was not made."""
-
-
-def _outcome_of(error: BaseException) -> str:
-    return SKIPPED.outcome if isinstance(error, _CircuitOpenError) else failure_of(error).outcome
 
 
 @contextmanager
@@ -172,49 +183,3 @@ def _preserving_cancellation() -> Iterator[None]:
     finally:
         if task is not None and task.cancelling() > before:
             raise asyncio.CancelledError
-
-
-def _redis(
-    address: RedisAddress,
-    connection: type[Connection],
-    credentials: LoginProvider,
-    connect: float | None,
-    answer: float | None,
-    size: int,
-) -> Redis:
-    pool = BlockingConnectionPool(
-        max_connections=size,
-        timeout=connect,
-        connection_class=connection,
-        host=address.host,
-        port=address.port,
-        db=address.database,
-        credential_provider=credentials if credentials.are_needed else None,
-        socket_connect_timeout=connect,
-        socket_timeout=answer,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=_HEALTH_CHECK_SECONDS,
-        # RESP2 and no CLIENT SETINFO: connecting costs no round trip of its own, and needs no further permission.
-        protocol=2,
-        driver_info=None,
-        decode_responses=False,
-    )
-    return Redis.from_pool(pool)
-
-
-def _connection_class(address: RedisAddress, trust: ssl.SSLContext | None) -> type[Connection]:
-    if not address.tls:
-        return Connection
-    # Certificates are required and host names checked; with a CA bundle, no other CA is trusted.
-    context = trust or ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-
-    class TlsConnection(SSLConnection):
-        """Uses one context for all connections, instead of reading the CA files for each."""
-
-        def __init__(self, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-            self.ssl_context.context = context
-
-    return TlsConnection

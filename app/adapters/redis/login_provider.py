@@ -20,6 +20,10 @@ _WAITING = 200
 """Reads that may wait for the thread; more than there can be connections."""
 
 
+class UnusablePasswordError(AuthenticationError):
+    """There is no password to log in with at present, because its file cannot be used."""
+
+
 class PasswordFileError(ValueError):
     """A password file cannot be used; the text never has a part of it."""
 
@@ -80,8 +84,7 @@ class LoginProvider(CredentialProvider):
         try:
             password = self._login.password or "" if file is None else read_password(file)
         except PasswordFileError:
-            # The same error as for a password that Redis refuses: the operator looks in the same place.
-            raise AuthenticationError("the password file cannot be used") from None
+            raise UnusablePasswordError("the password file cannot be used") from None
         return (password,) if self._login.user is None else (self._login.user, password)
 
     @override
@@ -91,7 +94,7 @@ class LoginProvider(CredentialProvider):
         try:
             return await self._threads.run(self.get_credentials)
         except (ThreadsBusyError, ThreadsClosedError):
-            raise AuthenticationError("the password file cannot be read at present") from None
+            raise UnusablePasswordError("the password file cannot be read at present") from None
 
     def close(self) -> None:
         """Let the reading thread end; a read that hangs is not waited for."""

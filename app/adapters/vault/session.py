@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.login import Access, log_in, login_meaning, renew
 from app.adapters.vault.threads import BoundedThreads
-from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError, meant, outcome_of
+from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError, meant, outcome_of, reason_of
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.dependency_errors import CredentialStoreError, OverloadedError
 from app.domain.errors import BrokerError
@@ -147,10 +147,11 @@ class VaultSession:
         if refused is not None:
             await asyncio.sleep(min(LOGIN_PAUSE, max(0.0, refused.since + LOGIN_PAUSE - self._monotonic())))
         until = asyncio.get_running_loop().time() + self._config.deadline
+        meaning = login_meaning(self._config.auth)
         try:
-            access = await self._run("login", partial(log_in, self._config, self._monotonic), until)
+            access = await self._run("login", partial(log_in, self._config, self._monotonic), until, meaning)
         except VaultProblemError as error:
-            detail = meant(error.problem, login_meaning(self._config.auth)).detail
+            detail = meant(error.problem, meaning).detail
         except CredentialStoreError as unreadable:
             detail = unreadable.detail
         else:
@@ -167,9 +168,8 @@ class VaultSession:
         self._changed.set()
 
     async def _run(self, operation: str, work: Callable[[], T], until: float, meaning: Meaning | None = None) -> T:
-        with ObservedCall(
-            self._events, "vault", operation, partial(outcome_of, meaning or {}), monotonic=self._monotonic
-        ):
+        outcomes, reasons = partial(outcome_of, meaning or {}), partial(reason_of, meaning or {})
+        with ObservedCall(self._events, "vault", operation, outcomes, reason_of=reasons, monotonic=self._monotonic):
             try:
                 async with asyncio.timeout_at(until):
                     return await self._threads.run(work, self._outgoing())

@@ -100,3 +100,10 @@ def outcome_of(meaning: Meaning, error: BaseException) -> str:
     if isinstance(error, VaultProblemError):
         return meant(error.problem, meaning).code
     return error.code if isinstance(error, BrokerError) else CredentialStoreError.code
+
+
+def reason_of(meaning: Meaning, error: BaseException) -> str | None:
+    """Why a call failed, for the operator. Arguments as `outcome_of`."""
+    if isinstance(error, VaultProblemError):
+        return meant(error.problem, meaning).detail
+    return error.detail if isinstance(error, BrokerError) else None

@@ -40,6 +40,7 @@ class DependencyCalled:
         operation: The operation, such as ``read``; a constant of the code.
         outcome: ``ok``, ``cancelled``, or the error's code; for Redis, the kind of failure, such as ``timeout``.
         seconds: How long it took.
+        reason: Why it failed and what to do, in one sentence for the operator. It has no value in it.
 
     """
 
@@ -47,6 +48,7 @@ class DependencyCalled:
     operation: str
     outcome: str
     seconds: float
+    reason: str | None = None
 
     @property
     def works(self) -> bool | None:

@@ -1,0 +1,37 @@
+"""What a failure of Redis is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A kind of failure.
+
+    Args:
+        outcome: Its label in metrics.
+        detail: One sentence for a person.
+        unreachable: True if the next call will very likely fail in the same slow way.
+
+    """
+
+    outcome: str
+    detail: str
+    unreachable: bool = False
+
+
+@dataclass(slots=True)
+class Contact:
+    """What is known of the connection to Redis.
+
+    Args:
+        tls: Whether it is encrypted.
+        handshaken: Whether a TLS handshake ever succeeded.
+        answered: Whether Redis ever answered anything, even an error.
+
+    """
+
+    tls: bool
+    handshaken: bool = False
+    answered: bool = False
