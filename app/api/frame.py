@@ -15,12 +15,20 @@ from app.api.parameters import parse_token_query
 from app.api.problems import problem_response
 from app.api.warm import WarmPath
 from app.domain.access_token import AccessToken
+from app.domain.authorisation import authorise
 from app.domain.decision import DONE, VENDED, Decision, Tier
 from app.domain.dependency_errors import OverloadedError
-from app.domain.errors import BrokerError, ForbiddenError, InvalidRequestError, UnauthenticatedError, UnknownCallerError
+from app.domain.errors import (
+    BrokerError,
+    CallerError,
+    ForbiddenError,
+    InvalidRequestError,
+    UnauthenticatedError,
+    UnknownCallerError,
+)
 from app.domain.events import CallerRefused, RequestDecided
 from app.domain.names import CredentialRef, Scope, TokenKey
-from app.domain.policy import Action, Caller, authorise
+from app.domain.policy import Action, Caller
 from app.domain.refusal_reason import RefusalReason
 from app.ports import Clock, EventSink
 from app.service.shared_exchange import Obtained
@@ -50,8 +58,15 @@ class Conversation:
         """The caller, once it has been admitted."""
         return self.admitted.caller
 
-    def decided(self, outcome: str, reason: RefusalReason | None = None) -> Decision:
-        """The conversation as an event's decision; `reason` if the caller credential was refused."""
+    def decided(self, outcome: str, reason: RefusalReason | None = None, audit_rule: str | None = None) -> Decision:
+        """The conversation as an event's decision.
+
+        Args:
+            outcome: What was answered, as in the audit log.
+            reason: Why the caller credential was refused, or None.
+            audit_rule: The rule with ``mode: audit`` that would have allowed it, or None.
+
+        """
         token = self.token
         return Decision(
             endpoint=self.endpoint,
@@ -65,6 +80,7 @@ class Conversation:
             token_sha256=None if token is None else token.sha256,
             tier=self.tier,
             reason=reason,
+            audit_rule=audit_rule,
         )
 
 
@@ -206,7 +222,8 @@ class RequestFrame:
         if isinstance(error, UnauthenticatedError | UnknownCallerError):
             reason = error.reason
             self._sink.emit(_caller_refused(error, talk.endpoint, self.clock()))
-        self._emit(talk.decided(error.code, reason), request_id)
+        audit_rule = error.audit_rule if isinstance(error, CallerError) else None
+        self._emit(talk.decided(error.code, reason, audit_rule), request_id)
         return refuse(error, request_id)
 
     def _emit(self, decision: Decision, request_id: str) -> None:

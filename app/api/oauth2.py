@@ -17,6 +17,7 @@ from app.api.parameters import fields_of, parse_ref
 from app.api.problems import NO_STORE, retry_after_of
 from app.api.warm import WarmPath
 from app.domain.access_token import AccessToken
+from app.domain.authorisation import authorise
 from app.domain.errors import (
     BrokerError,
     ForbiddenError,
@@ -27,7 +28,7 @@ from app.domain.errors import (
     UnsupportedGrantTypeError,
 )
 from app.domain.names import CredentialRef, Scope, parse_scopes
-from app.domain.policy import Action, Caller, authorise
+from app.domain.policy import Action, Caller
 
 _NOT_DESCRIPTIVE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 """Characters that RFC 6749 section 5.2 does not allow in ``error_description``."""
@@ -129,9 +130,11 @@ def _refuse_scopes(caller: Caller, ref: CredentialRef, scopes: tuple[Scope, ...]
         return
     try:
         authorise(caller, Action.VEND, ref, scopes)
-    except ForbiddenError:
+    except ForbiddenError as forbidden:
         authorise(caller, Action.VEND, ref)
-        raise InvalidScopeError("This client may not have one of these scopes.") from None
+        refused = InvalidScopeError("This client may not have one of these scopes.")
+        refused.audit_rule = forbidden.audit_rule
+        raise refused from None
 
 
 def oauth2_error(error: BrokerError, request_id: str) -> Response:

@@ -13,7 +13,8 @@ from app.api import openapi
 from app.api.frame import Conversation, RequestFrame
 from app.api.parameters import fields_of
 from app.api.schemas import ORGS_SCHEMA
-from app.domain.errors import ForbiddenError, InvalidRequestError
+from app.domain.authorisation import authorise_listing
+from app.domain.errors import InvalidRequestError
 from app.domain.names import CREDENTIAL_NAME, ORG_ID, CredentialRef, parse_credential_name, parse_org
 from app.domain.policy import Action
 from app.domain.rfc3339 import rfc3339
@@ -45,8 +46,7 @@ def orgs_routes(frame: RequestFrame, status: StatusReader) -> APIRouter:
 
     async def list_orgs(request: Request, talk: Conversation) -> Response:
         await frame.admit(request, talk)
-        if not (talk.caller.named(Action.STATUS) or talk.caller.everywhere(Action.STATUS)):
-            raise ForbiddenError
+        authorise_listing(talk.caller)
         fields = fields_of(request.scope["query_string"], ("after", "limit"))
         page, last = await status.page(talk.caller, _parse_after(fields), _parse_limit(fields))
         following = None if last is None else f"{last.org}/{last.name}"

@@ -12,7 +12,8 @@ from app.api.frame import Conversation, RequestFrame
 from app.api.parameters import fields_of, parse_ref, parse_sha256, parse_token_query
 from app.api.schemas import object_schema
 from app.api.warm import WarmPath
-from app.domain.policy import Action, authorise
+from app.domain.authorisation import authorise
+from app.domain.policy import Action
 from app.domain.strict_json import strict_json
 from app.service.purges import Purges
 

@@ -33,6 +33,7 @@ class Decision:
         token_sha256: SHA-256 of the token, or None.
         tier: The source of the token, or None.
         reason: Why the caller credential was refused; None if it was not.
+        audit_rule: The place of the rule with ``mode: audit`` that would have allowed a refused request, or None.
 
     """
 
@@ -47,3 +48,4 @@ class Decision:
     token_sha256: str | None = None
     tier: Tier | None = None
     reason: RefusalReason | None = None
+    audit_rule: str | None = None

@@ -53,6 +53,9 @@ class BrokerError(Exception):
 class CallerError(BrokerError):
     """The caller must change something before asking again."""
 
+    audit_rule: str | None = None
+    """The place of the rule with ``mode: audit`` that would have allowed it, or None; for the operator alone."""
+
 
 class InvalidRequestError(CallerError):
     """A parameter is malformed, repeated, unknown or missing.
@@ -109,14 +112,19 @@ class ForbiddenError(CallerError):
     """The policy denies the request. The detail is constant, so that no caller can find out whether an org exists.
 
     RFC 6749: "The authenticated client is not authorized to use this authorization grant type."
+
+    Args:
+        audit_rule: As of every `CallerError`.
+
     """
 
     code = "forbidden"
     oauth_error = "unauthorized_client"
     DETAIL: ClassVar[str] = "The policy does not allow this caller to do this."
 
-    def __init__(self) -> None:
+    def __init__(self, audit_rule: str | None = None) -> None:
         super().__init__(self.DETAIL)
+        self.audit_rule = audit_rule
 
 
 class UnknownCallerError(ForbiddenError):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.domain.claim import Claim, Requirement
-from app.domain.errors import ForbiddenError, UnauthenticatedError, UnknownCallerError
+from app.domain.errors import UnauthenticatedError, UnknownCallerError
 from app.domain.identity import ApiKeyIdentity, Identity, Issuer, JwtIdentity, RateLimit
-from app.domain.names import DEFAULT_CREDENTIAL, CredentialName, CredentialRef, OrgId, Scope, ScopeSelection
+from app.domain.names import DEFAULT_CREDENTIAL, CredentialName, CredentialRef, OrgId, Scope
 from app.domain.refusal_reason import RefusalReason, SignedFor
 
 
@@ -64,6 +64,27 @@ class Permission:
     actions: frozenset[Action]
     scopes: frozenset[Scope] | None
 
+    def allows(self, action: Action, scopes: tuple[Scope, ...] | None) -> bool:
+        """Whether it allows `action` with these scopes, or with any if they are None."""
+        return action in self.actions and (self.scopes is None or self.scopes.issuperset(scopes or ()))
+
+
+_RulesByOrg = Mapping[OrgId | None, tuple[Rule, ...]]
+"""Rules by org; None has those for every org. So a decision takes the same time with one rule and with ten thousand."""
+
+
+def _by_org(rules: Iterable[Rule]) -> _RulesByOrg:
+    by_org: dict[OrgId | None, list[Rule]] = {}
+    for rule in rules:
+        for org in (None,) if rule.orgs is None else rule.orgs:
+            by_org.setdefault(org, []).append(rule)
+    return {org: tuple(found) for org, found in by_org.items()}
+
+
+def _matching(by_org: _RulesByOrg, ref: CredentialRef) -> tuple[Rule, ...]:
+    of_org = by_org.get(ref.org, ()) + by_org.get(None, ())
+    return tuple(rule for rule in of_org if ref.name in rule.credentials)
+
 
 @dataclass(frozen=True, eq=False)
 class Caller:
@@ -71,7 +92,7 @@ class Caller:
 
     Args:
         name: Its name in the audit log and the metrics.
-        rules: Its ``allow`` list, in order.
+        rules: The rules of its ``allow`` list that are in force, in order.
         api_key_digests: SHA-256 of each of its API keys.
         subjects: (issuer, subject) pairs of JWTs that are this caller.
         rate_limit: Its own limit, or None.
@@ -79,6 +100,7 @@ class Caller:
         issuer: The issuer of its JWTs; empty if it has none.
         claims: What its JWTs must have besides; if it has neither subjects nor namespaces, this alone decides.
         api_keys_end: Unix time in seconds from which an API key is refused, by its digest; not for keys without an end.
+        audit_rules: The rules with ``mode: audit``: they allow nothing; what they would allow is logged.
 
     """
 
@@ -91,15 +113,13 @@ class Caller:
     issuer: str = ""
     claims: frozenset[Requirement] = frozenset()
     api_keys_end: Mapping[bytes, float] = field(default_factory=dict, repr=False)
-    _by_org: Mapping[OrgId | None, tuple[Rule, ...]] = field(init=False, repr=False)
+    audit_rules: tuple[Rule, ...] = ()
+    _by_org: _RulesByOrg = field(init=False, repr=False)
+    _audited_by_org: _RulesByOrg = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Rules are found by org, so that a decision takes the same time with one rule and with ten thousand.
-        by_org: dict[OrgId | None, list[Rule]] = {}
-        for rule in self.rules:
-            for org in (None,) if rule.orgs is None else rule.orgs:
-                by_org.setdefault(org, []).append(rule)
-        object.__setattr__(self, "_by_org", {org: tuple(rules) for org, rules in by_org.items()})
+        object.__setattr__(self, "_by_org", _by_org(self.rules))
+        object.__setattr__(self, "_audited_by_org", _by_org(self.audit_rules))
 
     @property
     def has_credential(self) -> bool:
@@ -108,8 +128,16 @@ class Caller:
 
     def permission(self, ref: CredentialRef) -> Permission | None:
         """What this caller may do with `ref`, or None if no rule matches."""
-        matching = [rule for rule in self._rules_for(ref.org) if ref.name in rule.credentials]
+        matching = self.rules_for(ref)
         return union(matching) if matching else None
+
+    def rules_for(self, ref: CredentialRef) -> tuple[Rule, ...]:
+        """The rules in force that match `ref`."""
+        return _matching(self._by_org, ref)
+
+    def audit_rules_for(self, ref: CredentialRef) -> tuple[Rule, ...]:
+        """The rules with ``mode: audit`` that match `ref`."""
+        return _matching(self._audited_by_org, ref)
 
     def named(self, action: Action) -> frozenset[CredentialRef]:
         """The credentials for which a rule that names the org allows `action`."""
@@ -126,9 +154,6 @@ class Caller:
         return frozenset(
             name for rule in self.rules if rule.orgs is None and action in rule.actions for name in rule.credentials
         )
-
-    def _rules_for(self, org: OrgId) -> tuple[Rule, ...]:
-        return self._by_org.get(org, ()) + self._by_org.get(None, ())
 
 
 def union(rules: Iterable[Rule]) -> Permission:
@@ -231,29 +256,3 @@ class Policy:
                 return caller
             case JwtIdentity():
                 return self._by_jwt.caller(identity)
-
-
-def authorise(
-    caller: Caller, action: Action, ref: CredentialRef, scopes: tuple[Scope, ...] | None = None
-) -> ScopeSelection:
-    """Decide whether `caller` may do `action` with `ref`, and with which scopes.
-
-    Args:
-        caller: The caller.
-        action: The action that it asks for.
-        ref: The credential that it asks for.
-        scopes: The scopes that it named, or None for all that it may have.
-
-    Raises:
-        ForbiddenError: No rule allows it; the error is the same for every reason.
-
-    """
-    permission = caller.permission(ref)
-    if permission is None or action not in permission.actions:
-        raise ForbiddenError
-    if scopes is None:
-        bound = permission.scopes
-        return ScopeSelection(None if bound is None else tuple(sorted(bound)))
-    if permission.scopes is not None and not permission.scopes.issuperset(scopes):
-        raise ForbiddenError
-    return ScopeSelection(scopes, exact=True)

@@ -34,7 +34,7 @@ from app.domain.rfc3339 import parse_rfc3339
 _TOP = frozenset({"version", "issuers", "callers"})
 _CALLER = frozenset({"name", "match", "rate_limit", "allow"})
 _MATCH = frozenset({"api_key_sha256", "issuer", "subject", "namespace", "claims"})
-_RULE = frozenset({"orgs", "credentials", "scopes", "actions", "not_after"})
+_RULE = frozenset({"orgs", "credentials", "scopes", "actions", "not_after", "mode"})
 _API_KEY = frozenset({"sha256", "not_after"})
 _RATE_LIMIT = frozenset({"limit", "scope"})
 
@@ -44,6 +44,7 @@ _RATE = re.compile(r"([1-9][0-9]{0,6})/([smh])")
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _MAX_RATE = 1_000_000
 _EVERY = "*"
+_ENFORCE, _AUDIT = "enforce", "audit"
 _ONLY_DEFAULT = frozenset({DEFAULT_CREDENTIAL})
 
 
@@ -104,11 +105,13 @@ class _Callers:
         if not digests and not jwts.issuer:
             self.notes.append(f"{place}.match: matches no one, so {name} is refused")
         rules = tuple(self._rules(fields.get("allow"), f"{place}.allow"))
-        if not rules:
+        in_force = tuple(rule for mode, rule in rules if mode == _ENFORCE)
+        if not in_force:
             self.notes.append(f"{place}.allow: allows nothing to {name}")
         return Caller(
             name=name,
-            rules=rules,
+            rules=in_force,
+            audit_rules=tuple(rule for mode, rule in rules if mode == _AUDIT),
             api_key_digests=frozenset(digests),
             api_keys_end={digest: end for digest, end in digests.items() if end is not None},
             subjects=jwts.subjects,
@@ -118,14 +121,19 @@ class _Callers:
             rate_limit=_rate_limit(fields["rate_limit"], f"{place}.rate_limit") if "rate_limit" in fields else None,
         )
 
-    def _rules(self, value: object, place: str) -> Iterator[Rule]:
-        """The rules that allow something. One with an empty list does not, whatever else it says."""
+    def _rules(self, value: object, place: str) -> Iterator[tuple[str, Rule]]:
+        """The rules that have no empty list, each with its mode. One with an empty list allows nothing in any mode."""
         for at, item in items_of(value, place):
-            rule = _rule(item, at)
-            if rule.allows_something:
-                yield rule
-            else:
+            fields = fields_of(item, at, _RULE)
+            mode, rule = fields.get("mode", _ENFORCE), _rule(fields, at)
+            if mode not in (_ENFORCE, _AUDIT):
+                raise PolicyError(f"{at}.mode", f"must be {_ENFORCE}, the default, or {_AUDIT}")
+            if not rule.allows_something:
                 self.notes.append(f"{at}: allows nothing, because a list is empty")
+                continue
+            if mode == _AUDIT:
+                self.notes.append(f"{at}: allows nothing: what it would allow is logged, because its mode is audit")
+            yield str(mode), rule
 
     def _digests_of(self, match: Fields, place: str) -> Iterator[tuple[bytes, float | None]]:
         """The SHA-256 of each API key, and its end or None."""
@@ -169,8 +177,7 @@ def _rate_limit(value: object, place: str) -> RateLimit:
     return RateLimit(int(found[1]), _PERIODS[found[2]])
 
 
-def _rule(value: object, place: str) -> Rule:
-    fields = fields_of(value, place, _RULE)
+def _rule(fields: Fields, place: str) -> Rule:
     return Rule(
         orgs=_orgs(fields.get("orgs"), f"{place}.orgs"),
         credentials=_credentials(fields["credentials"], place) if "credentials" in fields else _ONLY_DEFAULT,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from app.domain.policy import Caller, Policy
+from app.domain.policy import Caller, Policy, Rule
 from app.domain.rfc3339 import rfc3339
 
 
@@ -39,7 +39,7 @@ def ended_notes(policy: Policy, now: float) -> Iterator[str]:
 
     """
     for caller in policy.callers:
-        for rule in caller.rules:
+        for rule in (*caller.rules, *caller.audit_rules):
             if rule.not_after is not None and rule.not_after <= now:
                 yield f"{rule.place}: allows nothing since {rfc3339(rule.not_after)}"
         for digest, end in caller.api_keys_end.items():
@@ -49,7 +49,7 @@ def ended_notes(policy: Policy, now: float) -> Iterator[str]:
 
 def _ends(caller: Caller) -> Iterator[float]:
     yield from caller.api_keys_end.values()
-    yield from (rule.not_after for rule in caller.rules if rule.not_after is not None)
+    yield from (rule.not_after for rule in (*caller.rules, *caller.audit_rules) if rule.not_after is not None)
 
 
 def caller_without_ended(caller: Caller, now: float) -> Caller:
@@ -58,9 +58,14 @@ def caller_without_ended(caller: Caller, now: float) -> Caller:
         return caller
     return replace(
         caller,
-        rules=tuple(rule for rule in caller.rules if rule.not_after is None or rule.not_after > now),
+        rules=_lasting(caller.rules, now),
+        audit_rules=_lasting(caller.audit_rules, now),
         api_key_digests=frozenset(
             digest for digest in caller.api_key_digests if caller.api_keys_end.get(digest, math.inf) > now
         ),
         api_keys_end={digest: end for digest, end in caller.api_keys_end.items() if end > now},
     )
+
+
+def _lasting(rules: tuple[Rule, ...], now: float) -> tuple[Rule, ...]:
+    return tuple(rule for rule in rules if rule.not_after is None or rule.not_after > now)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from app.domain.authorisation import authorise
 from app.domain.errors import ForbiddenError
 from app.domain.names import CredentialName, CredentialRef, OrgId, Scope
-from app.domain.policy import Action, Caller, Permission, Policy, Rule, authorise, union
+from app.domain.policy import Action, Caller, Permission, Policy, Rule, union
 from app.domain.policy_ends import caller_without_ended, without_ended
 from app.domain.rfc3339 import rfc3339
 
@@ -90,9 +91,11 @@ def explain(caller: Caller, request: AccessRequest, now: float) -> Explanation:
 
 
 def _nearest(caller: Caller, matching: tuple[Rule, ...], request: AccessRequest, now: float) -> NearestRule | None:
+    modes = ((caller.rules, ()), (caller.audit_rules, (Missing("mode", ("enforce",)),)))
     candidates = (
-        NearestRule(rule, (*_ended(rule, now), *_missing(rule, union((*matching, rule)), request)))
-        for rule in caller.rules
+        NearestRule(rule, (*mode, *_ended(rule, now), *_missing(rule, union((*matching, rule)), request)))
+        for rules, mode in modes
+        for rule in rules
     )
     # Among equals, one that matches the org and the credential is nearer than one for another tenant.
     return min(candidates, key=lambda near: (len(near.missing), not near.rule.matches(request.ref)), default=None)

@@ -48,6 +48,7 @@ def every_decision() -> Iterator[Decision]:
         yield Decision("/token", "vend", "vended", "me", ORG, "default", "openid", "3", "0" * 64, tier)
     for reason in RefusalReason:
         yield Decision("/token", "vend", "unauthenticated", reason=reason)
+    yield Decision("/token", "vend", "forbidden", "me", ORG, "default", audit_rule="callers[12].allow[0]")
 
 
 EVERYTHING: list[events.Event] = [
@@ -115,7 +116,7 @@ def test_the_schema_is_closed() -> None:
         assert set(kind["properties"]) - set(kind["required"]) <= {
             *CHAIN,
             "trace_id",
-            *({"reason"} if event == "request" else ()),
+            *({"reason", "audit_rule"} if event == "request" else ()),
         }, event
         record = dict.fromkeys(kind["properties"])
         assert misfits([{**record, "event": event, "unheard_of": 1}])

@@ -50,7 +50,8 @@ class AuditLines:
     def _remember(self, decision: Decision) -> str:
         if len(self._constant) >= _MAX_REMEMBERED:
             self._constant.clear()
-        token, reason = decision.token_sha256, decision.reason
+        token = decision.token_sha256
+        only_if_set = {"reason": decision.reason, "audit_rule": decision.audit_rule}
         constant = self._constant[decision] = _members(
             {
                 "caller": decision.caller,
@@ -63,7 +64,7 @@ class AuditLines:
                 "action": decision.action,
                 "outcome": decision.outcome,
                 "tier": decision.tier,
-                **({} if reason is None else {"reason": reason}),
+                **{name: value for name, value in only_if_set.items() if value is not None},
             }
         )
         return constant

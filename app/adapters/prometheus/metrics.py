@@ -34,6 +34,9 @@ class Metrics:
             "Caller credentials refused, by reason; docs/audit.md lists the reasons.",
             "reason",
         )
+        self.audit_rule_matches = counter(
+            "audit_rule_matches", "Requests refused that a rule with mode: audit would have allowed.", "caller"
+        )
         self.exchanges = counter("exchanges", "Exchanges with IMS.", "kind", "outcome")
         self.exchange_duration = histogram(
             "exchange_duration_seconds", "Duration of exchanges with IMS.", _EXCHANGE_BUCKETS, "kind", "outcome"

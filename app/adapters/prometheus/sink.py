@@ -140,6 +140,8 @@ class PrometheusSink:
         metrics.requests.labels(decision.endpoint, outcome).inc(times)
         if decision.reason is not None:
             metrics.authentication_failures.labels(decision.reason.value).inc(times)
+        if decision.audit_rule is not None:
+            metrics.audit_rule_matches.labels(caller).inc(times)
         if outcome == VENDED:
             metrics.tokens_vended.labels(caller, decision.tier or "").inc(times)
         elif outcome != DONE:

@@ -6,10 +6,11 @@ import hashlib
 
 import pytest
 
+from app.domain.authorisation import authorise
 from app.domain.errors import ForbiddenError, UnauthenticatedError
 from app.domain.identity import ApiKeyIdentity, JwtIdentity
 from app.domain.names import CredentialName, CredentialRef, OrgId, Scope
-from app.domain.policy import Action, Caller, Permission, Policy, Rule, authorise
+from app.domain.policy import Action, Caller, Permission, Policy, Rule
 
 ORG, OTHER = OrgId("A" * 24 + "@AdobeOrg"), OrgId("B" * 24 + "@AdobeOrg")
 REF = CredentialRef(ORG)

@@ -164,6 +164,7 @@ DEFECTS: list[tuple[str, object, str]] = [
     ("callers.0.match.api_key_sha256", [{"not_after": END}], "callers[0].match.api_key_sha256[0]"),
     ("callers.0.match.api_key_sha256", [{"sha256": HASH, "name": "x"}], "callers[0].match.api_key_sha256[0]"),
     ("callers.0.match.api_key_sha256", [HASH, {"sha256": HASH}], "callers[0].match.api_key_sha256[1]"),
+    *(("callers.0.allow.0.mode", bad, "callers[0].allow[0].mode") for bad in ("", None, "Audit", True, ["audit"])),
     ("callers.0.allow.0", "x", "callers[0].allow[0]"),
     ("callers.0.allow.0.org", [ORG], "callers[0].allow[0]"),
     ("callers.0.allow.0.orgs", "*", "callers[0].allow[0].orgs"),
@@ -249,3 +250,13 @@ def test_no_whole_document_causes_another_error(document: object) -> None:
     """Parsing any other document ends in a policy or in `PolicyError`, too."""
     with pytest.raises(PolicyError):
         parse_policy(document, "v")
+
+
+def test_a_rule_in_audit_mode_allows_nothing_and_is_listed() -> None:
+    """It is not among the caller's rules but among its audit rules; the default mode may be written, too."""
+    rules = [{"orgs": ["*"], "mode": "audit"}, {"orgs": [ORG], "mode": "enforce"}]
+    policy = parse_policy(changed("callers.1.allow", rules), "v")
+    caller = policy.callers[1]
+    assert [rule.place for rule in caller.audit_rules] == ["callers[1].allow[0]"]
+    assert [rule.place for rule in caller.rules] == ["callers[1].allow[1]"]
+    assert [note.partition(":")[0] for note in policy.notes] == ["callers[1].allow[0]"]

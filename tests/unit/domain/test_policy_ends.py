@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from app.domain.authorisation import authorise
 from app.domain.errors import ForbiddenError, UnauthenticatedError
 from app.domain.identity import ApiKeyIdentity
-from app.domain.policy import Action, Caller, Policy, Rule, authorise
+from app.domain.policy import Action, Caller, Policy, Rule
 from app.domain.policy_ends import ended_notes, next_end, without_ended
 from app.domain.refusal_reason import RefusalReason
 from tests.factories import ISSUER, ORG, OTHER_ORG, REF

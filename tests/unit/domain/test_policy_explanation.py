@@ -7,9 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.authorisation import authorise
 from app.domain.errors import ForbiddenError
 from app.domain.names import CredentialName, CredentialRef, Scope
-from app.domain.policy import Action, Caller, Policy, Rule, authorise
+from app.domain.policy import Action, Caller, Policy, Rule
 from app.domain.policy_ends import caller_without_ended
 from app.domain.policy_explanation import AccessRequest, NearestRule, explain, who_may
 from tests.factories import ORG, OTHER_ORG
@@ -30,7 +31,9 @@ rules = st.builds(
     not_after=st.sampled_from([None, None, NOW - 1, NOW, NOW + 1]),
 )
 callers = st.builds(
-    lambda allow: Caller("a", tuple(allow), frozenset({b"digest"})), st.lists(rules, min_size=1, max_size=4)
+    lambda allow, audited: Caller("a", tuple(allow), frozenset({b"digest"}), audit_rules=tuple(audited)),
+    st.lists(rules, min_size=1, max_size=4),
+    st.lists(rules, max_size=2),
 )
 requests = st.builds(
     AccessRequest,
@@ -80,8 +83,10 @@ def test_the_nearest_rule_lacks_what_is_named_and_nothing_else(caller: Caller, r
     found = explain(caller, request, NOW)
     if found.nearest is None:
         return
-    changed = [completed(found.nearest) if rule is found.nearest.rule else rule for rule in caller.rules]
-    assert is_allowed(Caller("a", tuple(changed)), request)
+    others = [rule for rule in caller.rules if rule is not found.nearest.rule]
+    is_audited = any(rule is found.nearest.rule for rule in caller.audit_rules)
+    assert [lack.values for lack in found.nearest.missing if lack.field == "mode"] == [("enforce",)] * is_audited
+    assert is_allowed(Caller("a", (*others, completed(found.nearest))), request)
 
 
 @given(callers)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from app.domain.authorisation import authorise
 from app.domain.errors import ForbiddenError, UnauthenticatedError
 from app.domain.identity import ApiKeyIdentity, JwtIdentity
 from app.domain.names import DEFAULT_CREDENTIAL, CredentialRef, OrgId, Scope
-from app.domain.policy import Action, Caller, Policy, authorise
+from app.domain.policy import Action, Caller, Policy
 from app.domain.policy_document import parse_policy
 from tests.support.policies import ABSENT, CLUSTER, GOOD, HASH, ORG, changed
 
