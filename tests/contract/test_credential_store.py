@@ -26,7 +26,7 @@ from tests.support.vault_server import MOUNT, PREFIX, VaultServer
 _numbers = itertools.count(0xC0000)
 
 
-class Kept(Protocol):
+class WritableStore(Protocol):
     """A store whose content a test can change."""
 
     @property
@@ -78,7 +78,7 @@ class KeptInVault:
 
 
 @pytest.fixture(params=["directory", "vault"])
-async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kept]:
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[WritableStore]:
     """Each kind of store in turn."""
     if request.param == "directory":
         directory = KeptInDirectory(tmp_path)
@@ -101,7 +101,7 @@ def ref() -> CredentialRef:
 class TestCredentialStore:
     """The contract."""
 
-    async def test_a_stored_credential_is_read(self, kept: Kept, ref: CredentialRef) -> None:
+    async def test_a_stored_credential_is_read(self, kept: WritableStore, ref: CredentialRef) -> None:
         """A stored credential is read with all its fields."""
         kept.put(ref, jwt_document(ref, sandbox="dev"))
         credential = await kept.store.fetch(ref)
@@ -109,7 +109,7 @@ class TestCredentialStore:
         assert (credential.ref, credential.sandbox) == (ref, "dev")
         assert credential.signing == StoredKey(str(jwt_document(ref)["private_key"]))
 
-    async def test_a_missing_credential_is_not_found(self, kept: Kept, ref: CredentialRef) -> None:
+    async def test_a_missing_credential_is_not_found(self, kept: WritableStore, ref: CredentialRef) -> None:
         """Nothing is found for an org without credentials, or for another name in an org that has one."""
         with pytest.raises(CredentialNotFoundError):
             await kept.store.fetch(ref)
@@ -117,7 +117,7 @@ class TestCredentialStore:
         with pytest.raises(CredentialNotFoundError):
             await kept.store.fetch(CredentialRef(ref.org, ref_of(0, "other").name))
 
-    async def test_a_removed_credential_is_not_found(self, kept: Kept, ref: CredentialRef) -> None:
+    async def test_a_removed_credential_is_not_found(self, kept: WritableStore, ref: CredentialRef) -> None:
         """A removed credential is no longer found or listed."""
         kept.put(ref, oauth_document(ref))
         assert ref in await kept.store.refs()
@@ -126,7 +126,7 @@ class TestCredentialStore:
             await kept.store.fetch(ref)
         assert ref not in await kept.store.refs()
 
-    async def test_a_converted_credential_has_its_new_kind(self, kept: Kept, ref: CredentialRef) -> None:
+    async def test_a_converted_credential_has_its_new_kind(self, kept: WritableStore, ref: CredentialRef) -> None:
         """A credential converted in place is read as its new kind, with a new generation."""
         kept.put(ref, jwt_document(ref))
         before = await kept.store.fetch(ref)
@@ -135,12 +135,12 @@ class TestCredentialStore:
         assert isinstance(after, OAuthServerToServerCredential)
         assert after.generation != before.generation
 
-    async def test_an_unchanged_credential_keeps_its_generation(self, kept: Kept, ref: CredentialRef) -> None:
+    async def test_an_unchanged_credential_keeps_its_generation(self, kept: WritableStore, ref: CredentialRef) -> None:
         """A document that has not changed keeps its generation."""
         kept.put(ref, oauth_document(ref))
         assert await kept.store.fetch(ref) == await kept.store.fetch(ref)
 
-    async def test_all_references_are_listed(self, kept: Kept, ref: CredentialRef) -> None:
+    async def test_all_references_are_listed(self, kept: WritableStore, ref: CredentialRef) -> None:
         """All credentials of all orgs are listed, sorted."""
         other = CredentialRef(ref.org, ref_of(0, "another").name)
         for each in (ref, other):
@@ -162,7 +162,7 @@ class TestCredentialStore:
         ids=["kind", "org", "host", "secrets", "unknown", "large"],
     )
     async def test_a_defect_names_its_field(
-        self, kept: Kept, ref: CredentialRef, field: str, changes: Mapping[str, object]
+        self, kept: WritableStore, ref: CredentialRef, field: str, changes: Mapping[str, object]
     ) -> None:
         """The error of an invalid document names the field and shows no value."""
         kept.put(ref, oauth_document(ref, **changes))

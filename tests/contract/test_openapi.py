@@ -40,11 +40,11 @@ from tests.factories import (
     make_rule,
 )
 from tests.support.api_in_memory import ApiInMemory
-from tests.support.asgi_client import Answer, Header
+from tests.support.asgi_client import AsgiResponse, Header
 from tests.support.backends import sandbox_backend
 from tests.support.fleet import CALLER, PolicyDocument
 from tests.support.processes import environment
-from tests.support.replica import Replica
+from tests.support.replica import BrokerProcess
 from tests.support.tenants import SCOPES, Tenant
 
 VENDING = {200, 400, 401, 403, 404, 429, 500, 502, 503}
@@ -183,7 +183,9 @@ async def test_every_declared_status_is_answered_as_declared(method: str, path: 
     assert statuses == CONTRACT[path][method.lower()]
 
 
-async def _asked(api: ApiInMemory, caller: str | None, method: str, path: str, query: str, **fields: str) -> Answer:
+async def _asked(
+    api: ApiInMemory, caller: str | None, method: str, path: str, query: str, **fields: str
+) -> AsgiResponse:
     """The answer to an operation's request, sent as a client would; `fields` are added to its form."""
     if path == "/oauth2/token":
         headers, form = _as_oauth_client(caller)
@@ -211,7 +213,7 @@ def _credential(caller: str) -> str:
     return caller if caller == A_JWT else make_api_key(caller)
 
 
-def _seen(answer: Answer, method: str, path: str) -> schemathesis.Response:
+def _seen(answer: AsgiResponse, method: str, path: str) -> schemathesis.Response:
     """An answer in the form that schemathesis reads."""
     headers: dict[str, list[str]] = {}
     for name, value in answer.headers:
@@ -371,7 +373,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explored]:
             "CREDENTIAL_DIR": str(folder / "credentials"),
             "IMS_BASE_URLS": sandbox.base_url,
         }
-        replica = Replica("explored", folder, settings, key)
+        replica = BrokerProcess("explored", folder, settings, key)
         stack.callback(replica.process.kill)
         replica.process.launch()
         replica.listen()

@@ -6,9 +6,9 @@ import ast
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from tests.support.repository import ROOT
+from tests.support.repository import ROOT, named, tree_of
 
-APP = ROOT / "app"
+APP, TESTS = ROOT / "app", ROOT / "tests"
 
 ONE_CONCEPT = {
     "app.py": "a FastAPI application: the broker's, and the sandbox's, which shares no code with it",
@@ -35,11 +35,20 @@ def test_no_file_name_has_two_meanings() -> None:
 
 
 def test_no_class_name_has_two_meanings() -> None:
-    """Two public classes never have the same name."""
-    found = defaultdict(list)
-    for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                found[node.name].append(path.relative_to(ROOT).as_posix())
+    """Two public classes of the broker never have the same name, nor do any two classes of the tests."""
+    own = classes(modules())
+    tests = classes(sorted(TESTS.rglob("*.py")))
 
-    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+    assert {name: places for name, places in own.items() if len(places) > 1} == {}
+    assert {name: places for name, places in tests.items() if len(places) > 1} == {}
+    assert {name: tests[name] for name in own.keys() & tests} == {}
+
+
+def classes(paths: list[Path]) -> dict[str, list[str]]:
+    """The classes that these modules define at any depth, and where, except those that begin with an underscore."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(f"{named(path)}:{node.lineno}")
+    return found

@@ -16,7 +16,7 @@ from tests.support.backends import redis_backend, sandbox_backend
 from tests.support.fleet import CALLER, Backends, Fleet, running_fleet
 from tests.support.issuer import AUDIENCE, SUBJECT, LocalIssuer
 from tests.support.keys import new_rsa_key, private_pem
-from tests.support.replica import FORM, Replica
+from tests.support.replica import FORM, BrokerProcess
 from tests.support.tenants import Tenant, new_secret
 from tests.support.vault_server import VaultServer
 from tests.support.wire import Reply, exchange, request_bytes
@@ -158,7 +158,7 @@ def _pair(key: object) -> object:
     return replace(key_pair(), key=key, certificate=self_signed(key, MARK))  # type: ignore[arg-type]  # an RSA key
 
 
-async def _use_well(replica: Replica, tenant: Tenant, jwt: str, ledger: Ledger) -> None:
+async def _use_well(replica: BrokerProcess, tenant: Tenant, jwt: str, ledger: Ledger) -> None:
     reply = await replica.token(tenant.org)
     assert reply.status == 200, reply.body
     digest = hashlib.sha256(reply.json["access_token"].encode()).hexdigest()
@@ -173,7 +173,7 @@ async def _use_well(replica: Replica, tenant: Tenant, jwt: str, ledger: Ledger) 
     )
 
 
-async def _break_tenants(fleet: Fleet, replica: Replica, ledger: Ledger) -> None:
+async def _break_tenants(fleet: Fleet, replica: BrokerProcess, ledger: Ledger) -> None:
     """Every way a tenant can be broken."""
     for kind in ("jwt", "oauth_server_to_server"):
         for fault in ("garbage", "html", "empty", "wrong_unit", "expired_token", "other_client", "other_org"):
@@ -204,7 +204,7 @@ async def _break_tenants(fleet: Fleet, replica: Replica, ledger: Ledger) -> None
     ledger.note(await replica.token(wrong.org))
 
 
-async def _forge(replica: Replica, tenant: Tenant, ledger: Ledger) -> None:
+async def _forge(replica: BrokerProcess, tenant: Tenant, ledger: Ledger) -> None:
     """Secrets in the wrong places of a request: they must not be echoed either."""
     for number in range(3):
         ledger.hide("misplaced", odd := f"{MARK}-{secrets.token_hex(12)}{number}")

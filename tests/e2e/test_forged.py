@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from tests.support.fleet import CALLER, Fleet
 from tests.support.forged import Forged, forged_credentials
 from tests.support.issuer import LocalIssuer, loopback_server
-from tests.support.replica import FORM, Replica
+from tests.support.replica import FORM, BrokerProcess
 from tests.support.tenants import Tenant
 from tests.support.waiting import until_answered
 from tests.support.wire import Reply, exchange, request_bytes
@@ -46,7 +46,7 @@ async def test_every_forged_credential_gets_the_same_401(fleet: Fleet, issuer: L
     assert len(fleet.exchanges(tenant)) == 1
 
 
-async def _all(replica: Replica, tenant: Tenant, forgeries: Sequence[Forged]) -> list[Reply]:
+async def _all(replica: BrokerProcess, tenant: Tenant, forgeries: Sequence[Forged]) -> list[Reply]:
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(forged: Forged) -> Reply:
@@ -174,7 +174,7 @@ async def test_hostile_bytes_are_never_a_server_error(fleet: Fleet) -> None:
     assert "Traceback" not in log
 
 
-async def _status_of(replica: Replica, data: bytes) -> int:
+async def _status_of(replica: BrokerProcess, data: bytes) -> int:
     """The status; a connection that is closed without any counts as refused."""
     try:
         return (await exchange(replica.port, data, bodiless=data.startswith(b"HEAD"))).status

@@ -12,8 +12,8 @@ from authlib.integrations.requests_client import OAuth2Session
 from app.domain.api_key import SECRET_BYTES, new_api_key
 from tests.support.fleet import CALLER, Fleet, outcomes
 from tests.support.issuer import LocalIssuer
-from tests.support.oauth_clients import ClientProgram, Issued, NotIssuedError, go_program, node_program
-from tests.support.replica import Replica
+from tests.support.oauth_clients import ClientProgram, NotIssuedError, ReportedToken, go_program, node_program
+from tests.support.replica import BrokerProcess
 from tests.support.tenants import Tenant, claims_of, true_expiry
 
 pytestmark = pytest.mark.timeout(300)  # the first test of each language also downloads and compiles
@@ -110,7 +110,7 @@ def test_node_reports_a_wrong_secret(fleet: Fleet, node_client: ClientProgram, s
     assert fleet.exchanges(tenant) == []
 
 
-def _token_url(replica: Replica, tenant: Tenant, place: str) -> str:
+def _token_url(replica: BrokerProcess, tenant: Tenant, place: str) -> str:
     query = "" if place == "form" else f"?{urlencode({'org': tenant.org})}"
     return f"{replica.url}/oauth2/token{query}"
 
@@ -119,14 +119,14 @@ def _form_org(tenant: Tenant, place: str) -> str:
     return "" if place == "query" else tenant.org
 
 
-def _by_authlib(url: str, name: str, key: str | None, method: str, **form: str) -> Issued:
+def _by_authlib(url: str, name: str, key: str | None, method: str, **form: str) -> ReportedToken:
     with OAuth2Session(name, key, token_endpoint_auth_method=method) as session:
         session.trust_env = False  # no proxy and no .netrc of the machine
         token = session.fetch_token(url, grant_type="client_credentials", timeout=20, **form)
-    return Issued(token["access_token"], token["token_type"], token["expires_at"])
+    return ReportedToken(token["access_token"], token["token_type"], token["expires_at"])
 
 
-def _assert_one_exchange(fleet: Fleet, tenant: Tenant, issued: Sequence[Issued], token_type: str) -> None:
+def _assert_one_exchange(fleet: Fleet, tenant: Tenant, issued: Sequence[ReportedToken], token_type: str) -> None:
     """All of them are the one token that was exchanged for this tenant, and they report its true end."""
     assert outcomes(fleet.exchanges(tenant)) == ["issued"]
     for one in issued:

@@ -20,38 +20,42 @@ from app.shared_cache.key_ring import new_key_ring
 from tests.support.fleet import CALLER, Fleet
 from tests.support.mounted import MountedFolder
 from tests.support.processes import Finished, run_cli
-from tests.support.replica import Replica
-from tests.support.tls import Authority, Issued
+from tests.support.replica import BrokerProcess
+from tests.support.tls import Authority, IssuedCertificate
 from tests.support.waiting import until_answered
 from tests.support.wire import request_bytes
 
 
-def tls_files(pair: Issued) -> dict[str, bytes]:
+def tls_files(pair: IssuedCertificate) -> dict[str, bytes]:
     """A TLS Secret's content, as cert-manager writes it."""
     return {"tls.crt": pair.chain, "tls.key": pair.key}
 
 
-def https_replica(fleet: Fleet, secret: MountedFolder) -> Replica:
+def https_replica(fleet: Fleet, secret: MountedFolder) -> BrokerProcess:
     """A replica that serves HTTPS with the pair in `secret`."""
     settings = {"TLS_CERT_FILE": str(secret / "tls.crt"), "TLS_KEY_FILE": str(secret / "tls.key")}
     [replica] = fleet.start(1, **settings)
     return replica
 
 
-async def shown(replica: Replica, client: ssl.SSLContext) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
+async def shown(
+    replica: BrokerProcess, client: ssl.SSLContext
+) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
     """A new connection, verified, with the certificate that it was shown."""
     reader, writer = await asyncio.open_connection("127.0.0.1", replica.port, ssl=client)
     return writer.get_extra_info("ssl_object").getpeercert(binary_form=True), reader, writer
 
 
-async def answered(target: str, replica: Replica, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+async def answered(
+    target: str, replica: BrokerProcess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bytes:
     """The head and the beginning of the body of the answer to a GET."""
     writer.write(request_bytes("GET", target, [replica.bearer()]))
     head = await reader.readuntil(b"\r\n\r\n")
     return head + await reader.read(65536)
 
 
-async def metrics(replica: Replica, client: ssl.SSLContext) -> str:
+async def metrics(replica: BrokerProcess, client: ssl.SSLContext) -> str:
     """What is to be scraped now."""
     _, reader, writer = await shown(replica, client)
     writer.write(request_bytes("GET", "/metrics", [(b"Connection", b"close")]))
@@ -144,7 +148,7 @@ async def test_a_server_name_that_is_not_text_is_at_most_a_line_for_debugging(ow
     assert {record["level"] for record in told} <= {"debug"}, told
 
 
-async def health(replica: Replica, *arguments: str, **settings: str) -> Finished:
+async def health(replica: BrokerProcess, *arguments: str, **settings: str) -> Finished:
     """``health`` as the container's own environment has it."""
     variables = {"BROKER_HOST": "0.0.0.0", "BROKER_PORT": str(replica.port)}
     more = {f"BROKER_{name}": value for name, value in settings.items()}
@@ -178,7 +182,7 @@ async def test_health(own_fleet: Fleet, tmp_path: Path) -> None:
     assert (dead.code, dead.stdout, len(dead.stderr.splitlines())) == (1, "", 1)
 
 
-async def has_status(replica: Replica, org: str, status: int) -> bool:
+async def has_status(replica: BrokerProcess, org: str, status: int) -> bool:
     """Whether a request for a token is answered so."""
     return (await replica.token(org)).status == status
 
@@ -210,7 +214,7 @@ async def test_a_policy_in_a_config_map(own_fleet: Fleet, tmp_path: Path) -> Non
     assert (await replica.token(tenant.org)).status == 200
 
 
-async def is_closed(replica: Replica) -> bool:
+async def is_closed(replica: BrokerProcess) -> bool:
     """Whether it takes no more connections."""
     try:
         socket.create_connection(("127.0.0.1", replica.port), 1).close()

@@ -16,9 +16,9 @@ import pytest
 
 from tests.support.collector import BATCHES_AT_ONCE, Collector, Span, collector
 from tests.support.fleet import Fleet, PolicyDocument
-from tests.support.http_stand_in import Reply, Script, Seen, stand_in
+from tests.support.http_stand_in import ReceivedRequest, Script, ScriptedReply, stand_in
 from tests.support.processes import run_cli, running_cli
-from tests.support.replica import Replica
+from tests.support.replica import BrokerProcess
 from tests.support.tenants import Tenant
 from tests.support.waiting import until
 from tests.support.wire import Header, exchange, request_bytes
@@ -47,7 +47,7 @@ def sink() -> Iterator[Collector]:
         yield running
 
 
-def traced(fleet: Fleet, sink: Collector, **settings: str) -> Replica:
+def traced(fleet: Fleet, sink: Collector, **settings: str) -> BrokerProcess:
     """A replica that sends its spans to `sink`."""
     fleet.env = sink.env
     [replica] = fleet.start(1, TRACING="otlp", **settings)
@@ -63,13 +63,13 @@ def from_caller(sampled: bool = True) -> tuple[str, str, Header]:
 def forwarding(base_url: str) -> Script:
     """A line to the sandbox on which the exchanges can be seen."""
 
-    def script(seen: Seen) -> Reply:
+    def script(seen: ReceivedRequest) -> ScriptedReply:
         connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=10)
         try:
             kept = {name: seen.headers[name] for name in ("content-type", "accept") if name in seen.headers}
             connection.request(seen.method, seen.path, seen.body, kept)
             answer = connection.getresponse()
-            return Reply(answer.status, answer.read(), {"X-Debug-Id": "debug-7"})
+            return ScriptedReply(answer.status, answer.read(), {"X-Debug-Id": "debug-7"})
         finally:
             connection.close()
 
@@ -199,7 +199,7 @@ async def test_a_background_refresh_is_a_trace_of_its_own(own_fleet: Fleet, sink
 
 
 @pytest.mark.parametrize("value", MALFORMED, ids=range(len(MALFORMED)))
-async def test_malformed_traceparent(value: bytes, traced_replica: tuple[Replica, str, Collector]) -> None:
+async def test_malformed_traceparent(value: bytes, traced_replica: tuple[BrokerProcess, str, Collector]) -> None:
     """A header that is not a traceparent is as good as none: the request begins a trace of its own."""
     replica, org, sink = traced_replica
     before = len(sink.spans)
@@ -215,7 +215,7 @@ async def test_malformed_traceparent(value: bytes, traced_replica: tuple[Replica
 @pytest.fixture(scope="module")
 def traced_replica(
     backends: object, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Replica, str, Collector]]:
+) -> Iterator[tuple[BrokerProcess, str, Collector]]:
     """One replica for many requests that differ only in a header."""
     fleet = Fleet(backends, tmp_path_factory.mktemp("traced"))  # type: ignore[arg-type]  # a fixture of conftest
     with collector() as sink:
@@ -225,7 +225,7 @@ def traced_replica(
             fleet.close()
 
 
-async def test_two_traceparents_are_none(traced_replica: tuple[Replica, str, Collector]) -> None:
+async def test_two_traceparents_are_none(traced_replica: tuple[BrokerProcess, str, Collector]) -> None:
     """Of two headers neither is believed; and a caller that does not sample is heeded."""
     replica, org, sink = traced_replica
     headers = [from_caller()[2], from_caller()[2]]
@@ -275,7 +275,7 @@ async def test_secrets_and_orgs_are_in_no_span_and_no_log(own_fleet: Fleet, sink
     assert failed["span_id"] in {span.id for span in sink.spans if span.name == "flight"}
 
 
-async def _ended(replica: Replica) -> float:
+async def _ended(replica: BrokerProcess) -> float:
     began = asyncio.get_running_loop().time()
     replica.process.terminate()
     assert await asyncio.to_thread(replica.process.ended) == 0
@@ -297,10 +297,10 @@ async def test_a_collector_in_trouble_costs_only_spans(own_fleet: Fleet, trouble
     """Whatever the collector does, requests are answered, lost spans are counted, and one line reports the outage."""
     released = threading.Event()
 
-    def answer() -> Reply:
+    def answer() -> ScriptedReply:
         if trouble == "hangs":
             released.wait(60)
-        return Reply(500, b"cAnArY")
+        return ScriptedReply(500, b"cAnArY")
 
     with collector(answer) as sink:
         endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"} if trouble == "away" else sink.env
@@ -351,7 +351,7 @@ async def test_without_the_extra_serve_says_what_to_install(tmp_path: Path) -> N
         assert (await cli.stop()).code == 0
 
 
-def _told(replica: Replica) -> list[dict[str, object]]:
+def _told(replica: BrokerProcess) -> list[dict[str, object]]:
     """The lines of the log from INFO on."""
     lines = [line for line in replica.process.stderr.read_text().splitlines() if line.startswith("{")]
     return [line for line in map(json.loads, lines) if line["level"] != "debug"]

@@ -9,13 +9,13 @@ import pytest
 
 from tests.support.backends import SandboxBackend, sandbox_backend
 from tests.support.broker_without_vault import BrokerWithoutVault
-from tests.support.gateways import KEY, ORGS, Adobe, Gateway, adobe_stand_in, envoy, nginx
+from tests.support.gateways import KEY, ORGS, Adobe, RunningGateway, adobe_stand_in, envoy, nginx
 from tests.support.tenants import Tenant
 from tests.support.wire import Header
 
 
 @dataclass(frozen=True)
-class Rig:
+class GatewaySetup:
     """A gateway and its surroundings.
 
     Args:
@@ -29,7 +29,7 @@ class Rig:
 
     """
 
-    gateway: Gateway
+    gateway: RunningGateway
     broker: BrokerWithoutVault
     adobe: Adobe
     first: Tenant
@@ -58,9 +58,9 @@ class Surroundings:
             "/etc/ssl/certs/ca-certificates.crt": str(self.adobe.ca),
         }
 
-    def around(self, gateway: Gateway) -> Rig:
+    def around(self, gateway: RunningGateway) -> GatewaySetup:
         """The gateway among them."""
-        return Rig(gateway, self.broker, self.adobe, self.first, self.second, self.callers, self.key)
+        return GatewaySetup(gateway, self.broker, self.adobe, self.first, self.second, self.callers, self.key)
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +96,7 @@ def _bearer(key: str) -> Header:
 
 
 @pytest.fixture(scope="session")
-def nginx_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def nginx_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewaySetup]:
     """See `behind_nginx`."""
     places = nginx_places(surroundings.broker.port, surroundings)
     with nginx(tmp_path_factory.mktemp("nginx"), {**surroundings.real(), **places}) as gateway:
@@ -104,14 +104,14 @@ def nginx_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def behind_nginx(nginx_rig: Rig) -> Iterator[Rig]:
+def behind_nginx(nginx_rig: GatewaySetup) -> Iterator[GatewaySetup]:
     """The documented nginx; Adobe answers 200 by default."""
     yield nginx_rig
     nginx_rig.adobe.answer.clear()
 
 
 @pytest.fixture(scope="session")
-def authz_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def authz_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewaySetup]:
     """See `behind_authz`."""
     folder = tmp_path_factory.mktemp("envoy")
     real = {**surroundings.real(), **envoy_places(surroundings)}
@@ -120,7 +120,7 @@ def authz_rig(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def behind_authz(authz_rig: Rig) -> Iterator[Rig]:
+def behind_authz(authz_rig: GatewaySetup) -> Iterator[GatewaySetup]:
     """The documented Envoy with ``ext_authz``; Adobe answers 200 by default."""
     yield authz_rig
     authz_rig.adobe.answer.clear()

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from app.api.problems import CHALLENGE
-from tests.gateways.conftest import Rig, Surroundings, envoy_places
-from tests.support.gateways import KEY, ORGS, Gateway, adobe_stand_in, belongs_to, envoy, token_in
-from tests.support.http_stand_in import Reply as UpstreamReply
+from tests.gateways.conftest import GatewaySetup, Surroundings, envoy_places
+from tests.support.gateways import KEY, ORGS, RunningGateway, adobe_stand_in, belongs_to, envoy, token_in
+from tests.support.http_stand_in import ScriptedReply
 from tests.support.waiting import until_answered
 
 NAME = "envoy-ext-authz.yaml"
@@ -23,7 +23,7 @@ AUTHORIZATION = b"Authorization", b"Bearer mine"
 
 
 @pytest.fixture(scope="module")
-def by_application(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def by_application(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """Envoy that passes the application's credential, changed as the document says; IMS fails for its second org."""
     broker = surroundings.broker
     away = broker.tenant()
@@ -43,7 +43,7 @@ def _passes_the_applications_credential(text: str) -> str:
     return json.dumps(config)
 
 
-async def test_adobe_receives_the_headers_of_the_org_and_none_of_the_clients(behind_authz: Rig) -> None:
+async def test_adobe_receives_the_headers_of_the_org_and_none_of_the_clients(behind_authz: GatewaySetup) -> None:
     """The three headers and the sandbox's name are the broker's; the client's own, with its cookie, stay out."""
     reply = await behind_authz.gateway.ask("/imp/journeys?limit=1&org=mine", AUTHORIZATION, *OWN)
     seen = behind_authz.adobe.last()
@@ -54,7 +54,7 @@ async def test_adobe_receives_the_headers_of_the_org_and_none_of_the_clients(beh
     assert "mine" not in repr(seen.headers)
 
 
-async def test_a_route_may_have_an_org_of_its_own(behind_authz: Rig) -> None:
+async def test_a_route_may_have_an_org_of_its_own(behind_authz: GatewaySetup) -> None:
     """The second route gets the second org's token, and no sandbox name, whatever the client sends."""
     reply = await behind_authz.gateway.ask("/data/x", AUTHORIZATION, *OWN)
     assert reply.status == 200
@@ -62,7 +62,7 @@ async def test_a_route_may_have_an_org_of_its_own(behind_authz: Rig) -> None:
     assert "x-sandbox-name" not in behind_authz.adobe.last().headers
 
 
-async def test_the_client_never_sees_the_token(behind_authz: Rig) -> None:
+async def test_the_client_never_sees_the_token(behind_authz: GatewaySetup) -> None:
     """No answer shows the client a token or API key."""
     reply = await behind_authz.gateway.ask("/imp/")
     shown = repr(reply.headers) + reply.body.decode()
@@ -71,7 +71,7 @@ async def test_the_client_never_sees_the_token(behind_authz: Rig) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"])
-async def test_method_and_body_stay_the_clients(behind_authz: Rig, method: str) -> None:
+async def test_method_and_body_stay_the_clients(behind_authz: GatewaySetup, method: str) -> None:
     """Every method reaches Adobe as it was, with its whole body; the broker is asked with it and answers the same."""
     body = b"" if method in {"GET", "HEAD", "OPTIONS"} else b"0123456789" * 20_000
     reply = await behind_authz.gateway.ask("/imp/a", method=method, body=body)
@@ -82,14 +82,14 @@ async def test_method_and_body_stay_the_clients(behind_authz: Rig, method: str) 
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-async def test_what_adobe_answers_is_passed_on_unchanged(behind_authz: Rig, status: int) -> None:
+async def test_what_adobe_answers_is_passed_on_unchanged(behind_authz: GatewaySetup, status: int) -> None:
     """A refusal by Adobe keeps its status, body and Retry-After, and is not taken for the broker's."""
-    behind_authz.adobe.answer.append(UpstreamReply(status, {"error_code": "403003"}, {"Retry-After": "99"}))
+    behind_authz.adobe.answer.append(ScriptedReply(status, {"error_code": "403003"}, {"Retry-After": "99"}))
     reply = await behind_authz.gateway.ask("/imp/")
     assert (reply.status, reply.json, reply.header("Retry-After")) == (status, {"error_code": "403003"}, "99")
 
 
-async def test_the_application_can_be_the_caller(by_application: Gateway, behind_authz: Rig) -> None:
+async def test_the_application_can_be_the_caller(by_application: RunningGateway, behind_authz: GatewaySetup) -> None:
     """An application's own credential goes to the broker, never to Adobe, and the audit log names the application."""
     credential = behind_authz.callers["app"]
     assert (await by_application.ask("/imp/", credential, *OWN)).status == 200
@@ -101,7 +101,9 @@ async def test_the_application_can_be_the_caller(by_application: Gateway, behind
     assert uuid.UUID(str(line["request_id"])).version == 4
 
 
-async def test_the_brokers_refusals_stay_what_they_are(by_application: Gateway, behind_authz: Rig) -> None:
+async def test_the_brokers_refusals_stay_what_they_are(
+    by_application: RunningGateway, behind_authz: GatewaySetup
+) -> None:
     """401 keeps its challenge, 429 its Retry-After, 403 is 403, each with the broker's own body; Adobe is not asked."""
     hasty = behind_authz.callers["hasty-too"]
     assert (await by_application.ask("/imp/", hasty)).status == 200
@@ -118,14 +120,14 @@ async def test_the_brokers_refusals_stay_what_they_are(by_application: Gateway, 
     assert len(behind_authz.adobe.server.seen) == count
 
 
-async def test_trouble_of_ims_is_503(by_application: Gateway, behind_authz: Rig) -> None:
+async def test_trouble_of_ims_is_503(by_application: RunningGateway, behind_authz: GatewaySetup) -> None:
     """IMS away is 503 with a body and a Retry-After, not Envoy's 403."""
     reply = await by_application.ask("/data/", behind_authz.callers["app"])
     assert (reply.status, reply.header("Retry-After")) == (503, "5")
     assert reply.json["title"] == "No token is available at the moment"
 
 
-async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_authz: Rig) -> None:
+async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_authz: GatewaySetup) -> None:
     """A killed broker is 503 with body and Retry-After within 3 s; once it is back, requests work again."""
     broker = behind_authz.broker
     assert (await behind_authz.gateway.ask("/imp/")).status == 200
@@ -156,7 +158,7 @@ async def test_who_is_not_adobe_gets_no_token(surroundings: Surroundings, tmp_pa
     assert impostor.server.seen == []
 
 
-async def test_a_path_cannot_pass_for_another_routes(behind_authz: Rig) -> None:
+async def test_a_path_cannot_pass_for_another_routes(behind_authz: GatewaySetup) -> None:
     """Dots and double slashes are resolved before the route, and so the org, is chosen; hidden slashes are refused."""
     for path, tenant in (("/imp/../data/x", behind_authz.second), ("//imp//x", behind_authz.first)):
         assert (await behind_authz.gateway.ask(path)).status == 200
@@ -165,14 +167,14 @@ async def test_a_path_cannot_pass_for_another_routes(behind_authz: Rig) -> None:
     assert (await behind_authz.gateway.ask("/imp/..%2Fdata/x")).status == 400
 
 
-async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_authz: Rig) -> None:
+async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_authz: GatewaySetup) -> None:
     """TRACE, whose answer is the request that the server got, is refused by the gateway: 405."""
     count = len(behind_authz.adobe.server.seen)
     assert (await behind_authz.gateway.ask("/imp/x", method="TRACE")).status == 405
     assert len(behind_authz.adobe.server.seen) == count
 
 
-async def test_headers_with_underscores_stay_out(behind_authz: Rig) -> None:
+async def test_headers_with_underscores_stay_out(behind_authz: GatewaySetup) -> None:
     """A client's header that some servers would read as one of Adobe's does not get through."""
     names = b"x_api_key", b"X_Gw_Ims_Org_Id", b"x_sandbox_name"
     reply = await behind_authz.gateway.ask("/imp/x", *((name, b"mine") for name in names))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.gateways.conftest import Rig, Surroundings, envoy_places
+from tests.gateways.conftest import GatewaySetup, Surroundings, envoy_places
 from tests.support.gateways import ORGS, belongs_to, envoy, token_in
 from tests.support.tenants import true_expiry
 from tests.support.waiting import until_answered
@@ -28,7 +28,7 @@ OWN = (
 
 
 @pytest.fixture(scope="module")
-def behind_injector(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def behind_injector(surroundings: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewaySetup]:
     """The documented Envoy for a tenant with short-lived tokens."""
     tenant = surroundings.broker.tenant(token_lifetime=LIFETIME)
     real = {**surroundings.real(), **envoy_places(surroundings), ORGS[0]: tenant.org}
@@ -41,7 +41,7 @@ def behind_injector(surroundings: Surroundings, tmp_path_factory: pytest.TempPat
         yield replace(surroundings, first=tenant).around(gateway)
 
 
-async def test_envoy_fetches_keeps_and_renews_the_token(behind_injector: Rig) -> None:
+async def test_envoy_fetches_keeps_and_renews_the_token(behind_injector: GatewaySetup) -> None:
     """Every request carries a token that is alive, over three tokens, and Envoy asks per renewal, not per request."""
 
     async def has_one() -> bool:
@@ -69,7 +69,7 @@ async def test_envoy_fetches_keeps_and_renews_the_token(behind_injector: Rig) ->
     assert 3 <= len(fetched) < len(sent) / 5
 
 
-async def test_a_broker_that_is_away_is_not_noticed_while_the_token_lives(behind_injector: Rig) -> None:
+async def test_a_broker_that_is_away_is_not_noticed_while_the_token_lives(behind_injector: GatewaySetup) -> None:
     """With the broker killed, Envoy keeps using the token it has; with the broker back, it renews again."""
     broker = behind_injector.broker
     assert (await behind_injector.gateway.ask("/imp/x")).status == 200
@@ -88,7 +88,7 @@ async def test_a_broker_that_is_away_is_not_noticed_while_the_token_lives(behind
     await until_answered(renewed, 15)
 
 
-async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_injector: Rig) -> None:
+async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_injector: GatewaySetup) -> None:
     """TRACE, whose answer is the request that the server got, is refused while Envoy has a token: 405."""
     assert (await behind_injector.gateway.ask("/imp/x")).status == 200
     count = len(behind_injector.adobe.server.seen)

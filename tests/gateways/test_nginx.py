@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from app.api.problems import CHALLENGE
-from tests.gateways.conftest import Rig, Surroundings, nginx_places
+from tests.gateways.conftest import GatewaySetup, Surroundings, nginx_places
 from tests.support.fenced import documented_files
-from tests.support.gateways import DOCUMENT, Gateway, adobe_stand_in, belongs_to, nginx, token_in
-from tests.support.http_stand_in import Reply as UpstreamReply
-from tests.support.http_stand_in import StandIn, stand_in
+from tests.support.gateways import DOCUMENT, RunningGateway, adobe_stand_in, belongs_to, nginx, token_in
+from tests.support.http_stand_in import ScriptedReply, StandIn, stand_in
 from tests.support.wire import Header, Reply
 
 OWN = (b"Authorization", b"Bearer mine"), (b"x-api-key", b"mine"), (b"x-sandbox-name", b"mine"), (b"Cookie", b"a=mine")
@@ -39,7 +38,7 @@ def refused(reply: Reply, status: int) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", document["request_id"])
 
 
-async def test_adobe_receives_the_headers_of_the_org_and_none_of_the_clients(behind_nginx: Rig) -> None:
+async def test_adobe_receives_the_headers_of_the_org_and_none_of_the_clients(behind_nginx: GatewaySetup) -> None:
     """The three headers and the sandbox's name are the broker's; the client's own, with its cookie, stay out."""
     reply = await behind_nginx.gateway.ask("/imp/journeys?limit=1", *OWN, org_header(behind_nginx.second.org))
     seen = behind_nginx.adobe.last()
@@ -50,7 +49,7 @@ async def test_adobe_receives_the_headers_of_the_org_and_none_of_the_clients(beh
     assert "mine" not in repr(seen.headers)
 
 
-async def test_a_sandbox_of_the_client_is_dropped_where_the_credential_has_none(behind_nginx: Rig) -> None:
+async def test_a_sandbox_of_the_client_is_dropped_where_the_credential_has_none(behind_nginx: GatewaySetup) -> None:
     """Without a sandbox in the document, no ``x-sandbox-name`` goes to Adobe, whatever the client sends."""
     reply = await behind_nginx.gateway.ask("/data/x", *OWN, host=b"export.gateway.internal")
     assert reply.status == 200
@@ -58,7 +57,7 @@ async def test_a_sandbox_of_the_client_is_dropped_where_the_credential_has_none(
     assert "x-sandbox-name" not in behind_nginx.adobe.last().headers
 
 
-async def test_the_client_never_sees_the_token(behind_nginx: Rig) -> None:
+async def test_the_client_never_sees_the_token(behind_nginx: GatewaySetup) -> None:
     """Neither a good answer nor a refusal shows the client a token or API key."""
     good = await behind_nginx.gateway.ask("/imp/")
     bad = await behind_nginx.gateway.ask("/ajo/", org_header(behind_nginx.first.org))
@@ -71,7 +70,7 @@ async def test_the_client_never_sees_the_token(behind_nginx: Rig) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_method_and_body_stay_the_clients(behind_nginx: Rig, method: str) -> None:
+async def test_method_and_body_stay_the_clients(behind_nginx: GatewaySetup, method: str) -> None:
     """Every method reaches Adobe as it was, with its whole body."""
     body = b"" if method in {"GET", "HEAD", "OPTIONS"} else b"0123456789" * 20_000
     reply = await behind_nginx.gateway.ask("/imp/a%2Fb", method=method, body=body)
@@ -81,7 +80,7 @@ async def test_method_and_body_stay_the_clients(behind_nginx: Rig, method: str) 
     assert belongs_to(seen, behind_nginx.first)
 
 
-async def test_the_application_can_be_the_caller(behind_nginx: Rig) -> None:
+async def test_the_application_can_be_the_caller(behind_nginx: GatewaySetup) -> None:
     """An application's own credential goes to the broker, never to Adobe, and the audit log names the application."""
     credential = behind_nginx.callers["app"]
     reply = await behind_nginx.gateway.ask("/ajo/x", credential, org_header(behind_nginx.second.org))
@@ -93,7 +92,7 @@ async def test_the_application_can_be_the_caller(behind_nginx: Rig) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", str(line["request_id"]))
 
 
-async def test_an_unknown_or_forbidden_caller_gets_401_or_403(behind_nginx: Rig) -> None:
+async def test_an_unknown_or_forbidden_caller_gets_401_or_403(behind_nginx: GatewaySetup) -> None:
     """The broker's 401 stays 401 with its challenge, its 403 stays 403, and Adobe is not asked."""
     count, org = len(behind_nginx.adobe.server.seen), org_header(behind_nginx.first.org)
     unknown = await behind_nginx.gateway.ask("/ajo/x", org, method="POST", body=b"x")
@@ -103,7 +102,7 @@ async def test_an_unknown_or_forbidden_caller_gets_401_or_403(behind_nginx: Rig)
     assert len(behind_nginx.adobe.server.seen) == count
 
 
-async def test_a_limit_stays_429(behind_nginx: Rig) -> None:
+async def test_a_limit_stays_429(behind_nginx: GatewaySetup) -> None:
     """The caller's own limit is 429 with the broker's Retry-After, not nginx's 500."""
     asked = behind_nginx.callers["hasty"], org_header(behind_nginx.second.org)
     assert (await behind_nginx.gateway.ask("/ajo/x", *asked)).status == 200
@@ -112,7 +111,7 @@ async def test_a_limit_stays_429(behind_nginx: Rig) -> None:
     assert 1 < int(limited.header("Retry-After") or 0) <= 3600
 
 
-async def test_trouble_at_adobe_stays_502_or_503(behind_nginx: Rig) -> None:
+async def test_trouble_at_adobe_stays_502_or_503(behind_nginx: GatewaySetup) -> None:
     """IMS away is 503 with the broker's Retry-After; a credential that IMS refuses is 502; a missing one is 500."""
     broker, credential = behind_nginx.broker, behind_nginx.callers["app"]
     away, wrong, missing = broker.tenant(), broker.tenant(known_secrets=("another",)), broker.tenant(stored=False)
@@ -124,7 +123,7 @@ async def test_trouble_at_adobe_stays_502_or_503(behind_nginx: Rig) -> None:
     refused(await behind_nginx.gateway.ask("/ajo/x", credential, org_header(missing.org)), 500)
 
 
-async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_nginx: Rig) -> None:
+async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_nginx: GatewaySetup) -> None:
     """A killed broker is 503 with body and Retry-After within 3 s; once it is back, the first request works."""
     broker = behind_nginx.broker
     assert (await behind_nginx.gateway.ask("/imp/")).status == 200
@@ -142,9 +141,9 @@ async def test_a_broker_that_is_away_is_503_and_found_again_when_back(behind_ngi
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503])
-async def test_what_adobe_answers_is_passed_on_unchanged(behind_nginx: Rig, status: int) -> None:
+async def test_what_adobe_answers_is_passed_on_unchanged(behind_nginx: GatewaySetup, status: int) -> None:
     """A refusal by Adobe keeps its status, body and Retry-After, and is not taken for the broker's."""
-    behind_nginx.adobe.answer.append(UpstreamReply(status, {"error_code": "403003"}, {"Retry-After": "99"}))
+    behind_nginx.adobe.answer.append(ScriptedReply(status, {"error_code": "403003"}, {"Retry-After": "99"}))
     reply = await behind_nginx.gateway.ask("/imp/")
     assert (reply.status, reply.json, reply.header("Retry-After")) == (status, {"error_code": "403003"}, "99")
 
@@ -160,7 +159,7 @@ async def test_what_adobe_answers_is_passed_on_unchanged(behind_nginx: Rig, stat
         "*",
     ],
 )
-async def test_a_malformed_org_never_reaches_the_broker(behind_nginx: Rig, org: str) -> None:
+async def test_a_malformed_org_never_reaches_the_broker(behind_nginx: GatewaySetup, org: str) -> None:
     """What a client puts in the org's place is refused by nginx itself, unless it has exactly the form of an org."""
     count = len(behind_nginx.broker.replica.audit_lines())
     reply = await behind_nginx.gateway.ask("/ajo/x", OWN[0], org_header(org))
@@ -168,13 +167,13 @@ async def test_a_malformed_org_never_reaches_the_broker(behind_nginx: Rig, org: 
     assert len(behind_nginx.broker.replica.audit_lines()) == count
 
 
-async def test_a_host_without_an_org_is_refused(behind_nginx: Rig) -> None:
+async def test_a_host_without_an_org_is_refused(behind_nginx: GatewaySetup) -> None:
     """An application that the map does not know gets no org at all."""
     assert (await behind_nginx.gateway.ask("/data/x", host=b"other.internal")).status == 400
 
 
 @pytest.mark.parametrize("path", ["/_ims_token/gateway", "/_ims_token/application", "/imp/../_ims_token/gateway"])
-async def test_no_client_can_ask_through_the_gateway_for_a_token(behind_nginx: Rig, path: str) -> None:
+async def test_no_client_can_ask_through_the_gateway_for_a_token(behind_nginx: GatewaySetup, path: str) -> None:
     """The locations that ask the broker cannot be requested from outside."""
     reply = await behind_nginx.gateway.ask(path)
     assert reply.status == 404
@@ -182,17 +181,17 @@ async def test_no_client_can_ask_through_the_gateway_for_a_token(behind_nginx: R
 
 
 @pytest.fixture
-def asked(surroundings: Surroundings, tmp_path: Path) -> Iterator[tuple[Gateway, StandIn]]:
+def asked(surroundings: Surroundings, tmp_path: Path) -> Iterator[tuple[RunningGateway, StandIn]]:
     """The documented nginx, and in the broker's place a server that remembers how it is asked."""
     vended = {"Authorization": f"Bearer {LONG_TOKEN}", "x-api-key": "id", "x-gw-ims-org-id": surroundings.first.org}
-    with stand_in(lambda _: UpstreamReply(200, headers=vended)) as server:
+    with stand_in(lambda _: ScriptedReply(200, headers=vended)) as server:
         places = nginx_places(int(server.url.rpartition(":")[2]), surroundings)
         with nginx(tmp_path, {**surroundings.real(), **places}) as gateway:
             yield gateway, server
 
 
 async def test_the_broker_is_asked_with_nothing_of_the_clients(
-    asked: tuple[Gateway, StandIn], behind_nginx: Rig
+    asked: tuple[RunningGateway, StandIn], behind_nginx: GatewaySetup
 ) -> None:
     """Whatever the client sends, the broker gets a GET without a body, with the gateway's key and a request id."""
     gateway, broker = asked
@@ -206,7 +205,7 @@ async def test_the_broker_is_asked_with_nothing_of_the_clients(
     assert "mine" not in repr(question.headers)
 
 
-async def test_a_long_token_fits(asked: tuple[Gateway, StandIn], behind_nginx: Rig) -> None:
+async def test_a_long_token_fits(asked: tuple[RunningGateway, StandIn], behind_nginx: GatewaySetup) -> None:
     """A token of 12 kB, three times nginx's default for all headers of an answer, gets through."""
     assert (await asked[0].ask("/imp/x")).status == 200
     assert behind_nginx.adobe.last().headers["authorization"] == f"Bearer {LONG_TOKEN}"
@@ -222,7 +221,7 @@ async def test_who_is_not_adobe_gets_no_token(surroundings: Surroundings, tmp_pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's table of connections is Linux-only")
-async def test_the_connections_to_the_broker_are_kept(behind_nginx: Rig) -> None:
+async def test_the_connections_to_the_broker_are_kept(behind_nginx: GatewaySetup) -> None:
     """Twenty requests in a row open no connection to the broker besides those that are open."""
     assert (await behind_nginx.gateway.ask("/imp/")).status == 200
     before = behind_nginx.broker.connections()
@@ -231,7 +230,7 @@ async def test_the_connections_to_the_broker_are_kept(behind_nginx: Rig) -> None
     assert len(behind_nginx.broker.connections() - before) <= 1
 
 
-async def test_each_application_has_the_org_of_its_host(behind_nginx: Rig) -> None:
+async def test_each_application_has_the_org_of_its_host(behind_nginx: GatewaySetup) -> None:
     """The map gives each host its org, and no host another's."""
     for host, tenant in ((b"journey", behind_nginx.first), (b"export", behind_nginx.second)):
         reply = await behind_nginx.gateway.ask("/data/x", host=host + b".gateway.internal")
@@ -247,14 +246,14 @@ def test_no_time_out_is_longer_than_the_brokers_own() -> None:
     assert all(int(seconds) <= 15 for seconds in found.values())
 
 
-async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_nginx: Rig) -> None:
+async def test_trace_reaches_no_server_that_would_send_the_token_back(behind_nginx: GatewaySetup) -> None:
     """TRACE, whose answer is the request that the server got, is refused by the gateway: 405."""
     count = len(behind_nginx.adobe.server.seen)
     assert (await behind_nginx.gateway.ask("/imp/x", method="TRACE")).status == 405
     assert len(behind_nginx.adobe.server.seen) == count
 
 
-async def test_headers_with_underscores_stay_out(behind_nginx: Rig) -> None:
+async def test_headers_with_underscores_stay_out(behind_nginx: GatewaySetup) -> None:
     """A client's header that some servers would read as one of Adobe's does not get through."""
     names = b"x_api_key", b"X_Gw_Ims_Org_Id", b"x_sandbox_name"
     reply = await behind_nginx.gateway.ask("/imp/x", *((name, b"mine") for name in names))
@@ -276,7 +275,7 @@ async def test_headers_with_underscores_stay_out(behind_nginx: Rig) -> None:
         "/imp/x/..;/y",
     ],
 )
-async def test_a_path_that_climbs_goes_nowhere(behind_nginx: Rig, path: str) -> None:
+async def test_a_path_that_climbs_goes_nowhere(behind_nginx: GatewaySetup, path: str) -> None:
     """What nginx and Adobe could resolve to different paths is refused: Adobe gets the path as it was written."""
     count = len(behind_nginx.adobe.server.seen)
     assert (await behind_nginx.gateway.ask(path)).status == 400
@@ -284,7 +283,7 @@ async def test_a_path_that_climbs_goes_nowhere(behind_nginx: Rig, path: str) -> 
 
 
 @pytest.mark.parametrize("path", ["/imp/a..b/...", "/imp/.well-known", "/imp/x?y=/../z", "/imp/x%2e%2ey"])
-async def test_dots_that_climb_nowhere_pass(behind_nginx: Rig, path: str) -> None:
+async def test_dots_that_climb_nowhere_pass(behind_nginx: GatewaySetup, path: str) -> None:
     """Dots within names and in the query are the application's own business."""
     assert (await behind_nginx.gateway.ask(path)).status == 200
     assert behind_nginx.adobe.last().path == path

@@ -21,7 +21,7 @@ from app.domain.grant import Grant
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 from tests.support import grants
 from tests.support.exchanging import Exchanging, exchanging
-from tests.support.ims_server import Line, RawServer, Script, answering, http_answer, run_raw
+from tests.support.ims_server import AcceptedConnection, RawServer, Script, answering, http_answer, run_raw
 from tests.support.tls import server_tls
 
 TOKEN = {"access_token": "an-opaque-access-token", "token_type": "bearer", "expires_in": 86399}
@@ -137,7 +137,7 @@ async def test_an_endless_body_is_cut_off() -> None:
     """The connection to a server that streams 100 MB is closed after 64 KiB."""
     sent = 0
 
-    async def script(line: Line) -> None:
+    async def script(line: AcceptedConnection) -> None:
         nonlocal sent
         await line.request()
         await line.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -150,23 +150,23 @@ async def test_an_endless_body_is_cut_off() -> None:
     assert sent < 20_000_000
 
 
-async def _silent(line: Line) -> None:
+async def _silent(line: AcceptedConnection) -> None:
     await line.request()
     await line.gone()
 
 
-async def _never_reads(line: Line) -> None:
+async def _never_reads(line: AcceptedConnection) -> None:
     await asyncio.sleep(60)
 
 
-async def _slow_head(line: Line) -> None:
+async def _slow_head(line: AcceptedConnection) -> None:
     await line.request()
     for value in GOOD:
         await line.send(bytes([value]))
         await asyncio.sleep(0.05)
 
 
-async def _slow_body(line: Line) -> None:
+async def _slow_body(line: AcceptedConnection) -> None:
     await line.request()
     await line.send(GOOD[:-60])
     for value in GOOD[-60:]:
@@ -174,7 +174,7 @@ async def _slow_body(line: Line) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _slow_500(line: Line) -> None:
+async def _slow_500(line: AcceptedConnection) -> None:
     await line.request()
     await line.send(b"HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\n{")
     await line.gone()
@@ -193,7 +193,7 @@ async def test_a_slow_server_costs_at_most_the_deadline(script: Script) -> None:
 async def test_a_retry_after_is_known_although_the_body_never_arrives() -> None:
     """A 429 takes effect as soon as its header arrives."""
 
-    async def script(line: Line) -> None:
+    async def script(line: AcceptedConnection) -> None:
         await line.request()
         await line.send(b"HTTP/1.1 429 Slow Down\r\nRetry-After: 77\r\nContent-Length: 100\r\n\r\n{")
         await line.gone()
@@ -257,7 +257,7 @@ async def test_connections_are_kept() -> None:
 async def test_the_keep_alive_race_is_retried_once_on_a_new_connection(how: str) -> None:
     """A kept connection that closes as it is used costs only a second request."""
 
-    async def script(line: Line) -> None:
+    async def script(line: AcceptedConnection) -> None:
         await line.request()
         if line.number == 1:
             await line.send(GOOD)
@@ -277,7 +277,7 @@ async def test_the_keep_alive_race_is_retried_once_on_a_new_connection(how: str)
 async def test_the_retry_is_not_retried() -> None:
     """A server that closes again and again gets two requests, not three."""
 
-    async def script(line: Line) -> None:
+    async def script(line: AcceptedConnection) -> None:
         await line.request()
         if line.number == 1:
             await line.send(GOOD)
@@ -293,7 +293,7 @@ async def test_the_retry_is_not_retried() -> None:
 async def test_a_new_connection_that_closes_is_an_outage(how: str) -> None:
     """Only the race with a kept connection is retried; anything else is left for the caller to retry."""
 
-    async def script(line: Line) -> None:
+    async def script(line: AcceptedConnection) -> None:
         await line.request()
         if how == "half":
             await line.send(GOOD[:-5])
@@ -365,7 +365,7 @@ async def test_both_wordings_about_bindings_are_understood(text: str) -> None:
 async def test_cancelled_exchanges_leave_the_pool_healthy() -> None:
     """After many cancellations with a small pool, every slot is free again and each caller gets its own answer."""
 
-    async def script(line: Line) -> None:
+    async def script(line: AcceptedConnection) -> None:
         while await line.request():
             await asyncio.sleep(random.random() * 0.004)
             await line.send(GOOD)
@@ -393,7 +393,7 @@ async def test_cancelled_exchanges_leave_the_pool_healthy() -> None:
 async def test_hanging_tenants_do_not_block_another() -> None:
     """While 100 exchanges hang, the next one is answered at once."""
 
-    async def script(line: Line) -> None:
+    async def script(line: AcceptedConnection) -> None:
         request = await line.request()
         if b"hangs" in request:
             await line.gone()

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from app.domain.errors import UnauthenticatedError
-from tests.support.issuer import Answer, LocalIssuer, local_issuer
-from tests.support.jwks_rig import DAY, NEW, NOW, OLD, STRANGER, Rig, trusted
+from tests.support.issuer import JwksAnswer, LocalIssuer, local_issuer
+from tests.support.jwks_harness import DAY, NEW, NOW, OLD, STRANGER, JwksHarness, trusted
 
 
 @pytest.fixture
@@ -21,36 +21,36 @@ def issuer() -> Iterator[LocalIssuer]:
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+async def harness() -> AsyncIterator[JwksHarness]:
     """A verifier that trusts no issuer yet."""
-    made = Rig()
+    made = JwksHarness()
     yield made
     await made.verifier.aclose()
 
 
 @pytest.fixture
-async def warm(rig: Rig, issuer: LocalIssuer) -> Rig:
+async def warm(harness: JwksHarness, issuer: LocalIssuer) -> JwksHarness:
     """A verifier that has the issuer's keys."""
-    rig.verifier.trust((trusted(issuer),))
-    await rig.fetches.reach(1)
-    return rig
+    harness.verifier.trust((trusted(issuer),))
+    await harness.fetches.reach(1)
+    return harness
 
 
-async def test_the_first_token_waits_for_the_first_fetch(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_the_first_token_waits_for_the_first_fetch(harness: JwksHarness, issuer: LocalIssuer) -> None:
     """A token that arrives at the same time as the policy is verified, not answered with a 503."""
-    rig.verifier.trust((trusted(issuer),))
-    await rig.accepts(issuer.token(NOW))
+    harness.verifier.trust((trusted(issuer),))
+    await harness.accepts(issuer.token(NOW))
     assert issuer.count == 1
 
 
-async def test_verified_tokens_cost_no_fetch(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_verified_tokens_cost_no_fetch(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """Verification is offline once the keys are loaded."""
     for _ in range(100):
         await warm.accepts(issuer.token(NOW))
     assert issuer.count == 1
 
 
-async def test_a_new_key_is_accepted_at_once(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_a_new_key_is_accepted_at_once(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """The first token of a rotated key triggers a fetch of the set, and waits for it."""
     issuer.keys = [NEW, OLD]
     await warm.accepts(issuer.token(NOW))
@@ -58,7 +58,7 @@ async def test_a_new_key_is_accepted_at_once(warm: Rig, issuer: LocalIssuer) -> 
     assert issuer.count == 2
 
 
-async def test_a_withdrawn_key_is_refused_after_the_next_refresh(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_a_withdrawn_key_is_refused_after_the_next_refresh(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """A key that was removed from the set is refused from the next regular refresh on, 300 s later."""
     issuer.keys = [NEW]
     await warm.next_fetch(after=300.0)
@@ -67,10 +67,10 @@ async def test_a_withdrawn_key_is_refused_after_the_next_refresh(warm: Rig, issu
 
 @pytest.mark.parametrize("keys", [[], [{"kty": "oct", "k": "AAAA"}]], ids=["empty", "none usable"])
 async def test_an_issuer_that_withdraws_all_its_keys_is_heard(
-    warm: Rig, issuer: LocalIssuer, caplog: pytest.LogCaptureFixture, keys: list[object]
+    warm: JwksHarness, issuer: LocalIssuer, caplog: pytest.LogCaptureFixture, keys: list[object]
 ) -> None:
     """From the next fetch on, its tokens are refused, not accepted for a day as in an outage; one log line says why."""
-    issuer.answer = Answer(body=json.dumps({"keys": keys}).encode())
+    issuer.answer = JwksAnswer(body=json.dumps({"keys": keys}).encode())
     await warm.next_fetch(after=300.0)
     await warm.next_fetch(after=300.0)
     await warm.refuses(issuer.token(NOW, key=OLD))
@@ -78,7 +78,7 @@ async def test_an_issuer_that_withdraws_all_its_keys_is_heard(
     assert said == [f"Issuer {issuer.name} publishes no usable key: all its JWTs are refused."]
 
 
-async def test_new_keys_after_none_are_accepted_at_once(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_new_keys_after_none_are_accepted_at_once(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """The first token of a new key triggers a fetch, so an issuer that published no key by mistake is back at once."""
     issuer.keys = []
     await warm.next_fetch(after=300.0)
@@ -86,14 +86,14 @@ async def test_new_keys_after_none_are_accepted_at_once(warm: Rig, issuer: Local
     await warm.accepts(issuer.token(NOW))
 
 
-async def test_many_waiters_share_one_fetch(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_many_waiters_share_one_fetch(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """A hundred concurrent first tokens of a new key cost one fetch, and all are accepted."""
     issuer.keys = [NEW]
     await asyncio.gather(*(warm.accepts(issuer.token(NOW)) for _ in range(100)))
     assert issuer.count == 2
 
 
-async def test_a_flood_of_unknown_keys_costs_one_fetch(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_a_flood_of_unknown_keys_costs_one_fetch(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """Forged key ids cause at most one fetch per 30 s, however many there are."""
     forged = [STRANGER.sign({"alg": "ES256", "kid": f"k{number}"}, issuer.claims(NOW)) for number in range(50)]
     await asyncio.gather(*(warm.refuses(token) for token in forged))
@@ -108,7 +108,7 @@ async def test_a_flood_of_unknown_keys_costs_one_fetch(warm: Rig, issuer: LocalI
     assert issuer.count == 3
 
 
-async def test_a_flood_does_not_delay_good_tokens(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_a_flood_does_not_delay_good_tokens(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """While the one fetch of a flood hangs, tokens of known keys are verified without waiting."""
     issuer.answer.hangs = True
     flood = asyncio.create_task(warm.cannot_tell(issuer.token(NOW, key=STRANGER)))
@@ -119,20 +119,20 @@ async def test_a_flood_does_not_delay_good_tokens(warm: Rig, issuer: LocalIssuer
     assert issuer.count == 2
 
 
-async def test_a_token_without_kid_finds_a_new_key(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_a_token_without_kid_finds_a_new_key(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """An issuer whose tokens name no key can rotate, too."""
     issuer.keys = [NEW]
     await warm.accepts(NEW.sign({"alg": "ES256"}, issuer.claims(NOW)))
 
 
-async def test_a_bad_claim_costs_no_fetch(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_a_bad_claim_costs_no_fetch(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """A token that is refused anyway cannot use up the one fetch that a rotation needs."""
     await warm.refuses(issuer.token(NOW, key=STRANGER, aud="other"))
     issuer.keys = [NEW]
     await warm.accepts(issuer.token(NOW))
 
 
-async def test_an_outage_keeps_the_last_good_set_for_a_day(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_an_outage_keeps_the_last_good_set_for_a_day(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """Tokens are verified for 24 h after the last success; then keys are unavailable until the issuer is back."""
     issuer.answer.status = 500
     await warm.next_fetch(after=300.0)
@@ -146,58 +146,60 @@ async def test_an_outage_keeps_the_last_good_set_for_a_day(warm: Rig, issuer: Lo
     await warm.accepts(issuer.token(NOW))
 
 
-async def test_a_new_key_during_an_outage_is_unavailable(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_a_new_key_during_an_outage_is_unavailable(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """An unknown key is not a forgery while the issuer does not answer: 503, and the caller tries again."""
     issuer.answer.status = 503
     await warm.cannot_tell(issuer.token(NOW, key=NEW))
     await warm.accepts(issuer.token(NOW))
 
 
-async def test_an_issuer_that_never_answered_is_unavailable(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_an_issuer_that_never_answered_is_unavailable(harness: JwksHarness, issuer: LocalIssuer) -> None:
     """Without a key set a token cannot be verified; fetches are retried with back-off until one succeeds."""
     issuer.answer.status = 500
-    rig.verifier.trust((trusted(issuer),))
-    await rig.cannot_tell(issuer.token(NOW))
+    harness.verifier.trust((trusted(issuer),))
+    await harness.cannot_tell(issuer.token(NOW))
     waits = []
     for count in range(1, 9):
-        await rig.fetches.reach(count)
-        waits += rig.time.waits
-        rig.time.advance(waits[-1])
+        await harness.fetches.reach(count)
+        waits += harness.time.waits
+        harness.time.advance(waits[-1])
     assert waits == [0.75, 1.5, 3.0, 6.0, 12.0, 22.5, 22.5, 22.5]
-    await rig.fetches.reach(9)
+    await harness.fetches.reach(9)
     issuer.answer.status = 200
-    await rig.next_fetch(after=22.5)
-    await rig.accepts(issuer.token(NOW))
+    await harness.next_fetch(after=22.5)
+    await harness.accepts(issuer.token(NOW))
 
 
-async def test_an_invalid_token_is_refused_during_an_outage(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_an_invalid_token_is_refused_during_an_outage(harness: JwksHarness, issuer: LocalIssuer) -> None:
     """An unknown issuer, an expired token and a forged algorithm are 401 even while no keys are available."""
     issuer.answer.status = 500
-    rig.verifier.trust((trusted(issuer),))
-    await rig.refuses(issuer.token(NOW, iss="https://other.test"))
-    await rig.refuses(issuer.token(NOW, iat=1, exp=2))
-    await rig.refuses(OLD.sign({"alg": "none"}, issuer.claims(NOW)))
+    harness.verifier.trust((trusted(issuer),))
+    await harness.refuses(issuer.token(NOW, iss="https://other.test"))
+    await harness.refuses(issuer.token(NOW, iat=1, exp=2))
+    await harness.refuses(OLD.sign({"alg": "none"}, issuer.claims(NOW)))
 
 
-async def test_a_hanging_issuer_delays_a_request_no_longer_than_its_timeout(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_a_hanging_issuer_delays_a_request_no_longer_than_its_timeout(
+    harness: JwksHarness, issuer: LocalIssuer
+) -> None:
     """A request times out before the fetch does."""
     issuer.answer.hangs = True
-    rig.verifier.trust((trusted(issuer),))
+    harness.verifier.trust((trusted(issuer),))
     async with asyncio.timeout(0.45):
-        await rig.cannot_tell(issuer.token(NOW))
+        await harness.cannot_tell(issuer.token(NOW))
     issuer.release()
 
 
-async def test_one_issuers_outage_does_not_affect_another(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_one_issuers_outage_does_not_affect_another(harness: JwksHarness, issuer: LocalIssuer) -> None:
     """While one issuer hangs, tokens of another are verified."""
     with local_issuer(NEW) as other:
         issuer.answer.hangs = True
-        rig.verifier.trust((trusted(issuer), trusted(other)))
-        await rig.accepts(other.token(NOW))
+        harness.verifier.trust((trusted(issuer), trusted(other)))
+        await harness.accepts(other.token(NOW))
         issuer.release()
 
 
-async def test_unchanged_issuers_keep_their_keys(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_unchanged_issuers_keep_their_keys(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """A new policy with the same issuer triggers no fetch; one without the issuer ends the trust at once."""
     with local_issuer(NEW) as other:
         warm.verifier.trust((trusted(issuer), trusted(other)))
@@ -211,7 +213,7 @@ async def test_unchanged_issuers_keep_their_keys(warm: Rig, issuer: LocalIssuer)
         assert issuer.count == 1
 
 
-async def test_a_moved_key_set_is_read_again(warm: Rig, issuer: LocalIssuer) -> None:
+async def test_a_moved_key_set_is_read_again(warm: JwksHarness, issuer: LocalIssuer) -> None:
     """If the issuer's URL changes, only keys from the new URL are trusted."""
     with local_issuer(NEW) as other:
         warm.verifier.trust((trusted(issuer, jwks_url=other.url),))
@@ -219,26 +221,26 @@ async def test_a_moved_key_set_is_read_again(warm: Rig, issuer: LocalIssuer) -> 
         await warm.refuses(issuer.token(NOW, key=OLD))
 
 
-async def test_trust_withdrawn_during_a_fetch_takes_effect(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_trust_withdrawn_during_a_fetch_takes_effect(harness: JwksHarness, issuer: LocalIssuer) -> None:
     """A token whose issuer is removed from the policy during the first fetch is not accepted."""
     issuer.answer.hangs = True
-    rig.verifier.trust((trusted(issuer),))
-    waiting = asyncio.create_task(rig.verifier.verify(issuer.token(NOW).encode()))
+    harness.verifier.trust((trusted(issuer),))
+    waiting = asyncio.create_task(harness.verifier.verify(issuer.token(NOW).encode()))
     await asyncio.sleep(0)
-    rig.verifier.trust((trusted(issuer, audiences=("another",)),))
+    harness.verifier.trust((trusted(issuer, audiences=("another",)),))
     issuer.release()
     with pytest.raises(UnauthenticatedError):
         await waiting
 
 
-async def test_closing_ends_every_task(rig: Rig, issuer: LocalIssuer) -> None:
+async def test_closing_ends_every_task(harness: JwksHarness, issuer: LocalIssuer) -> None:
     """No task runs after the close, not even a fetch that hangs."""
     before = asyncio.all_tasks()
     issuer.answer.hangs = True
-    rig.verifier.trust((trusted(issuer),))
+    harness.verifier.trust((trusted(issuer),))
     await asyncio.sleep(0.05)
-    await rig.verifier.aclose()
+    await harness.verifier.aclose()
     assert asyncio.all_tasks() == before
-    assert rig.fetches.outcomes == ["cancelled"]
-    await rig.refuses(issuer.token(NOW))
+    assert harness.fetches.outcomes == ["cancelled"]
+    await harness.refuses(issuer.token(NOW))
     issuer.release()

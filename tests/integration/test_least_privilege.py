@@ -45,7 +45,7 @@ _numbers = itertools.count()
 # Vault --------------------------------------------------------------------------------------------------------------
 
 
-class Broker:
+class VaultPolicyTrial:
     """What the broker does in Vault, with one policy.
 
     Args:
@@ -123,7 +123,7 @@ def vault(vault_server: VaultServer) -> VaultServer:
 
 async def test_the_policy_is_enough(vault: VaultServer) -> None:
     """Reading, listing, signing, looking up and renewing work with the documented policy alone."""
-    assert await Broker(vault, "\n".join(_POLICY_LINES)).failures() == []
+    assert await VaultPolicyTrial(vault, "\n".join(_POLICY_LINES)).failures() == []
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,10 @@ async def test_the_policy_is_enough(vault: VaultServer) -> None:
 )
 async def test_every_line_of_the_policy_is_needed(vault: VaultServer, line: str, fails: list[str]) -> None:
     """Without a line of the policy exactly the operation that needs it fails."""
-    assert await Broker(vault, "\n".join(other for other in _POLICY_LINES if other is not line)).failures() == fails
+    assert (
+        await VaultPolicyTrial(vault, "\n".join(other for other in _POLICY_LINES if other is not line)).failures()
+        == fails
+    )
 
 
 def test_no_line_of_the_policy_has_two_capabilities() -> None:

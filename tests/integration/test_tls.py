@@ -24,7 +24,7 @@ from app.adapters.server_certificate import ServerCertificate, ServerCertificate
 from app.domain.events import ServerCertificateLoaded, ServerCertificateRefused
 from tests.support.mounted import MountedFolder
 from tests.support.recorded_events import RecordedEvents
-from tests.support.tls import Authority, Issued
+from tests.support.tls import Authority, IssuedCertificate
 from tests.support.waiting import until_answered
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: broker.test\r\n\r\n"
@@ -36,12 +36,12 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(f"by {scope['scheme']}!")(scope, receive, send)
 
 
-def files(pair: Issued) -> dict[str, bytes]:
+def files(pair: IssuedCertificate) -> dict[str, bytes]:
     """A TLS Secret's content."""
     return {"tls.crt": pair.chain, "tls.key": pair.key}
 
 
-class Rig:
+class TlsServer:
     """A server with a certificate in a mounted Secret.
 
     Args:
@@ -90,9 +90,9 @@ def authority() -> Authority:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, authority: Authority) -> AsyncIterator[Rig]:
+async def server(tmp_path: Path, authority: Authority) -> AsyncIterator[TlsServer]:
     """A server that runs."""
-    made = Rig(tmp_path, authority)
+    made = TlsServer(tmp_path, authority)
     made.server = main.create_server(app, tls=await made.certificate.load())
     with main.listening_socket("127.0.0.1", 0) as sock:
         made.port = sock.getsockname()[1]
@@ -109,51 +109,53 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     return await reader.readuntil(b"!")
 
 
-async def test_https(rig: Rig) -> None:
+async def test_https(server: TlsServer) -> None:
     """A client that trusts the authority is answered over TLS, and the app knows the scheme."""
-    reader, writer = await rig.connect()
+    reader, writer = await server.connect()
     assert (await answer(reader, writer)).endswith(b"by https!")
     assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
     writer.close()
-    [loaded] = rig.events.all
+    [loaded] = server.events.all
     assert isinstance(loaded, ServerCertificateLoaded)
-    assert loaded.not_after == rig.first.not_after
+    assert loaded.not_after == server.first.not_after
 
 
-async def test_tls_1_2_at_least(rig: Rig) -> None:
+async def test_tls_1_2_at_least(server: TlsServer) -> None:
     """TLS 1.2 is accepted, and nothing older."""
-    client = rig.authority.client()
+    client = server.authority.client()
     client.maximum_version = ssl.TLSVersion.TLSv1_2
-    assert await rig.shown(client) == rig.first.der
-    old = rig.authority.client()
+    assert await server.shown(client) == server.first.der
+    old = server.authority.client()
     old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
     with pytest.raises(OSError):
-        await rig.shown(old)
+        await server.shown(old)
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
-async def test_a_renewed_pair_is_taken_and_no_connection_is_dropped(rig: Rig, kind: str) -> None:
+async def test_a_renewed_pair_is_taken_and_no_connection_is_dropped(server: TlsServer, kind: str) -> None:
     """After a swap of `..data` new connections get the new certificate, of any kind; open connections stay open."""
-    standing = await rig.connect()
+    standing = await server.connect()
     assert await answer(*standing)
-    renewed = rig.authority.issue(kind=kind)
-    rig.secret.swap(files(renewed))
-    await rig.certificate.look()
-    assert await rig.shown() == rig.first.der  # Seen once: it could still be half written.
-    await rig.certificate.look()
-    assert await rig.shown() == renewed.der
-    only_1_2 = rig.authority.client()
+    renewed = server.authority.issue(kind=kind)
+    server.secret.swap(files(renewed))
+    await server.certificate.look()
+    assert await server.shown() == server.first.der  # Seen once: it could still be half written.
+    await server.certificate.look()
+    assert await server.shown() == renewed.der
+    only_1_2 = server.authority.client()
     only_1_2.maximum_version = ssl.TLSVersion.TLSv1_2
-    assert await rig.shown(only_1_2) == renewed.der
+    assert await server.shown(only_1_2) == renewed.der
     assert (await answer(*standing)).endswith(b"by https!")
     standing[1].close()
-    assert rig.told == [ServerCertificateLoaded, ServerCertificateLoaded]
+    assert server.told == [ServerCertificateLoaded, ServerCertificateLoaded]
 
 
-def bad_renewals(first: Issued, other: Issued, ended: Issued) -> dict[str, dict[str, bytes]]:
+def bad_renewals(
+    first: IssuedCertificate, other: IssuedCertificate, ended: IssuedCertificate
+) -> dict[str, dict[str, bytes]]:
     """Renewals that must be refused, by what is wrong with them."""
     secret = load_pem_private_key(other.key, None)
     locked = secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
@@ -174,54 +176,54 @@ REASONS = ["belong", "does not", "chain", "PEM form", "certificate", "private ke
 
 
 @pytest.mark.parametrize("reason", REASONS)
-async def test_a_bad_renewal_is_refused_and_reported_once(rig: Rig, reason: str) -> None:
+async def test_a_bad_renewal_is_refused_and_reported_once(server: TlsServer, reason: str) -> None:
     """A pair that does not match, is truncated, encrypted, endless or expired is never used; the old one stays."""
-    other, ended = rig.authority.issue(), rig.authority.issue(life=ENDED)
-    rig.secret.swap(bad_renewals(rig.first, other, ended)[reason])
+    other, ended = server.authority.issue(), server.authority.issue(life=ENDED)
+    server.secret.swap(bad_renewals(server.first, other, ended)[reason])
     for _ in range(4):
-        await rig.certificate.look()
-        assert await rig.shown() == rig.first.der
-    assert rig.told == [ServerCertificateLoaded, ServerCertificateRefused]
-    [_, refused] = rig.events.all
+        await server.certificate.look()
+        assert await server.shown() == server.first.der
+    assert server.told == [ServerCertificateLoaded, ServerCertificateRefused]
+    [_, refused] = server.events.all
     assert isinstance(refused, ServerCertificateRefused)
     assert reason in refused.reason
-    rig.secret.swap(files(other))
-    await rig.look_twice()
-    assert await rig.shown() == other.der
-    assert rig.told[2:] == [ServerCertificateLoaded]
+    server.secret.swap(files(other))
+    await server.look_twice()
+    assert await server.shown() == other.der
+    assert server.told[2:] == [ServerCertificateLoaded]
 
 
-async def test_a_reverted_renewal_is_reported(rig: Rig) -> None:
+async def test_a_reverted_renewal_is_reported(server: TlsServer) -> None:
     """If the good pair is put back, it is reported as loaded, and the next bad one is reported again."""
-    bad = bad_renewals(rig.first, rig.authority.issue(), rig.first)["belong"]
-    for content in (bad, files(rig.first), bad):
-        rig.secret.swap(content)
-        await rig.look_twice()
-    assert rig.told == [ServerCertificateLoaded, ServerCertificateRefused] * 2
+    bad = bad_renewals(server.first, server.authority.issue(), server.first)["belong"]
+    for content in (bad, files(server.first), bad):
+        server.secret.swap(content)
+        await server.look_twice()
+    assert server.told == [ServerCertificateLoaded, ServerCertificateRefused] * 2
 
 
-async def test_files_that_go_and_come(rig: Rig) -> None:
+async def test_files_that_go_and_come(server: TlsServer) -> None:
     """A missing file is reported once if it stays missing, and not at all if it is back at the next look."""
-    (rig.secret / "tls.key").rename(rig.secret / "away")
-    await rig.certificate.look()
-    (rig.secret / "away").rename(rig.secret / "tls.key")
-    await rig.look_twice()
-    assert rig.told == [ServerCertificateLoaded]
-    (rig.secret / "tls.key").unlink()
+    (server.secret / "tls.key").rename(server.secret / "away")
+    await server.certificate.look()
+    (server.secret / "away").rename(server.secret / "tls.key")
+    await server.look_twice()
+    assert server.told == [ServerCertificateLoaded]
+    (server.secret / "tls.key").unlink()
     for _ in range(3):
-        await rig.look_twice()
-    assert rig.told == [ServerCertificateLoaded, ServerCertificateRefused]
-    assert await rig.shown() == rig.first.der
+        await server.look_twice()
+    assert server.told == [ServerCertificateLoaded, ServerCertificateRefused]
+    assert await server.shown() == server.first.der
 
 
-async def test_the_watch_loads_a_renewal_within_seconds(rig: Rig) -> None:
+async def test_the_watch_loads_a_renewal_within_seconds(server: TlsServer) -> None:
     """The background task loads a renewal by itself, and ends when it is cancelled."""
-    task = asyncio.create_task(rig.certificate.watch())
-    renewed = rig.authority.issue()
-    rig.secret.swap(files(renewed))
+    task = asyncio.create_task(server.certificate.watch())
+    renewed = server.authority.issue()
+    server.secret.swap(files(renewed))
 
     async def is_shown() -> bool:
-        return await rig.shown() == renewed.der
+        return await server.shown() == renewed.der
 
     await until_answered(is_shown, 10, 0.05)
     task.cancel()
@@ -235,8 +237,8 @@ async def test_a_slow_handshake_times_out(
 ) -> None:
     """A connection that sends no handshake, half of one, or plain HTTP is closed after the timeout."""
     monkeypatch.setattr(main, "HANDSHAKE_SECONDS", 0.3)
-    rig = Rig(tmp_path, authority)
-    server = main.create_server(app, tls=await rig.certificate.load())
+    setup = TlsServer(tmp_path, authority)
+    server = main.create_server(app, tls=await setup.certificate.load())
     with main.listening_socket("127.0.0.1", 0) as sock:
         task = asyncio.create_task(server.serve(sockets=[sock]))
         reader, writer = await asyncio.open_connection(*sock.getsockname())
@@ -246,18 +248,18 @@ async def test_a_slow_handshake_times_out(
         writer.close()
         server.should_exit = True
         await task
-    await rig.certificate.aclose()
+    await setup.certificate.aclose()
 
 
-@pytest.mark.parametrize("is_up", [False, True], ids=["no-handshake", "no-goodbye"])
-async def test_a_silent_client_does_not_delay_the_shutdown(rig: Rig, is_up: bool) -> None:
+@pytest.mark.parametrize("is_up", [False, True], ids=["no-handshake", "no-close-notify"])
+async def test_a_silent_client_does_not_delay_the_shutdown(server: TlsServer, is_up: bool) -> None:
     """A client that never finishes its handshake or never closes TLS delays the shutdown by at most some seconds."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     if is_up:
-        await silent_after_the_handshake(reader, writer, rig.authority.client())
-    rig.server.should_exit = True
+        await silent_after_the_handshake(reader, writer, server.authority.client())
+    server.server.should_exit = True
     began = time.monotonic()
-    while rig.server.server_state.connections or (rig.server.started and rig.server.servers[0].is_serving()):
+    while server.server.server_state.connections or (server.server.started and server.server.servers[0].is_serving()):
         assert time.monotonic() - began < main.GOODBYE_SECONDS + 3
         await asyncio.sleep(0.05)
     writer.close()

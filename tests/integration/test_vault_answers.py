@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.dependency_errors import CredentialStoreError
 from tests.support.documents import CANARY
-from tests.support.http_stand_in import Reply, stand_in
+from tests.support.http_stand_in import ScriptedReply, stand_in
 from tests.support.keys import key_pair
 from tests.support.tls import server_tls
 from tests.support.vault_broker import FOUND, REF, reads, store_at
@@ -20,23 +20,23 @@ class TestBadAnswers:
     @pytest.mark.parametrize(
         ("reply", "told"),
         [
-            (Reply(500, {"errors": [CANARY]}), "internal error"),
-            (Reply(502, CANARY.encode()), "internal error"),
-            (Reply(503, {"errors": ["Vault is sealed"]}), "sealed"),
-            (Reply(429, {"errors": [CANARY]}), "rate"),
-            (Reply(418, {"errors": [CANARY]}), "does not answer like Vault"),
-            (Reply(403, CANARY.encode(), {"Content-Type": "text/html"}), "policy"),
-            (Reply(403, [CANARY]), "policy"),
-            (Reply(200, f"<html>{CANARY}".encode()), "does not answer like Vault"),
-            (Reply(200, b"[" * 100_000), "does not answer like Vault"),
-            (Reply(200, [CANARY]), "does not answer like Vault"),
-            (Reply(200, {"data": CANARY}), "does not answer like Vault"),
-            (Reply(200, {"data": {"data": {}, "metadata": {"version": CANARY}}}), "does not answer like Vault"),
-            (Reply(204), "does not answer like Vault"),
-            (Reply(200, b"x", {"Content-Encoding": "gzip"}), "does not answer like Vault"),
+            (ScriptedReply(500, {"errors": [CANARY]}), "internal error"),
+            (ScriptedReply(502, CANARY.encode()), "internal error"),
+            (ScriptedReply(503, {"errors": ["Vault is sealed"]}), "sealed"),
+            (ScriptedReply(429, {"errors": [CANARY]}), "rate"),
+            (ScriptedReply(418, {"errors": [CANARY]}), "does not answer like Vault"),
+            (ScriptedReply(403, CANARY.encode(), {"Content-Type": "text/html"}), "policy"),
+            (ScriptedReply(403, [CANARY]), "policy"),
+            (ScriptedReply(200, f"<html>{CANARY}".encode()), "does not answer like Vault"),
+            (ScriptedReply(200, b"[" * 100_000), "does not answer like Vault"),
+            (ScriptedReply(200, [CANARY]), "does not answer like Vault"),
+            (ScriptedReply(200, {"data": CANARY}), "does not answer like Vault"),
+            (ScriptedReply(200, {"data": {"data": {}, "metadata": {"version": CANARY}}}), "does not answer like Vault"),
+            (ScriptedReply(204), "does not answer like Vault"),
+            (ScriptedReply(200, b"x", {"Content-Encoding": "gzip"}), "does not answer like Vault"),
         ],
     )
-    async def test_read(self, reply: Reply, told: str) -> None:
+    async def test_read(self, reply: ScriptedReply, told: str) -> None:
         """Any answer without a document is an error with our own message."""
         with stand_in(reads(reply)) as vault:
             async with store_at(vault.url) as store:

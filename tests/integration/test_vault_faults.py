@@ -17,7 +17,7 @@ from app.adapters.vault import VaultCredentialStore
 from app.adapters.vault.threads import BoundedThreads
 from app.domain.credential import Credential
 from app.domain.dependency_errors import CredentialStoreError
-from tests.support.http_stand_in import Reply, Seen, StandIn, stand_in
+from tests.support.http_stand_in import ReceivedRequest, ScriptedReply, StandIn, stand_in
 from tests.support.vault_broker import FOUND, NEVER_EXPIRES, REF, TOKEN, reads, store_at
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -123,7 +123,7 @@ class TestHungVault:
         """Calls over the limit fail at once, and the next ones succeed when the queue has room again."""
         release = threading.Event()
 
-        def script(seen: Seen) -> Reply:
+        def script(seen: ReceivedRequest) -> ScriptedReply:
             if "/data/" in seen.path:
                 release.wait(10)
             return reads(FOUND)(seen)
@@ -159,7 +159,7 @@ class TestRequest:
     async def test_redirect(self) -> None:
         """A redirect is not followed, and the token goes to no other host."""
         with stand_in(reads(FOUND)) as other:
-            away = Reply(307, headers={"Location": f"{other.url.replace('127.0.0.1', 'localhost')}/v1/x"})
+            away = ScriptedReply(307, headers={"Location": f"{other.url.replace('127.0.0.1', 'localhost')}/v1/x"})
             with stand_in(reads(away)) as vault:
                 async with store_at(vault.url) as store:
                     with pytest.raises(CredentialStoreError, match="redirect"):

@@ -11,7 +11,7 @@ from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession
 from app.adapters.vault.login import look_up
 from app.domain.dependency_errors import CredentialStoreError
 from tests.support.documents import ALLOWED, oauth_document, ref_of
-from tests.support.http_stand_in import Reply, Seen, stand_in
+from tests.support.http_stand_in import ReceivedRequest, ScriptedReply, stand_in
 from tests.support.recorded_events import RecordedEvents
 
 REF = ref_of(1)
@@ -25,20 +25,20 @@ class VaultOfACluster:
         self.logins: list[object] = []
         self.valid = ""
 
-    def __call__(self, seen: Seen) -> Reply:
+    def __call__(self, seen: ReceivedRequest) -> ScriptedReply:
         """Answer a request."""
         if seen.path == "/v1/auth/cluster-a/login":
             return self._login(json.loads(seen.body))
         if seen.headers.get("x-vault-token") != self.valid:
-            return Reply(403, {"errors": ["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]})
-        return Reply(200, {"data": {"data": oauth_document(REF), "metadata": {"version": 1}}})
+            return ScriptedReply(403, {"errors": ["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]})
+        return ScriptedReply(200, {"data": {"data": oauth_document(REF), "metadata": {"version": 1}}})
 
-    def _login(self, body: dict[str, object]) -> Reply:
+    def _login(self, body: dict[str, object]) -> ScriptedReply:
         self.logins.append(body)
         if body["jwt"] not in self.accepted:
-            return Reply(403, {"errors": ["permission denied"]})
+            return ScriptedReply(403, {"errors": ["permission denied"]})
         self.valid = f"hvs.{len(self.logins)}"
-        return Reply(200, {"auth": {"client_token": self.valid, "lease_duration": 3600, "renewable": True}})
+        return ScriptedReply(200, {"auth": {"client_token": self.valid, "lease_duration": 3600, "renewable": True}})
 
 
 async def test_the_token_file_is_read_at_each_login(tmp_path: Path) -> None:

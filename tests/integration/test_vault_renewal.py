@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.names import CredentialRef
 from tests.support.documents import oauth_document, ref_of
-from tests.support.vault_broker import Broker, approle_config, broker_with
+from tests.support.vault_broker import VaultSessionAndStore, approle_config, broker_with
 from tests.support.vault_server import VaultServer
 
 _numbers = itertools.count(0xD0000)
@@ -38,7 +38,7 @@ async def until_requests(server: VaultServer, path: str, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def until_login(broker: Broker, outcome: str) -> None:
+async def until_login(broker: VaultSessionAndStore, outcome: str) -> None:
     """Wait until a login has had this outcome."""
     async with asyncio.timeout(20):
         while outcome not in broker.events.calls("login"):  # noqa: ASYNC110  # the sink only remembers

@@ -26,7 +26,7 @@ _OURS = f"{_BINDINGS}/ims-token-broker-jwks"
 _LONGEST_INTERVAL = REFRESH_INTERVAL * 1.1
 
 
-class Rig:
+class PodKeysHarness:
     """A verifier in the broker's pod, on a clock that the test advances; tokens are checked against real time."""
 
     def __init__(self, api: KubeApi, folder: Path) -> None:
@@ -74,92 +74,92 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(other_cluster: KubeApi, tmp_path: Path) -> AsyncIterator[Rig]:
+async def harness(other_cluster: KubeApi, tmp_path: Path) -> AsyncIterator[PodKeysHarness]:
     """A verifier that has the cluster's keys."""
     other_cluster.settle()
-    made = Rig(other_cluster, tmp_path)
+    made = PodKeysHarness(other_cluster, tmp_path)
     await made.start()
     yield made
     await made.verifier.aclose()
 
 
-async def test_by_default_every_service_account_reads_the_keys(rig: Rig) -> None:
+async def test_by_default_every_service_account_reads_the_keys(harness: PodKeysHarness) -> None:
     """The broker's token can read the keys without any RBAC of ours, because the default binding names all accounts."""
-    binding = rig.pod.api.get(_DEFAULT)
+    binding = harness.pod.api.get(_DEFAULT)
     assert [(subject["kind"], subject["name"]) for subject in binding["subjects"]] == [
         ("Group", "system:serviceaccounts")
     ]
-    assert rig.fetches.outcomes == ["ok"]
+    assert harness.fetches.outcomes == ["ok"]
 
 
-async def test_the_documented_rbac_is_the_minimum(rig: Rig) -> None:
+async def test_the_documented_rbac_is_the_minimum(harness: PodKeysHarness) -> None:
     """Without the default binding the keys cannot be read and the last good set stays; our binding alone fixes it."""
-    token = caller_token(rig.pod.api, "keys", "app")
-    binding = rig.pod.api.get(_DEFAULT)
-    rig.pod.api.delete(_DEFAULT)
-    assert await rig.outcome_of_next_fetch() == "identity_unavailable"
-    assert await rig.verdict(token) == "good"
-    rig.pod.api.apply_yaml(fenced("callers.md", "rbac-jwks"))
-    assert await rig.outcome_of_next_fetch() == "ok"
-    rig.pod.api.delete(_OURS)
-    assert await rig.outcome_of_next_fetch() == "identity_unavailable"
-    rig.time.advance(MAX_AGE + 1)
-    assert await rig.verdict(token) == "unknown"
+    token = caller_token(harness.pod.api, "keys", "app")
+    binding = harness.pod.api.get(_DEFAULT)
+    harness.pod.api.delete(_DEFAULT)
+    assert await harness.outcome_of_next_fetch() == "identity_unavailable"
+    assert await harness.verdict(token) == "good"
+    harness.pod.api.apply_yaml(fenced("callers.md", "rbac-jwks"))
+    assert await harness.outcome_of_next_fetch() == "ok"
+    harness.pod.api.delete(_OURS)
+    assert await harness.outcome_of_next_fetch() == "identity_unavailable"
+    harness.time.advance(MAX_AGE + 1)
+    assert await harness.verdict(token) == "unknown"
     binding["metadata"].pop("resourceVersion")
-    rig.pod.api.create(_BINDINGS, binding)
+    harness.pod.api.create(_BINDINGS, binding)
 
 
-async def test_the_token_file_is_read_for_each_fetch(rig: Rig) -> None:
+async def test_the_token_file_is_read_for_each_fetch(harness: PodKeysHarness) -> None:
     """The kubelet may replace the token at any time; if the API server rejects it, the cached keys stay in use."""
-    token = caller_token(rig.pod.api, "keys", "app")
-    rig.pod.token_file.write_text("stale")
-    assert await rig.outcome_of_next_fetch() == "identity_unavailable"
-    assert await rig.verdict(token) == "good"
-    rig.pod.renew()
-    assert await rig.outcome_of_next_fetch() == "ok"
+    token = caller_token(harness.pod.api, "keys", "app")
+    harness.pod.token_file.write_text("stale")
+    assert await harness.outcome_of_next_fetch() == "identity_unavailable"
+    assert await harness.verdict(token) == "good"
+    harness.pod.renew()
+    assert await harness.outcome_of_next_fetch() == "ok"
 
 
-async def test_a_callers_token_cannot_read_the_keys(rig: Rig) -> None:
+async def test_a_callers_token_cannot_read_the_keys(harness: PodKeysHarness) -> None:
     """The API server rejects tokens for the broker's audience, so a caller's token gives no access to its API."""
-    caller = caller_token(rig.pod.api, "keys", "app")
-    assert rig.pod.api.request("GET", "/openid/v1/jwks", token=caller).status == 401
+    caller = caller_token(harness.pod.api, "keys", "app")
+    assert harness.pod.api.request("GET", "/openid/v1/jwks", token=caller).status == 401
 
 
-async def test_a_rotation_fails_no_request(rig: Rig) -> None:
+async def test_a_rotation_fails_no_request(harness: PodKeysHarness) -> None:
     """While old and new key are published, the first token of the new key triggers a fetch; both keys verify."""
-    old = caller_token(rig.pod.api, "keys", "app")
-    rig.pod.api.restart("second", ["first", "second"])
-    new = caller_token(rig.pod.api, "keys", "app")
-    assert [await rig.verdict(token) for token in (old, new, old)] == ["good"] * 3
-    assert rig.fetches.outcomes == ["ok", "ok"]
+    old = caller_token(harness.pod.api, "keys", "app")
+    harness.pod.api.restart("second", ["first", "second"])
+    new = caller_token(harness.pod.api, "keys", "app")
+    assert [await harness.verdict(token) for token in (old, new, old)] == ["good"] * 3
+    assert harness.fetches.outcomes == ["ok", "ok"]
 
 
-async def test_a_removed_key_is_refused_after_the_next_read(rig: Rig) -> None:
+async def test_a_removed_key_is_refused_after_the_next_read(harness: PodKeysHarness) -> None:
     """A key that is no longer published verifies until the keys are read again, 330 s at most, and never after."""
-    old = caller_token(rig.pod.api, "keys", "app")
-    rig.pod.api.restart("second")
-    rig.pod.renew()
-    assert await rig.verdict(old) == "good"
-    assert await rig.outcome_of_next_fetch(after=330.0) == "ok"
-    assert await rig.verdict(old) == "refused"
-    assert await rig.verdict(caller_token(rig.pod.api, "keys", "app")) == "good"
+    old = caller_token(harness.pod.api, "keys", "app")
+    harness.pod.api.restart("second")
+    harness.pod.renew()
+    assert await harness.verdict(old) == "good"
+    assert await harness.outcome_of_next_fetch(after=330.0) == "ok"
+    assert await harness.verdict(old) == "refused"
+    assert await harness.verdict(caller_token(harness.pod.api, "keys", "app")) == "good"
     assert _LONGEST_INTERVAL <= 330.0
 
 
-async def test_a_token_of_a_new_key_reveals_the_removed_key(rig: Rig) -> None:
+async def test_a_token_of_a_new_key_reveals_the_removed_key(harness: PodKeysHarness) -> None:
     """A token of the new key triggers a fetch of the new set, so the old key is refused at once."""
-    old = caller_token(rig.pod.api, "keys", "app")
-    rig.pod.api.restart("second")
-    rig.pod.renew()
-    new = caller_token(rig.pod.api, "keys", "app")
-    assert [await rig.verdict(token) for token in (old, new, old)] == ["good", "good", "refused"]
+    old = caller_token(harness.pod.api, "keys", "app")
+    harness.pod.api.restart("second")
+    harness.pod.renew()
+    new = caller_token(harness.pod.api, "keys", "app")
+    assert [await harness.verdict(token) for token in (old, new, old)] == ["good", "good", "refused"]
 
 
-async def test_an_api_server_outage_affects_only_new_keys(rig: Rig, kube_api: KubeApi) -> None:
+async def test_an_api_server_outage_affects_only_new_keys(harness: PodKeysHarness, kube_api: KubeApi) -> None:
     """Without the API server the known keys still verify, and a token of an unknown key cannot be verified."""
-    known, unknown = caller_token(rig.pod.api, "keys", "app"), caller_token(kube_api, "keys", "app")
-    rig.pod.api.stop_server()
-    assert [await rig.verdict(token) for token in (known, unknown)] == ["good", "unknown"]
-    rig.pod.api.restart("first")
-    rig.time.advance(DEMAND_INTERVAL)
-    assert [await rig.verdict(token) for token in (known, unknown)] == ["good", "refused"]
+    known, unknown = caller_token(harness.pod.api, "keys", "app"), caller_token(kube_api, "keys", "app")
+    harness.pod.api.stop_server()
+    assert [await harness.verdict(token) for token in (known, unknown)] == ["good", "unknown"]
+    harness.pod.api.restart("first")
+    harness.time.advance(DEMAND_INTERVAL)
+    assert [await harness.verdict(token) for token in (known, unknown)] == ["good", "refused"]

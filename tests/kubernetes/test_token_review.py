@@ -25,7 +25,7 @@ _RULE = {"orgs": ["*"]}
 _MINUTE = 60.0
 
 
-class Rig:
+class PodReviewHarness:
     """A verifier with token review, in the broker's pod."""
 
     def __init__(self, api: KubeApi, folder: Path) -> None:
@@ -48,36 +48,38 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(kube_api: KubeApi, tmp_path: Path) -> AsyncIterator[Rig]:
+async def harness(kube_api: KubeApi, tmp_path: Path) -> AsyncIterator[PodReviewHarness]:
     """A verifier that may review tokens, as documented."""
     kube_api.apply_yaml(fenced("callers.md", "rbac-token-review"))
-    made = Rig(kube_api, tmp_path)
+    made = PodReviewHarness(kube_api, tmp_path)
     await made.events.reach(1)
     yield made
     await made.verifier.aclose()
 
 
-async def test_a_deleted_account_or_pod_is_refused_within_a_minute(rig: Rig, kube_api: KubeApi) -> None:
+async def test_a_deleted_account_or_pod_is_refused_within_a_minute(
+    harness: PodReviewHarness, kube_api: KubeApi
+) -> None:
     """The API server's reviews see a deleted account or pod soon enough that with our cache it takes under a minute."""
     by_account = caller_token(kube_api, "review", "leaver")
     kube_api.create_service_account("review", "stayer")
     kube_api.create_pod("review", "gone", "stayer")
     by_pod = kube_api.token_request("review", "stayer", "ims-token-broker", pod="gone")
     stays = caller_token(kube_api, "review", "stayer")
-    assert [await rig.holds(token) for token in (by_account, by_pod, stays)] == [True] * 3
+    assert [await harness.holds(token) for token in (by_account, by_pod, stays)] == [True] * 3
 
     started = time.monotonic()
     kube_api.delete_service_account("review", "leaver")
     kube_api.delete("/api/v1/namespaces/review/pods/gone")
     for token in (by_account, by_pod):
-        await until_answered(_refuses(rig, token), _MINUTE - POSITIVE_SECONDS, every=0.2)
+        await until_answered(_refuses(harness, token), _MINUTE - POSITIVE_SECONDS, every=0.2)
     assert time.monotonic() - started + POSITIVE_SECONDS < _MINUTE
-    assert await rig.holds(stays)
+    assert await harness.holds(stays)
 
 
-def _refuses(rig: Rig, token: str) -> Callable[[], asyncio.Future[bool]]:
+def _refuses(harness: PodReviewHarness, token: str) -> Callable[[], asyncio.Future[bool]]:
     async def refused() -> bool:
-        return not await rig.holds(token)
+        return not await harness.holds(token)
 
     return lambda: asyncio.ensure_future(refused())
 

@@ -14,7 +14,7 @@ from app.service.reload import PolicyInForce
 from app.service.status import StatusReader
 from tests.factories import ALL_ACTIONS, ORG, OTHER_ORG, make_api_key, make_caller, make_policy, make_rule
 from tests.fakes import FakePolicySource, FakeVerifier
-from tests.support.asgi_client import Answer, Body, Header, send
+from tests.support.asgi_client import AsgiResponse, Body, Header, send
 from tests.support.recorded_events import RecordedEvents
 from tests.support.replica_in_memory import ReplicaInMemory, World
 
@@ -78,16 +78,16 @@ class ApiInMemory:
         *headers: Header,
         caller: str | None = "journey",
         body: bytes | Body = b"",
-    ) -> Answer:
+    ) -> AsgiResponse:
         """Send a request as a caller, or without a credential."""
         authorization = () if caller is None else (bearer(caller),)
         return await send(self.app, method, target, (*authorization, *headers), body)
 
-    async def get(self, target: str = TOKEN, *headers: Header, caller: str | None = "journey") -> Answer:
+    async def get(self, target: str = TOKEN, *headers: Header, caller: str | None = "journey") -> AsgiResponse:
         """GET as a caller."""
         return await self.ask("GET", target, *headers, caller=caller)
 
-    async def form(self, fields: dict[str, str], *headers: Header, query: str = "") -> Answer:
+    async def form(self, fields: dict[str, str], *headers: Header, query: str = "") -> AsgiResponse:
         """POST a form to /oauth2/token."""
         content_type = ("Content-Type", "application/x-www-form-urlencoded")
         body = urlencode(fields).encode()

@@ -15,7 +15,7 @@ Header = tuple[str, str | bytes]
 
 
 @dataclass(frozen=True)
-class Answer:
+class AsgiResponse:
     """What came back."""
 
     status: int
@@ -68,7 +68,7 @@ class Body:
 
 async def send(
     app: ASGIApp, method: str, target: str, headers: Sequence[Header] = (), body: bytes | Body = b""
-) -> Answer:
+) -> AsgiResponse:
     """Send one request; `target` is path and query as on the wire."""
     path, _, query = target.partition("?")
     scope = {
@@ -97,7 +97,7 @@ async def send(
     await app(scope, (body if isinstance(body, Body) else Body([body])).receive, collect)
     assert [message["type"] for message in sent[:1]] == ["http.response.start"]
     assert not sent[-1].get("more_body", False)
-    return Answer(
+    return AsgiResponse(
         sent[0]["status"],
         tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in sent[0]["headers"]),
         b"".join(message.get("body", b"") for message in sent[1:]),

@@ -11,7 +11,7 @@ from typing import Any
 from tests.support.backends import SandboxBackend, sandbox_backend
 from tests.support.children import free_port, listens, wait_until
 from tests.support.fleet import CALLER, EVERYTHING, PolicyDocument
-from tests.support.replica import Replica
+from tests.support.replica import BrokerProcess
 from tests.support.tenants import Tenant
 from tests.support.waiting import until
 
@@ -42,7 +42,7 @@ class BrokerWithoutVault:
             "IMS_BASE_URLS": sandbox.base_url,
             **settings,
         }
-        self.replica = Replica("broker", folder, self._settings, self.policy.caller(CALLER, EVERYTHING))
+        self.replica = BrokerProcess("broker", folder, self._settings, self.policy.caller(CALLER, EVERYTHING))
 
     def tenant(self, *, sandbox_name: str | None = None, stored: bool = True, **fields: Any) -> Tenant:
         """A new tenant, known to the broker and to IMS."""
@@ -72,7 +72,7 @@ class BrokerWithoutVault:
 
     def start(self) -> None:
         """Start it, again on the same port where it ran before."""
-        self.replica = Replica("broker", self._folder, self._settings, self.replica.key)
+        self.replica = BrokerProcess("broker", self._folder, self._settings, self.replica.key)
         self.replica.process.launch()
         # Not by its log, in which an earlier start has said the same.
         wait_until(lambda: listens(self.port), f"the broker does not start: {self.replica.process.tail()}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from tests.support.http_stand_in import Reply, Seen, StandIn, stand_in
+from tests.support.http_stand_in import ReceivedRequest, ScriptedReply, StandIn, stand_in
 
 _DEADLINE = 10.0
 _LOOK_SECONDS = 0.02
@@ -53,7 +53,7 @@ class Collector:
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self._server.url, **BATCHES_AT_ONCE}
 
     @property
-    def requests(self) -> list[Seen]:
+    def requests(self) -> list[ReceivedRequest]:
         """All requests of exporters, as they came."""
         return [seen for seen in tuple(self._server.seen) if seen.path == _PATH]
 
@@ -98,7 +98,7 @@ class Collector:
 
 
 @contextlib.contextmanager
-def collector(answer: Callable[[], Reply] = lambda: Reply(200)) -> Iterator[Collector]:
+def collector(answer: Callable[[], ScriptedReply] = lambda: ScriptedReply(200)) -> Iterator[Collector]:
     """A collector for the length of a block; `answer` may wait, or refuse."""
     with stand_in(lambda _seen: answer()) as server:
         yield Collector(server)

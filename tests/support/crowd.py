@@ -6,20 +6,20 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
 
-from tests.support.replica import Replica
+from tests.support.replica import BrokerProcess
 from tests.support.wire import Connection, Reply, connected
 
 _OPENING = 100
 """How many connections are opened at once, so that the accept queues of the replicas are no part of the test."""
 
 
-async def at_once(requests: Iterable[tuple[Replica, bytes]]) -> list[Reply]:
+async def at_once(requests: Iterable[tuple[BrokerProcess, bytes]]) -> list[Reply]:
     """Send each request on a connection of its own, all of them at once, and wait for all answers."""
     wanted = list(requests)
     async with contextlib.AsyncExitStack() as stack:
         opening = asyncio.Semaphore(_OPENING)
 
-        async def opened(replica: Replica) -> Connection:
+        async def opened(replica: BrokerProcess) -> Connection:
             async with opening:
                 return await stack.enter_async_context(connected(replica.port))
 
@@ -37,6 +37,6 @@ async def at_once(requests: Iterable[tuple[Replica, bytes]]) -> list[Reply]:
         return list(await asyncio.gather(*asked))
 
 
-def spread(replicas: Sequence[Replica], number: int) -> list[Replica]:
+def spread(replicas: Sequence[BrokerProcess], number: int) -> list[BrokerProcess]:
     """`number` replicas, taken in turn."""
     return [replicas[index % len(replicas)] for index in range(number)]

@@ -14,7 +14,7 @@ from typing import Any
 from app.domain.api_key import SECRET_BYTES, new_api_key
 from app.shared_cache.key_ring import new_key_ring
 from tests.support.backends import RedisBackend, SandboxBackend
-from tests.support.replica import Replica
+from tests.support.replica import BrokerProcess
 from tests.support.tenants import Tenant
 from tests.support.vault_server import VaultServer
 
@@ -98,7 +98,7 @@ class Fleet:
 
     def __init__(self, backends: Backends, folder: Path) -> None:
         self.redis, self.vault, self.sandbox = backends.redis, backends.vault, backends.sandbox
-        self.replicas: list[Replica] = []
+        self.replicas: list[BrokerProcess] = []
         self.env: dict[str, str] = {}
         self.folder = folder
         self.policy = PolicyDocument(folder / "policy.json")
@@ -117,11 +117,11 @@ class Fleet:
             "IMS_BASE_URLS": self.sandbox.base_url,
         }
 
-    def start(self, count: int = 1, **settings: str) -> list[Replica]:
+    def start(self, count: int = 1, **settings: str) -> list[BrokerProcess]:
         """Start more replicas, all at once; `settings` are variables without ``BROKER_``."""
         first = len(self.replicas)
         new = [
-            Replica(f"replica-{first + number}", self.folder, {**self.settings, **settings}, self.key, self.env)
+            BrokerProcess(f"replica-{first + number}", self.folder, {**self.settings, **settings}, self.key, self.env)
             for number in range(count)
         ]
         self.replicas += new

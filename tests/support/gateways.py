@@ -13,8 +13,7 @@ from pathlib import Path
 
 from tests.support.children import Child, free_port, listens, wait_until
 from tests.support.fenced import documented_files, write_files
-from tests.support.http_stand_in import Reply as UpstreamReply
-from tests.support.http_stand_in import Seen, StandIn, stand_in
+from tests.support.http_stand_in import ReceivedRequest, ScriptedReply, StandIn, stand_in
 from tests.support.processes import environment
 from tests.support.tenants import Tenant, claims_of
 from tests.support.tls import server_tls
@@ -43,14 +42,14 @@ class Adobe:
 
     server: StandIn
     ca: Path
-    answer: list[UpstreamReply] = field(default_factory=list)
+    answer: list[ScriptedReply] = field(default_factory=list)
 
     @property
     def port(self) -> str:
         """Where it listens."""
         return self.server.url.rpartition(":")[2]
 
-    def last(self) -> Seen:
+    def last(self) -> ReceivedRequest:
         """The last request."""
         return self.server.seen[-1]
 
@@ -59,19 +58,19 @@ class Adobe:
 def adobe_stand_in(folder: Path) -> Iterator[Adobe]:
     """A server with a certificate for Adobe's name."""
     context = server_tls(folder, ADOBE)
-    answers: list[UpstreamReply] = []
-    with stand_in(lambda seen: answers[0] if answers else UpstreamReply(200, {"seen": seen.path}), context) as server:
+    answers: list[ScriptedReply] = []
+    with stand_in(lambda seen: answers[0] if answers else ScriptedReply(200, {"seen": seen.path}), context) as server:
         yield Adobe(server, folder / "ca.pem", answers)
 
 
-def token_in(seen: Seen) -> str:
+def token_in(seen: ReceivedRequest) -> str:
     """The access token that Adobe was sent."""
     scheme, _, token = seen.headers["authorization"].partition(" ")
     assert scheme == "Bearer"
     return token
 
 
-def belongs_to(seen: Seen, tenant: Tenant) -> bool:
+def belongs_to(seen: ReceivedRequest, tenant: Tenant) -> bool:
     """Whether a request carries a tenant's token and headers."""
     return (
         claims_of(token_in(seen))["client_id"] == tenant.client_id
@@ -81,7 +80,7 @@ def belongs_to(seen: Seen, tenant: Tenant) -> bool:
 
 
 @dataclass(frozen=True)
-class Gateway:
+class RunningGateway:
     """A real gateway that runs as documented.
 
     Args:
@@ -110,7 +109,7 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, real: Mapping[str, str]) -> Iterator[Gateway]:
+def nginx(folder: Path, real: Mapping[str, str]) -> Iterator[RunningGateway]:
     """Nginx with all files of the document, as long as the context lasts."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")
     if program is None:
@@ -120,13 +119,13 @@ def nginx(folder: Path, real: Mapping[str, str]) -> Iterator[Gateway]:
     write_files(files, folder, {**real, "listen 127.0.0.1:8081": f"listen 127.0.0.1:{port}"})
     (folder / "nginx.conf").write_text(_nginx_main(folder))
     command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    yield from _running(Gateway(Child("nginx", command, folder, environment(folder)), port, folder))
+    yield from _running(RunningGateway(Child("nginx", command, folder, environment(folder)), port, folder))
 
 
 @contextlib.contextmanager
 def envoy(
     folder: Path, name: str, real: Mapping[str, str], edit: Callable[[str], str] = lambda text: text
-) -> Iterator[Gateway]:
+) -> Iterator[RunningGateway]:
     """Envoy with one configuration of the document, as long as the context lasts.
 
     Args:
@@ -145,7 +144,7 @@ def envoy(
     config = folder / name
     config.write_text(edit(config.read_text()))
     command = [*envoy_command(), "--config-path", str(config), "--log-level", "warning", "--concurrency", "1"]
-    yield from _running(Gateway(Child("envoy", command, folder, environment(folder)), port, folder))
+    yield from _running(RunningGateway(Child("envoy", command, folder, environment(folder)), port, folder))
 
 
 def envoy_command() -> list[str]:
@@ -157,7 +156,7 @@ def envoy_command() -> list[str]:
     return [str(program), "--disable-hot-restart"]
 
 
-def _running(gateway: Gateway) -> Iterator[Gateway]:
+def _running(gateway: RunningGateway) -> Iterator[RunningGateway]:
     try:
         gateway.start()
         yield gateway

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReceivedRequest:
     """A request as it came. Header names are in lower case."""
 
     method: str
@@ -24,7 +24,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Reply:
+class ScriptedReply:
     """An answer; `body` that is not bytes is sent as JSON."""
 
     status: int
@@ -32,14 +32,14 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Script = Callable[[Seen], Reply]
+Script = Callable[[ReceivedRequest], ScriptedReply]
 
 
 class StandIn:
     """A running server: its URL, and the requests so far."""
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[ReceivedRequest] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(script, self.seen))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -69,8 +69,8 @@ def stand_in(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Stan
         server.stop()
 
 
-def _handler(script: Script, seen: list[Seen]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(script: Script, seen: list[ReceivedRequest]) -> type[BaseHTTPRequestHandler]:
+    class ScriptedHandler(BaseHTTPRequestHandler):
         @override
         def handle_one_request(self) -> None:
             self.raw_requestline = self.rfile.readline(65537)
@@ -79,11 +79,11 @@ def _handler(script: Script, seen: list[Seen]) -> type[BaseHTTPRequestHandler]:
                 return
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Seen(self.command, self.path, headers, body)
+            request = ReceivedRequest(self.command, self.path, headers, body)
             seen.append(request)
             self._answer(script(request))
 
-        def _answer(self, reply: Reply) -> None:
+        def _answer(self, reply: ScriptedReply) -> None:
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             self.send_response(reply.status)
             for name, value in {"Content-Type": "application/json", **reply.headers}.items():
@@ -96,4 +96,4 @@ def _handler(script: Script, seen: list[Seen]) -> type[BaseHTTPRequestHandler]:
         def log_message(self, format: str, *args: object) -> None:  # its name in the base class
             """Keep the tests' output clean."""
 
-    return Handler
+    return ScriptedHandler

@@ -67,7 +67,7 @@ async def serve(app: object, listener: socket.socket) -> AsyncIterator[None]:
 
 
 @dataclass
-class Line:
+class AcceptedConnection:
     """One accepted connection of a `RawServer`."""
 
     number: int
@@ -103,7 +103,7 @@ class Line:
         self.writer.close()
 
 
-Script = Callable[[Line], Awaitable[None]]
+Script = Callable[[AcceptedConnection], Awaitable[None]]
 
 
 @dataclass
@@ -136,7 +136,7 @@ async def run_raw(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIte
         running.accepted += 1
         running.open += 1
         try:
-            await script(Line(running.accepted, reader, writer, running.requests))
+            await script(AcceptedConnection(running.accepted, reader, writer, running.requests))
         except (ConnectionError, asyncio.CancelledError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -167,7 +167,7 @@ def http_answer(body: bytes = b"", *, status: str = "200 OK", headers: Iterable[
 def answering(data: bytes) -> Script:
     """A script that answers every request of a connection with `data`."""
 
-    async def script(line: Line) -> None:
+    async def script(line: AcceptedConnection) -> None:
         while await line.request():
             await line.send(data)
 

@@ -89,7 +89,7 @@ class SigningKey:
 
 
 @dataclass
-class Answer:
+class JwksAnswer:
     """What the JWKS endpoint does. `body` None stands for the issuer's present keys."""
 
     status: int = 200
@@ -107,7 +107,7 @@ class LoopbackServer:
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.answer = Answer()
+        self.answer = JwksAnswer()
         self.requests: list[dict[str, str]] = []
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -153,7 +153,7 @@ class LoopbackServer:
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class JwksHandler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.requests.append({name.lower(): value for name, value in self.headers.items()})
                 answer = server.answer
@@ -178,7 +178,7 @@ class LoopbackServer:
                 except OSError:
                     return  # The client went away; some tests mean it to.
 
-        return Handler
+        return JwksHandler
 
 
 class LocalIssuer(LoopbackServer):

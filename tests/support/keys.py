@@ -22,7 +22,7 @@ PASSPHRASE = "correct horse battery staple"
 
 
 @dataclass(frozen=True)
-class KeyPair:
+class KeyWithCertificate:
     """A private key as PEM text in several forms, and its certificate."""
 
     key: rsa.RSAPrivateKey
@@ -40,12 +40,12 @@ class KeyPair:
 
 
 @functools.cache
-def key_pair(name: str = "tenant") -> KeyPair:
+def key_pair(name: str = "tenant") -> KeyWithCertificate:
     """The pair of this name; the same one for the whole run."""
     key = new_rsa_key(label=name)
     not_after = datetime.now(UTC).replace(microsecond=0) + timedelta(days=365)
     secret = BestAvailableEncryption(PASSPHRASE.encode())
-    return KeyPair(
+    return KeyWithCertificate(
         key=key,
         pkcs8=private_pem(key, PrivateFormat.PKCS8),
         pkcs1=private_pem(key, PrivateFormat.TraditionalOpenSSL),

@@ -22,7 +22,7 @@ _RUN_DEADLINE = 30.0
 
 
 @dataclass(frozen=True)
-class Issued:
+class ReportedToken:
     """A token as a client library reports it.
 
     Args:
@@ -54,7 +54,7 @@ class ClientProgram:
         self._command = list(command)
         self._folder = folder
 
-    def token(self, url: str, name: str, key: str, org: str, style: str) -> Issued:
+    def token(self, url: str, name: str, key: str, org: str, style: str) -> ReportedToken:
         """Get a token from `url`, as the caller `name` with its API `key`.
 
         Args:
@@ -79,7 +79,7 @@ class ClientProgram:
         )
         if result.returncode != 0:
             raise NotIssuedError(result.stderr)
-        return Issued(**json.loads(result.stdout))
+        return ReportedToken(**json.loads(result.stdout))
 
 
 def go_program(folder: Path) -> ClientProgram:

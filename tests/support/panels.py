@@ -35,7 +35,7 @@ UNITS = {"s": "s", "percentunit": "%", "reqps": "/s", "cpm": "/min", "bytes": "B
 
 
 @dataclass(frozen=True)
-class Line:
+class Series:
     """One series: its name, and values by second since the beginning."""
 
     name: str
@@ -63,7 +63,7 @@ async def rehearse(broker: BrokerWithoutVault) -> None:
         await asyncio.sleep(SECONDS["after"])
 
 
-def lines_of(panel: dict[str, Any], prometheus: PrometheusServer, start: float, end: float) -> list[Line]:
+def lines_of(panel: dict[str, Any], prometheus: PrometheusServer, start: float, end: float) -> list[Series]:
     """What a panel shows, by Prometheus's own answer to its expressions."""
     lines = []
     for target in panel["targets"]:
@@ -74,11 +74,11 @@ def lines_of(panel: dict[str, Any], prometheus: PrometheusServer, start: float, 
                 name = name.replace("{{" + label + "}}", value)
             points = tuple((at - start, float(value)) for at, value in series["values"] if math.isfinite(float(value)))
             if points:
-                lines.append(Line(name, points))
+                lines.append(Series(name, points))
     return sorted(lines, key=lambda line: -max(value for _, value in line.points))[: len(COLOURS)]
 
 
-def stacked(lines: Sequence[Line]) -> list[Line]:
+def stacked(lines: Sequence[Series]) -> list[Series]:
     """Each line on top of those before it."""
     below: dict[float, float] = {}
     piled = []
@@ -87,7 +87,7 @@ def stacked(lines: Sequence[Line]) -> list[Line]:
         for at, value in line.points:
             below[at] = below.get(at, 0.0) + value
             points.append((at, below[at]))
-        piled.append(Line(line.name, tuple(points)))
+        piled.append(Series(line.name, tuple(points)))
     return piled
 
 
@@ -100,7 +100,7 @@ def shown(value: float, unit: str) -> str:
     return f"{value:.3g} {UNITS.get(unit, '')}".strip()
 
 
-def drawn(panel: dict[str, Any], lines: Sequence[Line], length: float) -> str:
+def drawn(panel: dict[str, Any], lines: Sequence[Series], length: float) -> str:
     """A panel as SVG."""
     left, top, width, height = PLOT
     unit = panel["fieldConfig"]["defaults"]["unit"]
@@ -149,7 +149,7 @@ def legend(names: Sequence[str]) -> list[str]:
     return parts
 
 
-def picture(panels: Sequence[tuple[dict[str, Any], list[Line]]], length: float) -> str:
+def picture(panels: Sequence[tuple[dict[str, Any], list[Series]]], length: float) -> str:
     """All panels that have data, in the dashboard's order, as one SVG with a background of its own."""
     rows = -(-len(panels) // COLUMNS)
     size = COLUMNS * (WIDTH + GAP) + GAP, rows * (HEIGHT + GAP) + GAP

@@ -34,7 +34,7 @@ class Finished:
     stderr: str
 
 
-class Output:
+class ProcessOutput:
     """The lines of one stream of a process, as they come."""
 
     def __init__(self, name: str, stream: asyncio.StreamReader) -> None:
@@ -93,8 +93,8 @@ class RunningCli:
         assert process.stdout is not None
         assert process.stderr is not None
         self.pid = process.pid
-        self.stdout = Output("stdout", process.stdout)
-        self.stderr = Output("stderr", process.stderr)
+        self.stdout = ProcessOutput("stdout", process.stdout)
+        self.stderr = ProcessOutput("stderr", process.stderr)
         self._process = process
 
     async def said(self, pattern: str, *, stream: str = "stdout", within: float = START_SECONDS) -> re.Match[str]:

@@ -14,7 +14,7 @@ from tests.support.wire import Header, Reply, exchange, request_bytes
 FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
 
 
-class Replica:
+class BrokerProcess:
     """``ims-token-broker serve``.
 
     Args:

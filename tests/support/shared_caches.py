@@ -20,7 +20,7 @@ DEADLINE = 5.0
 
 
 @dataclass
-class Replica:
+class CacheView:
     """One replica's view of the shared cache."""
 
     tokens: TokenCache
@@ -31,14 +31,14 @@ class Replica:
 class Shared:
     """One shared cache as two replicas see it; in memory they are one."""
 
-    first: Replica
-    second: Replica
+    first: CacheView
+    second: CacheView
 
 
 def shared_memory() -> Shared:
     """An empty cache in memory."""
     purge_log = MemoryPurgeLog()
-    replica = Replica(MemoryTokenCache(time.time, purge_log), purge_log)
+    replica = CacheView(MemoryTokenCache(time.time, purge_log), purge_log)
     return Shared(replica, replica)
 
 
@@ -48,7 +48,7 @@ async def shared_redis(url: str) -> AsyncIterator[Shared]:
     sink = RecordedEvents()
     clients = [RedisClient(url, sink) for _ in range(2)]
     first, second = (
-        Replica(RedisTokenCache(client, key_ring("k1"), sink), RedisPurgeLog(client)) for client in clients
+        CacheView(RedisTokenCache(client, key_ring("k1"), sink), RedisPurgeLog(client)) for client in clients
     )
     yield Shared(first, second)
     for client in clients:

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.support.keys import KeyPair, key_pair
+from tests.support.keys import KeyWithCertificate, key_pair
 
 SCOPES = ["AdobeID", "openid", "read_organizations"]
 METASCOPES = ["ent_aem_cloud_api", "ent_dataservices_sdk"]
@@ -40,7 +40,7 @@ class Tenant:
     known_secrets: tuple[str, ...] | None = field(default=None, repr=False)
     private_key: str | None = field(default=None, repr=False)
     passphrase: str | None = field(default=None, repr=False)
-    key: KeyPair = field(default_factory=key_pair, repr=False)
+    key: KeyWithCertificate = field(default_factory=key_pair, repr=False)
     token_lifetime: float | None = None
 
     def changed(self, **changes: Any) -> Tenant:

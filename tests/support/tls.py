@@ -18,7 +18,7 @@ _DAY = datetime.timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Issued:
+class IssuedCertificate:
     """A server certificate with its key, as PEM.
 
     Args:
@@ -48,7 +48,9 @@ class Authority:
         )
         self.pem = self._certificate.public_bytes(Encoding.PEM)
 
-    def issue(self, address: str = "127.0.0.1", *, kind: str = "ec", life: datetime.timedelta = _DAY) -> Issued:
+    def issue(
+        self, address: str = "127.0.0.1", *, kind: str = "ec", life: datetime.timedelta = _DAY
+    ) -> IssuedCertificate:
         """A new certificate for an address or name that ends after `life`, with a key of `kind`: ``ec`` or ``rsa``."""
         key = (
             ec.generate_private_key(ec.SECP256R1())
@@ -61,7 +63,7 @@ class Authority:
             .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        return Issued(
+        return IssuedCertificate(
             certificate.public_bytes(Encoding.PEM) + self.pem,
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
             certificate.public_bytes(Encoding.DER),

@@ -9,17 +9,17 @@ from pathlib import Path
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession
 from app.adapters.vault.threads import BoundedThreads
 from tests.support.documents import ALLOWED, CANARY, oauth_document, ref_of
-from tests.support.http_stand_in import Reply, Script
+from tests.support.http_stand_in import Script, ScriptedReply
 from tests.support.recorded_events import RecordedEvents
 from tests.support.vault_server import MOUNT, PREFIX, VaultServer
 
 REF = ref_of(1)
 TOKEN = f"hvs.{CANARY}"
-FOUND = Reply(200, {"data": {"data": oauth_document(REF), "metadata": {"version": 3}}})
-NEVER_EXPIRES = Reply(200, {"data": {"ttl": 0, "renewable": False}})
+FOUND = ScriptedReply(200, {"data": {"data": oauth_document(REF), "metadata": {"version": 3}}})
+NEVER_EXPIRES = ScriptedReply(200, {"data": {"ttl": 0, "renewable": False}})
 
 
-class Broker:
+class VaultSessionAndStore:
     """A session with its store and its events."""
 
     def __init__(self, config: VaultConfig) -> None:
@@ -30,9 +30,9 @@ class Broker:
 
 
 @contextlib.asynccontextmanager
-async def broker_with(config: VaultConfig) -> AsyncIterator[Broker]:
+async def broker_with(config: VaultConfig) -> AsyncIterator[VaultSessionAndStore]:
     """A broker for the length of a block."""
-    broker = Broker(config)
+    broker = VaultSessionAndStore(config)
     try:
         yield broker
     finally:
@@ -67,6 +67,6 @@ async def store_at(
         await session.aclose()
 
 
-def reads(reply: Reply) -> Script:
+def reads(reply: ScriptedReply) -> Script:
     """A Vault that takes the token and answers reads with `reply`."""
     return lambda seen: NEVER_EXPIRES if seen.path.endswith("lookup-self") else reply

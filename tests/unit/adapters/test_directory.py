@@ -90,7 +90,7 @@ async def test_other_files_are_not_listed(store: DirectoryCredentialStore, tmp_p
     assert await store.refs() == (REF, ref_of(1, "second"), ref_of(2))
 
 
-class TestDefects:
+class TestFileDefects:
     """Files that do not contain a valid document."""
 
     @pytest.mark.parametrize(

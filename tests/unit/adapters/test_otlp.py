@@ -23,7 +23,7 @@ TRACE, SPAN = 0x4BF92F3577B34DA6A3CE929D0E0E4736, 0x00F067AA0BA902B7
 HEADER = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-class Kept(SpanExporter):
+class RefusableExporter(SpanExporter):
     """An exporter that keeps spans, or refuses them."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ def test_two_headers_are_ignored() -> None:
 
 async def test_a_call_has_the_id_that_was_sent_with_it() -> None:
     """The parent on the other side is the span of the call to it, even if Redis was called in between."""
-    kept = Kept()
+    kept = RefusableExporter()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=False)
     assert tracer.outgoing() == {}, "outside a request there is nothing to pass on"
@@ -111,7 +111,7 @@ async def test_a_call_has_the_id_that_was_sent_with_it() -> None:
 )
 async def test_an_exchange_that_ims_answered_is_not_an_error(outcome: str, fails: bool) -> None:
     """A span is an error if and only if the metrics count its dependency as down, or the call was cancelled."""
-    kept = Kept()
+    kept = RefusableExporter()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=False)
     with tracer.request("GET /token", None, {}):
@@ -124,7 +124,7 @@ async def test_an_exchange_that_ims_answered_is_not_an_error(outcome: str, fails
 
 async def test_an_exception_is_recorded_by_its_type_alone() -> None:
     """Neither the text of an exception nor its stack is in the span."""
-    kept = Kept()
+    kept = RefusableExporter()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=True)
 
@@ -143,7 +143,7 @@ async def test_an_exception_is_recorded_by_its_type_alone() -> None:
 
 async def test_untraced_work_makes_no_spans() -> None:
     """Outside a request neither a vend nor an in-flight call makes a span."""
-    kept = Kept()
+    kept = RefusableExporter()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=True)
 
@@ -162,7 +162,7 @@ async def test_every_span_is_sent_or_counted(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "16")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
-    kept = Kept()
+    kept = RefusableExporter()
     export = SpanExport("1", kept)
     tracer = OtlpTracer(export, tells_orgs=True)
     for number in range(500):
@@ -179,7 +179,7 @@ async def test_every_span_is_sent_or_counted(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_the_framework_records_nothing_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """FastAPI's own telemetry, which would record queries, stays off even if a global provider is set."""
-    kept = Kept()
+    kept = RefusableExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(kept))
     monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
@@ -202,7 +202,7 @@ async def test_the_resource_names_the_service(monkeypatch: pytest.MonkeyPatch, n
     if name is not None:
         monkeypatch.setenv("OTEL_SERVICE_NAME", name)
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"service.version={version}")
-    kept = Kept()
+    kept = RefusableExporter()
     export = SpanExport("7", kept)
     with OtlpTracer(export, tells_orgs=True).request("GET", None, {}):
         pass

@@ -20,7 +20,7 @@ from tests.factories import KEY, REF, make_key
 from tests.fakes import DAY, NOW, ManualClock
 
 
-class Metrics:
+class SinkWithRegistry:
     """A sink with its own registry."""
 
     def __init__(self) -> None:
@@ -48,12 +48,12 @@ class Metrics:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
+def metrics() -> SinkWithRegistry:
     """Metrics before any event."""
-    return Metrics()
+    return SinkWithRegistry()
 
 
-def test_the_servers_certificate_is_absent_until_there_is_one(metrics: Metrics) -> None:
+def test_the_servers_certificate_is_absent_until_there_is_one(metrics: SinkWithRegistry) -> None:
     """Without HTTPS there is no sample, because an alert would read 0 as expired; with HTTPS it is the expiry."""
     name = "tls_not_after_timestamp_seconds"
     assert metrics.value(name) is None
@@ -78,7 +78,7 @@ def decided(decision: Decision, times: int = 1) -> list[events.Event]:
     return [events.RequestDecided(NOW, f"id-{number}", decision) for number in range(times)]
 
 
-def test_vended_tokens_are_counted_by_caller_and_tier(metrics: Metrics) -> None:
+def test_vended_tokens_are_counted_by_caller_and_tier(metrics: SinkWithRegistry) -> None:
     """A vended token counts for its caller and its tier, and the count is current at each scrape."""
     one = vended()
     metrics.emit(*decided(one, 3), *decided(vended(tier="exchange")), *decided(vended("export"), 2))
@@ -91,7 +91,7 @@ def test_vended_tokens_are_counted_by_caller_and_tier(metrics: Metrics) -> None:
     assert "ims_token_broker_requests_refused_total" not in metrics.series()
 
 
-def test_refusals_are_counted_by_code(metrics: Metrics) -> None:
+def test_refusals_are_counted_by_code(metrics: SinkWithRegistry) -> None:
     """A refusal counts for its endpoint, code and caller, not as a token; before authentication the caller is empty."""
     metrics.emit(*decided(refused("forbidden"), 2), *decided(refused("unauthenticated", None), 3))
     assert metrics.value("requests_refused_total", endpoint="/headers", code="forbidden", caller="journey") == 2
@@ -100,7 +100,7 @@ def test_refusals_are_counted_by_code(metrics: Metrics) -> None:
     assert "ims_token_broker_tokens_vended_total" not in metrics.series()
 
 
-def test_an_action_without_a_token_is_neither_vended_nor_refused(metrics: Metrics) -> None:
+def test_an_action_without_a_token_is_neither_vended_nor_refused(metrics: SinkWithRegistry) -> None:
     """A purge counts as a request, but neither as a token nor as a refusal."""
     metrics.emit(*decided(Decision("/token", "purge", DONE, "journey")))
     assert metrics.value("requests_total", endpoint="/token", outcome="done") == 1
@@ -120,7 +120,9 @@ def test_an_action_without_a_token_is_neither_vended_nor_refused(metrics: Metric
     (events.RefreshFailed(REF, "ims_unavailable", "down"), "refresh_failures", {"code": "ims_unavailable"}),
     (events.TaskFailed("purge-listener", "KeyError"), "task_failures", {"task": "purge-listener"}),
 ], ids=lambda value: type(value).__name__ if isinstance(value, events.Event) else None)  # fmt: skip
-def test_each_event_has_a_counter(metrics: Metrics, event: events.Event, metric: str, labels: dict[str, str]) -> None:
+def test_each_event_has_a_counter(
+    metrics: SinkWithRegistry, event: events.Event, metric: str, labels: dict[str, str]
+) -> None:
     """Each event counts once in its own series, and in no other counter."""
     metrics.emit(event, event)
     assert metrics.value(f"{metric}_total", **labels) == 2
@@ -133,7 +135,7 @@ def test_each_event_has_a_counter(metrics: Metrics, event: events.Event, metric:
     assert counted == {f"ims_token_broker_{metric}_total"}
 
 
-def test_durations_are_histograms(metrics: Metrics) -> None:
+def test_durations_are_histograms(metrics: SinkWithRegistry) -> None:
     """The durations of calls to IMS and other systems are counted in cumulative buckets."""
     metrics.emit(*(events.ExchangeFinished(REF, "jwt", "issued", seconds) for seconds in (0.04, 0.3, 14.0, 60.0)))
     metrics.emit(events.DependencyCalled("redis", "read", "ok", 0.002))
@@ -147,7 +149,7 @@ def test_durations_are_histograms(metrics: Metrics) -> None:
     assert metrics.value("dependency_call_duration_seconds_bucket", **call, le="0.001") == 0
 
 
-def test_tokens_in_memory_are_read_at_each_scrape(metrics: Metrics) -> None:
+def test_tokens_in_memory_are_read_at_each_scrape(metrics: SinkWithRegistry) -> None:
     """The gauge of tokens shows the current memory, with a zero for a state without tokens."""
     counts = {"fresh": 3, "aging": 1}
     metrics.sink.gauge("tokens", lambda: counts)
@@ -158,14 +160,14 @@ def test_tokens_in_memory_are_read_at_each_scrape(metrics: Metrics) -> None:
     assert [metrics.value("tokens", state=state) for state in states] == [0, 0, 2]
 
 
-def test_policy_and_version_are_exported(metrics: Metrics) -> None:
+def test_policy_and_version_are_exported(metrics: SinkWithRegistry) -> None:
     """The load time of the policy in force and the running version are gauges."""
     metrics.emit(events.PolicyLoaded(NOW - 5, "0123"), events.PolicyLoaded(NOW, "4567"))
     assert metrics.value("policy_loaded_timestamp_seconds") == NOW
     assert metrics.value("build_info", version="1.2.3") == 1
 
 
-def test_a_refused_policy_is_stale_until_one_is_loaded(metrics: Metrics) -> None:
+def test_a_refused_policy_is_stale_until_one_is_loaded(metrics: SinkWithRegistry) -> None:
     """The gauge is 1 from a refusal until a policy comes into force, and 0 at the start."""
     assert metrics.value("policy_stale") == 0
     metrics.emit(events.PolicyRefused(NOW, "version: must be 1"))
@@ -178,7 +180,7 @@ def test_a_refused_policy_is_stale_until_one_is_loaded(metrics: Metrics) -> None
     ("ok", 1), ("credential_not_found", 1), ("credential_misconfigured", 1), ("credential_rejected", 1),
     ("vault_unavailable", 0), ("ims_unavailable", 0), ("bad_upstream_response", 0), ("timeout", 0), ("skipped", 0),
 ])  # fmt: skip
-def test_a_dependency_is_up_while_it_answers(metrics: Metrics, outcome: str, up: int) -> None:
+def test_a_dependency_is_up_while_it_answers(metrics: SinkWithRegistry, outcome: str, up: int) -> None:
     """The last call decides; a refusal is an answer, too, and a cancelled call changes nothing."""
     assert metrics.value("dependency_up", dependency="ims") is None
     other = "ok" if not up else "ims_unavailable"
@@ -190,14 +192,14 @@ def test_a_dependency_is_up_while_it_answers(metrics: Metrics, outcome: str, up:
     assert metrics.value("dependency_up", dependency="ims") == up
 
 
-def test_the_clock_difference_is_exported_once_it_is_known(metrics: Metrics) -> None:
+def test_the_clock_difference_is_exported_once_it_is_known(metrics: SinkWithRegistry) -> None:
     """The clock difference is NaN before the first exchange, and then the one that the last exchange measured."""
     assert math.isnan(metrics.value("clock_skew_seconds") or 0)
     metrics.emit(events.ClockCompared(31.5), events.ClockCompared(-2.25))
     assert metrics.value("clock_skew_seconds") == -2.25
 
 
-def test_a_gauge_that_fails_does_not_affect_the_others(metrics: Metrics) -> None:
+def test_a_gauge_that_fails_does_not_affect_the_others(metrics: SinkWithRegistry) -> None:
     """A scrape continues after a failure: it is counted, the gauge keeps its value, and the others are read."""
 
     def fails() -> Never:
@@ -214,7 +216,7 @@ def test_a_gauge_that_fails_does_not_affect_the_others(metrics: Metrics) -> None
     assert (metrics.value("flights"), metrics.value("requests_waiting")) == (2, 9)
 
 
-def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
+def test_gauges_are_read_at_each_scrape(metrics: SinkWithRegistry) -> None:
     """Gauges are read when Prometheus scrapes, each from its own source."""
     assert metrics.value("flights") == metrics.value("requests_waiting") == metrics.value("redis_breaker_open") == 0
     assert math.isnan(metrics.value("vault_token_remaining_seconds") or 0)
@@ -228,13 +230,13 @@ def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
     assert [metrics.value("tokens_unrefreshed", within=within) for within in ("1h", "6h")] == [1, 4]
 
 
-def test_a_gauge_that_is_not_declared_stops_the_start(metrics: Metrics) -> None:
+def test_a_gauge_that_is_not_declared_stops_the_start(metrics: SinkWithRegistry) -> None:
     """A source for an undeclared metric is a programming error, and is refused by name."""
     with pytest.raises(KeyError, match="flight_count"):
         metrics.sink.gauge("flight_count", lambda: 1)
 
 
-def test_every_metric_is_declared_once(metrics: Metrics) -> None:
+def test_every_metric_is_declared_once(metrics: SinkWithRegistry) -> None:
     """The exported metrics are the declared ones: the same names, labels and help texts."""
     text = metrics.sink.render().decode()
     names = [declared.name for declared in metrics.sink.declared]
@@ -245,7 +247,7 @@ def test_every_metric_is_declared_once(metrics: Metrics) -> None:
         assert f"# HELP {declared.name} {declared.text}\n" in text
 
 
-def test_counters_used_by_alerts_begin_at_zero(metrics: Metrics) -> None:
+def test_counters_used_by_alerts_begin_at_zero(metrics: SinkWithRegistry) -> None:
     """The first rejection by IMS and the first foreign record are increases, because Prometheus saw a 0 before."""
     for kind in CredentialKind:
         assert metrics.value("exchanges_total", kind=kind.value, outcome="credential_rejected") == 0
@@ -253,7 +255,7 @@ def test_counters_used_by_alerts_begin_at_zero(metrics: Metrics) -> None:
         assert metrics.value("cache_records_refused_total", reason=reason) == 0
 
 
-def test_the_process_is_measured_and_no_creation_time_is_exported(metrics: Metrics) -> None:
+def test_the_process_is_measured_and_no_creation_time_is_exported(metrics: SinkWithRegistry) -> None:
     """The process's memory and CPU time are exported, and no `_created` series."""
     metrics.emit(*decided(vended()), events.ExchangeFinished(REF, "jwt", "issued", 0.3))
     names = set(metrics.series())
@@ -261,7 +263,7 @@ def test_the_process_is_measured_and_no_creation_time_is_exported(metrics: Metri
     assert not [name for name in names if name.endswith("_created")]
 
 
-def test_certificates_that_end_soon_are_counted(metrics: Metrics) -> None:
+def test_certificates_that_end_soon_are_counted(metrics: SinkWithRegistry) -> None:
     """A certificate counts from 30 and from 3 days before its expiry and after it, until a later one is seen."""
 
     def expiring() -> list[float | None]:
@@ -277,7 +279,7 @@ def test_certificates_that_end_soon_are_counted(metrics: Metrics) -> None:
     assert expiring() == [2, 4]
 
 
-def test_the_counter_of_lost_audit_lines_never_decreases(metrics: Metrics) -> None:
+def test_the_counter_of_lost_audit_lines_never_decreases(metrics: SinkWithRegistry) -> None:
     """The counter follows the number of lines that the audit log lost, and does not change if that number falls."""
     assert metrics.value("audit_lines_lost_total") == 0
     lost = iter((4, 4, 7, 2, 2, 3))
@@ -289,7 +291,7 @@ def test_the_counter_of_lost_audit_lines_never_decreases(metrics: Metrics) -> No
     assert metrics.value("audit_lines_lost_total") == 8
 
 
-def test_spans_lost_are_counted(metrics: Metrics) -> None:
+def test_spans_lost_are_counted(metrics: SinkWithRegistry) -> None:
     """Lost spans are counted once each, whenever the counter is read."""
     lost = iter((2, 2, 5))
     assert metrics.value("spans_lost_total") == 0
@@ -297,7 +299,7 @@ def test_spans_lost_are_counted(metrics: Metrics) -> None:
     assert [metrics.value("spans_lost_total") for _ in range(3)] == [2, 2, 5]
 
 
-def test_no_label_contains_a_secret_or_an_id(metrics: Metrics) -> None:
+def test_no_label_contains_a_secret_or_an_id(metrics: SinkWithRegistry) -> None:
     """No label of any event's series contains an org, a request id, an id of IMS, a scope, a token or a reason."""
     mark = "canary"
     ref = CredentialRef(OrgId(mark), CredentialName(mark))
@@ -318,7 +320,7 @@ def test_no_label_contains_a_secret_or_an_id(metrics: Metrics) -> None:
     assert metrics.value("tokens_vended_total", caller="c", tier="") == 1
 
 
-def test_series_and_memory_stay_bounded(metrics: Metrics) -> None:
+def test_series_and_memory_stay_bounded(metrics: SinkWithRegistry) -> None:
     """A hundred thousand different decisions are all counted, in no more series than callers times tiers."""
     alive: weakref.WeakSet[Decision] = weakref.WeakSet()
     first = vended()
@@ -337,7 +339,7 @@ def test_series_and_memory_stay_bounded(metrics: Metrics) -> None:
     assert sum(map(len, metrics.series().values())) - before <= 6
 
 
-def test_the_number_of_remembered_certificates_is_bounded(metrics: Metrics) -> None:
+def test_the_number_of_remembered_certificates_is_bounded(metrics: SinkWithRegistry) -> None:
     """Of very many certificates, the most recently seen ones are remembered."""
 
     def see(days: float, *numbers: int) -> float | None:
@@ -351,9 +353,9 @@ def test_the_number_of_remembered_certificates_is_bounded(metrics: Metrics) -> N
     assert see(365, *range(20_000, 30_000)) == 9_999
 
 
-def test_two_sinks_share_nothing(metrics: Metrics) -> None:
+def test_two_sinks_share_nothing(metrics: SinkWithRegistry) -> None:
     """The counts of one application are not in the metrics of another."""
-    other = Metrics()
+    other = SinkWithRegistry()
     metrics.emit(*decided(vended()), events.CertificateSeen(REF, NOW), events.PolicyRefused(NOW, "x"))
     metrics.sink.gauge("audit_lines_lost", lambda: 3)
     metrics.sink.gauge("tokens", lambda: {"fresh": 3})
@@ -364,7 +366,7 @@ def test_two_sinks_share_nothing(metrics: Metrics) -> None:
     assert other.value("tokens", state="fresh") == 0
 
 
-def test_the_format_is_prometheus(metrics: Metrics) -> None:
+def test_the_format_is_prometheus(metrics: SinkWithRegistry) -> None:
     """The output is the Prometheus text format; every metric has a help text, and the last line ends with a newline."""
     text = metrics.sink.render().decode()
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]

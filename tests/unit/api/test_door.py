@@ -21,7 +21,7 @@ from app.domain.events import RequestDecided
 from app.domain.identity import RateLimit
 from tests.factories import ORG, OTHER_ORG, make_caller, make_rule
 from tests.support.api_in_memory import TOKEN, ApiInMemory, bearer
-from tests.support.asgi_client import Answer, Body, send
+from tests.support.asgi_client import AsgiResponse, Body, send
 
 REPORT = f"/token/report?org={ORG}"
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -57,7 +57,7 @@ async def reading(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
-async def one_of_each(api: ApiInMemory, *headers: tuple[str, str]) -> list[Answer]:
+async def one_of_each(api: ApiInMemory, *headers: tuple[str, str]) -> list[AsgiResponse]:
     """Answers of every sort: long, warm, refused, unknown, not allowed, for operators, in OAuth's form, unexpected."""
     answers = [await api.get(target, *headers) for target in (TOKEN, TOKEN, "/token", "/nothing", "/livez", "/readyz")]
     answers.append(await api.ask("PATCH", "/token", *headers))

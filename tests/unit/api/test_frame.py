@@ -17,7 +17,7 @@ from app.domain.policy import Action, Caller
 from app.domain.refusal_reason import RefusalReason
 from tests.factories import ALL_ACTIONS, KEY, ORG, OTHER_ORG, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import TOKEN, ApiInMemory
-from tests.support.asgi_client import Answer, Body
+from tests.support.asgi_client import AsgiResponse, Body
 
 JOURNEY = make_caller("journey", make_rule(ORG, actions=ALL_ACTIONS, credentials=["default", "second"]))
 LIMITED = make_caller("limited", rate_limit=RateLimit(1, 60.0))
@@ -26,7 +26,7 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 OAUTH2 = {"grant_type": "client_credentials", "client_id": "journey", "client_secret": make_api_key(), "org": ORG}
 HASH = b'{"token_sha256": "%s"}' % (b"a" * 64)
 
-Ask = Callable[[ApiInMemory], Awaitable[Answer]]
+Ask = Callable[[ApiInMemory], Awaitable[AsgiResponse]]
 VENDING: dict[str, tuple[Ask, str]] = {
     "/token": (lambda api: api.get(), "vend"),
     "/token/report": (lambda api: api.ask("POST", REPORT, body=HASH), "report"),
@@ -52,7 +52,7 @@ def only_event(api: ApiInMemory) -> RequestDecided:
     return event
 
 
-def code_of(answer: Answer) -> str:
+def code_of(answer: AsgiResponse) -> str:
     """The code of a refusal; in OAuth's form it is next to the error."""
     return str(answer.json["code"])
 
@@ -178,7 +178,7 @@ async def test_a_client_that_disconnects_in_its_body_is_one_event(api: ApiInMemo
     assert api.sink.outcomes == ["invalid_request"] * 2
 
 
-async def waiting_request(api: ApiInMemory, endpoint: str) -> asyncio.Task[Answer]:
+async def waiting_request(api: ApiInMemory, endpoint: str) -> asyncio.Task[AsgiResponse]:
     """A request that waits for IMS."""
     hall = api.world.exchanger.hall(ORG)
     hall.close()

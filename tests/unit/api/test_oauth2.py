@@ -18,7 +18,7 @@ from app.domain.identity import JwtIdentity, RateLimit
 from app.domain.policy import Action
 from tests.factories import ISSUER, ORG, OTHER_ORG, UNKNOWN_ORG, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import ApiInMemory, bearer
-from tests.support.asgi_client import Answer, Header
+from tests.support.asgi_client import AsgiResponse, Header
 
 KEY = make_api_key()
 GRANT = {"grant_type": "client_credentials"}
@@ -44,7 +44,7 @@ def basic(pair: str = f"journey:{KEY}") -> Header:
     return ("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
 
 
-def error_of(answer: Answer, status: int = 400) -> str:
+def error_of(answer: AsgiResponse, status: int = 400) -> str:
     """The error of a refusal; checks what every refusal has."""
     assert answer.status == status
     names = ("content-type", "cache-control", "pragma")

@@ -25,7 +25,7 @@ from tests.factories import (
 )
 from tests.fakes import DAY, NOW
 from tests.support.api_in_memory import ApiInMemory
-from tests.support.asgi_client import Answer
+from tests.support.asgi_client import AsgiResponse
 from tests.support.replica_in_memory import ReplicaInMemory
 
 STATUS = [Action.STATUS]
@@ -40,7 +40,7 @@ def api() -> ApiInMemory:
     return ApiInMemory(WATCHER, OVERSEER, make_caller("journey"))
 
 
-def seen(answer: Answer) -> list[str]:
+def seen(answer: AsgiResponse) -> list[str]:
     """The credentials of a page, each in the form of `after`."""
     assert answer.status == 200
     return [f"{item['org_id']}/{item['credential']}" for item in answer.json["orgs"]]

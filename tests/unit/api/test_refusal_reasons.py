@@ -17,7 +17,7 @@ from app.domain.events import CallerRefused, RequestDecided
 from app.domain.refusal_reason import RefusalReason
 from tests.factories import ORG, OTHER_ORG, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import JOURNEY, ApiInMemory
-from tests.support.asgi_client import Answer, send
+from tests.support.asgi_client import AsgiResponse, send
 from tests.support.issuer import SUBJECT, LocalIssuer, SigningKey
 from tests.support.trusting import NOW, trusting
 
@@ -86,7 +86,7 @@ def counted(api: ApiInMemory) -> dict[str, float]:
     return {reason.value: value for reason, value in values.items() if value}
 
 
-async def asked(api: ApiInMemory, *authorization: str) -> Answer:
+async def asked(api: ApiInMemory, *authorization: str) -> AsgiResponse:
     """The answer to a request with these Authorization headers."""
     headers = [("Authorization", value) for value in authorization]
     return await send(api.app, "GET", f"/token?org={ORG}", (*headers, ("X-Request-Id", "same")), b"")

@@ -17,7 +17,7 @@ from app.domain.identity import JwtIdentity, RateLimit
 from tests.factories import ISSUER, KEY, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_policy, make_rule
 from tests.fakes import DAY
 from tests.support.api_in_memory import EXPORTER, TOKEN, ApiInMemory
-from tests.support.asgi_client import Answer
+from tests.support.asgi_client import AsgiResponse
 from tests.support.waiting import until
 
 SAME_ID = ("X-Request-Id", "same-id")
@@ -37,7 +37,7 @@ def is_warm(api: ApiInMemory, target: str = TOKEN, name: str = "journey") -> boo
     return paths(api)[path].decide(authorization, query.encode(), api.clock()) is not None
 
 
-def comparable(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
+def comparable(answer: AsgiResponse) -> tuple[int, list[tuple[str, str]], bytes]:
     """An answer without the order of its headers."""
     return answer.status, sorted(answer.headers), answer.body
 

@@ -23,13 +23,13 @@ from app.domain.identity import JwtIdentity, RateLimit
 from app.domain.policy import Action
 from tests.factories import ISSUER, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import EXPORTER, ApiInMemory
-from tests.support.asgi_client import Answer, Header
+from tests.support.asgi_client import AsgiResponse, Header
 
 GRANT = {"grant_type": "client_credentials"}
 JWT = "eyJ.a.b"
 SAME_ID = ("X-Request-Id", "same-id")
 
-Ask = Callable[..., Awaitable[Answer]]
+Ask = Callable[..., Awaitable[AsgiResponse]]
 
 
 def basic(name: str = "journey", key: str | None = None) -> Header:
@@ -38,22 +38,22 @@ def basic(name: str = "journey", key: str | None = None) -> Header:
     return ("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
 
 
-async def token(api: ApiInMemory, name: str = "journey", org: str = ORG) -> Answer:
+async def token(api: ApiInMemory, name: str = "journey", org: str = ORG) -> AsgiResponse:
     """``GET /token``."""
     return await api.get(f"/token?org={org}", SAME_ID, caller=name)
 
 
-async def headers(api: ApiInMemory, name: str = "journey", org: str = ORG) -> Answer:
+async def headers(api: ApiInMemory, name: str = "journey", org: str = ORG) -> AsgiResponse:
     """``/headers`` with a method that a gateway passed on."""
     return await api.ask("PROPFIND", f"/headers?org={org}", SAME_ID, caller=name)
 
 
-async def by_basic(api: ApiInMemory, name: str = "journey", org: str = ORG) -> Answer:
+async def by_basic(api: ApiInMemory, name: str = "journey", org: str = ORG) -> AsgiResponse:
     """``/oauth2/token`` by HTTP Basic, the tenant in the form."""
     return await api.form({**GRANT, "org": org}, basic(name), SAME_ID)
 
 
-async def by_form(api: ApiInMemory, name: str = "journey", org: str = ORG) -> Answer:
+async def by_form(api: ApiInMemory, name: str = "journey", org: str = ORG) -> AsgiResponse:
     """``/oauth2/token`` by form fields, the tenant in the token URL's query."""
     fields = {**GRANT, "client_id": name, "client_secret": make_api_key(name)}
     return await api.form(fields, SAME_ID, query=f"?org={org}")
@@ -74,7 +74,7 @@ async def is_warm(api: ApiInMemory, ask: Ask, name: str = "journey", org: str = 
     return (await ask(api, name, org)).status == 200 and looked_up(api) == before
 
 
-def reason(answer: Answer) -> str:
+def reason(answer: AsgiResponse) -> str:
     """The code of a refusal, in either form."""
     return str(answer.json["code"])
 
@@ -177,7 +177,7 @@ async def test_one_limit_applies_to_all_endpoints() -> None:
     assert [(await ask(api)).status for ask in asks] == [200] * 8 + [429] * 4
 
 
-JWT_TARGETS: dict[str, Callable[[ApiInMemory, int], Awaitable[Answer]]] = {
+JWT_TARGETS: dict[str, Callable[[ApiInMemory, int], Awaitable[AsgiResponse]]] = {
     "GET /token": lambda api, _: api.get(f"/token?org={ORG}", bearer_jwt(), caller=None),
     "HEAD /headers": lambda api, _: api.ask("HEAD", f"/headers?org={ORG}", bearer_jwt(), caller=None),
     "POST /headers": lambda api, _: api.ask("POST", f"/headers?org={ORG}", bearer_jwt(), caller=None),
@@ -204,7 +204,7 @@ def asserted() -> dict[str, str]:
 
 @pytest.mark.parametrize("ask", JWT_TARGETS.values(), ids=JWT_TARGETS)
 async def test_a_jwt_is_verified_once_in_ten_requests_a_minute(
-    ask: Callable[[ApiInMemory, int], Awaitable[Answer]],
+    ask: Callable[[ApiInMemory, int], Awaitable[AsgiResponse]],
 ) -> None:
     """On every endpoint a JWT is verified once, and again after a minute, at its expiry, and under another policy."""
     exporter = make_caller("exporter", make_rule(actions=list(Action)), subject="exporter", api_keys=())

@@ -190,7 +190,7 @@ JWT_DEFECTS: list[tuple[str, Mapping[str, object]]] = [
 ]
 
 
-class TestDefects:
+class TestDocumentDefects:
     """Documents that are refused."""
 
     @pytest.mark.parametrize(("field", "changes"), DEFECTS)

@@ -20,7 +20,7 @@ STRANGER = SigningKey("stranger", "ES256", serial=2)
 DAY = 24 * 3600.0
 
 
-class Rig:
+class JwksHarness:
     """A verifier that trusts no issuer yet, a clock that the test moves, and a record of the fetches."""
 
     def __init__(self) -> None:
