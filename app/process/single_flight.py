@@ -27,6 +27,9 @@ class SingleFlight(Generic[Key, Result]):
         name: The name of the tasks, for a debugger.
         too_many_calls: The error message if too many calls are running.
         too_many_waiters: The error message if too many callers wait for one call.
+        group: The group of a key.
+        group_limit: The number of calls of one group that may run at once; one more is refused.
+        too_many_in_group: The error message if too many calls of one group are running.
 
     """
 
@@ -38,12 +41,19 @@ class SingleFlight(Generic[Key, Result]):
         name: str = "single-flight",
         too_many_calls: str = "Too many calls are running.",
         too_many_waiters: str = "Too many requests wait for the same call.",
+        group: Callable[[Key], Hashable] = lambda key: key,
+        group_limit: float = math.inf,
+        too_many_in_group: str = "Too many calls of this kind are running.",
     ) -> None:
         self._limit = limit
         self._most_waiters = waiters
         self._name = name
         self._too_many_calls = too_many_calls
         self._too_many_waiters = too_many_waiters
+        self._group = group
+        self._group_limit = group_limit
+        self._too_many_in_group = too_many_in_group
+        self._in_group: Counter[Hashable] = Counter()
         self._waiting: Counter[Key] = Counter()
         self._running: dict[Key, asyncio.Task[Result]] = {}
 
@@ -79,8 +89,12 @@ class SingleFlight(Generic[Key, Result]):
             return task
         if key not in self._running and len(self._running) >= self._limit:
             raise OverloadedError(self._too_many_calls)
+        group = self._group(key)
+        if self._in_group[group] >= self._group_limit:
+            raise OverloadedError(self._too_many_in_group)
         task = asyncio.create_task(call(), name=self._name)
         self._running[key] = task
+        self._in_group[group] += 1
         task.add_done_callback(lambda done: self._finished(key, done))
         return task
 
@@ -123,6 +137,10 @@ class SingleFlight(Generic[Key, Result]):
     def _finished(self, key: Key, task: asyncio.Task[Result]) -> None:
         if self._running.get(key) is task:
             del self._running[key]
+        group = self._group(key)
+        self._in_group[group] -= 1
+        if not self._in_group[group]:
+            del self._in_group[group]
         if not task.cancelled():
             # Retrieved, so that asyncio does not report the exception of a call that no one waits for.
             task.exception()

@@ -15,7 +15,6 @@ from app.domain.events import CacheLookedUp, MintFailed, RefreshFailed, TaskFail
 from app.domain.names import CredentialRef, TokenKey
 from app.domain.tenant_errors import CredentialNotFoundError, CredentialRejectedError
 from app.ports import Clock, EventSink, Tracer
-from app.process.single_flight import SingleFlight
 from app.service.backoff import RecentFailures, RefreshBackoff
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
@@ -23,13 +22,8 @@ from app.service.min_ttl import lives_long_enough
 from app.service.purges import Purges
 from app.service.replacements import MAX_REMEMBERED, Replacements
 from app.service.shared_exchange import Need, Obtained, SharedExchange, purged_too_often
+from app.service.token_calls import token_calls
 from app.service.tracing import NoTracer
-
-MAX_CALLS = 2_000
-"""The number of calls in flight in one replica; one more gets `overloaded`."""
-
-MAX_WAITERS = 2_000
-"""The number of requests that may wait for one token, so that a hanging tenant leaves capacity for the others."""
 
 MAX_ROUNDS = 5
 """The number of calls that one request joins without a suitable token before it gives up."""
@@ -70,13 +64,7 @@ class TokenVendor:
         self._backoff = backoff or RefreshBackoff()
         self._tracer = tracer or NoTracer()
         self._failures = RecentFailures()
-        self._calls: SingleFlight[TokenKey, Obtained] = SingleFlight(
-            MAX_CALLS,
-            MAX_WAITERS,
-            name="token",
-            too_many_calls="Too many tenants wait for a new token at once.",
-            too_many_waiters="Too many requests wait for a token of this tenant.",
-        )
+        self._calls = token_calls()
         self._replacements = Replacements()
         self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
 

@@ -199,3 +199,19 @@ async def test_a_call_takes_a_limited_number_of_waiters() -> None:
     await asyncio.sleep(0)
     work.may_finish.set()
     assert await asyncio.gather(*tasks, other) == [1] * 10 + [2]
+
+
+async def test_a_group_has_a_limited_number_of_calls() -> None:
+    """A full group leaves room for other groups, its running calls can be joined, and one that ends makes room."""
+    calls, work = (
+        SingleFlight[str, int](9, group=lambda key: key[0], group_limit=2, too_many_in_group="Two run."),
+        Work(),
+    )
+    tasks = [asyncio.create_task(calls.join(key, work)) for key in ("a1", "a2", "a1", "b1")]
+    await asyncio.sleep(0)
+    with pytest.raises(OverloadedError, match=r"^Two run\.$"):
+        await calls.join("a3", work)
+    work.may_finish.set()
+    assert sorted(await asyncio.gather(*tasks)) == [1, 1, 2, 3]
+    assert await calls.join("a3", work) == 4
+    assert calls._in_group == {}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import combinations
 
 import pytest
 
 from app.domain.access_token import AccessToken
-from app.domain.dependency_errors import CredentialStoreError, ImsUnavailableError
+from app.domain.dependency_errors import CredentialStoreError, ImsUnavailableError, OverloadedError
 from app.domain.errors import InvalidRequestError, InvalidScopeError
 from app.domain.events import RefreshFailed, TaskFailed
-from app.domain.names import OrgId, TokenKey
+from app.domain.names import OrgId, TokenKey, scopes_of
 from app.domain.tenant_errors import CredentialNotFoundError
+from app.service.token_calls import MAX_CALLS, MAX_CALLS_OF_ORG
 from tests.factories import KEY, ORG, OTHER_KEY, OTHER_REF, REF, UNKNOWN_ORG, make_credential, make_key
 from tests.fakes import DAY
 from tests.support.replica_in_memory import ReplicaInMemory, World
@@ -55,6 +57,23 @@ async def test_a_slow_tenant_does_not_delay_another(world: World, replica: Repli
     assert not slow.done()
     world.exchanger.hall(ORG).open()
     await slow
+
+
+async def test_a_slow_tenant_with_many_sets_of_scopes_leaves_calls_for_others(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """Each set of scopes is a call of its own. One org has a limited number, so another tenant still gets its token."""
+    names = [f"s{number}" for number in range(64)]
+    world.put(make_credential(scopes=scopes_of(names)))
+    world.exchanger.hall(ORG).close()
+    asked = [asyncio.create_task(replica.vend(make_key(scopes=" ".join(pair)))) for pair in combinations(names, 2)]
+    await world.exchanger.hall(ORG).arrival()
+    assert (await replica.vend(OTHER_KEY)).tier == "exchange"
+    assert replica.vendor.calls_in_flight == MAX_CALLS_OF_ORG
+    assert len(asked) > MAX_CALLS
+    world.exchanger.hall(ORG).open()
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(result, OverloadedError) for result in ended) == len(asked) - MAX_CALLS_OF_ORG
 
 
 async def test_if_all_waiters_are_cancelled_the_token_is_still_stored(world: World, replica: ReplicaInMemory) -> None:
