@@ -13,7 +13,7 @@ from app.domain.credential import (
     JwtCredential,
     OAuthServerToServerCredential,
 )
-from app.domain.identity import Issuer, RateLimit
+from app.domain.identity import Issuer
 from app.domain.names import (
     ALL_SCOPES,
     DEFAULT_CREDENTIAL,
@@ -26,6 +26,7 @@ from app.domain.names import (
     scopes_of,
 )
 from app.domain.policy import DEFAULT_ACTIONS, Action, Caller, Policy, Rule
+from app.domain.rate_limit import RateLimit
 from app.domain.signing import RemoteKey, StoredKey
 
 ORG = OrgId("0123456789ABCDEF01234567@AdobeOrg")

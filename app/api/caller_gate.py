@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from app.domain.api_key import API_KEY_PREFIX, parse_api_key
 from app.domain.errors import RateLimitedError, UnauthenticatedError
-from app.domain.identity import Identity, JwtIdentity, RateLimit
+from app.domain.identity import Identity, JwtIdentity
 from app.domain.policy import Caller, Policy
-from app.domain.rate_limit import TokenBucket
+from app.domain.rate_limit import RateLimit, TokenBucket
 from app.domain.refusal_reason import RefusalReason
 from app.ports import CallerVerifier, Clock
 from app.process.fair_memory import FairMemory
@@ -18,7 +18,7 @@ from app.service.reload import PolicyInForce
 
 MAX_AUTHORIZATION_BYTES = 16 * 1024
 REMEMBER_JWT_SECONDS = 60.0
-MAX_REMEMBERED = 20_000
+MAX_PROOFS = 20_000
 """The number of proofs that each memory keeps."""
 
 
@@ -50,7 +50,7 @@ class VerifiedCallers:
 
     """
 
-    def __init__(self, policy: PolicyInForce, limit: int = MAX_REMEMBERED) -> None:
+    def __init__(self, policy: PolicyInForce, limit: int = MAX_PROOFS) -> None:
         self._policy = policy
         self._known = FairMemory[Caller, bytes, Admission](limit)
         self._known_under: Policy | None = None

@@ -13,7 +13,7 @@ from app.api.answers import oauth2_answer
 from app.api.frame import Conversation, RequestFrame
 from app.api.oauth2_client import Form, authenticate, read_form
 from app.api.oauth2_openapi import OAUTH2_TOKEN
-from app.api.parameters import fields_of, parse_ref
+from app.api.parameters import parse_ref, parse_urlencoded
 from app.api.problems import NO_STORE, retry_after_of
 from app.api.warm import WarmPath
 from app.domain.access_token import AccessToken
@@ -97,9 +97,9 @@ def _query_of(request: Request) -> dict[str, str]:
     raw = request.scope["query_string"]
     if not raw:
         return {}
-    if _CREDENTIAL_FIELDS & fields_of(raw).keys():
+    if _CREDENTIAL_FIELDS & parse_urlencoded(raw).keys():
         raise InvalidRequestError("A client credential must not be sent in the URL.")
-    return fields_of(raw, _NAMES)
+    return parse_urlencoded(raw, _NAMES)
 
 
 def _grant_type_error(form: Mapping[str, str]) -> InvalidRequestError:

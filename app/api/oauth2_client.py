@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, Admission, scheme_and_credential
 from app.api.frame import Conversation, RequestFrame, request_headers
-from app.api.parameters import fields_of
+from app.api.parameters import parse_urlencoded
 from app.domain.api_key import API_KEY_PREFIX
 from app.domain.errors import InvalidRequestError, UnauthenticatedError
 from app.domain.identity import JwtIdentity
@@ -46,7 +46,7 @@ class Form:
             InvalidRequestError: The form is too long or badly encoded, or has a repeated parameter.
 
         """
-        return {name: value for name, value in fields_of(self.body, limit=MAX_FORM_BYTES).items() if value}
+        return {name: value for name, value in parse_urlencoded(self.body, limit=MAX_FORM_BYTES).items() if value}
 
 
 async def read_form(request: Request) -> Form:

@@ -60,7 +60,7 @@ def json_answer(
     return {"description": description, "content": {media: {"schema": schema}}, "headers": headers}
 
 
-def token_answer(description: str) -> dict[str, Any]:
+def described_token(description: str) -> dict[str, Any]:
     """An answer with a token."""
     return json_answer(TOKEN_SCHEMA, description, headers=TOKEN_HEADERS)
 

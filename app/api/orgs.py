@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
 from app.api.frame import Conversation, RequestFrame
-from app.api.parameters import fields_of
+from app.api.parameters import parse_urlencoded
 from app.api.schemas import ORGS_SCHEMA
 from app.domain.authorisation import authorise_listing
 from app.domain.errors import InvalidRequestError
@@ -47,7 +47,7 @@ def orgs_routes(frame: RequestFrame, status: StatusReader) -> APIRouter:
     async def list_orgs(request: Request, talk: Conversation) -> Response:
         await frame.admit(request, talk)
         authorise_listing(talk.caller)
-        fields = fields_of(request.scope["query_string"], ("after", "limit"))
+        fields = parse_urlencoded(request.scope["query_string"], ("after", "limit"))
         page, last = await status.page(talk.caller, _parse_after(fields), _parse_limit(fields))
         following = None if last is None else f"{last.org}/{last.name}"
         body = {"orgs": [_status_body(item) for item in page], "next": following}

@@ -41,7 +41,7 @@ class TokenQuery:
     min_ttl: int = 0
 
 
-def fields_of(raw: bytes, known: Iterable[str] | None = None, limit: int = MAX_QUERY_BYTES) -> dict[str, str]:
+def parse_urlencoded(raw: bytes, known: Iterable[str] | None = None, limit: int = MAX_QUERY_BYTES) -> dict[str, str]:
     """Decode urlencoded bytes (a query or a form).
 
     Args:
@@ -95,7 +95,7 @@ def parse_token_query(raw: bytes, known: Iterable[str] = ("org", "credential", "
         InvalidRequestError: A parameter is malformed, repeated, unknown or missing.
 
     """
-    fields = fields_of(raw, known)
+    fields = parse_urlencoded(raw, known)
     scopes = parse_scopes(fields["scope"]) if "scope" in fields else None
     return TokenQuery(parse_ref(fields), scopes, _parse_min_ttl(fields.get("min_ttl", "0")))
 

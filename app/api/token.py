@@ -9,7 +9,7 @@ from starlette.responses import Response
 from app.api import openapi
 from app.api.answers import token_answer
 from app.api.frame import Conversation, RequestFrame
-from app.api.parameters import fields_of, parse_ref, parse_sha256, parse_token_query
+from app.api.parameters import parse_ref, parse_sha256, parse_token_query, parse_urlencoded
 from app.api.schemas import object_schema
 from app.api.warm import WarmPath
 from app.domain.authorisation import authorise
@@ -23,7 +23,7 @@ MAX_REPORT_BYTES = 1024
 VEND = openapi.route(
     "Vend an access token",
     "vend_token",
-    {200: openapi.token_answer("A valid token of that org."), **openapi.VENDING},
+    {200: openapi.described_token("A valid token of that org."), **openapi.VENDING},
     parameters=[openapi.ORG, openapi.CREDENTIAL, openapi.SCOPE, openapi.MIN_TTL],
     security=openapi.BEARER,
 )
@@ -31,7 +31,10 @@ VEND = openapi.route(
 REPORT = openapi.route(
     "Report a token that Adobe refused",
     "report_token",
-    {200: openapi.token_answer("The current token; a new one, if the reported one was current."), **openapi.VENDING},
+    {
+        200: openapi.described_token("The current token; a new one, if the reported one was current."),
+        **openapi.VENDING,
+    },
     parameters=[openapi.ORG, openapi.CREDENTIAL, openapi.SCOPE],
     security=openapi.BEARER,
     requestBody={
@@ -74,7 +77,7 @@ def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRout
 
     async def purge_token(request: Request, talk: Conversation) -> Response:
         await frame.admit(request, talk)
-        talk.ref = parse_ref(fields_of(request.scope["query_string"], ("org", "credential")))
+        talk.ref = parse_ref(parse_urlencoded(request.scope["query_string"], ("org", "credential")))
         authorise(talk.caller, Action.PURGE, talk.ref)
         await purges.purge(talk.ref)
         return Response(status_code=204, headers={"cache-control": "no-store"})

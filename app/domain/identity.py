@@ -49,14 +49,6 @@ Identity = ApiKeyIdentity | JwtIdentity
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimit:
-    """At most `requests` in `seconds`, per replica."""
-
-    requests: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Issuer:
     """A trusted issuer of callers' JWTs, from the policy.
 

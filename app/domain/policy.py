@@ -9,8 +9,9 @@ from enum import StrEnum
 
 from app.domain.claim import Claim, Requirement
 from app.domain.errors import UnauthenticatedError, UnknownCallerError
-from app.domain.identity import ApiKeyIdentity, Identity, Issuer, JwtIdentity, RateLimit
+from app.domain.identity import ApiKeyIdentity, Identity, Issuer, JwtIdentity
 from app.domain.names import DEFAULT_CREDENTIAL, CredentialName, CredentialRef, OrgId, Scope
+from app.domain.rate_limit import RateLimit
 from app.domain.refusal_reason import RefusalReason, SignedFor
 
 

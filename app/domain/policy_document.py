@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from app.domain.errors import InvalidRequestError
-from app.domain.identity import RateLimit
 from app.domain.issuer_document import parse_issuers
 from app.domain.match_document import JwtMatches
 from app.domain.names import (
@@ -29,6 +28,7 @@ from app.domain.names import (
 )
 from app.domain.plain_document import Fields, PolicyError, fields_of, is_blank, items_of
 from app.domain.policy import DEFAULT_ACTIONS, Action, Caller, Policy, Rule
+from app.domain.rate_limit import RateLimit
 from app.domain.rfc3339 import parse_rfc3339
 
 _TOP = frozenset({"version", "issuers", "callers"})

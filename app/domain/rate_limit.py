@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from app.domain.identity import RateLimit
+from dataclasses import dataclass
 
 _ROUNDING = 1e-6
 """A part of a request. A caller that waits exactly for the time in Retry-After is not refused for a rounding error."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most `requests` in `seconds`, per replica."""
+
+    requests: int
+    seconds: float
 
 
 class TokenBucket:

@@ -15,7 +15,7 @@ from jwt.algorithms import RSAAlgorithm
 
 KEY_ID = "ims_sandbox-key-at-1"
 AUTHORISATION_SERVER = "ims-na1"
-MAX_REMEMBERED = 200_000
+MAX_ISSUED_TOKENS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class TokenMint:
         self._issued[digest] = IssuedRecord(
             digest, payload.get("client_id", ""), org_id, payload, created_at + lifetime
         )
-        if len(self._issued) > MAX_REMEMBERED:
+        if len(self._issued) > MAX_ISSUED_TOKENS:
             self._issued.popitem(last=False)
         return token, digest
 

@@ -18,7 +18,7 @@ FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0
 LONGEST_REFUSAL_SECONDS = 5.0
 
-MAX_REMEMBERED = 10_000
+MAX_FAILING_TOKENS = 10_000
 """Tokens whose failures are remembered at once; above that, the least recently used one is forgotten."""
 
 
@@ -39,7 +39,7 @@ class RefreshBackoff:
 
     def __init__(self, draw: Callable[[float, float], float] = random.uniform) -> None:
         self._draw = draw
-        self._waits = LRUCache[TokenKey, _Wait](MAX_REMEMBERED)
+        self._waits = LRUCache[TokenKey, _Wait](MAX_FAILING_TOKENS)
 
     def allows(self, key: TokenKey, now: float) -> bool:
         """Whether a refresh of `key` may be tried at `now` (Unix time in seconds)."""
@@ -84,7 +84,7 @@ class RecentFailures:
 
     """
 
-    def __init__(self, draw: Callable[[float, float], float] = random.uniform, limit: int = MAX_REMEMBERED) -> None:
+    def __init__(self, draw: Callable[[float, float], float] = random.uniform, limit: int = MAX_FAILING_TOKENS) -> None:
         self._draw = draw
         self._failures = LRUCache[TokenKey, _Failure](limit)
 

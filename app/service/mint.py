@@ -25,7 +25,7 @@ REFRESH_WINDOW = (0.45, 0.55)
 REJECTED_SECONDS = 60.0
 """A document that IMS rejected twice in a row is not sent again for this time. A changed one is sent at once."""
 
-MAX_REMEMBERED = 10_000
+MAX_REMEMBERED_ANSWERS = 10_000
 """The number of rejections, and of accepted secrets, that are remembered."""
 
 
@@ -71,9 +71,9 @@ class Minter:
         self._clock = clock
         self._draw = draw
         # The client secret that was accepted last. So a refused one costs one exchange, not one exchange each time.
-        self._accepted = LRUCache[CredentialRef, tuple[str, int]](MAX_REMEMBERED)
+        self._accepted = LRUCache[CredentialRef, tuple[str, int]](MAX_REMEMBERED_ANSWERS)
         # By key, not by credential, because IMS may refuse only one of its scopes.
-        self._rejected = LRUCache[TokenKey, _Rejection](MAX_REMEMBERED)
+        self._rejected = LRUCache[TokenKey, _Rejection](MAX_REMEMBERED_ANSWERS)
 
     async def mint(self, key: TokenKey, epoch: int) -> AccessToken:
         """Mint a token for `key`, stamped with `epoch`.

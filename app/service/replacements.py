@@ -7,7 +7,7 @@ from cachetools import LRUCache
 from app.domain.names import CredentialRef
 from app.service.shared_exchange import REPLACEMENT_SECONDS
 
-MAX_REMEMBERED = 10_000
+MAX_REPLACEMENTS = 10_000
 """The number of credentials whose last replacement is remembered."""
 
 
@@ -15,7 +15,7 @@ class Replacements:
     """Limits replacements by this replica, even while the shared cache is unavailable."""
 
     def __init__(self) -> None:
-        self._replaced = LRUCache[CredentialRef, float](MAX_REMEMBERED)
+        self._replaced = LRUCache[CredentialRef, float](MAX_REPLACEMENTS)
 
     def claim(self, ref: CredentialRef, now: float) -> bool:
         """Whether a token of `ref` may be replaced at `now` (Unix time in seconds); if so, it counts as replaced."""

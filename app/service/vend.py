@@ -20,13 +20,16 @@ from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 from app.service.min_ttl import lives_long_enough
 from app.service.purges import Purges
-from app.service.replacements import MAX_REMEMBERED, Replacements
+from app.service.replacements import Replacements
 from app.service.shared_exchange import Need, Obtained, SharedExchange, purged_too_often
 from app.service.token_calls import token_calls
 from app.service.tracing import NoTracer
 
 MAX_ROUNDS = 5
 """The number of calls that one request joins without a suitable token before it gives up."""
+
+MAX_LAST_ERRORS = 10_000
+"""The number of credentials whose last error is remembered."""
 
 
 class TokenVendor:
@@ -66,7 +69,7 @@ class TokenVendor:
         self._failures = RecentFailures()
         self._calls = token_calls()
         self._replacements = Replacements()
-        self._last_errors = LRUCache[CredentialRef, str](MAX_REMEMBERED)
+        self._last_errors = LRUCache[CredentialRef, str](MAX_LAST_ERRORS)
 
     def take_usable(self, key: TokenKey, now: float) -> AccessToken | None:
         """The token in memory if it is usable. An aging one starts a refresh in the background. Never waits."""

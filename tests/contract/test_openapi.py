@@ -26,8 +26,8 @@ from schemathesis.specs.openapi.checks import (
 
 from app.api.limits import Limits
 from app.domain.dependency_errors import IdentityUnavailableError
-from app.domain.identity import RateLimit
 from app.domain.names import Scope
+from app.domain.rate_limit import RateLimit
 from app.domain.tenant_errors import CredentialRejectedError
 from tests.factories import (
     ALL_ACTIONS,

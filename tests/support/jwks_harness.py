@@ -26,7 +26,7 @@ class JwksHarness:
     def __init__(self) -> None:
         self.time = ManualTime()
         self.fetches = Fetches()
-        pace = Pace(self.time.now, self.time.sleep, chance=lambda: 0.5, fetch_deadline=0.5, patience=0.3)
+        pace = Pace(self.time.now, self.time.sleep, chance=lambda: 0.5, fetch_deadline=0.5, max_wait=0.3)
         self.verifier = JwtCallerVerifier(lambda: NOW, self.fetches, pace)
 
     async def accepts(self, token: str) -> None:

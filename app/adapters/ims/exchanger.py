@@ -18,7 +18,7 @@ from app.domain.errors import BrokerError
 from app.domain.events import ClockCompared, ExchangeFinished
 from app.domain.grant import Grant, IssuedToken
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
-from app.domain.token_answer import issued_token
+from app.domain.token_response import issued_token
 from app.ports import Clock, EventSink
 from app.process.observed_call import ObservedCall
 

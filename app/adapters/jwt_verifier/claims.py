@@ -14,7 +14,7 @@ from app.domain.refusal_reason import RefusalReason, SignedFor
 CLOCK_LEEWAY = 60
 """Seconds by which an issuer's clock may differ from ours."""
 
-MAX_LIFETIME = 25 * 3600
+MAX_JWT_LIFETIME = 25 * 3600
 """Seconds: a day, and room for issuers that begin it some minutes back.
 
 A token that lives longer is a password; an issuer of such tokens is misconfigured."""
@@ -101,7 +101,7 @@ def _expiry(claims: Mapping[str, object], now: float) -> float:
     if any(begin is not None and begin > now + CLOCK_LEEWAY for begin in (issued_at, not_before)):
         raise UnauthenticatedError(RefusalReason.NOT_YET_VALID)
     lifetime = expires_at - now - CLOCK_LEEWAY if issued_at is None else expires_at - issued_at
-    if lifetime > MAX_LIFETIME or (issued_at is not None and lifetime <= 0):
+    if lifetime > MAX_JWT_LIFETIME or (issued_at is not None and lifetime <= 0):
         raise UnauthenticatedError(RefusalReason.LIFETIME)
     return expires_at
 

@@ -45,7 +45,7 @@ class Pace:
         sleep: Waits for seconds.
         chance: Draws from [0, 1).
         fetch_deadline: Seconds for one fetch.
-        patience: Seconds for which a request waits for a fetch.
+        max_wait: Seconds for which a request waits for a fetch.
         review_deadline: Seconds for one TokenReview from beginning to end.
 
     """
@@ -54,7 +54,7 @@ class Pace:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = random.random
     fetch_deadline: float = FETCH_DEADLINE
-    patience: float = 3.0
+    max_wait: float = 3.0
     review_deadline: float = 3.0
 
 
@@ -110,7 +110,7 @@ class IssuerKeys:
 
         """
         if not self._is_good() and (fetch := self._fetches.running(_FETCH)) is not None:
-            await asyncio.wait({fetch}, timeout=self._pace.patience)
+            await asyncio.wait({fetch}, timeout=self._pace.max_wait)
         if self._keys is None or not self._is_good():
             raise self._unavailable()
         return self._keys
@@ -127,7 +127,7 @@ class IssuerKeys:
             self._next_demand = self._pace.monotonic() + DEMAND_INTERVAL
             fetch = self._start_fetch()
         if fetch is not None:
-            await asyncio.wait({fetch}, timeout=self._pace.patience)
+            await asyncio.wait({fetch}, timeout=self._pace.max_wait)
         if self._keys is None or self._failure is not None or _FETCH in self._fetches:
             raise self._unavailable()
         return self._keys

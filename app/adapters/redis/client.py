@@ -19,7 +19,7 @@ from app.adapters.redis.call_failure import Contact, Failure
 from app.adapters.redis.connections import connected_to, connection_class
 from app.adapters.redis.failures import FAILURES, SKIPPED, failure_of
 from app.adapters.redis.login_provider import LoginProvider, RedisLogin
-from app.adapters.redis.patience import patience
+from app.adapters.redis.responsive_deadline import responsive_deadline
 from app.adapters.redis.scripts import Script
 from app.domain.dependency_errors import CacheUnavailableError
 from app.ports import EventSink
@@ -29,7 +29,7 @@ from app.settings.redis_address import parse_redis_url
 from app.settings.rules import redis_connection_rules, refuse
 
 CALL_TIMEOUT = 0.25
-"""Seconds that one call may take in all, waiting for a connection and connecting included; see `patience`."""
+"""Seconds that one call may take in all, with waiting for a connection and connecting; see `responsive_deadline`."""
 
 LISTEN_SECONDS = 1.0
 """Seconds that one blocking read waits on the server's side."""
@@ -100,7 +100,7 @@ class RedisClient:
                 if not self._breaker.try_acquire():
                     raise _CircuitOpenError
                 with _preserving_cancellation():
-                    async with patience(self._timeout):
+                    async with responsive_deadline(self._timeout):
                         result = await command(self._redis)
         except _CircuitOpenError:
             raise CacheUnavailableError(SKIPPED.detail) from None

@@ -97,7 +97,7 @@ def _read(mount: str, path: str, adapter: VaultAdapter) -> tuple[object, str]:
     metadata = data.get("metadata") if isinstance(data, Mapping) else None
     version = metadata.get("version") if isinstance(metadata, Mapping) else None
     if not isinstance(data, Mapping) or not isinstance(version, int):
-        raise VaultProblemError(VaultProblem.NONSENSE)
+        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
     document = data.get("data")
     if document is None:
         raise VaultProblemError(VaultProblem.ABSENT)
@@ -116,5 +116,5 @@ def _list(mount: str, path: str, adapter: VaultAdapter) -> list[str]:
     data = answer.get("data")
     keys = data.get("keys") if isinstance(data, Mapping) else None
     if not isinstance(keys, list):
-        raise VaultProblemError(VaultProblem.NONSENSE)
+        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
     return [key for key in keys if isinstance(key, str)]

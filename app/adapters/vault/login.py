@@ -115,7 +115,7 @@ def look_up(adapter: VaultAdapter) -> tuple[float, bool]:
         return 0.0, False
     data = answer.get("data")
     if not isinstance(data, Mapping):
-        raise VaultProblemError(VaultProblem.NONSENSE)
+        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
     return _seconds(data.get("ttl")), data.get("renewable") is True
 
 
@@ -129,16 +129,16 @@ def _grant(answer: Mapping[str, object]) -> tuple[str, float, bool]:
     """Token, lifetime in seconds and renewability of a login's or a renewal's answer."""
     auth = answer.get("auth")
     if not isinstance(auth, Mapping):
-        raise VaultProblemError(VaultProblem.NONSENSE)
+        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
     token = auth.get("client_token")
     if not isinstance(token, str) or not _is_token(token):
-        raise VaultProblemError(VaultProblem.NONSENSE)
+        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
     return token, _seconds(auth.get("lease_duration")), auth.get("renewable") is True
 
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise VaultProblemError(VaultProblem.NONSENSE)
+        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
     return float(value)
 
 

@@ -79,7 +79,7 @@ def _sign(mount: str, key: str, signed: str, adapter: VaultAdapter) -> str:
     signature = data.get("signature") if isinstance(data, Mapping) else None
     found = _SIGNATURE.fullmatch(signature) if isinstance(signature, str) else None
     if found is None:
-        raise VaultProblemError(VaultProblem.NONSENSE)
+        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
     if len(found[1]) < _SHORTEST_RSA_SIGNATURE:
         # An elliptic-curve key ignores the algorithm and signs, too; IMS would refuse that without a reason.
         raise _no_such_key()

@@ -24,7 +24,7 @@ class VaultProblem(Enum):
     THROTTLED = "Vault limits the rate of requests."
     REDIRECT = "Vault answers with a redirect, which is not followed; check BROKER_VAULT_ADDR."
     SERVER = "Vault fails with an internal error."
-    NONSENSE = "That server does not answer like Vault; check BROKER_VAULT_ADDR."
+    UNEXPECTED_RESPONSE = "That server does not answer like Vault; check BROKER_VAULT_ADDR."
     UNREACHABLE = "Vault cannot be reached; check BROKER_VAULT_ADDR."
     UNTRUSTED = "Vault's TLS certificate is not trusted; check BROKER_VAULT_CACERT."
     SLOW = "Vault does not answer in time."
@@ -75,7 +75,7 @@ def refused(status: int, errors: object) -> VaultProblem:
         case _ if status >= 500:
             return VaultProblem.SERVER
         case _:
-            return VaultProblem.NONSENSE
+            return VaultProblem.UNEXPECTED_RESPONSE
 
 
 def _is_about_the_token(errors: object) -> bool:

@@ -56,7 +56,7 @@ class VaultAdapter(JSONAdapter):
             if isinstance(answer, dict):
                 return answer
             if not isinstance(answer, requests.Response):
-                return VaultProblem.NONSENSE
+                return VaultProblem.UNEXPECTED_RESPONSE
             if answer.status_code == requests.codes.no_content:
                 return {}
             return refused(answer.status_code, _errors(answer))
@@ -69,7 +69,7 @@ class VaultAdapter(JSONAdapter):
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
             return VaultProblem.UNREACHABLE
         except (requests.exceptions.RequestException, ValueError, RecursionError):
-            return VaultProblem.NONSENSE
+            return VaultProblem.UNEXPECTED_RESPONSE
 
 
 def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:

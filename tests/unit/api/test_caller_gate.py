@@ -10,8 +10,9 @@ import pytest
 from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, CallerGate, VerifiedCallers, bearer_credential
 from app.domain.dependency_errors import IdentityUnavailableError
 from app.domain.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
-from app.domain.identity import JwtIdentity, RateLimit
+from app.domain.identity import JwtIdentity
 from app.domain.policy import Policy
+from app.domain.rate_limit import RateLimit
 from app.service.reload import PolicyInForce
 from tests.factories import ISSUER, make_api_key, make_caller, make_policy
 from tests.fakes import FakePolicySource, FakeVerifier, ManualClock

@@ -18,7 +18,7 @@ from app.api.limits import Limits
 from app.api.problems import problem_response
 from app.domain.errors import InvalidRequestError
 from app.domain.events import RequestDecided
-from app.domain.identity import RateLimit
+from app.domain.rate_limit import RateLimit
 from tests.factories import ORG, OTHER_ORG, make_caller, make_rule
 from tests.support.api_in_memory import TOKEN, ApiInMemory, bearer
 from tests.support.asgi_client import AsgiResponse, Body, send

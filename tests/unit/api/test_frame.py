@@ -12,8 +12,8 @@ from app.api.limits import Limits
 from app.domain import dependency_errors, errors, tenant_errors
 from app.domain.events import RequestDecided
 from app.domain.grant import Grant
-from app.domain.identity import RateLimit
 from app.domain.policy import Action, Caller
+from app.domain.rate_limit import RateLimit
 from app.domain.refusal_reason import RefusalReason
 from tests.factories import ALL_ACTIONS, KEY, ORG, OTHER_ORG, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import TOKEN, ApiInMemory

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from app.api.oauth2 import oauth2_error
 from app.api.oauth2_client import JWT_BEARER, MAX_FORM_BYTES
 from app.domain import dependency_errors, errors, tenant_errors
-from app.domain.identity import JwtIdentity, RateLimit
+from app.domain.identity import JwtIdentity
 from app.domain.policy import Action
+from app.domain.rate_limit import RateLimit
 from tests.factories import ISSUER, ORG, OTHER_ORG, UNKNOWN_ORG, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import ApiInMemory, bearer
 from tests.support.asgi_client import AsgiResponse, Header

@@ -13,7 +13,8 @@ from app.api.caller_gate import CallerGate
 from app.api.warm import WarmPath
 from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.events import RequestDecided
-from app.domain.identity import JwtIdentity, RateLimit
+from app.domain.identity import JwtIdentity
+from app.domain.rate_limit import RateLimit
 from tests.factories import ISSUER, KEY, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_policy, make_rule
 from tests.fakes import DAY
 from tests.support.api_in_memory import EXPORTER, TOKEN, ApiInMemory

@@ -19,8 +19,9 @@ from app.api.oauth2 import oauth2_routes
 from app.api.oauth2_client import JWT_BEARER
 from app.api.warm import WarmPath
 from app.domain.events import CacheLookedUp, RequestDecided
-from app.domain.identity import JwtIdentity, RateLimit
+from app.domain.identity import JwtIdentity
 from app.domain.policy import Action
+from app.domain.rate_limit import RateLimit
 from tests.factories import ISSUER, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_rule
 from tests.support.api_in_memory import EXPORTER, ApiInMemory
 from tests.support.asgi_client import AsgiResponse, Header

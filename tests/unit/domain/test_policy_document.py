@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.identity import ApiKeyIdentity, Issuer, JwtIdentity, RateLimit
+from app.domain.identity import ApiKeyIdentity, Issuer, JwtIdentity
 from app.domain.names import DEFAULT_CREDENTIAL, OrgId, Scope
 from app.domain.plain_document import PolicyError
 from app.domain.policy import Action, Rule
 from app.domain.policy_document import parse_policy
+from app.domain.rate_limit import RateLimit
 from tests.support.policies import ABSENT, CLUSTER, GOOD, HASH, ORG, OTHER_HASH, changed, place_of
 
 END = "2027-01-31T12:00:00+02:00"

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.identity import RateLimit
-from app.domain.rate_limit import TokenBucket
+from app.domain.rate_limit import RateLimit, TokenBucket
 
 
 def passing(bucket: TokenBucket, now: float, tries: int) -> int:

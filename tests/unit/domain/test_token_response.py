@@ -11,7 +11,7 @@ import pytest
 from app.domain.grant import Grant
 from app.domain.names import OrgId, Scope
 from app.domain.tenant_errors import BadUpstreamResponseError
-from app.domain.token_answer import issued_token, readable_claims
+from app.domain.token_response import issued_token, readable_claims
 from tests.support import grants
 
 NOW = 1_800_000_000.0

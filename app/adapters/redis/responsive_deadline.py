@@ -16,19 +16,19 @@ TICK_SECONDS = 0.05
 LATE_SECONDS = 0.01
 """A tick that is as late as this does not count."""
 
-LONGEST_SECONDS = 3.0
+MAX_WALL_SECONDS = 3.0
 """By the wall clock, however busy the loop is."""
 
 
 @asynccontextmanager
-async def patience(seconds: float) -> AsyncIterator[None]:
-    """Cancel what runs inside after `seconds` of a loop that runs on time; `LONGEST_SECONDS` in any case.
+async def responsive_deadline(seconds: float) -> AsyncIterator[None]:
+    """Cancel what runs inside after `seconds` of a loop that runs on time; `MAX_WALL_SECONDS` in any case.
 
     Raises:
         TimeoutError: It took too long.
 
     """
-    async with asyncio.timeout(LONGEST_SECONDS) as limit:
+    async with asyncio.timeout(MAX_WALL_SECONDS) as limit:
         ticks = _Ticks(limit, seconds)
         try:
             yield

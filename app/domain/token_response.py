@@ -21,7 +21,7 @@ from app.domain.tenant_errors import BadUpstreamResponseError
 MIN_LIFETIME = 5.0
 """Seconds. A token with a shorter lifetime is of no use."""
 
-MAX_LIFETIME = 48 * 3600.0
+MAX_TOKEN_LIFETIME = 48 * 3600.0
 """Seconds. Adobe's tokens live up to 24 hours; a lifetime of more than twice that is in the wrong unit."""
 
 MIN_OPAQUE_LIFETIME: Mapping[ExpiresInUnit, float] = {
@@ -68,7 +68,7 @@ def issued_token(grant: Grant, payload: object, received_at: float) -> IssuedTok
         raise BadUpstreamResponseError("it is not a JSON object")
     value = _access_token(payload)
     lifetime = _expires_in(payload) / grant.credential.expires_in_unit.value
-    if not 0 < lifetime <= MAX_LIFETIME:
+    if not 0 < lifetime <= MAX_TOKEN_LIFETIME:
         raise BadUpstreamResponseError("expires_in is not a lifetime of up to 48 hours in this endpoint's unit")
     claims = readable_claims(value)
     _check_identity(grant, claims)
