@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.policy_diff import diff
 from app.cli.policy_explain import explain
 from app.cli.policy_input import JsonOption
 
 app = typer.Typer(name="policy", help="The policy file: which caller may get which token.", rich_markup_mode=None)
 app.command("explain")(explain)
+app.command("diff")(diff)
 
 
 @app.command("check")
