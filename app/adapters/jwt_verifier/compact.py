@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import JWT_ALGORITHMS
@@ -43,9 +43,9 @@ class UnverifiedJwt:
 
     algorithm: str
     key_id: str | None
-    claims: dict[str, object]
-    signing_input: bytes
-    signature: bytes
+    claims: dict[str, object] = field(repr=False)
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
 
 
 def parse_jwt(unverified: bytes) -> UnverifiedJwt:

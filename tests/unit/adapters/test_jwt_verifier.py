@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.adapters.jwt_verifier import JwtCallerVerifier
+from app.adapters.jwt_verifier.compact import parse_jwt
 from app.domain.api_key import new_api_key, parse_api_key
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import Issuer, JwtIdentity
@@ -269,3 +270,14 @@ async def test_keys_of_one_issuer_prove_nothing_for_another(issuer: LocalIssuer,
     await refuses(verifier, issuer.token(NOW, key=other))
     await refuses(verifier, issuer.token(NOW, iss="other"))
     await verifier.aclose()
+
+
+def test_a_callers_jwt_is_not_in_its_repr(issuer: LocalIssuer) -> None:
+    """Neither the signature nor what was signed is shown: with both, anyone could be the caller."""
+    token = issuer.token(NOW)
+    parsed = parse_jwt(token.encode())
+    assert parsed.signing_input.decode() == token.rpartition(".")[0]
+    shown = repr(parsed)
+    assert "key_id=" in shown
+    for secret in (parsed.signature, parsed.signing_input, SUBJECT.encode()):
+        assert repr(secret)[2:-1] not in shown

@@ -270,6 +270,21 @@ async def test_all_spellings_of_a_query_share_one_prepared_answer(api: ApiInMemo
     assert prepared[2].decision.caller == "operator"
 
 
+@pytest.mark.parametrize("path", ["/token", "/headers"])
+async def test_a_prepared_answer_does_not_show_its_token(api: ApiInMemory, path: str) -> None:
+    """The token is in the answer, and in no repr of what the warm path remembers."""
+    await api.get(f"{path}?org={ORG}")
+    assert is_warm(api, f"{path}?org={ORG}")
+    token = api.replica.memory.get(KEY)
+    assert token is not None
+    prepared = paths(api)[path].decide(HEADER, f"org={ORG}".encode(), api.clock())
+    assert prepared is not None
+    assert token.value.encode() in prepared.answer.body + b"".join(value for _, value in prepared.answer.headers)
+    shown = repr((prepared, paths(api)[path]._taught))
+    assert "journey" in shown
+    assert token.value not in shown
+
+
 async def test_two_authorization_headers_are_never_warm(api: ApiInMemory) -> None:
     """The same valid credential sent twice is refused like any two."""
     await api.get()
