@@ -20,7 +20,7 @@ from app.api.door import Door, reporter_of_malformed
 from app.api.health import Readiness
 from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
 from app.api.limits import Limits
-from app.bootstrap.broker import LANDING_SECONDS, Broker, assembled
+from app.bootstrap.broker import IN_FLIGHT_SECONDS, Broker, assembled
 from app.settings.settings import Settings
 
 DRAIN_SECONDS = 16
@@ -29,7 +29,7 @@ DRAIN_SECONDS = 16
 HANDSHAKE_SECONDS = 10.0
 """From the connection to the end of the TLS handshake; then `app.api.http_protocol.HEAD_SECONDS` begin."""
 
-GOODBYE_SECONDS = 2.0
+TLS_CLOSE_SECONDS = 2.0
 """How long a closed connection waits for the TLS close of the peer, which must not delay the shutdown."""
 
 PRE_STOP_SECONDS = 5
@@ -38,7 +38,7 @@ PRE_STOP_SECONDS = 5
 MARGIN_SECONDS = 10
 """For all that ends after that: pending purges 2 s, spans 3 s, the audit log 2 s, the log 1 s, and a reserve."""
 
-END_SECONDS = DRAIN_SECONDS + int(LANDING_SECONDS) + MARGIN_SECONDS
+END_SECONDS = DRAIN_SECONDS + int(IN_FLIGHT_SECONDS) + MARGIN_SECONDS
 """The longest time from SIGTERM to the end of the process."""
 
 GRACE_SECONDS = PRE_STOP_SECONDS + END_SECONDS
@@ -84,7 +84,7 @@ class Server(uvicorn.Server):
         """Listen at `sockets`, with deadlines for TLS: uvicorn has none, and those of the event loop are minutes."""
         loop = asyncio.get_running_loop()
         # Without TLS the event loop does not accept TLS deadlines.
-        handshake, goodbye = (HANDSHAKE_SECONDS, GOODBYE_SECONDS) if self._tls is not None else (None, None)
+        handshake, tls_close = (HANDSHAKE_SECONDS, TLS_CLOSE_SECONDS) if self._tls is not None else (None, None)
         self.servers = [
             await loop.create_server(
                 self._new_protocol,
@@ -92,7 +92,7 @@ class Server(uvicorn.Server):
                 ssl=self._tls,
                 backlog=self.config.backlog,
                 ssl_handshake_timeout=handshake,
-                ssl_shutdown_timeout=goodbye,
+                ssl_shutdown_timeout=tls_close,
             )
             for sock in sockets or ()
         ]

@@ -27,7 +27,7 @@ from urllib.parse import urlencode
 
 from app.bootstrap.broker import assembled
 from app.cli.demo_caller import CALLER, demo_api_key
-from app.cli.demo_tenants import JWT_ORG, OAUTH_ORG, ORGS, demo_tenants
+from app.cli.demo_tenants import DEMO_ORGS, JWT_ORG, OAUTH_ORG, demo_tenants
 from app.cli.embedded import HOST, demo_settings
 from app.cli.local_ims import free_socket, served
 from app.main import create_broker_server
@@ -107,7 +107,7 @@ def _asks(api_key: str) -> dict[str, tuple[Ask, int]]:
 
 async def _measure(folder: Path, show: Callable[[str, Trace], None]) -> None:
     (folder / "credentials").mkdir(mode=0o700)
-    api_key = demo_api_key(folder / "api-key", folder / "policy.yaml", ORGS)
+    api_key = demo_api_key(folder / "api-key", folder / "policy.yaml", DEMO_ORGS)
     with closing(free_socket(HOST, 0)) as sandbox_sock, closing(free_socket(HOST, 0)) as sock:
         sandbox_url = "http://{}:{}".format(*sandbox_sock.getsockname()[:2])
         tenants = demo_tenants(folder / "credentials", sandbox_url)

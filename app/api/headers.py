@@ -28,7 +28,7 @@ HEADERS = openapi.route(
         200: {
             "description": "The headers of an Adobe API call; no body.",
             "headers": {
-                **openapi.TOKEN_HEADERS,
+                **openapi.TOKEN_ANSWER_HEADERS,
                 **dict.fromkeys(("Authorization", "x-api-key", "x-gw-ims-org-id"), openapi.HEADER),
                 "x-sandbox-name": {"schema": TEXT},
             },

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.api import openapi
 from app.api.problems import PROBLEM_JSON
 from app.api.schemas import OAUTH2_ERROR_SCHEMA, OAUTH2_TOKEN_SCHEMA, PROBLEM_SCHEMA, TEXT, object_schema
-from app.domain.names import CREDENTIAL_NAME, ORG_ID
+from app.domain.names import CREDENTIAL_NAME, EXAMPLE_ORG, ORG_ID
 
 
 def _matching(pattern: str) -> dict[str, str]:
@@ -16,7 +16,9 @@ OAUTH2_TOKEN = openapi.route(
     "Issue a token by the client credentials grant (RFC 6749 section 4.4)",
     "oauth2_token",
     {
-        200: openapi.json_answer(OAUTH2_TOKEN_SCHEMA, "A valid token (section 5.1).", headers=openapi.TOKEN_HEADERS),
+        200: openapi.json_answer(
+            OAUTH2_TOKEN_SCHEMA, "A valid token (section 5.1).", headers=openapi.TOKEN_ANSWER_HEADERS
+        ),
         **{
             status: openapi.error_answer(status, OAUTH2_ERROR_SCHEMA, meaning, "application/json")
             for status, meaning in {
@@ -60,7 +62,7 @@ OAUTH2_TOKEN = openapi.route(
                 | {"additionalProperties": TEXT},
                 "example": {
                     "grant_type": "client_credentials",
-                    "org": openapi.EXAMPLE_ORG,
+                    "org": EXAMPLE_ORG,
                     "scope": openapi.EXAMPLE_SCOPE,
                 },
             }

@@ -12,12 +12,11 @@ from starlette.responses import Response
 from app.api.problems import PROBLEM_JSON, PROBLEMS
 from app.api.schemas import PROBLEM_SCHEMA, TEXT, TOKEN_SCHEMA
 from app.domain.access_token import MAX_MIN_TTL
-from app.domain.names import CREDENTIAL_NAME, ORG_ID
+from app.domain.names import CREDENTIAL_NAME, EXAMPLE_ORG, ORG_ID
 
 ORG_PATTERN = f"^{ORG_ID}$"
 CREDENTIAL_PATTERN = f"^{CREDENTIAL_NAME}$"
 _SCOPE_PATTERN = r"^[ ,]*[!#-+\--\[\]-~]{1,200}([ ,]+[!#-+\--\[\]-~]{1,200}){0,63}[ ,]*$"
-EXAMPLE_ORG = "0123456789ABCDEF01234567@AdobeOrg"
 EXAMPLE_SCOPE = "AdobeID openid"
 
 
@@ -44,7 +43,7 @@ MIN_TTL = parameter(
 )
 HEADER = {"schema": TEXT, "required": True}
 COMMON_HEADERS = {"X-Request-Id": HEADER, "Cache-Control": HEADER}
-TOKEN_HEADERS = {**COMMON_HEADERS, "Pragma": HEADER}
+TOKEN_ANSWER_HEADERS = {**COMMON_HEADERS, "Pragma": HEADER}
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "required": True}}
 _HEADERS_OF_STATUS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": HEADER},
@@ -62,7 +61,7 @@ def json_answer(
 
 def described_token(description: str) -> dict[str, Any]:
     """An answer with a token."""
-    return json_answer(TOKEN_SCHEMA, description, headers=TOKEN_HEADERS)
+    return json_answer(TOKEN_SCHEMA, description, headers=TOKEN_ANSWER_HEADERS)
 
 
 def error_answer(status: int, schema: dict[str, Any], description: str, media: str = PROBLEM_JSON) -> dict[str, Any]:

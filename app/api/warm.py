@@ -33,7 +33,7 @@ MAX_TAUGHT = 100_000
 MAX_TAUGHT_BY_ONE = 20_000
 """Pairs of one caller: the same query can be spelled in any number of ways, and one caller must not use all memory."""
 
-MAX_QUERY_BYTES = 1024
+MAX_WARM_QUERY_BYTES = 1024
 """Longer queries always take the long path: there are many pairs, so each must be small."""
 
 Renderer = Callable[[AccessToken], Callable[[int], Answer]]
@@ -155,7 +155,7 @@ class WarmPath:
             min_ttl: The `min_ttl` of the query, in seconds.
 
         """
-        if len(query) > MAX_QUERY_BYTES:
+        if len(query) > MAX_WARM_QUERY_BYTES:
             return
         if self._taught_under is not self._gate.policy:
             self._taught.clear()

@@ -33,7 +33,7 @@ from app.service.status import StatusReader
 from app.service.vend import TokenVendor
 from app.settings.settings import Settings
 
-LANDING_SECONDS = 12.0
+IN_FLIGHT_SECONDS = 12.0
 """The time that running exchanges have to finish at shutdown: their tokens are stored and their leases released."""
 
 
@@ -83,7 +83,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Broker]:
         purges = Purges(memory, shared.purge_log, epochs, sink, clock)
         stack.push_async_callback(purges.aclose)
         vendor = TokenVendor(memory, exchange, purges, epochs, sink, clock, backoff, tracer=tracer)
-        stack.push_async_callback(vendor.aclose, LANDING_SECONDS)
+        stack.push_async_callback(vendor.aclose, IN_FLIGHT_SECONDS)
         _gauges(heard.metrics, memory, backoff, vendor, clock)
         heard.metrics.gauge("vault_token_remaining_seconds", mint.vault_token_remaining)
         heard.metrics.gauge("redis_breaker_open", shared.breaker_open)

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli.failure import USAGE, CommandError
-
-EXAMPLE_ORG = "0123456789ABCDEF01234567@AdobeOrg"
+from app.domain.names import EXAMPLE_ORG
 
 app = typer.Typer(name="caller", help="Callers: the internal services that ask for tokens.", rich_markup_mode=None)
 

@@ -19,7 +19,7 @@ from app.bootstrap.broker import assembled
 from app.cli.addresses import url_of
 from app.cli.curl_lines import curl_lines
 from app.cli.demo_caller import CALLER, demo_api_key
-from app.cli.demo_tenants import JWT_ORG, OAUTH_ORG, ORGS, demo_tenants
+from app.cli.demo_tenants import DEMO_ORGS, JWT_ORG, OAUTH_ORG, demo_tenants
 from app.cli.local_ims import free_socket, served
 from app.cli.preflight import start_error
 from app.cli.signals import Ending
@@ -74,7 +74,7 @@ def run_embedded(folder: Path, ports: Ports, ending: Ending, *, as_json: bool, i
     """
     credentials = folder / "credentials"
     credentials.mkdir(mode=0o700, exist_ok=True)
-    api_key = demo_api_key(folder / "api-key", folder / "policy.yaml", ORGS)
+    api_key = demo_api_key(folder / "api-key", folder / "policy.yaml", DEMO_ORGS)
     with closing(free_socket(HOST, ports.sandbox)) as sandbox_sock, closing(free_socket(HOST, ports.broker)) as sock:
         sandbox_url, broker_url = (url_of(*taken.getsockname()[:2]) for taken in (sandbox_sock, sock))
         tenants = demo_tenants(credentials, sandbox_url)
@@ -95,7 +95,7 @@ def run_embedded(folder: Path, ports: Ports, ending: Ending, *, as_json: bool, i
 
 
 def _as_json(running: Running) -> str:
-    known = {"broker": running.broker, "sandbox": running.sandbox, "api_key": running.api_key, "orgs": list(ORGS)}
+    known = {"broker": running.broker, "sandbox": running.sandbox, "api_key": running.api_key, "orgs": list(DEMO_ORGS)}
     return json.dumps({**known, "curl": {name: line for name, (_, line) in _lines(running).items()}})
 
 

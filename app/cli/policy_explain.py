@@ -85,11 +85,10 @@ def _explain(
 ) -> None:
     from app.domain.names import DEFAULT_CREDENTIAL, CredentialRef
     from app.domain.policy import Action
-    from app.domain.policy_explanation import AccessRequest
-    from app.domain.policy_explanation import explain as explanation_of
+    from app.domain.policy_explanation import AccessRequest, explain_access
 
     ref, asked = CredentialRef(org, credential or DEFAULT_CREDENTIAL), action or Action.VEND
-    found = explanation_of(caller, AccessRequest(asked, ref, scopes), time.time())
+    found = explain_access(caller, AccessRequest(asked, ref, scopes), time.time())
     if as_json:
         request = {"caller": caller.name, "org": ref.org, "credential": ref.name, "action": asked, "scope": scopes}
         typer.echo(json.dumps({**request, **_as_json(found)}))

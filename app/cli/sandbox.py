@@ -19,7 +19,7 @@ from app.cli.failure import USAGE, CommandError
 if TYPE_CHECKING:
     from app.sandbox import Sandbox, SandboxClient
 
-TOKEN_LIFETIME = 86399.0
+DEFAULT_TOKEN_LIFETIME = 86399.0
 """Seconds. The lifetime of Adobe's tokens."""
 
 _LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -36,7 +36,7 @@ def sandbox(
     ] = None,
     token_lifetime: Annotated[
         float, typer.Option("--token-lifetime", metavar="SECONDS", help="Lifetime of its tokens.")
-    ] = TOKEN_LIFETIME,
+    ] = DEFAULT_TOKEN_LIFETIME,
     base_urls: Annotated[
         list[str] | None,
         typer.Option("--base-url", metavar="URL", help="Another URL at which it can be reached; repeatable."),

@@ -26,6 +26,9 @@ MAX_SCOPES = 64
 ORG_ID = "[A-Za-z0-9]{24}@AdobeOrg"
 """The form of an org id. The OpenAPI document publishes it, too."""
 
+EXAMPLE_ORG = "0123456789ABCDEF01234567@AdobeOrg"
+"""The org id in examples; no tenant has it."""
+
 CREDENTIAL_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """The form of the name of a credential. The OpenAPI document publishes it, too."""
 

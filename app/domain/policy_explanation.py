@@ -71,7 +71,7 @@ class Explanation:
     has_credential: bool
 
 
-def explain(caller: Caller, request: AccessRequest, now: float) -> Explanation:
+def explain_access(caller: Caller, request: AccessRequest, now: float) -> Explanation:
     """Explain the decision of `authorise`, which makes it.
 
     Args:

@@ -16,7 +16,7 @@ from app.sandbox.clients import SandboxConfigError, client_from
 from app.sandbox.faults import InvalidFaultError, fault_from
 from app.sandbox.state import SandboxState
 
-MAX_BODY = 1024 * 1024
+MAX_ADMIN_BODY = 1024 * 1024
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -177,7 +177,7 @@ async def _document(request: Request) -> dict[str, object]:
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > MAX_BODY:
+        if len(body) > MAX_ADMIN_BODY:
             raise _InvalidRequestError("The request body is larger than 1 MiB.")
     try:
         document = json.loads(bytes(body))

@@ -15,7 +15,7 @@ from app.sandbox.clients import SandboxClient
 from app.sandbox.exchange import exchange_routes
 from app.sandbox.gateway import gateway_routes
 from app.sandbox.state import SandboxState
-from app.sandbox.token_services import token_routes
+from app.sandbox.token_services import token_service_routes
 
 TOKEN_LIFETIME = 86399.0
 """Seconds. The lifetime of Adobe's tokens."""
@@ -31,7 +31,7 @@ class Sandbox:
 
     def __init__(self, state: SandboxState) -> None:
         self.state = state
-        routes = [*exchange_routes(state), *token_routes(state), *gateway_routes(state), *admin_routes(state)]
+        routes = [*exchange_routes(state), *token_service_routes(state), *gateway_routes(state), *admin_routes(state)]
         self._app = Starlette(routes=routes)
         self._app.router.redirect_slashes = False
 

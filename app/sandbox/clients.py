@@ -11,8 +11,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-KINDS = ("jwt", "oauth_server_to_server", "enterprise_web_app")
-MAX_FILE_BYTES = 16 * 1024 * 1024
+CLIENT_KINDS = ("jwt", "oauth_server_to_server", "enterprise_web_app")
+MAX_CLIENTS_FILE_BYTES = 16 * 1024 * 1024
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ORG_ID = re.compile(r"[A-Za-z0-9]{24}@AdobeOrg")
@@ -136,10 +136,10 @@ def load_clients(path: Path) -> tuple[SandboxClient, ...]:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(MAX_CLIENTS_FILE_BYTES + 1)
     except OSError as error:
         raise SandboxConfigError(f"The clients file cannot be read: {error.strerror}.") from None
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > MAX_CLIENTS_FILE_BYTES:
         raise SandboxConfigError("The clients file is larger than 16 MiB.")
     try:
         document = json.loads(data)
@@ -170,12 +170,12 @@ def _check(client: SandboxClient) -> None:
     problems = {
         "client_id must be letters, digits, dots, hyphens or underscores": not _CLIENT_ID.fullmatch(client.client_id),
         "org_id must be 24 letters or digits and @AdobeOrg": not _ORG_ID.fullmatch(client.org_id),
-        f"kind must be one of {', '.join(KINDS)}": client.kind not in KINDS,
+        f"kind must be one of {', '.join(CLIENT_KINDS)}": client.kind not in CLIENT_KINDS,
         "client_secrets must be one or two": len(client.client_secrets) not in {1, 2},
         "technical_account_id must be a string": account is not None and not isinstance(account, str),
         "technical_account_id is required for kind jwt": client.kind == "jwt" and not account,
         "metascopes are required for kind jwt": client.kind == "jwt" and not client.metascopes,
-        "scopes are required for this kind": client.kind in KINDS[1:] and not client.scopes,
+        "scopes are required for this kind": client.kind in CLIENT_KINDS[1:] and not client.scopes,
         "token_lifetime must be seconds above 0": lifetime is not None and not is_duration(lifetime),
         "consented_orgs must map org ids to technical accounts": not _are_orgs(client.consented_orgs),
     }

@@ -17,7 +17,7 @@ from app.sandbox.grants import Granted, grant_for_assertion, grant_for_client, o
 from app.sandbox.refusal import ImsRefusal
 from app.sandbox.state import SandboxState
 
-MAX_BODY = 64 * 1024
+MAX_FORM_BODY = 64 * 1024
 _LONGEST_HANG = 600.0
 _OTHER_CLIENT = "another-client"
 _OTHER_ORG = "FFFFFFFFFFFFFFFFFFFFFFFF@AdobeOrg"
@@ -77,7 +77,7 @@ class Exchanges:
 
     async def _answer(self, request: Request, endpoint: _Endpoint) -> Response:
         try:
-            form = await read_form(request)
+            form = await read_grant_form(request)
         except ImsRefusal as refusal:
             return self._refused(endpoint, (None, None), refusal, None)
         who = org_of(self._state, form)
@@ -136,7 +136,7 @@ class Exchanges:
         self._state.journal.add(self._state.clock(), endpoint.name, *who, outcome, fault=struck_by, token_sha256=digest)
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_grant_form(request: Request) -> dict[str, str]:
     """Read an urlencoded form of up to 64 KiB; the client id may be in the query, as from one of Adobe's libraries.
 
     Raises:
@@ -149,7 +149,7 @@ async def read_form(request: Request) -> dict[str, str]:
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > MAX_BODY:
+        if len(body) > MAX_FORM_BODY:
             raise ImsRefusal(413, "bad_request", "The request is too large")
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100)

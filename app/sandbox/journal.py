@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import asdict, dataclass
 
-MAX_ENTRIES = 100_000
+MAX_JOURNAL_ENTRIES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Journal:
     """The last exchanges; the oldest are dropped first."""
 
     def __init__(self) -> None:
-        self._entries: deque[JournalEntry] = deque(maxlen=MAX_ENTRIES)
+        self._entries: deque[JournalEntry] = deque(maxlen=MAX_JOURNAL_ENTRIES)
         self._seq = 0
 
     def add(

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.sandbox.exchange import read_form
+from app.sandbox.exchange import read_grant_form
 from app.sandbox.refusal import ImsRefusal
 from app.sandbox.state import SandboxState
 from app.sandbox.tokens import sha256
@@ -14,7 +14,7 @@ from app.sandbox.tokens import sha256
 _SHOWN = ("id", "scope", "user_id", "expires_in", "client_id", "type")
 
 
-def token_routes(state: SandboxState) -> list[Route]:
+def token_service_routes(state: SandboxState) -> list[Route]:
     """The routes of this module."""
     services = TokenServices(state)
     return [
@@ -38,7 +38,7 @@ class TokenServices:
     async def validate(self, request: Request) -> Response:
         """``POST /ims/validate_token/v1``: whether a token is valid; the status is 200 in both cases."""
         try:
-            form = await read_form(request)
+            form = await read_grant_form(request)
         except ImsRefusal as refusal:
             return JSONResponse(refusal.body(), refusal.status)
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -52,7 +52,7 @@ class TokenServices:
     async def invalidate(self, request: Request) -> Response:
         """``POST /ims/invalidate_token/v2`` and ``/ims/revoke``: revoke a token; 200 even for an unknown one."""
         try:
-            form = await read_form(request)
+            form = await read_grant_form(request)
         except ImsRefusal as refusal:
             return JSONResponse(refusal.body(), refusal.status)
         self._state.mint.revoke(sha256(form.get("token", "")))

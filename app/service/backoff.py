@@ -15,7 +15,7 @@ from app.domain.errors import BrokerError
 from app.domain.names import TokenKey
 
 FIRST_SECONDS = 1.0
-LONGEST_SECONDS = 300.0
+LONGEST_PAUSE_SECONDS = 300.0
 LONGEST_REFUSAL_SECONDS = 5.0
 
 MAX_FAILING_TOKENS = 10_000
@@ -50,7 +50,7 @@ class RefreshBackoff:
     def failed(self, key: TokenKey, error: Exception | None, now: float) -> None:
         """A refresh of `key` failed at `now`, or its token expires no later (`error` is None)."""
         before = self._waits.get(key)
-        seconds = FIRST_SECONDS if before is None else min(LONGEST_SECONDS, before.seconds * 2)
+        seconds = FIRST_SECONDS if before is None else min(LONGEST_PAUSE_SECONDS, before.seconds * 2)
         asked = error.retry_after if isinstance(error, DependencyError) else 0.0
         until = now + max(asked, seconds * self._draw(0.5, 1.0))
         self._waits[key] = _Wait(until, seconds, now if error is not None else -math.inf)

@@ -18,7 +18,7 @@ RELOAD_SECONDS = 2.0
 MAX_NOTES = 20
 """The notes of a policy that are reported when it comes into force; a policy can have thousands."""
 
-END_SECONDS = 0.25
+EXPIRY_CHECK_SECONDS = 0.25
 """Rules and API keys end at most this long after their `not_after` (docs/contract.md section 4 promises a second)."""
 
 
@@ -34,7 +34,7 @@ class PolicyInForce:
         sink: Listens to events.
         clock: Unix time in seconds.
         reload_seconds: The interval between two looks at the source.
-        end_seconds: The interval between two looks at the clock.
+        expiry_check_seconds: The interval between two looks at the clock.
 
     """
 
@@ -45,7 +45,7 @@ class PolicyInForce:
         sink: EventSink,
         clock: Clock,
         reload_seconds: float = RELOAD_SECONDS,
-        end_seconds: float = END_SECONDS,
+        expiry_check_seconds: float = EXPIRY_CHECK_SECONDS,
     ) -> None:
         self.current = Policy(())
         self._in_file = self.current
@@ -55,7 +55,7 @@ class PolicyInForce:
         self._sink = sink
         self._clock = clock
         self._reload_seconds = reload_seconds
-        self._end_seconds = end_seconds
+        self._expiry_check_seconds = expiry_check_seconds
         # By version, or by the reason of a refusal. One look is enough, because the source looks twice.
         self._file = RenewedFile[str](looks=1)
 
@@ -80,7 +80,7 @@ class PolicyInForce:
     async def watch_ends(self) -> None:
         """Remove rules and API keys that have ended, forever. It does not wait for the file, whose volume may hang."""
         while True:
-            await asyncio.sleep(self._end_seconds)
+            await asyncio.sleep(self._expiry_check_seconds)
             if self._clock() >= self._next_end:
                 self._put_in_force(self._in_file)
 

@@ -30,7 +30,7 @@ from app.service.mint import Minter
 POLL_SECONDS = (0.05, 0.15)
 """The pause between two reads while another replica exchanges: drawn between these bounds, to spread replicas."""
 
-LONGEST_SECONDS = 14.0
+LONGEST_CALL_SECONDS = 14.0
 """The longest time for one call; below the 15 s that a request may take."""
 
 MAX_MINTS = 4
@@ -43,7 +43,7 @@ MAX_HELD = 10_000
 """The number of credentials whose back-off is also remembered here, besides the shared cache."""
 
 
-class Claim(Enum):
+class ReplacementClaim(Enum):
     """Who may replace a reported token."""
 
     OURS = "ours"
@@ -115,7 +115,7 @@ class SharedExchange:
         sink: EventSink,
         clock: Clock,
         draw: Callable[[float, float], float] = random.uniform,
-        longest_seconds: float = LONGEST_SECONDS,
+        longest_seconds: float = LONGEST_CALL_SECONDS,
         renewal_seconds: float = RENEWAL_SECONDS,
     ) -> None:
         self._cache = cache
@@ -192,17 +192,17 @@ class SharedExchange:
 
     async def _exchange(self, key: TokenKey, need: Need) -> Obtained | None:
         """Mint and store; None if a purge during minting made it void, so that the caller must start over."""
-        claim = Claim.UNKNOWN
+        claim = ReplacementClaim.UNKNOWN
         if need.replacing is not None:
             claim = await self._claim_replacement(key)
-            if claim is Claim.TAKEN:
+            if claim is ReplacementClaim.TAKEN:
                 return Obtained(need.replacing, "shared")
         try:
             token = await self._minter.mint(key, self._epochs.of(key.ref))
         except BaseException as error:
             if isinstance(error, ImsUnavailableError) and error.throttled:
                 await self._hold(key, error.retry_after)
-            if claim is Claim.OURS:  # Otherwise the stored claim may belong to another replica.
+            if claim is ReplacementClaim.OURS:  # Otherwise the stored claim may belong to another replica.
                 await self._give_back_replacement(key)
             raise
         outcome = None if need.alone else await self._store(token, need.replacing)
@@ -210,12 +210,12 @@ class SharedExchange:
             return None
         return Obtained(token, "exchange")
 
-    async def _claim_replacement(self, key: TokenKey) -> Claim:
+    async def _claim_replacement(self, key: TokenKey) -> ReplacementClaim:
         try:
             is_ours = await self._cache.claim_replacement(key.ref, REPLACEMENT_SECONDS)
         except CacheUnavailableError:
-            return Claim.UNKNOWN
-        return Claim.OURS if is_ours else Claim.TAKEN
+            return ReplacementClaim.UNKNOWN
+        return ReplacementClaim.OURS if is_ours else ReplacementClaim.TAKEN
 
     async def _give_back_replacement(self, key: TokenKey) -> None:
         """A failed exchange did not replace anything: the next report may try again, after the back-off."""

@@ -51,9 +51,9 @@ class CredentialStoreSettings(SettingsGroup):
     vault_namespace: str | None = Field(None, pattern=_MOUNT, description="Vault Enterprise namespace.")
 
     @override
-    def _rules(self) -> tuple[rules.Rule, ...]:
+    def _rules(self) -> tuple[rules.SettingRule, ...]:
         if self.credential_store == "directory":
-            store: tuple[rules.Rule, ...] = (
+            store: tuple[rules.SettingRule, ...] = (
                 (self.credential_dir is None, "BROKER_CREDENTIAL_DIR is required with the directory store"),
             )
         else:

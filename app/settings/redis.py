@@ -33,7 +33,7 @@ class RedisSettings(SettingsGroup):
     cache_keys_file: Path | None = Field(None, description="Key ring for cached tokens; needed with Redis.")
 
     @override
-    def _rules(self) -> tuple[rules.Rule, ...]:
+    def _rules(self) -> tuple[rules.SettingRule, ...]:
         url = self.redis_url.get_secret_value()
         login = {name: bool(getattr(self, f"redis_{name}")) for name in ("username", "password", "password_file")}
         address = parse_redis_url(url) if url else None

@@ -10,7 +10,7 @@ from typing import Literal
 
 from app.settings.redis_address import RedisAddress
 
-Rule = tuple[bool, str]
+SettingRule = tuple[bool, str]
 
 VaultAuth = Literal["token", "approle", "kubernetes"]
 
@@ -28,7 +28,7 @@ _VAULT_LOGIN_IS_MISSING: Mapping[VaultAuth, str] = {
 }
 
 
-def refuse(rules: Iterable[Rule]) -> None:
+def refuse(rules: Iterable[SettingRule]) -> None:
     """Raise ValueError with the sentences of all broken rules, if there are any."""
     if broken := [sentence for is_broken, sentence in rules if is_broken]:
         raise ValueError("; ".join(broken))
@@ -50,7 +50,7 @@ def given_twice_for_login(auth: VaultAuth, given: Set[str]) -> list[tuple[str, .
     return [group for group in _VAULT_LOGINS[auth] if len(given & set(group)) > 1]
 
 
-def vault_rules(auth: VaultAuth, given: Set[str]) -> tuple[Rule, ...]:
+def vault_rules(auth: VaultAuth, given: Set[str]) -> tuple[SettingRule, ...]:
     """Rules of the settings of Vault. Arguments as `missing_for_login`."""
     twice = (
         " and ".join(f"BROKER_VAULT_{name.upper()}" for name in group) for group in given_twice_for_login(auth, given)
@@ -62,7 +62,7 @@ def vault_rules(auth: VaultAuth, given: Set[str]) -> tuple[Rule, ...]:
     )
 
 
-def tls_rules(*, cert: bool, key: bool) -> tuple[Rule, ...]:
+def tls_rules(*, cert: bool, key: bool) -> tuple[SettingRule, ...]:
     """Rules of the server's certificate.
 
     Args:
@@ -76,7 +76,7 @@ def tls_rules(*, cert: bool, key: bool) -> tuple[Rule, ...]:
     )
 
 
-def redis_connection_rules(address: RedisAddress | None, *, login: bool, own_ca: bool) -> tuple[Rule, ...]:
+def redis_connection_rules(address: RedisAddress | None, *, login: bool, own_ca: bool) -> tuple[SettingRule, ...]:
     """Rules of a connection to Redis.
 
     Args:
@@ -103,7 +103,7 @@ def redis_connection_rules(address: RedisAddress | None, *, login: bool, own_ca:
 
 def redis_rules(
     *, redis: bool, key_ring: bool, username: bool, password: bool, password_file: bool
-) -> tuple[Rule, ...]:
+) -> tuple[SettingRule, ...]:
     """Rules of the other settings of Redis.
 
     Args:

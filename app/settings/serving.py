@@ -28,6 +28,6 @@ class ServingSettings(SettingsGroup):
     policy_file: Path = Field(description="The policy (YAML). Required.")
 
     @override
-    def _rules(self) -> tuple[rules.Rule, ...]:
+    def _rules(self) -> tuple[rules.SettingRule, ...]:
         tls = rules.tls_rules(cert=self.tls_cert_file is not None, key=self.tls_key_file is not None)
         return (*super()._rules(), *tls)

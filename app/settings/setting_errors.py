@@ -32,7 +32,7 @@ def explain_unknown(name: str, known: Iterable[str]) -> str:
     return f"Unknown variable {name}{f': did you mean {similar[0]}?' if similar else '.'}"
 
 
-def explain(defect: ErrorDetails) -> str:
+def explain_defect(defect: ErrorDetails) -> str:
     """Say what is expected of a variable, in our words if pydantic's are only for programmers."""
     context = defect.get("ctx", {})
     match defect["type"]:

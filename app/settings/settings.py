@@ -13,7 +13,7 @@ from app.settings.credential_store import CredentialStoreSettings
 from app.settings.ims import ImsSettings
 from app.settings.redis import RedisSettings
 from app.settings.serving import ServingSettings
-from app.settings.setting_errors import PREFIX, SettingsError, explain, explain_unknown
+from app.settings.setting_errors import PREFIX, SettingsError, explain_defect, explain_unknown
 from app.settings.settings_group import SettingsGroup
 
 
@@ -84,4 +84,4 @@ def _read(model: type[_Read], environment: Mapping[str, str] | None) -> _Read:
     try:
         return model.model_validate({name: value for name, value in fields.items() if name in model.model_fields})
     except ValidationError as error:
-        raise SettingsError("; ".join(map(explain, error.errors()))) from None
+        raise SettingsError("; ".join(map(explain_defect, error.errors()))) from None

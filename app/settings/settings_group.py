@@ -23,5 +23,5 @@ class SettingsGroup(BaseModel):
         rules.refuse(self._rules())
         return self
 
-    def _rules(self) -> tuple[rules.Rule, ...]:
+    def _rules(self) -> tuple[rules.SettingRule, ...]:
         return ()

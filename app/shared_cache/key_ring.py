@@ -20,8 +20,8 @@ from app.process.regular_file import FileError, read_bytes
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
-MAX_KEYS = 32
-MAX_FILE_BYTES = 64 * 1024
+MAX_CACHE_KEYS = 32
+MAX_KEY_RING_BYTES = 64 * 1024
 
 _KEY_ID = re.compile(r"[a-z0-9]{1,16}")
 _FIELDS = frozenset({"id", "key", "created"})
@@ -82,8 +82,8 @@ class KeyRing:
             KeyRingError: It is not a valid key ring; the error names the place, never the value.
 
         """
-        if len(document) > MAX_FILE_BYTES:
-            raise KeyRingError("document", f"must be at most {MAX_FILE_BYTES} bytes")
+        if len(document) > MAX_KEY_RING_BYTES:
+            raise KeyRingError("document", f"must be at most {MAX_KEY_RING_BYTES} bytes")
         try:
             parsed = strict_json(document)
         except ValueError:
@@ -117,7 +117,7 @@ def load_key_ring(path: Path) -> KeyRing:
 
     """
     try:
-        document = read_bytes(path, MAX_FILE_BYTES)
+        document = read_bytes(path, MAX_KEY_RING_BYTES)
     except FileError as error:
         raise KeyRingError("file", error.reason) from None
     return KeyRing.parse(document)
@@ -139,8 +139,8 @@ def new_key_ring(random_bytes: Callable[[int], bytes], key_id: str, created: str
 
 
 def _parse_keys(unverified: object) -> list[CacheKey]:
-    if not isinstance(unverified, list) or not 1 <= len(unverified) <= MAX_KEYS:
-        raise KeyRingError("keys", f"must be a list of 1 to {MAX_KEYS} keys")
+    if not isinstance(unverified, list) or not 1 <= len(unverified) <= MAX_CACHE_KEYS:
+        raise KeyRingError("keys", f"must be a list of 1 to {MAX_CACHE_KEYS} keys")
     keys: list[CacheKey] = []
     for index, item in enumerate(unverified):
         key = _parse_key(item, f"keys[{index}]")

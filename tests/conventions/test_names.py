@@ -21,6 +21,15 @@ ONE_CONCEPT = {
 }
 """File names that may exist twice, because both files are about one concept."""
 
+ONE_PURPOSE = {
+    "app": "the commands of one group, as Typer wants them",
+    "check": "the command that checks a file: the policy, and the key ring",
+    "create": "the command that creates something: a caller, a key ring, a certificate",
+    "log": "the logger of a module",
+    "serve": "running the broker: its function, and the command that calls it",
+}
+"""Functions and constants that may exist twice, because the command line or the standard library names them so."""
+
 
 def modules() -> list[Path]:
     """All modules of the broker, except `__init__` and the like."""
@@ -42,6 +51,30 @@ def test_no_class_name_has_two_meanings() -> None:
     assert {name: places for name, places in own.items() if len(places) > 1} == {}
     assert {name: places for name, places in tests.items() if len(places) > 1} == {}
     assert {name: tests[name] for name in own.keys() & tests} == {}
+
+
+def test_no_function_or_constant_has_two_meanings() -> None:
+    """Two public functions or constants of modules never have the same name; type variables do not count."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in modules():
+        for name in _top_level_names(tree_of(path)):
+            found[name].append(named(path))
+
+    assert {name: paths for name, paths in found.items() if len(paths) > 1 and name not in ONE_PURPOSE} == {}
+    assert {name for name in ONE_PURPOSE if len(found[name]) < 2} == set()
+
+
+def _top_level_names(tree: ast.Module) -> list[str]:
+    """The public names that a module gives to functions, constants and type aliases."""
+    names = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign) and not ast.unparse(node.value).startswith("TypeVar("):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.append(node.target.id)
+    return [name for name in names if not name.startswith("_")]
 
 
 def classes(paths: list[Path]) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from app.cli.demo_caller import demo_api_key
-from app.cli.demo_tenants import JWT_ORG, OAUTH_ORG, ORGS, demo_tenants
+from app.cli.demo_tenants import DEMO_ORGS, JWT_ORG, OAUTH_ORG, demo_tenants
 from tests.support.processes import Finished, RunningCli, run_cli, run_shell, running_cli
 from tests.support.tools import skip_or_fail
 
@@ -234,7 +234,7 @@ async def test_ports(tmp_path: Path) -> None:
 )
 async def test_spoilt_folder(tmp_path: Path, name: str, content: str | None) -> None:
     """A folder whose files do not fit is refused with one sentence that names the file, and is not changed."""
-    demo_api_key(tmp_path / "api-key", tmp_path / "policy.yaml", ORGS)
+    demo_api_key(tmp_path / "api-key", tmp_path / "policy.yaml", DEMO_ORGS)
     demo_tenants(tmp_path / "credentials", "http://127.0.0.1:1")
     file = tmp_path / name
     if content is None:

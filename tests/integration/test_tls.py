@@ -260,7 +260,7 @@ async def test_a_silent_client_does_not_delay_the_shutdown(server: TlsServer, is
     server.server.should_exit = True
     began = time.monotonic()
     while server.server.server_state.connections or (server.server.started and server.server.servers[0].is_serving()):
-        assert time.monotonic() - began < main.GOODBYE_SECONDS + 3
+        assert time.monotonic() - began < main.TLS_CLOSE_SECONDS + 3
         await asyncio.sleep(0.05)
     writer.close()
 

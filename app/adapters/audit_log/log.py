@@ -17,7 +17,7 @@ from app.adapters.audit_log.chained import Chained, Plain
 from app.adapters.audit_log.output import Output
 from app.domain.events import Event, RequestDecided
 
-MAX_WAITING = 100_000
+MAX_WAITING_AUDIT_LINES = 100_000
 
 FLUSH_SECONDS = 2.0
 """How long `AuditLog.aclose` waits for the last lines."""
@@ -36,7 +36,7 @@ class AuditLog:
 
     """
 
-    def __init__(self, path: Path | None, *, chained: bool = False, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, path: Path | None, *, chained: bool = False, max_waiting: int = MAX_WAITING_AUDIT_LINES) -> None:
         self._max_waiting = max_waiting
         self._waiting: deque[Audited] = deque()
         self._output = Output(path)

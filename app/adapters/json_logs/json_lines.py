@@ -22,7 +22,7 @@ from app.domain.errors import BrokerError
 from app.domain.plain_document import PolicyError
 from app.process.correlation import REQUEST_ID, TRACE_POINT
 
-MAX_WAITING = 10_000
+MAX_WAITING_LOG_LINES = 10_000
 """Lines that may wait to be written; further ones are lost and counted."""
 
 _STDERR = 2
@@ -68,7 +68,7 @@ class LogHandler(logging.Handler):
         self.setFormatter(JsonFormatter())
         self.lost = 0
         self._descriptor = descriptor
-        self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
+        self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING_LOG_LINES)
         self._thread = threading.Thread(target=self._write_on, name="json-logs", daemon=True)
         self._thread.start()
 

@@ -15,7 +15,7 @@ from app.adapters.jwt_verifier.issuer_error import IssuerError
 from app.domain.identity import JWT_ALGORITHMS
 from app.domain.strict_json import strict_json
 
-MAX_KEYS = 100
+MAX_ISSUER_KEYS = 100
 _MAX_TRIED = 10
 _MIN_RSA_BITS, _MAX_RSA_BITS, _MAX_RSA_EXPONENT_BITS = 2048, 8192, 32
 _MAX_MEMBER_LENGTH = 2048
@@ -95,8 +95,8 @@ def parse_key_set(body: bytes) -> KeySet:
     items = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(items, list):
         raise IssuerError("the document is not a JWK set")
-    if len(items) > MAX_KEYS:
-        raise IssuerError(f"the JWK set has more than {MAX_KEYS} keys")
+    if len(items) > MAX_ISSUER_KEYS:
+        raise IssuerError(f"the JWK set has more than {MAX_ISSUER_KEYS} keys")
     return KeySet(tuple(key for key in map(_usable_key, items) if key is not None))
 
 

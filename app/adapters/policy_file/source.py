@@ -20,7 +20,7 @@ from app.process.own_threads import OwnThreads, ThreadsBusyError
 from app.process.regular_file import FileError, read_bytes
 from app.process.renewed_file import Look, RenewedFile, UnsettledError, settled
 
-MAX_FILE_BYTES = 16 * 1024 * 1024
+MAX_POLICY_BYTES = 16 * 1024 * 1024
 LOAD_DEADLINE = 60.0
 """Seconds after which a load gives up: a file system may hang, and 16 MiB take a while."""
 
@@ -117,7 +117,7 @@ def _digest(content: bytes) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_bytes(path, MAX_FILE_BYTES)
+        return read_bytes(path, MAX_POLICY_BYTES)
     except FileError as error:
         raise PolicyError(_PLACE, error.reason) from None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-PREFIX = "ims_token_broker"
+METRIC_PREFIX = "ims_token_broker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +41,18 @@ class Declarations:
     def counter(self, name: str, text: str, *labels: str) -> Counter:
         """A counter; its exported name ends in ``_total``."""
         self.note(f"{name}_total", text, *labels)
-        return Counter(f"{PREFIX}_{name}", text, labels, registry=self._registry)
+        return Counter(f"{METRIC_PREFIX}_{name}", text, labels, registry=self._registry)
 
     def gauge(self, name: str, text: str, *labels: str) -> Gauge:
         """A gauge."""
         self.note(name, text, *labels)
-        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self._registry)
+        return Gauge(f"{METRIC_PREFIX}_{name}", text, labels, registry=self._registry)
 
     def histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         """A histogram with these upper bounds, in seconds."""
         self.note(name, text, *labels)
-        return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=self._registry)
+        return Histogram(f"{METRIC_PREFIX}_{name}", text, labels, buckets=buckets, registry=self._registry)
 
     def note(self, name: str, text: str, *labels: str) -> None:
         """Remember a metric that is made elsewhere."""
-        self.all.append(Declared(f"{PREFIX}_{name}", labels, text))
+        self.all.append(Declared(f"{METRIC_PREFIX}_{name}", labels, text))

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from app.adapters.prometheus.declared import PREFIX, Declarations
+from app.adapters.prometheus.declared import METRIC_PREFIX, Declarations
 
 _NAME = "tls_not_after_timestamp_seconds"
 _TEXT = "When the broker's own certificate ends; absent without one."
@@ -32,4 +32,4 @@ class OwnCertificate(Collector):
 
     @override
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        yield GaugeMetricFamily(f"{PREFIX}_{_NAME}", _TEXT, value=self._not_after)
+        yield GaugeMetricFamily(f"{METRIC_PREFIX}_{_NAME}", _TEXT, value=self._not_after)

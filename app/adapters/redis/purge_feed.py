@@ -14,7 +14,7 @@ from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, parse_credential_name, parse_org
 
-MAX_ENTRIES = 10_000
+MAX_PURGES = 10_000
 """About how many purges the stream keeps."""
 
 _MISSED = Purge(None, 0)
@@ -52,7 +52,7 @@ class PurgeFeed:
         """
         fields: dict[FieldT, EncodableT] = {"org": ref.org, "credential": ref.name, "epoch": epoch}
         await self._client.call(
-            "announce", lambda redis: redis.xadd(self._stream, fields, maxlen=MAX_ENTRIES, approximate=True)
+            "announce", lambda redis: redis.xadd(self._stream, fields, maxlen=MAX_PURGES, approximate=True)
         )
 
     async def purges(self) -> AsyncIterator[Purge]:

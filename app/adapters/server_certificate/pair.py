@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from app.process.regular_file import FileError, read_bytes
 from app.process.renewed_file import UnsettledError, settled
 
-MAX_FILE_BYTES = 256 * 1024
+MAX_PAIR_BYTES = 256 * 1024
 
 Part = Literal["cert", "key"]
 
@@ -125,6 +125,6 @@ def contents(cert_file: Path, key_file: Path) -> tuple[bytes, bytes]:
 
 def _content(path: Path, part: Part) -> bytes:
     try:
-        return read_bytes(path, MAX_FILE_BYTES)
+        return read_bytes(path, MAX_PAIR_BYTES)
     except FileError as error:
         raise ServerCertificateError(part, error.reason) from None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.audit_log import MAX_WAITING, AuditLog
+from app.adapters.audit_log import MAX_WAITING_AUDIT_LINES, AuditLog
 from app.audit.files import lines_of
 from app.audit.follow import Finding
 from app.audit.lines import MAX_LINE, unwrapped
@@ -39,7 +39,7 @@ def emit(log: AuditLog, *numbers: int) -> None:
 
 
 @contextmanager
-def writing(path: Path | None, *numbers: int, max_waiting: int = MAX_WAITING) -> Iterator[AuditLog]:
+def writing(path: Path | None, *numbers: int, max_waiting: int = MAX_WAITING_AUDIT_LINES) -> Iterator[AuditLog]:
     """A chained log that writes until the context ends."""
     log = AuditLog(path, chained=True, max_waiting=max_waiting)
     emit(log, *numbers)

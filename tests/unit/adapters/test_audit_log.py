@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.audit_log import FLUSH_SECONDS, MAX_WAITING, AuditLog
+from app.adapters.audit_log import FLUSH_SECONDS, MAX_WAITING_AUDIT_LINES, AuditLog
 from app.domain import events
 from app.domain.decision import Decision
 from app.domain.events import RequestDecided
@@ -48,7 +48,7 @@ def emit(log: AuditLog, *emitted: events.Event) -> None:
 
 @contextmanager
 def writing(
-    path: Path | None, *emitted: events.Event, loses: int = 0, max_waiting: int = MAX_WAITING
+    path: Path | None, *emitted: events.Event, loses: int = 0, max_waiting: int = MAX_WAITING_AUDIT_LINES
 ) -> Iterator[AuditLog]:
     """A log that writes until the context ends, first what was `emitted`; in the end it lost exactly `loses` lines."""
     log = AuditLog(path, max_waiting=max_waiting)

@@ -21,7 +21,7 @@ import pytest
 from typing_extensions import override
 
 from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_logging
-from app.adapters.json_logs.json_lines import MAX_WAITING, JsonFormatter
+from app.adapters.json_logs.json_lines import MAX_WAITING_LOG_LINES, JsonFormatter
 from app.domain import events
 from app.domain.decision import Decision
 from app.domain.dependency_errors import OverloadedError
@@ -257,10 +257,10 @@ def test_a_full_queue_loses_and_counts() -> None:
     """If no one reads, log calls do not block; lines beyond the queue are lost and counted, others keep their order."""
     reader, writer = os.pipe()
     handler = LogHandler(writer)
-    for number in range(MAX_WAITING + 3000):
+    for number in range(MAX_WAITING_LOG_LINES + 3000):
         handler.handle(record("%d", number))
     assert 0 < handler.lost < 3000
-    expected = MAX_WAITING + 3000 - handler.lost
+    expected = MAX_WAITING_LOG_LINES + 3000 - handler.lost
     with os.fdopen(reader) as lines:
         numbers = [int(json.loads(next(lines))["message"]) for _ in range(expected)]
     handler.close()

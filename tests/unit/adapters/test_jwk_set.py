@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from app.adapters.jwt_verifier.issuer_error import IssuerError
-from app.adapters.jwt_verifier.key_set import MAX_KEYS, parse_key_set
+from app.adapters.jwt_verifier.key_set import MAX_ISSUER_KEYS, parse_key_set
 from tests.support.issuer import SigningKey, base64url
 
 GOOD = SigningKey().jwk
@@ -98,7 +98,7 @@ def test_a_set_may_be_empty() -> None:
         b'{"keys": [], "keys": []}',
         b"\xff\xfe",
         b"[" * 100_000,
-        body(*[GOOD] * (MAX_KEYS + 1)),
+        body(*[GOOD] * (MAX_ISSUER_KEYS + 1)),
     ],
 )
 def test_anything_but_a_set_is_refused(content: bytes) -> None:

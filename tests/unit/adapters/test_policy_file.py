@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.policy_file import MAX_FILE_BYTES, PolicyFile, read_policy
+from app.adapters.policy_file import MAX_POLICY_BYTES, PolicyFile, read_policy
 from app.domain.names import Scope
 from app.domain.plain_document import PolicyError
 from tests.support.mounted import MountedFolder
@@ -130,7 +130,7 @@ async def test_a_missing_file_is_refused(tmp_path: Path, name: str, reason: str)
 async def test_more_than_16_mib_is_refused(source: PolicyFile, path: Path) -> None:
     """A file that is too large is refused without being read to its end."""
     with path.open("wb") as file:
-        file.truncate(1024**4 if os.name == "posix" else MAX_FILE_BYTES + 1)
+        file.truncate(1024**4 if os.name == "posix" else MAX_POLICY_BYTES + 1)
     assert await refusal(source) == "policy: is larger than 16 MiB"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.adapters.policy_file import read_policy
 from app.cli.demo_caller import CALLER, demo_api_key
-from app.cli.demo_tenants import JWT_ORG, ORGS, demo_tenants
+from app.cli.demo_tenants import DEMO_ORGS, JWT_ORG, demo_tenants
 from app.cli.embedded import demo_settings
 from app.cli.failure import CommandError
 from app.cli.self_signed import new_key_pair
@@ -74,14 +74,14 @@ def test_an_invalid_document_is_refused(tmp_path: Path, content: str) -> None:
 def test_the_caller_may_do_everything(tmp_path: Path) -> None:
     """The key is allowed every action for both orgs, and is the same at the second run."""
     key_file, policy_file = tmp_path / "api-key", tmp_path / "policy.yaml"
-    api_key = demo_api_key(key_file, policy_file, ORGS)
+    api_key = demo_api_key(key_file, policy_file, DEMO_ORGS)
     caller = read_policy(policy_file).caller(parse_api_key(api_key.encode()))
     assert caller.name == CALLER
-    for org in ORGS:
+    for org in DEMO_ORGS:
         permission = caller.permission(CredentialRef(org))
         assert permission is not None
         assert permission.actions == frozenset(Action)
-    assert demo_api_key(key_file, policy_file, ORGS) == api_key
+    assert demo_api_key(key_file, policy_file, DEMO_ORGS) == api_key
 
 
 def test_the_settings_ignore_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

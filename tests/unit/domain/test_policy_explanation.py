@@ -12,7 +12,7 @@ from app.domain.errors import ForbiddenError
 from app.domain.names import CredentialName, CredentialRef, Scope
 from app.domain.policy import Action, Caller, Policy, Rule
 from app.domain.policy_ends import caller_without_ended
-from app.domain.policy_explanation import AccessRequest, NearestRule, explain, who_may
+from app.domain.policy_explanation import AccessRequest, NearestRule, explain_access, who_may
 from tests.factories import ORG, OTHER_ORG
 
 NOW = 1_900_000_000.0
@@ -72,7 +72,7 @@ def completed(nearest: NearestRule) -> Rule:
 @given(callers, requests)
 def test_an_explanation_is_the_decision(caller: Caller, request: AccessRequest) -> None:
     """A request is explained as allowed exactly if the policy allows it, and says otherwise what is missing."""
-    found = explain(caller, request, NOW)
+    found = explain_access(caller, request, NOW)
     assert found.allowed is is_allowed(caller, request)
     assert (found.nearest is None) is found.allowed
 
@@ -80,7 +80,7 @@ def test_an_explanation_is_the_decision(caller: Caller, request: AccessRequest) 
 @given(callers, requests)
 def test_the_nearest_rule_lacks_what_is_named_and_nothing_else(caller: Caller, request: AccessRequest) -> None:
     """A refused request is allowed once the nearest rule is given what it lacks."""
-    found = explain(caller, request, NOW)
+    found = explain_access(caller, request, NOW)
     if found.nearest is None:
         return
     others = [rule for rule in caller.rules if rule is not found.nearest.rule]
@@ -102,7 +102,7 @@ def test_a_list_of_callers_agrees_with_every_decision(caller: Caller) -> None:
 def test_a_caller_without_a_credential_may_have_nothing() -> None:
     """A caller that no API key and no JWT matches is denied, although a rule allows the request; it is not listed."""
     caller = Caller("a", (Rule(None),))
-    found = explain(caller, AccessRequest(Action.VEND, CredentialRef(ORG)), NOW)
+    found = explain_access(caller, AccessRequest(Action.VEND, CredentialRef(ORG)), NOW)
     assert (found.allowed, found.has_credential, len(found.rules)) == (False, False, 1)
     assert who_may(Policy([caller]), ORG, set(Action), NOW) == ()
 
@@ -110,6 +110,6 @@ def test_a_caller_without_a_credential_may_have_nothing() -> None:
 def test_a_rule_that_matches_is_nearer_than_one_for_another_tenant() -> None:
     """If two rules lack one thing each, the nearest is the one for the requested org and credential."""
     other, matching = Rule(frozenset({OTHER_ORG})), Rule(frozenset({ORG}), actions=frozenset({Action.STATUS}))
-    found = explain(Caller("a", (other, matching)), AccessRequest(Action.VEND, CredentialRef(ORG)), NOW)
+    found = explain_access(Caller("a", (other, matching)), AccessRequest(Action.VEND, CredentialRef(ORG)), NOW)
     assert found.nearest is not None
     assert found.nearest.rule is matching

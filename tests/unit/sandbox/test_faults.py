@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.sandbox.faults import Fault, FaultBoard, FaultKind, InvalidFaultError, fault_from
-from app.sandbox.journal import MAX_ENTRIES, Journal
+from app.sandbox.journal import MAX_JOURNAL_ENTRIES, Journal
 
 
 def test_the_oldest_matching_fault_applies_until_it_is_used_up() -> None:
@@ -90,11 +90,11 @@ def test_an_invalid_order_is_refused(order: object) -> None:
 def test_the_journal_is_bounded_and_its_numbers_continue() -> None:
     """The oldest entries are dropped; a cleared journal does not restart at one."""
     journal = Journal()
-    for _ in range(MAX_ENTRIES + 5):
+    for _ in range(MAX_JOURNAL_ENTRIES + 5):
         journal.add(0.0, "/ims/token", "a", "o", "issued")
-    assert len(journal.entries()) == MAX_ENTRIES
+    assert len(journal.entries()) == MAX_JOURNAL_ENTRIES
     assert journal.entries()[0].seq == 6
     journal.clear()
     journal.add(0.0, "/ims/token", "b", "o", "issued")
-    assert [entry.seq for entry in journal.entries()] == [MAX_ENTRIES + 6]
+    assert [entry.seq for entry in journal.entries()] == [MAX_JOURNAL_ENTRIES + 6]
     assert journal.entries(client_id="a") == []

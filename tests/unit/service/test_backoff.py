@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.tenant_errors import BadUpstreamResponseError
-from app.service.backoff import LONGEST_REFUSAL_SECONDS, LONGEST_SECONDS, RecentFailures, RefreshBackoff
+from app.service.backoff import LONGEST_PAUSE_SECONDS, LONGEST_REFUSAL_SECONDS, RecentFailures, RefreshBackoff
 from tests.factories import KEY, OTHER_KEY
 
 NOW = 1_000_000.0
@@ -27,7 +27,7 @@ def test_the_wait_doubles_up_to_five_minutes() -> None:
         waits.append(wait)
         now += wait
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
-    assert waits[-1] == LONGEST_SECONDS
+    assert waits[-1] == LONGEST_PAUSE_SECONDS
 
 
 @pytest.mark.parametrize(("share", "earliest"), [(0.5, 0.5), (1.0, 1.0)])

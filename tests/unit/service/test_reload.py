@@ -103,7 +103,7 @@ async def test_a_rule_ends_at_its_time_while_the_file_cannot_be_read() -> None:
     clock = ManualClock(7.0)
     ending = replace(make_rule(ORG), not_after=9.0)
     source = FakePolicySource(make_policy(make_caller("a", ending), make_caller("b", replace(ending, not_after=7.0))))
-    policy = PolicyInForce(source, FakeVerifier(), RecordedEvents(), clock, end_seconds=0.001)
+    policy = PolicyInForce(source, FakeVerifier(), RecordedEvents(), clock, expiry_check_seconds=0.001)
     await policy.load()
     first = policy.current
     ends = asyncio.create_task(policy.watch_ends())

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.shared_cache.key_ring import (
-    MAX_FILE_BYTES,
-    MAX_KEYS,
+    MAX_CACHE_KEYS,
+    MAX_KEY_RING_BYTES,
     NONCE_BYTES,
     CacheKey,
     KeyRing,
@@ -70,9 +70,9 @@ LONG = base64.b64encode(b"canary-material-of-the-first-key!").decode()
     (b"null", "document"),
     (b'{"keys": []}', "document"),
     (document(**{CANARY: 1}), "document"),
-    (document() + b" " * MAX_FILE_BYTES, "document"),
+    (document() + b" " * MAX_KEY_RING_BYTES, "document"),
     *((document(version=version), "version") for version in (2, 0, 1.0, True, "1", None, CANARY)),
-    *((document(keys=keys), "keys") for keys in ([], {}, None, CANARY, {"0": good()}, many(MAX_KEYS + 1))),
+    *((document(keys=keys), "keys") for keys in ([], {}, None, CANARY, {"0": good()}, many(MAX_CACHE_KEYS + 1))),
     *((document(good("k0", OTHER_KEY), item), "keys[1]") for item in NO_KEYS),
     *((document(good(key_id)), "keys[0].id")
       for key_id in ("", "K1", "k-1", "k1;", "k1\n", "\u0661", f"y{CANARY.lower()}0000000000", 1, None, [CANARY])),
@@ -94,8 +94,8 @@ def test_a_defect_names_its_place_and_never_the_value(unverified: bytes, place: 
 
 def test_all_keys_up_to_the_limit_are_read_in_order() -> None:
     """The first of up to 32 keys seals, and all keep their ids."""
-    ring = KeyRing.parse(document(*many(MAX_KEYS)))
-    assert ring.ids == tuple(f"k{number}" for number in range(MAX_KEYS))
+    ring = KeyRing.parse(document(*many(MAX_CACHE_KEYS)))
+    assert ring.ids == tuple(f"k{number}" for number in range(MAX_CACHE_KEYS))
     assert ring.sealing_id == "k0"
 
 

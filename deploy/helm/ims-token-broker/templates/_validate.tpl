@@ -127,7 +127,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* 16: DRAIN_SECONDS of app/main.py; 12: LANDING_SECONDS of app/bootstrap/broker.py; 10: MARGIN_SECONDS of app/main.py. */ -}}
+{{- /* 16: DRAIN_SECONDS of app/main.py; 12: IN_FLIGHT_SECONDS of app/bootstrap/broker.py; 10: MARGIN_SECONDS of app/main.py. */ -}}
 {{- $least := add (int $v.preStopSleepSeconds) 16 12 10 | int -}}
 {{- if lt (int $v.terminationGracePeriodSeconds) $least -}}
 {{- fail (printf "terminationGracePeriodSeconds must be at least %d (preStopSleepSeconds, 16 for requests, 12 for exchanges, 10 for the rest), or in-flight requests are cut off." $least) -}}
