@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 _COMMAND = "`ims-token-broker org import FILE` turns it into a document of the broker"
 
-_MEMBER = {"client_id", "technical_account_email"}
+_MEMBERS = ({"client_id", "technical_account_email"}, {"client_id", "meta_scopes"})
 _CONTEXT = {"client_id", "ims_org_id"}
 
 
@@ -24,8 +24,7 @@ def adobe_file(document: Mapping[object, object]) -> str | None:
 
 
 def _name(document: Mapping[object, object]) -> str | None:
-    integration = document.get("integration", document)
-    if isinstance(integration, Mapping) and {"technicalAccount", "imsEndpoint"} <= integration.keys():
+    if isinstance(document.get("integration"), Mapping) or {"technicalAccount", "imsEndpoint"} <= document.keys():
         return "the service credentials of the AEM Developer Console"
     if isinstance(document.get("project"), Mapping) or "workspace" in document:
         return "a project downloaded from the Adobe Developer Console"
@@ -37,8 +36,13 @@ def _name(document: Mapping[object, object]) -> str | None:
         return None
     if {"CLIENT_ID", "ORG_ID"} <= document.keys() or {"API_KEY", "TECHNICAL_ACCOUNT_ID"} <= document.keys():
         return "a credential downloaded from the Adobe Developer Console"
-    if document.keys() >= _CONTEXT or {"clientId", "orgId"} <= document.keys() or "ims" in document:
+    if (
+        document.keys() >= _CONTEXT
+        or {"clientId", "orgId"} <= document.keys()
+        or {"clientId", "clientSecret"} <= document.keys()
+        or "ims" in document
+    ):
         return "a context of the aio command line"
-    if document.keys() >= _MEMBER and "org_id" not in document:
+    if "org_id" not in document and any(document.keys() >= member for member in _MEMBERS):
         return "a credential out of a project of the Adobe Developer Console"
     return None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from app.domain.adobe_file import adobe_file
 from app.domain.credential import KINDS, Credential, CredentialKind
-from app.domain.document_reader import DocumentReader
+from app.domain.document_reader import SEPARATORS, STORE_AS_JSON, DocumentReader, is_json_text
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, Scope, scopes_of
 from app.domain.pem import certificate_pem, private_key_pem
@@ -40,7 +40,9 @@ _FIELDS = frozenset(
         *(scheme.field for scheme in REMOTE_SCHEMES.values()),
     ]
 )
-_IGNORED = frozenset(["technical_account_email", "id", "name", "integration_type", "ims_org_id"])
+_IGNORED = frozenset(
+    ["technical_account_email", "id", "name", "integration_type", "ims_org_id", "email", "ok", "statusCode"]
+)
 """Members of Adobe's own files that say nothing to the broker (docs/ims.md section 4)."""
 
 
@@ -60,7 +62,8 @@ def parse_credential(
 
     """
     if not isinstance(document, Mapping):
-        raise CredentialMisconfiguredError("document", "must be a JSON object")
+        found = f"has JSON inside of a string; {STORE_AS_JSON}" if is_json_text(document) else "must be a JSON object"
+        raise CredentialMisconfiguredError("document", found)
     if (recognised := adobe_file(document)) is not None:
         raise CredentialMisconfiguredError("document", recognised)
     reader = DocumentReader(document)
@@ -106,7 +109,8 @@ def _secrets(reader: DocumentReader) -> tuple[str, ...]:
 def _scopes(reader: DocumentReader, name: str) -> tuple[Scope, ...]:
     """A list of scopes; a metascope may be given as ``ent_x``, ``/s/ent_x`` or a full URL (docs/ims.md 4.1)."""
     try:
-        return scopes_of(_METASCOPE_PREFIX.sub("", item.strip(), count=1) for item in reader.listed(name))
+        items = [item for text in reader.listed(name) for item in SEPARATORS.split(text) if item]
+        return scopes_of(_METASCOPE_PREFIX.sub("", item, count=1) for item in items)
     except InvalidRequestError:
         raise CredentialMisconfiguredError(name, "must list 1 to 64 scopes of visible ASCII") from None
 

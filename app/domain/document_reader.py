@@ -9,8 +9,16 @@ from app.domain.pem import PemError
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.domain.unknown_fields import unknown_fields
 
-_SEPARATORS = re.compile(r"[,\s]+")
-_STORE_AS_JSON = "store the whole document as JSON, for example with `vault kv put PATH @document.json`"
+SEPARATORS = re.compile(r"[,\s]+")
+"""What stands between the items of a list in one string."""
+
+STORE_AS_JSON = "store the whole document as JSON, for example with `vault kv put PATH @document.json`"
+
+
+def is_json_text(value: object) -> bool:
+    """Whether a value is text that begins and ends as a JSON list or object does."""
+    text = value.strip() if isinstance(value, str) else ""
+    return text[:1] + text[-1:] in {"[]", "{}"}
 
 
 class DocumentReader:
@@ -33,6 +41,9 @@ class DocumentReader:
             ignored: Fields that may be there and mean nothing.
 
         """
+        if len(self._values) == 1 and not known & self._values.keys() and is_json_text(*self._values.values()):
+            # `vault kv put PATH value=@document.json` stores the document as the text of one field.
+            raise CredentialMisconfiguredError("document", f"has JSON inside of a string; {STORE_AS_JSON}")
         problem = unknown_fields([name for name in self._values if name not in ignored], known)
         if problem is not None:
             raise CredentialMisconfiguredError("document", problem)
@@ -66,21 +77,29 @@ class DocumentReader:
         """The items of a required list of strings, which may be one string with commas or blanks between them."""
         value = self._required(name)
         if isinstance(value, str):
-            if value.lstrip().startswith(("[", "{")):
-                raise CredentialMisconfiguredError(name, f"has JSON inside of a string; {_STORE_AS_JSON}")
-            return [item for item in _SEPARATORS.split(value) if item]
+            self._refuse_json(name, value)
+            return [item for item in SEPARATORS.split(value) if item]
         if isinstance(value, Mapping):
-            raise CredentialMisconfiguredError(name, f"is an object where a list is expected; {_STORE_AS_JSON}")
+            raise CredentialMisconfiguredError(name, f"is an object where a list is expected; {STORE_AS_JSON}")
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise CredentialMisconfiguredError(name, "must be a list of strings")
+        self._refuse_json(name, *value)
         return value
+
+    def _refuse_json(self, name: str, *texts: object) -> None:
+        if any(map(is_json_text, texts)):
+            raise CredentialMisconfiguredError(name, f"has JSON inside of a string; {STORE_AS_JSON}")
 
     def pem(self, name: str, read: Callable[[object], str]) -> str | None:
         """The PEM text of a field as `read` takes it, or None; `read` raises `PemError`."""
         if name not in self._values:
             return None
+        value = self._values[name]
+        self._refuse_json(name, *(value if isinstance(value, list) else [value]))
+        if isinstance(value, Mapping):
+            raise CredentialMisconfiguredError(name, f"is an object where PEM text is expected; {STORE_AS_JSON}")
         try:
-            return read(self._values[name])
+            return read(value)
         except PemError as error:
             raise CredentialMisconfiguredError(name, str(error)) from None
 

@@ -6,9 +6,15 @@ import base64
 import binascii
 import re
 
-_BLOCK = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>.*?)-----END (?P=label)-----", re.DOTALL)
-_BEGIN = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]+)-----")
-_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
+# A body ends at the next five hyphens, so that text full of BEGIN lines is searched once, not once for each.
+_BLOCK = re.compile(
+    r"-----BEGIN (?P<label>[A-Z0-9 ]{1,40})-----(?P<body>[^-]*(?:-(?!----)[^-]*)*)-----END (?P=label)-----"
+)
+_BEGIN = re.compile(r"-----BEGIN (?P<label>[A-Z0-9 ]{1,40})-----")
+_ESCAPED_LINE_END = re.compile(r"(?:\\+r)?\\+n")
+_LINE_END = re.compile(r"\r\n?")
+_DER_SEQUENCE = b"\x30"
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _LINE = 64
 """Characters of base64 in a line (RFC 7468 section 2)."""
 
@@ -22,9 +28,17 @@ _INSTEAD = {
     "RSA PUBLIC KEY": "is a public key; give the private key that belongs to it",
     "CERTIFICATE": "is a certificate; put it into the field certificate, and give the private key that belongs to it",
     "CERTIFICATE REQUEST": "is a certificate request; give the private key that belongs to it",
+    "NEW CERTIFICATE REQUEST": "is a certificate request; give the private key that belongs to it",
     "PGP PRIVATE KEY BLOCK": "is a PGP key; give an RSA key in PEM form",
 }
 """What is sometimes given in place of a private key, by its PEM label."""
+
+_BEGINNINGS = {
+    "ssh-": "is a public key of OpenSSH; give the private key that belongs to it, in PEM form",
+    "---- BEGIN SSH2": "is a public key of SSH; give the private key that belongs to it, in PEM form",
+    "PuTTY-User-Key-File": "is a PuTTY key; export it as an OpenSSL key (PEM)",
+}
+"""What is sometimes given in place of PEM text, by its beginning."""
 
 
 class PemError(ValueError):
@@ -50,14 +64,15 @@ def certificate_pem(value: object) -> str:
     """
     instead = dict.fromkeys(_PRIVATE_KEYS, "has a private key; put that into the field private_key")
     instead["PUBLIC KEY"] = "is a public key; give the certificate that was uploaded to Adobe"
-    instead["CERTIFICATE REQUEST"] = "is a certificate request; give the certificate that was made from it"
+    request = "is a certificate request; give the certificate that was made from it"
+    instead |= {"CERTIFICATE REQUEST": request, "NEW CERTIFICATE REQUEST": request}
     return _expected(pem_text(value), ("CERTIFICATE",), "must be a certificate in PEM form", instead)
 
 
 def pem_text(value: object) -> str:
     """The text of a value with LF line ends.
 
-    A list is one line per item. Escaped line ends (backslash, n), text in base64, and PEM in a single line are decoded.
+    A list is one line per item. Escaped line ends (backslash, n; also escaped twice) and text in base64 are decoded.
 
     Raises:
         PemError: It is neither text nor a list of lines.
@@ -67,20 +82,20 @@ def pem_text(value: object) -> str:
         value = "\n".join(line.rstrip("\r\n") for line in value)
     if not isinstance(value, str):
         raise PemError("must be PEM text, or a list of its lines")
-    text = value.replace("\r\n", "\n").strip()
-    if "-----BEGIN " not in text:
-        text = _decoded(text)
-    if "\\n" in text:
-        text = text.replace("\\r", "").replace("\\n", "\n")
-    return text.replace("\r\n", "\n")
+    text = value.strip()
+    if "-----BEGIN " not in text and (content := _decoded(text)) is not None and b"-----BEGIN " in content:
+        text = content.decode("ascii", errors="replace")
+    if "\\" in text:
+        text = _ESCAPED_LINE_END.sub("\n", text)
+    return _LINE_END.sub("\n", text)
 
 
-def _decoded(text: str) -> str:
-    """What `text` is in base64, or else `text`."""
+def _decoded(text: str) -> bytes | None:
+    """The bytes, if the whole text is base64."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True).decode("ascii")
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        return text
+        return None
 
 
 def _expected(text: str, labels: tuple[str, ...], expected: str, instead: dict[str, str]) -> str:
@@ -88,7 +103,7 @@ def _expected(text: str, labels: tuple[str, ...], expected: str, instead: dict[s
     begun = [found["label"] for found in _BEGIN.finditer(text)]
     wanted = [found for found in _BLOCK.finditer(text) if found["label"] in labels]
     if not begun:
-        raise PemError(f"{expected}: it begins with -----BEGIN {labels[0]}-----")
+        raise PemError(_without_begin(text) or f"{expected}: it begins with -----BEGIN {labels[0]}-----")
     if wanted:
         return "".join(_block(found["label"], found["body"]) for found in wanted)
     if any(label in labels for label in begun):
@@ -96,9 +111,18 @@ def _expected(text: str, labels: tuple[str, ...], expected: str, instead: dict[s
     raise PemError(next((instead[label] for label in begun if label in instead), expected))
 
 
+def _without_begin(text: str) -> str | None:
+    """What text without a BEGIN line is; None if that is unknown."""
+    if "-----END " in text and "-----BEGIN " not in text:
+        return "is truncated: its first line, -----BEGIN …-----, is missing"
+    if (_decoded(text) or b"").startswith(_DER_SEQUENCE):
+        return "is base64 without PEM lines, such as DER or PKCS#12; convert it to PEM, for example with openssl"
+    return next((what for beginning, what in _BEGINNINGS.items() if text.startswith(beginning)), None)
+
+
 def _block(label: str, body: str) -> str:
-    if "\n" not in body.strip() and " " in body.strip() and _BASE64.fullmatch(body):
-        # All in one line, with blanks in place of line ends, as an environment variable or a form field has it.
-        packed = "".join(body.split())
-        body = "\n" + "\n".join(packed[at : at + _LINE] for at in range(0, len(packed), _LINE)) + "\n"
+    packed = "".join(body.split())
+    if _BASE64.fullmatch(packed):
+        # A form field or an environment variable may have joined the lines by blanks, or YAML have indented them.
+        body = "\n".join(packed[at : at + _LINE] for at in range(0, len(packed), _LINE))
     return f"-----BEGIN {label}-----\n{body.strip()}\n-----END {label}-----\n"

@@ -6,8 +6,10 @@ import re
 from collections.abc import Collection
 from difflib import get_close_matches
 
-_NAME = re.compile(r"[A-Za-z_]{1,40}")
-"""What looks like a name. A secret that was pasted in place of a name has digits or hyphens as a rule."""
+_WORD = r"(?:[a-z]+|[A-Z]+)[0-9]{0,3}"
+_NAME = re.compile(rf"(?!itb_)(?=.{{1,40}}\Z)(?:{_WORD}(?:[_-]{_WORD})*|[a-z]+(?:[A-Z][a-z]+)+)")
+"""What looks like a name: words such as ``client_secret``, ``api_key_sha256``, ``rate-limit`` and ``clientId``. A
+random secret that was pasted in place of a name has no such form, and an API key of the broker begins with ``itb_``."""
 
 
 def unknown_fields(given: Collection[object], known: Collection[str]) -> str | None:
@@ -21,9 +23,11 @@ def unknown_fields(given: Collection[object], known: Collection[str]) -> str | N
     unknown = [name for name in given if name not in known]
     if not unknown:
         return None
-    named = sorted(name for name in unknown if isinstance(name, str) and _NAME.fullmatch(name))
-    if not named:
-        return f"has an unknown field; the known fields are {', '.join(sorted(known))}"
-    similar = get_close_matches(named[0].lower(), list(known), 1)
-    hint = f"did you mean {similar[0]}?" if similar else f"the known fields are {', '.join(sorted(known))}"
-    return f"has the unknown field {named[0]}; {hint}"
+    list_of_known = f"the known fields are {', '.join(sorted(known))}"
+    for name in sorted(name for name in unknown if isinstance(name, str) and _NAME.fullmatch(name)):
+        similar = get_close_matches(name.lower(), sorted(known), 1)
+        if similar:
+            return f"has the unknown field {name}; did you mean {similar[0]}?"
+        if not any(map(str.isdigit, name)):  # a password may be a word with a digit
+            return f"has the unknown field {name}; {list_of_known}"
+    return f"has an unknown field; {list_of_known}"

@@ -15,6 +15,10 @@ CLIENT_KINDS = ("jwt", "oauth_server_to_server", "enterprise_web_app")
 MAX_CLIENTS_FILE_BYTES = 16 * 1024 * 1024
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_FIELD_NAME = re.compile(r"(?=.{1,40}\Z)[a-z]+(_[a-z]+)*")
+"""What a message may quote: anything else could be a secret."""
+
+_SEPARATORS = re.compile(r"[\s,]+")
 _ORG_ID = re.compile(r"[A-Za-z0-9]{24}@AdobeOrg")
 
 
@@ -114,8 +118,12 @@ def client_from(document: object) -> SandboxClient:
     if not isinstance(document, Mapping):
         raise SandboxConfigError("A client must be a JSON object.")
     known = {item.name for item in fields(SandboxClient)}
-    if not all(name in known for name in document):
-        raise SandboxConfigError(f"A client has an unknown field; the known fields are {', '.join(sorted(known))}.")
+    unknown = [name for name in document if name not in known]
+    if unknown:
+        quoted = next((f', "{name}"' for name in unknown if _FIELD_NAME.fullmatch(str(name))), "")
+        raise SandboxConfigError(
+            f"A client has an unknown field{quoted}; the known fields are {', '.join(sorted(known))}."
+        )
     values = {name: value for name, value in document.items() if value is not None}
     for name in ("client_secrets", "scopes", "metascopes", "certificates"):
         values[name] = _texts(name, values.get(name, []))
@@ -160,9 +168,12 @@ def load_clients(path: Path) -> tuple[SandboxClient, ...]:
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise SandboxConfigError(f"A client's {name} must be a list of non-empty strings.")
-    return tuple(value)
+    """A list of strings, or one string with commas or blanks between them. A line end at an end is dropped."""
+    if isinstance(value, str):
+        value = [value] if name == "certificates" else [part for part in _SEPARATORS.split(value) if part]
+    if not isinstance(value, list) or not all(isinstance(item, str) and item.strip("\r\n") for item in value):
+        raise SandboxConfigError(f"A client's {name} must be a list of non-empty strings, or one string.")
+    return tuple(item.rstrip("\r\n") for item in value)
 
 
 def _check(client: SandboxClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import traceback
@@ -18,8 +19,10 @@ from app.domain.credential_document import MAX_DOCUMENT_BYTES
 from app.domain.names import CredentialRef
 from app.domain.signing import StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
+from app.hosts import DEFAULT_IMS_BASE_URL
 from app.ports import CredentialStore
-from tests.support.documents import ALLOWED, CANARY, jwt_document, oauth_document, ref_of
+from tests.support.documents import ALLOWED, CANARY, SECRET, jwt_document, oauth_document, ref_of
+from tests.support.keys import key_pair
 from tests.support.recorded_events import RecordedEvents
 from tests.support.vault_server import MOUNT, PREFIX, VaultServer
 
@@ -148,6 +151,46 @@ class TestCredentialStore:
         listed = await kept.store.refs()
         assert [each for each in listed if each.org == ref.org] == [other, ref]
         assert list(listed) == sorted(listed)
+
+    async def test_an_untidy_document_is_read_as_its_tidy_form(self, kept: WritableStore, ref: CredentialRef) -> None:
+        """Strings for lists, line ends and spellings that tools leave behind do not change the credential."""
+        untidy = {
+            "client_secrets": f"{SECRET}\n",
+            "metascopes": "ent_a,ent_b",
+            "private_key": base64.b64encode(key_pair().pkcs1_crlf.encode()).decode(),
+            "ims_base_url": "IMS-NA1.adobelogin.com:443",
+            "technical_account_email": "0@techacct.adobe.com",
+        }
+        kept.put(ref, jwt_document(ref, **untidy))
+        credential = await kept.store.fetch(ref)
+        assert (credential.client_secrets, credential.scopes) == ((SECRET,), ("ent_a", "ent_b"))
+        assert credential.ims_base_url == DEFAULT_IMS_BASE_URL
+        assert credential.signing == StoredKey(key_pair().pkcs1)
+
+    @pytest.mark.parametrize(
+        ("field", "reason", "document"),
+        [
+            ("document", "AEM Developer Console", {"ok": True, "integration": {"privateKey": CANARY}}),
+            ("document", "Adobe Developer Console", {"client_id": "c", "technical_account_email": CANARY}),
+            ("document", "store the whole document as JSON", {"value": f'{{"client_secrets": "{CANARY}"}}'}),
+            (
+                "client_secrets",
+                "is an object where a list",
+                {**oauth_document(ref_of(0)), "client_secrets": {"0": CANARY}},
+            ),
+        ],
+        ids=["aem", "console", "text", "numbered"],
+    )
+    async def test_what_people_store_instead_of_a_document_is_named(
+        self, kept: WritableStore, ref: CredentialRef, field: str, reason: str, document: Mapping[str, object]
+    ) -> None:
+        """Each store says what it found instead of a document, and what to do, without a value."""
+        kept.put(ref, {**document, "org_id": ref.org} if "org_id" in document else document)
+        with pytest.raises(CredentialMisconfiguredError) as caught:
+            await kept.store.fetch(ref)
+        assert caught.value.field == field
+        assert reason in caught.value.expected
+        assert CANARY not in "".join(traceback.format_exception(caught.value, limit=0))
 
     @pytest.mark.parametrize(
         ("field", "changes"),

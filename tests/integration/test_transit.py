@@ -83,9 +83,9 @@ async def test_missing_key(session: VaultSession) -> None:
 
 
 async def test_key_of_another_type(vault_server: VaultServer, session: VaultSession, key: str) -> None:
-    """A key that is not RSA never signs an assertion."""
+    """A key that is not RSA never signs an assertion, and the error says so."""
     vault_server.transit_key(key, kind="ecdsa-p256")
-    with pytest.raises(CredentialMisconfiguredError):
+    with pytest.raises(CredentialMisconfiguredError, match="transit_key: names a key that is not RSA"):
         await VaultTransitSigner(session, "transit").sign(credential(key), {})
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -68,8 +68,14 @@ def ec_pem() -> str:
     return private_pem(ec.generate_private_key(ec.SECP256R1()), PrivateFormat.PKCS8)
 
 
+@functools.cache
+def ed25519_pem() -> str:
+    """A private key of a type that PKCS#8 can hold and IMS cannot use."""
+    return private_pem(ed25519.Ed25519PrivateKey.generate(), PrivateFormat.PKCS8)
+
+
 def private_pem(
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey,
     form: PrivateFormat,
     encryption: KeySerializationEncryption | None = None,
 ) -> str:

@@ -82,7 +82,10 @@ def _sign(mount: str, key: str, signed: str, adapter: VaultAdapter) -> str:
         raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
     if len(found[1]) < _SHORTEST_RSA_SIGNATURE:
         # An elliptic-curve key ignores the algorithm and signs, too; IMS would refuse that without a reason.
-        raise _no_such_key()
+        raise CredentialMisconfiguredError(
+            "transit_key",
+            "names a key that is not RSA; create one with `vault write -f transit/keys/NAME type=rsa-2048`",
+        )
     return found[1]
 
 

@@ -22,7 +22,7 @@ from app.domain.dependency_errors import OverloadedError
 from app.domain.names import CredentialName, CredentialRef
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from tests.support import grants
-from tests.support.keys import PASSPHRASE, ec_pem, key_pair, new_rsa_key, private_pem, self_signed
+from tests.support.keys import PASSPHRASE, ec_pem, ed25519_pem, key_pair, new_rsa_key, private_pem, self_signed
 
 CLAIMS = assertion_claims(grants.jwt_credential(), grants.METASCOPES, 4_000_000_000)
 
@@ -132,6 +132,38 @@ async def test_an_unusable_key_names_its_field(
 ) -> None:
     """Any defect of a key is reported with the field's name, never with its content."""
     assert (await why_not(signer, private_key=key(), passphrase=passphrase)).field == field
+
+
+@pytest.mark.parametrize(
+    ("key", "passphrase", "reason"),
+    [
+        (lambda: _truncated(key_pair().pkcs8), None, "is damaged or truncated"),
+        (lambda: _truncated(key_pair().pkcs1), None, "is damaged or truncated"),
+        (lambda: _truncated(key_pair().encrypted), PASSPHRASE, "is damaged or truncated"),
+        (ec_pem, None, "is an elliptic-curve key; Adobe accepts RSA keys only"),
+        (ed25519_pem, None, "is not an RSA key; Adobe accepts RSA keys only"),
+        (lambda: private_pem(new_rsa_key(1024), PrivateFormat.PKCS8), None, "is an RSA key of 1024 bits; it must have"),
+        (lambda: key_pair().encrypted, None, "is missing, and the private key is encrypted"),
+        (lambda: key_pair().encrypted_pkcs1, None, "is missing, and the private key is encrypted"),
+        (lambda: key_pair().encrypted, "wrong", "does not decrypt the private key"),
+    ],
+    ids=[
+        "cut",
+        "cut-pkcs1",
+        "cut-encrypted",
+        "ec",
+        "ed25519",
+        "short",
+        "no-passphrase",
+        "no-passphrase-pkcs1",
+        "wrong",
+    ],
+)
+async def test_an_unusable_key_says_what_it_is(
+    signer: JoseAssertionSigner, key: Any, passphrase: str | None, reason: str
+) -> None:
+    """Each defect of a key has a sentence of its own."""
+    assert (await why_not(signer, private_key=key(), passphrase=passphrase)).expected.startswith(reason)
 
 
 async def test_a_key_with_inconsistent_numbers_is_refused(signer: JoseAssertionSigner) -> None:

@@ -141,6 +141,8 @@ DEFECTS: list[tuple[str, Mapping[str, object]]] = [
             [f"{CANARY} x"],
             [f"{CANARY}\nx"],
             [f"{CANARY}é"],
+            [f"\ufeff{CANARY}"],
+            [f'["{CANARY}"]'],
             [CANARY * 60],
         )
     ],
@@ -153,8 +155,8 @@ DEFECTS: list[tuple[str, Mapping[str, object]]] = [
             f'["{CANARY}"]',
             {"0": CANARY},
             [1],
-            [f"{CANARY} b"],
-            [f"{CANARY},b"],
+            [f'{CANARY}"'],
+            [f'["{CANARY}"]'],
             [""],
             [str(i) for i in range(65)],
         )
@@ -177,7 +179,7 @@ DEFECTS: list[tuple[str, Mapping[str, object]]] = [
 ]
 
 JWT_DEFECTS: list[tuple[str, Mapping[str, object]]] = [
-    *[("metascopes", {"metascopes": value}) for value in (None, [], "", [1], [f"{CANARY} b"])],
+    *[("metascopes", {"metascopes": value}) for value in (None, [], "", [1], [f'{CANARY}"'])],
     ("technical_account_id", {"technical_account_id": None}),
     ("private_key", {"private_key": None}),
     ("private_key", {"private_key": CANARY}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -40,8 +41,9 @@ def refusal(document: object) -> CredentialMisconfiguredError:
 
 
 @pytest.mark.parametrize(
-    "scopes", ["openid,AdobeID", "openid AdobeID", " openid , AdobeID,", "openid\nAdobeID\n", ["openid", "AdobeID"]]
-)
+    "scopes", ["openid,AdobeID", "openid AdobeID", " openid , AdobeID,", "openid\nAdobeID\n", ["openid", "AdobeID"],
+               ["openid,AdobeID"], ["openid AdobeID\n"], ["openid", "AdobeID,"]],
+)  # fmt: skip
 def test_scopes_may_be_one_string(scopes: object) -> None:
     """Scopes in one string, separated by commas or blanks, are the same as a list."""
     assert parsed(oauth_document(REF, scopes=scopes)) == parsed(oauth_document(REF))
@@ -76,6 +78,15 @@ def test_a_list_that_a_tool_packed_gets_a_hint(field: str, wrap: Callable[[list[
     assert "store the whole document as JSON" in error.detail
 
 
+@pytest.mark.parametrize("document", [json.dumps(oauth_document(REF)), {"value": json.dumps(oauth_document(REF))}])
+def test_a_document_inside_of_a_string_gets_a_hint(document: object) -> None:
+    """A whole document as text, alone or in one field as `vault kv put PATH value=@FILE` stores it, is recognised."""
+    error = refusal(document)
+
+    assert error.field == "document"
+    assert "has JSON inside of a string; store the whole document as JSON" in error.detail
+
+
 def test_a_blank_in_a_secret_is_named() -> None:
     """A blank inside of a secret is refused with the number of the item, since it was pasted wrongly."""
     error = refusal(oauth_document(REF, client_secrets=["good", f"{CANARY} x"]))
@@ -89,7 +100,15 @@ def test_a_blank_in_a_secret_is_named() -> None:
 
 def test_members_of_adobes_files_are_ignored() -> None:
     """What Adobe's files have besides the credential changes nothing."""
-    extra = {"technical_account_email": "a@techacct.adobe.com", "id": "1", "name": "x", "integration_type": "y"}
+    extra = {
+        "technical_account_email": "a@techacct.adobe.com",
+        "id": "1",
+        "name": "x",
+        "integration_type": "y",
+        "email": "a@techacct.adobe.com",
+        "ok": True,
+        "statusCode": 200,
+    }
 
     assert parsed(oauth_document(REF, **extra)) == parsed(oauth_document(REF))
 
@@ -133,7 +152,12 @@ MEMBER = {
         (MEMBER, "credential out of a project of the Adobe Developer Console"),
         ({"values": [{"key": "CLIENT_SECRET", "value": CANARY}]}, "Postman environment"),
         ({"CLIENT_ID": "a", "ORG_ID": REF.org, "CLIENT_SECRET": CANARY}, "downloaded from the Adobe Developer Console"),
+        ({"integration": {"privateKey": CANARY}}, "of the AEM Developer Console"),
+        ({"client_id": "a", "client_secret": CANARY, "meta_scopes": ["ent_x"]}, "credential out of a project"),
+        ({"API_KEY": "a", "TECHNICAL_ACCOUNT_ID": "x", "CLIENT_SECRET": CANARY}, "downloaded from the Adobe Developer"),
         ({**MEMBER, "ims_org_id": REF.org}, "context of the aio command line"),
+        ({"clientId": "a", "clientSecret": CANARY}, "context of the aio command line"),
+        ({"ims": {"contexts": {"my": MEMBER}}}, "context of the aio command line"),
     ],
 )  # fmt: skip
 def test_a_file_of_adobe_is_recognised(document: dict[str, object], name: str) -> None:
@@ -160,6 +184,9 @@ SPELLINGS: dict[str, Callable[[str], object]] = {
     "blanks around it": lambda pem: f"\n  {pem}  \n",
     "escaped line ends": lambda pem: pem.replace("\n", "\\n"),
     "escaped CRLF": lambda pem: pem.replace("\n", "\\r\\n"),
+    "line ends escaped twice": lambda pem: pem.replace("\n", "\\\\n"),
+    "CR": lambda pem: pem.replace("\n", "\r"),
+    "indented": lambda pem: pem.replace("\n", "\n    "),
     "a list of lines": str.splitlines,
     "a list of lines with their ends": lambda pem: pem.splitlines(keepends=True),
     "a list with one text": lambda pem: [pem],
@@ -201,7 +228,15 @@ def labelled(label: str) -> str:
         (KEY[:200], "is truncated"),
         (f"{CANARY} nothing", "must be a private key in PEM form"),
         ("", "must be a private key in PEM form"),
-        ({"0": CANARY}, "must be PEM text, or a list of its lines"),
+        (KEY[40:], "is truncated: its first line"),
+        (labelled("NEW CERTIFICATE REQUEST"), "is a certificate request"),
+        (labelled("DSA PRIVATE KEY"), "is a DSA key"),
+        (f"ssh-rsa AAAA{CANARY}", "is a public key of OpenSSH"),
+        (f"PuTTY-User-Key-File-3: {CANARY}", "is a PuTTY key"),
+        ("".join(KEY.splitlines()[1:-1]), "is base64 without PEM lines, such as DER or PKCS#12"),
+        (1, "must be PEM text, or a list of its lines"),
+        ({"0": CANARY}, "is an object where PEM text is expected; store the whole document as JSON"),
+        (json.dumps([CANARY]), "has JSON inside of a string; store the whole document as JSON"),
     ],
 )
 def test_what_is_not_a_private_key_is_named(value: object, expected: str) -> None:
@@ -222,6 +257,16 @@ def test_what_is_not_a_certificate_is_named(value: str, expected: str) -> None:
 
     assert error.field == "certificate"
     assert expected in error.detail
+
+
+@pytest.mark.parametrize(
+    "repeated", ["-----BEGIN PRIVATE KEY-----\n", "-----BEGIN ", "-----BEGIN A-----\n-----END B-----\n"]
+)
+def test_text_full_of_first_lines_is_searched_once(repeated: str) -> None:
+    """The largest bad document blocks the event loop for less than a second, because it is not searched per line."""
+    began = time.process_time()
+    refusal(jwt_document(REF, private_key=repeated * (250_000 // len(repeated))))
+    assert time.process_time() - began < 1
 
 
 def test_a_passphrase_loses_its_line_end() -> None:

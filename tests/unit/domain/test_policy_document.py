@@ -222,9 +222,20 @@ def test_an_error_does_not_contain_the_value(path: str) -> None:
 
 def test_an_unknown_field_is_not_repeated() -> None:
     """A secret pasted as a field's name does not reach the log either."""
-    with pytest.raises(PolicyError) as refused:
-        parse_policy(changed("callers.0.itb_canary_secret_1", "x"), "v")
-    assert "canary" not in str(refused.value)
+    for name in ("itb_canary_secret", "itb_canary_secret_1", "p8e-canary"):
+        with pytest.raises(PolicyError) as refused:
+            parse_policy(changed(f"callers.0.{name}", "x"), "v")
+        assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [("callers.0.match.api_keys_sha256", "api_key_sha256"), ("callers.0.rate-limit", "rate_limit")],
+)
+def test_a_misspelt_field_is_named(path: str, meant: str) -> None:
+    """A field with digits or hyphens in its name is named, too, with the one that was meant."""
+    with pytest.raises(PolicyError, match=f"has the unknown field {path.rpartition('.')[2]}; did you mean {meant}"):
+        parse_policy(changed(path, "x"), "v")
 
 
 plain = st.recursive(

@@ -68,6 +68,22 @@ def test_a_missing_file_is_refused_with_one_sentence(tmp_path: Path) -> None:
         load_clients(tmp_path / "none.json")
 
 
+def test_lists_may_be_strings_as_in_a_credential_document() -> None:
+    """A client takes lists as one string, and drops the line end that `echo` adds to a secret."""
+    untidy = {**OAUTH, "client_secrets": ["canary-secret\n"], "scopes": "openid, AdobeID"}
+    assert client_from(untidy) == client_from({**OAUTH, "scopes": ["openid", "AdobeID"]})
+    assert client_from({**OAUTH, "client_secrets": "a,b\n"}).client_secrets == ("a", "b")
+
+
+@pytest.mark.parametrize(("name", "quoted"), [("client_secret", True), ("p8e-canary-1", False)])
+def test_an_unknown_field_is_named_if_it_looks_like_a_name(name: str, quoted: bool) -> None:
+    """A misspelt field is named; what may be a secret is not."""
+    with pytest.raises(SandboxConfigError, match="unknown field") as caught:
+        client_from({**OAUTH, name: "canary-secret"})
+    assert (f'"{name}"' in str(caught.value)) == quoted
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -78,10 +94,13 @@ def test_a_missing_file_is_refused_with_one_sentence(tmp_path: Path) -> None:
         {"kind": "oauth"},
         {"client_secrets": []},
         {"client_secrets": ["a", "b", "c"]},
-        {"client_secrets": "canary-secret"},
+        {"client_secrets": "canary-secret,b,c"},
+        {"client_secrets": ["\n"]},
+        {"client_secrets": {"0": "canary-secret"}},
         {"client_secrets": [""]},
         {"scopes": []},
-        {"scopes": "openid"},
+        {"scopes": ""},
+        {"scopes": 1},
         {"kind": "jwt"},
         {"token_lifetime": 0},
         {"token_lifetime": True},
