@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.api_key import API_KEY_PREFIX, parse_api_key
 from app.domain.errors import RateLimitedError, UnauthenticatedError
-from app.domain.identity import Identity, JwtIdentity
+from app.domain.identity import ApiKeyIdentity, Identity, JwtIdentity
 from app.domain.policy import Caller, Policy
 from app.domain.rate_limit import RateLimit, TokenBucket
 from app.domain.refusal_reason import RefusalReason
@@ -31,6 +31,7 @@ class Admission:
         caller: The caller with this identity under `policy`.
         policy: The policy in force at the decision; another policy needs another decision.
         until: Unix time in seconds at which the proof must be verified again.
+        api_key_sha256: The SHA-256 of the caller's API key in hex, or None if it has proven itself by a JWT.
 
     """
 
@@ -38,6 +39,12 @@ class Admission:
     caller: Caller
     policy: Policy
     until: float
+    api_key_sha256: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Made once, because the warm path reads it for every request.
+        digest = self.identity.digest.hex() if isinstance(self.identity, ApiKeyIdentity) else None
+        object.__setattr__(self, "api_key_sha256", digest)
 
 
 class VerifiedCallers:

@@ -81,6 +81,7 @@ class Conversation:
             tier=self.tier,
             reason=reason,
             audit_rule=audit_rule,
+            api_key_sha256=None if self.admission is None else self.admission.api_key_sha256,
         )
 
 
@@ -183,7 +184,7 @@ class RequestFrame:
         query = parse_token_query(raw)
         talk.ref = query.ref
         token = await self.obtain(talk, Action.VEND, query.scopes, lambda key: self.vendor.vend(key, query.min_ttl))
-        warm.learn(talk.caller, raw, token.key, query.min_ttl)
+        warm.learn(talk.admitted, raw, token.key, query.min_ttl)
         return token
 
     async def obtain(

@@ -61,7 +61,7 @@ def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
             return prepared.answer.response()
         token = await _vended(frame, talk, form, query)
         frame.gate.forms.remember(digest, talk.admitted)
-        warm.learn(talk.caller, digest, token.key)
+        warm.learn(talk.admitted, digest, token.key)
         return oauth2_answer(token)(int(token.remaining(frame.clock()))).response()
 
     answer = frame.around("/oauth2/token", Action.VEND, issue_token, oauth2_error)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from app.api.answers import Answer
-from app.api.caller_gate import CallerGate, VerifiedCallers
+from app.api.caller_gate import Admission, CallerGate, VerifiedCallers
 from app.domain.access_token import AccessToken
 from app.domain.decision import VENDED, Decision
 from app.domain.names import TokenKey
@@ -59,6 +59,7 @@ class _Vended:
     """What a caller may have by the decision of the long path, and the answer prepared from it."""
 
     caller: str
+    api_key_sha256: str | None
     key: TokenKey
     bucket: TokenBucket | None
     token: AccessToken | None = None
@@ -110,8 +111,9 @@ class WarmPath:
         self._vendor = vendor
         self._verified = gate.headers if verified is None else verified
         # A caller object belongs to one policy version, so decisions under an old policy are never found again.
-        self._taught = FairMemory[Caller, tuple[Caller, bytes], _Taught](limit, share)
-        self._vended = WeakValueDictionary[tuple[Caller, TokenKey], _Vended]()
+        self._taught = FairMemory[Caller, tuple[Caller, str | None, bytes], _Taught](limit, share)
+        # The API key is part of the key, because the audit line names the one of the request.
+        self._vended = WeakValueDictionary[tuple[Caller, str | None, TokenKey], _Vended]()
         self._taught_under: Policy | None = None
 
     def decide(self, proof: bytes, query: bytes, now: float) -> Prepared | None:
@@ -126,7 +128,7 @@ class WarmPath:
         admission = self._verified.recall(proof, now)
         if admission is None:
             return None
-        taught = self._taught.get((admission.caller, query))
+        taught = self._taught.get((admission.caller, admission.api_key_sha256, query))
         if taught is None:
             return None
         vended = taught.vended
@@ -145,11 +147,11 @@ class WarmPath:
             return vended.prepared
         return _prepare(vended, seconds_left)
 
-    def learn(self, caller: Caller, query: bytes, key: TokenKey, min_ttl: int = 0) -> None:
+    def learn(self, admission: Admission, query: bytes, key: TokenKey, min_ttl: int = 0) -> None:
         """Prepare for the next request like this one, which the long path has just answered under the policy in force.
 
         Args:
-            caller: The caller.
+            admission: The caller and its proof.
             query: The query as sent.
             key: The key of the token in the answer.
             min_ttl: The `min_ttl` of the query, in seconds.
@@ -160,10 +162,11 @@ class WarmPath:
         if self._taught_under is not self._gate.policy:
             self._taught.clear()
             self._taught_under = self._gate.policy
-        vended = self._vended.get((caller, key))
+        caller, sha256 = admission.caller, admission.api_key_sha256
+        vended = self._vended.get((caller, sha256, key))
         if vended is None:
-            vended = self._vended[caller, key] = _Vended(caller.name, key, self._gate.bucket(caller))
-        self._taught.keep(caller, (caller, query), _Taught(vended, min_ttl))
+            vended = self._vended[caller, sha256, key] = _Vended(caller.name, sha256, key, self._gate.bucket(caller))
+        self._taught.keep(caller, (caller, sha256, query), _Taught(vended, min_ttl))
 
     def _prepare_token(self, vended: _Vended, token: AccessToken) -> None:
         vended.token = token
@@ -180,6 +183,7 @@ class WarmPath:
             generation=token.generation,
             token_sha256=token.sha256,
             tier="memory",
+            api_key_sha256=vended.api_key_sha256,
         )
 
 

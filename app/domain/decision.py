@@ -33,6 +33,7 @@ class Decision:
         token_sha256: SHA-256 of the token, or None.
         tier: The source of the token, or None.
         reason: Why the caller credential was refused; None if it was not.
+        api_key_sha256: The SHA-256 of the caller's API key in hex; None without a valid API key.
         audit_rule: The place of the rule with ``mode: audit`` that would have allowed a refused request, or None.
 
     """
@@ -49,3 +50,4 @@ class Decision:
     tier: Tier | None = None
     reason: RefusalReason | None = None
     audit_rule: str | None = None
+    api_key_sha256: str | None = None

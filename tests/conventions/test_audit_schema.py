@@ -49,6 +49,7 @@ def every_decision() -> Iterator[Decision]:
     for reason in RefusalReason:
         yield Decision("/token", "vend", "unauthenticated", reason=reason)
     yield Decision("/token", "vend", "forbidden", "me", ORG, "default", audit_rule="callers[12].allow[0]")
+    yield Decision("/token", "vend", VENDED, "me", ORG, "default", api_key_sha256="0f" * 32)
 
 
 EVERYTHING: list[events.Event] = [
@@ -116,7 +117,7 @@ def test_the_schema_is_closed() -> None:
         assert set(kind["properties"]) - set(kind["required"]) <= {
             *CHAIN,
             "trace_id",
-            *({"reason", "audit_rule"} if event == "request" else ()),
+            *({"api_key_sha256", "reason", "audit_rule"} if event == "request" else ()),
         }, event
         record = dict.fromkeys(kind["properties"])
         assert misfits([{**record, "event": event, "unheard_of": 1}])

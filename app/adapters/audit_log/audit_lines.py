@@ -10,7 +10,7 @@ from app.domain.decision import Decision
 from app.domain.events import CredentialPurged, PolicyLoaded, PolicyRefused, RequestDecided
 
 _MAX_REMEMBERED = 10_000
-_TOKEN_DIGITS = 16
+_SHA256_DIGITS = 16
 
 Audited = RequestDecided | CredentialPurged | PolicyLoaded | PolicyRefused
 
@@ -50,8 +50,12 @@ class AuditLines:
     def _remember(self, decision: Decision) -> str:
         if len(self._constant) >= _MAX_REMEMBERED:
             self._constant.clear()
-        token = decision.token_sha256
-        only_if_set = {"reason": decision.reason, "audit_rule": decision.audit_rule}
+        token, api_key = decision.token_sha256, decision.api_key_sha256
+        only_if_set = {
+            "api_key_sha256": None if api_key is None else api_key[:_SHA256_DIGITS],
+            "reason": decision.reason,
+            "audit_rule": decision.audit_rule,
+        }
         constant = self._constant[decision] = _members(
             {
                 "caller": decision.caller,
@@ -59,7 +63,7 @@ class AuditLines:
                 "credential": decision.credential,
                 "scope": decision.scope,
                 "generation": decision.generation,
-                "token_sha256": None if token is None else token[:_TOKEN_DIGITS],
+                "token_sha256": None if token is None else token[:_SHA256_DIGITS],
                 "endpoint": decision.endpoint,
                 "action": decision.action,
                 "outcome": decision.outcome,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -55,9 +56,32 @@ async def test_both_paths_report_the_same_decision(api: ApiInMemory) -> None:
     await api.get()
     await api.get()
     long, short = (event.decision for event in api.sink.of(RequestDecided))
-    names = ("endpoint", "action", "outcome", "caller", "org", "credential", "scope", "generation", "token_sha256")
+    names = (
+        "endpoint",
+        "action",
+        "outcome",
+        "caller",
+        "api_key_sha256",
+        "org",
+        "credential",
+        "scope",
+        "generation",
+        "token_sha256",
+    )
     assert [getattr(long, name) for name in names] == [getattr(short, name) for name in names]
     assert (long.tier, short.tier) == ("exchange", "memory")
+
+
+async def test_the_api_key_of_each_request_is_reported() -> None:
+    """Each request of a caller with two API keys is reported with its key, warm or not; one with a JWT without."""
+    keys = [make_api_key(name) for name in ("journey", "other")]
+    api = ApiInMemory(make_caller("journey", make_rule(ORG), subject="journey", api_keys=keys))
+    api.verifier.known[b"eyJ.a.b"] = JwtIdentity(ISSUER.issuer, "journey", api.clock() + 600)
+    for credential in [*keys, "eyJ.a.b"] * 2:
+        assert (await api.get(TOKEN, ("Authorization", f"Bearer {credential}"), caller=None)).status == 200
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    found = [event.decision.api_key_sha256 for event in api.sink.of(RequestDecided)]
+    assert found == [*digests, None] * 2
 
 
 async def test_the_prepared_answer_counts_down(api: ApiInMemory) -> None:
@@ -228,7 +252,7 @@ async def test_warm_queries_are_bounded_in_number_and_size(api: ApiInMemory) -> 
     admission = await gate.admit([HEADER])
     token = (await api.replica.vend()).token
     for number in range(30):
-        warm.learn(admission.caller, b"query %d" % number, token.key)
+        warm.learn(admission, b"query %d" % number, token.key)
     known = [warm.decide(HEADER, b"query %d" % number, api.clock()) is not None for number in range(30)]
     assert known == [False] * 20 + [True] * 10
     long_query = f"{TOKEN}&scope=openid{'+' * 2000}"
@@ -242,7 +266,7 @@ async def test_a_caller_that_spells_its_query_in_many_ways_keeps_only_its_own_sh
     warm = WarmPath("/token", token_answer, gate, api.replica.vendor, limit=10, share=5)
     token = (await api.replica.vend()).token
     headers = {name: f"Bearer {make_api_key(name)}".encode() for name in ("journey", "operator")}
-    callers = {name: (await gate.admit([header])).caller for name, header in headers.items()}
+    callers = {name: await gate.admit([header]) for name, header in headers.items()}
     warm.learn(callers["operator"], b"its only query", token.key)
     for number in range(100):
         warm.learn(callers["journey"], b"query %d" % number, token.key)
