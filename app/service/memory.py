@@ -13,13 +13,16 @@ class TokenMemory:
 
     Args:
         limit: The number of tokens that are kept.
+        limit_of_one: The number of tokens of one credential that are kept. Each set of its scopes is another token, so
+            a caller that asks for more and more sets would otherwise drop the tokens of all others.
 
     """
 
-    def __init__(self, limit: int = 200_000) -> None:
+    def __init__(self, limit: int = 200_000, limit_of_one: int = 1_000) -> None:
         self._limit = limit
+        self._limit_of_one = limit_of_one
         self._tokens: OrderedDict[TokenKey, AccessToken] = OrderedDict()
-        self._keys: dict[CredentialRef, set[TokenKey]] = {}
+        self._keys: dict[CredentialRef, OrderedDict[TokenKey, None]] = {}
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -35,8 +38,12 @@ class TokenMemory:
             return
         self._tokens[token.key] = token
         self._tokens.move_to_end(token.key)
-        self._keys.setdefault(token.key.ref, set()).add(token.key)
-        if len(self._tokens) > self._limit:
+        keys = self._keys.setdefault(token.key.ref, OrderedDict())
+        keys[token.key] = None
+        keys.move_to_end(token.key)
+        if len(keys) > self._limit_of_one:
+            self._discard(next(iter(keys)))
+        elif len(self._tokens) > self._limit:
             self._discard(next(iter(self._tokens)))
 
     def refs(self) -> tuple[CredentialRef, ...]:
@@ -59,7 +66,7 @@ class TokenMemory:
     def _discard(self, key: TokenKey) -> None:
         del self._tokens[key]
         keys = self._keys[key.ref]
-        keys.discard(key)
+        del keys[key]
         if not keys:
             del self._keys[key.ref]
 

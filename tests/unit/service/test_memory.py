@@ -66,6 +66,19 @@ def test_the_oldest_token_is_dropped_at_the_limit() -> None:
     assert [token.key for token in memory.tokens_of(REF)] == [SCOPED]
 
 
+def test_the_tokens_of_one_credential_do_not_evict_those_of_others() -> None:
+    """A credential with more and more sets of scopes keeps a limited number of tokens, and drops its oldest ones."""
+    memory = TokenMemory(limit=10, limit_of_one=3)
+    memory.put(make_token(OTHER_KEY))
+    for number in range(20):
+        memory.put(make_token(make_key(scopes=f"s{number}")))
+    memory.put(make_token(make_key(scopes="s17"), minted_at=1_900_000_001.0))  # stored again, so no longer the oldest
+    memory.put(make_token(make_key(scopes="s20")))
+    assert memory.get(OTHER_KEY) is not None
+    assert {token.key for token in memory.tokens_of(REF)} == {make_key(scopes=f"s{number}") for number in (17, 19, 20)}
+    assert len(memory) == 4
+
+
 def test_the_states_are_counted() -> None:
     """The counts by state follow the clock."""
     memory = TokenMemory()
