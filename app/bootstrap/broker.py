@@ -18,7 +18,7 @@ from app.adapters.server_certificate import ServerCertificate
 from app.api.app import Services
 from app.api.health import Readiness
 from app.bootstrap.listeners import listeners
-from app.bootstrap.minting import minting
+from app.bootstrap.minting import egress_proxy, minting
 from app.bootstrap.shared_cache import shared_cache
 from app.ports import Clock, EventSink
 from app.process.supervisor import Supervisor
@@ -71,7 +71,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Broker]:
     async with AsyncExitStack() as stack:
         heard = await stack.enter_async_context(listeners(settings, clock))
         sink, tracer = heard.sink, heard.tracer
-        verifier = JwtCallerVerifier(clock, sink)
+        verifier = JwtCallerVerifier(clock, sink, proxy=egress_proxy(settings))
         stack.push_async_callback(verifier.aclose)
         policy = await _policy(settings, stack, verifier, sink, clock)
 

@@ -16,9 +16,11 @@ from app.adapters.ims import HttpTokenExchanger, ims_client
 from app.adapters.jose_signer import JoseAssertionSigner
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
 from app.domain.signing import StoredKey
+from app.egress import EgressProxy
 from app.ports import AssertionSigner, Clock, CredentialStore, EventSink
 from app.process.ca_bundle import client_context
 from app.service.mint import Minter
+from app.settings.no_proxy import parse_no_proxy
 from app.settings.settings import MintingSettings
 
 Outgoing = Callable[[], Mapping[str, str]]
@@ -110,8 +112,17 @@ def _vault_config(settings: MintingSettings) -> VaultConfig:
     )
 
 
+def egress_proxy(settings: MintingSettings) -> EgressProxy | None:
+    """The proxy for connections to the internet, or None."""
+    if settings.proxy_url is None:
+        return None
+    return EgressProxy(
+        settings.proxy_url, settings.proxy_username, settings.proxy_password_file, parse_no_proxy(settings.no_proxy)
+    )
+
+
 async def _ims_client(settings: MintingSettings, stack: AsyncExitStack) -> httpx2.AsyncClient:
     verify = None if settings.ims_cacert is None else await asyncio.to_thread(client_context, settings.ims_cacert)
-    client = ims_client(verify)
+    client = ims_client(verify, proxy=egress_proxy(settings))
     stack.push_async_callback(client.aclose)
     return client

@@ -18,7 +18,7 @@ def check_settings(settings: Settings) -> None:
     """Find early what would otherwise fail later, or without naming its variable.
 
     Raises:
-        CommandError: A CA bundle, the certificate, the credential directory, tracing or Redis cannot be used.
+        CommandError: What a setting names cannot be used: a file, a directory, Redis, tracing or the proxy.
 
     """
     _check_ca_bundles(settings)
@@ -28,6 +28,7 @@ def check_settings(settings: Settings) -> None:
         _check_tracing()
     _check_certificate(settings)
     _check_redis(settings)
+    _check_proxy(settings)
 
 
 def _check_ca_bundles(settings: Settings) -> None:
@@ -71,6 +72,18 @@ def _check_redis(settings: Settings) -> None:
         raise CommandError(f"{_variable('redis_password_file')}: {error}.", USAGE) from None
     except KeyRingError as error:
         raise CommandError(f"{_variable('cache_keys_file')}: {error}.", USAGE) from None
+
+
+def _check_proxy(settings: Settings) -> None:
+    from app.bootstrap.minting import egress_proxy
+    from app.egress import ProxyPasswordError
+
+    proxy = egress_proxy(settings)
+    try:
+        if proxy is not None:
+            proxy.read_login()
+    except ProxyPasswordError as error:
+        raise CommandError(f"{error}.", USAGE) from None
 
 
 def _check_tracing() -> None:

@@ -16,6 +16,8 @@ from app.cli.addresses import scheme_of, url_of
 from app.cli.failure import USAGE, CommandError
 from app.cli.preflight import check_settings, start_error
 
+_log = logging.getLogger(__name__)
+
 
 def serve() -> None:
     """Run the broker. The BROKER_ variables configure it.
@@ -27,7 +29,7 @@ def serve() -> None:
     everything else goes to standard error. The README has a table of all variables.
     """
     from app.settings.setting_errors import SettingsError
-    from app.settings.settings import read_settings
+    from app.settings.settings import read_settings, unread_proxy_variables
 
     try:
         settings = read_settings()
@@ -41,6 +43,8 @@ def serve() -> None:
     from app.adapters.json_logs import configure_logging
 
     configure_logging(settings.log_level)
+    for name in unread_proxy_variables():
+        _log.warning("%s is set, but the broker does not read it: the proxy is that of BROKER_PROXY_URL", name)
     try:
         # Not as a context manager: closing the loop would wait for pending name lookups; see `_leave`.
         asyncio.Runner(loop_factory=uvloop.new_event_loop).run(

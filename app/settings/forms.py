@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from app.hosts import is_loopback, normal_ims_base_url
+from app.settings.no_proxy import parse_no_proxy
 from app.settings.redis_address import parse_redis_url
 
 REDIS_PREFIX = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
@@ -72,3 +73,18 @@ def public_url(text: str | None) -> str | None:
     ):
         raise ValueError("must be a base URL such as https://broker.example.com or https://example.com/broker")
     return text.rstrip("/") if text else None
+
+
+def proxy_url(text: str | None) -> str | None:
+    """The URL of a proxy, with a port; or None."""
+    if text and "@" in text:
+        raise ValueError("must have no login; set BROKER_PROXY_USERNAME and BROKER_PROXY_PASSWORD_FILE")
+    if text and not (_is_base_url(text, plain_http_anywhere=True) and urlsplit(text).port):
+        raise ValueError("must be a URL with a port, such as http://proxy.example.com:3128")
+    return text.rstrip("/") if text else None
+
+
+def no_proxy(text: str) -> str:
+    """Hosts that are reached without the proxy."""
+    parse_no_proxy(text)
+    return text

@@ -76,6 +76,24 @@ def tls_rules(*, cert: bool, key: bool) -> tuple[SettingRule, ...]:
     )
 
 
+def proxy_rules(*, url: bool, username: bool, password_file: bool) -> tuple[SettingRule, ...]:
+    """Rules of the egress proxy.
+
+    Args:
+        url: Whether there is a URL.
+        username: Whether there is a user name.
+        password_file: Whether there is a password file.
+
+    """
+    return (
+        (
+            (username or password_file) and not url,
+            "BROKER_PROXY_URL is required with BROKER_PROXY_USERNAME and BROKER_PROXY_PASSWORD_FILE",
+        ),
+        (username is not password_file, "BROKER_PROXY_USERNAME and BROKER_PROXY_PASSWORD_FILE need each other"),
+    )
+
+
 def redis_connection_rules(address: RedisAddress | None, *, login: bool, own_ca: bool) -> tuple[SettingRule, ...]:
     """Rules of a connection to Redis.
 

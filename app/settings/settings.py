@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 
 from app.settings.credential_store import CredentialStoreSettings
+from app.settings.egress import EgressSettings
 from app.settings.ims import ImsSettings
 from app.settings.redis import RedisSettings
 from app.settings.serving import ServingSettings
@@ -17,8 +18,8 @@ from app.settings.setting_errors import PREFIX, SettingsError, explain_defect, e
 from app.settings.settings_group import SettingsGroup
 
 
-class MintingSettings(ImsSettings, CredentialStoreSettings):
-    """What a token is minted with: where credentials live, and IMS. A command that mints needs no others."""
+class MintingSettings(EgressSettings, ImsSettings, CredentialStoreSettings):
+    """What a token is minted with: where credentials live, IMS, the way there. A command that mints needs no others."""
 
 
 class Settings(RedisSettings, MintingSettings, ServingSettings):
@@ -36,6 +37,17 @@ class Settings(RedisSettings, MintingSettings, ServingSettings):
 
 
 _Read = TypeVar("_Read", bound=SettingsGroup)
+
+
+def unread_proxy_variables(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The usual variables of a proxy that are set. They are not read, because a secret must not take an unknown way.
+
+    Args:
+        environment: Instead of the environment of the process.
+
+    """
+    values = os.environ if environment is None else environment
+    return tuple(name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if values.get(name))
 
 
 def variables() -> tuple[str, ...]:

@@ -228,6 +228,7 @@ def test_traffic_is_denied_unless_named() -> None:
     assert ports_out("existing-secret") == {53, 8200, 6380, 443}
     assert ports_out("tracing") == {53, 8200, 6379, 443, 4318}
     assert ports_out("token-review") == {53, 8200, 6379, 443, 6443}
+    assert ports_out("proxy") == {53, 8200, 6379, 3128}  # and not 443: IMS is reached through the proxy only
 
 
 def test_only_the_gateway_and_the_test_may_call() -> None:

@@ -99,6 +99,17 @@ async def test_bad_setting(settings: dict[str, str], variable: str, value: str) 
     _is_refused(finished, named)
 
 
+async def test_a_proxy_of_the_environment_is_not_used_and_that_is_logged(settings: dict[str, str]) -> None:
+    """`HTTPS_PROXY` is not read: the start says so once, with the setting to use instead."""
+    async with running_cli("serve", env={**settings, "HTTPS_PROXY": f"http://u:{CANARY}@127.0.0.1:1"}) as cli:
+        await cli.said(LISTENING, stream="stderr")
+        finished = await cli.stop()
+
+    assert finished.stderr.count("HTTPS_PROXY is set, but the broker does not read it") == 1
+    assert "BROKER_PROXY_URL" in finished.stderr
+    assert CANARY not in finished.stderr
+
+
 async def test_bad_policy(settings: dict[str, str], tmp_path: Path) -> None:
     """A bad policy stops the start and is named by its variable and place."""
     (tmp_path / "policy.yaml").write_text(f"version: 1\n{CANARY}: 1\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -19,11 +18,21 @@ from app.domain.events import ClockCompared, ExchangeFinished
 from app.domain.grant import Grant, IssuedToken
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 from app.domain.token_response import issued_token
+from app.egress import ConnectFailure, ProxyFailure, connect_failure
 from app.ports import Clock, EventSink
 from app.process.observed_call import ObservedCall
 
 DEADLINE = 10.0
 """Seconds for one exchange, from waiting for a connection to the last byte of the answer."""
+
+
+_REMEDIES = {
+    ConnectFailure.NAME: " Check ims_base_url and DNS.",
+    ConnectFailure.TIMEOUT: " If IMS is reached through a proxy only, set BROKER_PROXY_URL.",
+    ConnectFailure.NETWORK: " If IMS is reached through a proxy only, set BROKER_PROXY_URL.",
+    ConnectFailure.CERTIFICATE: " If a proxy on the way inspects TLS, put its CA into the bundle of BROKER_IMS_CACERT.",
+}
+"""What to do, for the failures that have a usual remedy."""
 
 
 @dataclass(slots=True)
@@ -78,15 +87,17 @@ class HttpTokenExchanger:
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._post(grant, call)
-        except (TimeoutError, httpx2.TimeoutException):
-            detail = "IMS did not answer in time."
-        except httpx2.ConnectError as error:
+        except ProxyFailure as error:
+            detail = f"IMS cannot be reached. {error}"
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             detail = _connect_detail(error)
         except httpx2.RemoteProtocolError as error:
             # A peer that closed the connection is gone; one that wrote something else than HTTP is not IMS.
             if "disconnected" not in str(error) and "closed" not in str(error):
                 raise BadUpstreamResponseError("it is not well-formed HTTP", call.debug_id) from None
             detail = "IMS closed the connection without a whole answer."
+        except (TimeoutError, httpx2.TimeoutException):
+            detail = "IMS did not answer in time."
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError):
             detail = "The connection to IMS failed."
         raise ImsUnavailableError(detail, debug_id=call.debug_id) from None
@@ -112,13 +123,23 @@ class HttpTokenExchanger:
 
     async def _refusal(self, grant: Grant, response: httpx2.Response, debug_id: str | None) -> BrokerError:
         status = response.status_code
-        if status in {400, 401}:
-            return rejection(grant, status, await read_json(response), debug_id)
+        if status in {400, 401, 403}:
+            return await self._rejected(grant, response, debug_id)
         if status == 429 or status >= 500:
             return await self._unavailable(grant, response, debug_id)
         if 300 <= status < 400:
             return BadUpstreamResponseError("it is a redirect, which is never followed", debug_id)
         return BadUpstreamResponseError(f"its status is {status}", debug_id)
+
+    async def _rejected(self, grant: Grant, response: httpx2.Response, debug_id: str | None) -> BrokerError:
+        status = response.status_code
+        try:
+            return rejection(grant, status, await read_json(response), debug_id)
+        except BadUpstreamResponseError as error:
+            if status != 403:
+                raise
+            reason = f"its status is 403 without an OAuth error ({error.reason}); a firewall or proxy may have answered"
+            return BadUpstreamResponseError(reason, debug_id)
 
     async def _unavailable(self, grant: Grant, response: httpx2.Response, debug_id: str | None) -> ImsUnavailableError:
         status, delay = response.status_code, response.headers.get("retry-after")
@@ -146,10 +167,6 @@ async def _is_internal_error(response: httpx2.Response) -> bool:
     return isinstance(payload, Mapping) and payload.get("error") == "internal_error"
 
 
-def _connect_detail(error: httpx2.ConnectError) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return "IMS cannot be reached securely: its TLS certificate or handshake was refused."
-        cause = cause.__cause__ or cause.__context__
-    return "IMS cannot be reached: no connection could be opened."
+def _connect_detail(error: httpx2.TransportError) -> str:
+    failure = connect_failure(error)
+    return f"IMS cannot be reached: {failure.value}.{_REMEDIES.get(failure, '')}"

@@ -1,4 +1,4 @@
-"""The HTTP client for IMS: no redirects, no proxies or certificates from the environment, no cookies, bounds on all.
+"""The HTTP client for IMS: no redirects, nothing from the environment, no cookies, bounds on all.
 
 A redirect would carry a client secret to another host, and a cookie would tie one tenant's exchange to another's.
 """
@@ -11,6 +11,8 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx2
 from typing_extensions import override
 
+from app.egress import EgressProxy, outgoing_transport
+
 CONNECT_TIMEOUT = 2.0
 READ_TIMEOUT = 5.0
 """Seconds between two pieces of an answer; the exchanger's own deadline bounds the whole."""
@@ -19,16 +21,19 @@ _KEEPALIVE_EXPIRY = 30.0
 _MAX_IDLE = 20
 
 
-def ims_client(verify: ssl.SSLContext | None = None, max_connections: int = 500) -> httpx2.AsyncClient:
+def ims_client(
+    verify: ssl.SSLContext | None = None, max_connections: int = 500, proxy: EgressProxy | None = None
+) -> httpx2.AsyncClient:
     """The client to give to `HttpTokenExchanger`; its owner closes it.
 
     Args:
         verify: Trusted certificates; the system's if None.
         max_connections: Most connections open at once; one more waits for at most `READ_TIMEOUT` seconds.
+        proxy: The egress proxy, or None to connect directly.
 
     """
     return httpx2.AsyncClient(
-        transport=_FreshAfterStale(verify or httpx2.create_ssl_context(trust_env=False), max_connections),
+        transport=_FreshAfterStale(verify or httpx2.create_ssl_context(trust_env=False), max_connections, proxy),
         timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
         follow_redirects=False,
         trust_env=False,
@@ -44,13 +49,13 @@ class _FreshAfterStale(httpx2.AsyncBaseTransport):
     exchange is waste, never corruption, for IMS keeps old tokens valid.
     """
 
-    def __init__(self, verify: ssl.SSLContext, max_connections: int) -> None:
+    def __init__(self, verify: ssl.SSLContext, max_connections: int, proxy: EgressProxy | None) -> None:
         kept = httpx2.Limits(
             max_connections=max_connections, max_keepalive_connections=_MAX_IDLE, keepalive_expiry=_KEEPALIVE_EXPIRY
         )
         fresh = httpx2.Limits(max_connections=max_connections, max_keepalive_connections=0)
-        self._kept = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, http2=False, limits=kept)
-        self._fresh = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, http2=False, limits=fresh)
+        self._kept = outgoing_transport(verify, kept, proxy)
+        self._fresh = outgoing_transport(verify, fresh, proxy)
 
     @override
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import httpx2
 
 from app.adapters.jwt_verifier.issuer_error import IssuerError
+from app.egress import EgressProxy, ProxyFailure, connect_failure, outgoing_transport
 from app.process.ca_bundle import client_context
 from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 from app.process.regular_file import FileError, read_bytes
@@ -38,6 +39,7 @@ class IssuerUrl:
         ca_file: CA bundle, or None for the system's.
         token_file: File with a Bearer token, or None.
         largest: The largest body of an answer, in bytes.
+        proxy: The egress proxy, or None to connect directly.
 
     """
 
@@ -47,6 +49,7 @@ class IssuerUrl:
     ca_file: str | None
     token_file: str | None
     largest: int
+    proxy: EgressProxy | None = None
 
     async def ask(
         self, threads: OwnThreads, method: str, headers: Mapping[str, str], body: bytes | None = None
@@ -69,11 +72,18 @@ class IssuerUrl:
         try:
             async with (
                 httpx2.AsyncClient(
-                    verify=context, trust_env=False, follow_redirects=False, timeout=_TIMEOUT, limits=_LIMITS
+                    transport=outgoing_transport(context, _LIMITS, self.proxy),
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=_TIMEOUT,
                 ) as client,
                 client.stream(method, self.url, headers=sent, content=body) as response,
             ):
                 return response.status_code, await self._body(response)
+        except ProxyFailure as error:
+            raise IssuerError(f"{self.name} cannot be reached: {str(error).rstrip('.')}") from None
+        except httpx2.ConnectError as error:
+            raise IssuerError(f"{self.name} cannot be reached: {connect_failure(error).value}") from None
         except httpx2.TimeoutException:
             raise IssuerError(f"{self.name} does not answer in time") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError):

@@ -9,6 +9,7 @@ from app.adapters.jwt_verifier.issuer_error import IssuerError
 from app.adapters.jwt_verifier.issuer_url import IssuerUrl, in_thread, read_file
 from app.adapters.jwt_verifier.key_set import KeySet, parse_key_set
 from app.domain.identity import Issuer
+from app.egress import EgressProxy
 from app.process.own_threads import OwnThreads
 
 MAX_BODY_BYTES = 512 * 1024
@@ -25,12 +26,14 @@ class KeySource:
     Args:
         issuer: The issuer.
         threads: Run blocking work: files, certificates, parsing.
+        proxy: The egress proxy, or None to connect directly.
 
     """
 
-    def __init__(self, issuer: Issuer, threads: OwnThreads) -> None:
+    def __init__(self, issuer: Issuer, threads: OwnThreads, proxy: EgressProxy | None = None) -> None:
         self._issuer = issuer
         self._threads = threads
+        self._proxy = proxy
 
     @property
     def is_file(self) -> bool:
@@ -62,7 +65,13 @@ class KeySource:
         issuer = self._issuer
         assert issuer.jwks_url is not None  # noqa: S101  # the policy gives exactly one of the two
         endpoint = IssuerUrl(
-            "the JWKS URL", "jwks", issuer.jwks_url, issuer.jwks_ca_file, issuer.jwks_token_file, MAX_BODY_BYTES
+            "the JWKS URL",
+            "jwks",
+            issuer.jwks_url,
+            issuer.jwks_ca_file,
+            issuer.jwks_token_file,
+            MAX_BODY_BYTES,
+            self._proxy,
         )
         status, body = await endpoint.ask(self._threads, "GET", _ACCEPT)
         if status != _OK:

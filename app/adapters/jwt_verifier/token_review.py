@@ -26,6 +26,7 @@ from app.domain.events import TaskFailed
 from app.domain.identity import Issuer, JwtIdentity
 from app.domain.refusal_reason import RefusalReason
 from app.domain.strict_json import strict_json
+from app.egress import EgressProxy
 from app.ports import EventSink
 from app.process.observed_call import ObservedCall
 from app.process.own_threads import OwnThreads
@@ -56,10 +57,13 @@ class TokenReview:
         threads: Run blocking work: reading files and certificates.
         sink: Takes an event of each review.
         pace: The clock and the deadline of a review.
+        proxy: The egress proxy, or None to connect directly.
 
     """
 
-    def __init__(self, issuer: Issuer, threads: OwnThreads, sink: EventSink, pace: Pace) -> None:
+    def __init__(
+        self, issuer: Issuer, threads: OwnThreads, sink: EventSink, pace: Pace, proxy: EgressProxy | None = None
+    ) -> None:
         assert issuer.token_review_url is not None  # noqa: S101  # the verifier makes reviews only of such issuers
         self._issuer = issuer
         self._endpoint = IssuerUrl(
@@ -69,6 +73,7 @@ class TokenReview:
             issuer.token_review_ca_file,
             issuer.token_review_token_file,
             _MAX_BODY_BYTES,
+            proxy,
         )
         self._threads = threads
         self._sink = sink

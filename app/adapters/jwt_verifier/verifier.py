@@ -13,6 +13,7 @@ from app.adapters.jwt_verifier.token_review import TokenReview
 from app.domain.errors import UnauthenticatedError
 from app.domain.identity import Issuer, JwtIdentity
 from app.domain.refusal_reason import RefusalReason, SignedFor
+from app.egress import EgressProxy
 from app.ports import Clock, EventSink
 from app.process.own_threads import OwnThreads
 
@@ -31,13 +32,17 @@ class JwtCallerVerifier:
         clock: Unix time in seconds; claims are compared with it.
         sink: Takes an event for each fetch of keys and each review.
         pace: The times at which keys are fetched again.
+        proxy: The egress proxy, or None to connect directly.
 
     """
 
-    def __init__(self, clock: Clock, sink: EventSink, pace: Pace | None = None) -> None:
+    def __init__(
+        self, clock: Clock, sink: EventSink, pace: Pace | None = None, proxy: EgressProxy | None = None
+    ) -> None:
         self._clock = clock
         self._sink = sink
         self._pace = pace or Pace()
+        self._proxy = proxy
         self._trusted: dict[str, _Trusted] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._threads: dict[IssuerKeys | TokenReview, OwnThreads] = {}
@@ -93,7 +98,7 @@ class JwtCallerVerifier:
         if origin in known:
             return known.pop(origin)
         threads = _threads_of_one_issuer()
-        keys = IssuerKeys(issuer.issuer, KeySource(issuer, threads), self._sink, self._pace)
+        keys = IssuerKeys(issuer.issuer, KeySource(issuer, threads, self._proxy), self._sink, self._pace)
         self._threads[keys] = threads
         keys.start()
         return keys
@@ -104,7 +109,7 @@ class JwtCallerVerifier:
         if issuer.token_review_url is None:
             return None
         threads = _threads_of_one_issuer()
-        review = TokenReview(issuer, threads, self._sink, self._pace)
+        review = TokenReview(issuer, threads, self._sink, self._pace, self._proxy)
         self._threads[review] = threads
         return review
 

@@ -68,6 +68,7 @@ CASES: dict[str, tuple[dict[str, str], Callable[[Settings], str]]] = {
     "vault_kubernetes_token_file": ({"VAULT_AUTH": "kubernetes", "VAULT_ROLE": "r"}, login(role="r")),
     "vault_cacert": ({}, at_the_check),
     "redis_cacert": ({}, at_the_check),
+    "proxy_password_file": ({"PROXY_URL": "http://127.0.0.1:1", "PROXY_USERNAME": "u"}, at_the_check),
     "redis_password_file": ({}, at_the_check),
     "cache_keys_file": ({}, at_the_check),
     "ims_cacert": ({}, at_the_check),

@@ -29,6 +29,13 @@ BROKER_REDIS_USERNAME: {{ . | quote }}
 BROKER_REDIS_PREFIX: {{ .Values.redis.prefix | quote }}
 {{- end }}
 BROKER_IMS_BASE_URLS: {{ join "," .Values.ims.baseUrls | quote }}
+{{- with .Values.proxy.url }}
+BROKER_PROXY_URL: {{ . | quote }}
+{{- end }}
+{{- with .Values.proxy.username }}
+BROKER_PROXY_USERNAME: {{ . | quote }}
+{{- end }}
+BROKER_NO_PROXY: {{ join "," .Values.proxy.noProxy | quote }}
 {{- with .Values.audit.file }}
 BROKER_AUDIT_FILE: {{ . | quote }}
 {{- end }}

@@ -26,6 +26,9 @@ BROKER_CACHE_KEYS_FILE: {{ $etc }}/keys/cache-keys.json
 {{- if include "broker.hasCa" $values.ims.ca }}
 BROKER_IMS_CACERT: {{ $etc }}/ca/ims/ca.crt
 {{- end }}
+{{- if and $values.proxy.url $values.proxy.password.existingSecret }}
+BROKER_PROXY_PASSWORD_FILE: {{ $etc }}/proxy/password
+{{- end }}
 {{- if include "broker.traces" . }}
 OTEL_EXPORTER_OTLP_ENDPOINT: {{ $values.tracing.endpoint | quote }}
 OTEL_EXPORTER_OTLP_PROTOCOL: http/protobuf

@@ -70,6 +70,13 @@
 {{- end -}}
 {{- end -}}
 
+{{- if and (not $v.proxy.url) (or $v.proxy.username $v.proxy.password.existingSecret) -}}
+{{- fail "proxy.url is required with proxy.username and proxy.password.existingSecret; set it, or remove them." -}}
+{{- end -}}
+{{- if ne (empty $v.proxy.username) (empty $v.proxy.password.existingSecret) -}}
+{{- fail "proxy.username and proxy.password.existingSecret need each other; set both, or remove both." -}}
+{{- end -}}
+
 {{- range $path, $ca := dict "vault.ca" $v.vault.ca "redis.tls.ca" $v.redis.tls.ca "ims.ca" $v.ims.ca -}}
 {{- include "broker.onlyOne" (dict (printf "%s.existingSecret" $path) $ca.existingSecret (printf "%s.existingConfigMap" $path) $ca.existingConfigMap) -}}
 {{- end -}}

@@ -54,6 +54,9 @@
 {{- if and (include "broker.usesRedis" .) $values.redis.password.existingSecret }}
 {{ include "broker.secretVolume" (dict "name" "redis-password" "secret" $values.redis.password.existingSecret "key" $values.redis.password.key "path" "password") }}
 {{- end }}
+{{- if and $values.proxy.url $values.proxy.password.existingSecret }}
+{{ include "broker.secretVolume" (dict "name" "proxy-password" "secret" $values.proxy.password.existingSecret "key" $values.proxy.password.key "path" "password") }}
+{{- end }}
 {{- range $name, $ca := include "broker.cas" . | fromYaml }}
 - name: ca-{{ $name }}
   projected:
@@ -130,6 +133,9 @@
 {{- end }}
 {{- if and (include "broker.usesRedis" .) $values.redis.password.existingSecret }}
 {{ include "broker.mount" (list "redis-password" (printf "%s/redis" $etc)) }}
+{{- end }}
+{{- if and $values.proxy.url $values.proxy.password.existingSecret }}
+{{ include "broker.mount" (list "proxy-password" (printf "%s/proxy" $etc)) }}
 {{- end }}
 {{- range $name, $_ := include "broker.cas" . | fromYaml }}
 {{ include "broker.mount" (list (printf "ca-%s" $name) (printf "%s/ca/%s" $etc $name)) }}
