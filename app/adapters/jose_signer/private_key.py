@@ -36,8 +36,6 @@ _MAX_SCRYPT_COST = 2**20
 """scrypt cost N x r x p, about 0.4 s. OpenSSL uses 2**17."""
 
 _ENCRYPTED = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----((?:(?!-----).)*)-----END", re.DOTALL)
-_BLOCK = re.compile(rb"-----BEGIN (?:[A-Z]{1,9} )?PRIVATE KEY-----((?:(?!-----).)*)-----END", re.DOTALL)
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 _INTEGER, _SEQUENCE = 0x02, 0x30
 
 
@@ -57,8 +55,6 @@ def signing_key(credential: Credential) -> rsa.RSAPrivateKey:
 
 
 def _rsa_key(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
-    if _is_truncated(pem):
-        raise CredentialMisconfiguredError("private_key", _DAMAGED)
     encrypted = b"ENCRYPTED" in pem
     if encrypted and not passphrase:
         raise CredentialMisconfiguredError("private_key_passphrase", "is missing, and the private key is encrypted")
@@ -116,19 +112,6 @@ def _check_certificate(pem: str, key: rsa.RSAPrivateKey) -> None:
 def _bytes(text: str) -> bytes:
     # A lone surrogate would raise an error that holds the whole text.
     return text.encode(errors="replace")
-
-
-def _is_truncated(pem: bytes) -> bool:
-    """Whether the DER in the first block is shorter than its own first length says."""
-    block = _BLOCK.search(pem)
-    body = b"".join(block[1].split()) if block else b""
-    if _BASE64.fullmatch(body) is None:
-        return False  # it has headers, or is not base64 at all
-    try:
-        _element(base64.b64decode(body, validate=True), 0)
-    except (IndexError, binascii.Error):
-        return True
-    return False
 
 
 def _refuse_costly(pem: bytes) -> None:

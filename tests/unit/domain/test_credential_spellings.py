@@ -205,6 +205,16 @@ def test_a_key_has_many_spellings(spell: Callable[[str], object]) -> None:
     assert parsed(jwt_document(REF, private_key=spell(KEY))).signing == StoredKey(KEY)
 
 
+@pytest.mark.parametrize(
+    "spelling", ["CRLF", "CR", "escaped line ends", "escaped CRLF", "a list of lines", "base64 of CRLF"]
+)
+def test_a_key_with_headers_keeps_its_lines(spelling: str) -> None:
+    """The older form of an encrypted key has headers, whose lines must not be joined; its line ends become LF, too."""
+    key = key_pair().encrypted_pkcs1
+    assert "Proc-Type: 4,ENCRYPTED\n" in key
+    assert parsed(jwt_document(REF, private_key=SPELLINGS[spelling](key))).signing == StoredKey(key)
+
+
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
 def test_a_certificate_has_the_same_spellings(spell: Callable[[str], object]) -> None:
     """A certificate is taken in each form in which a key is."""
