@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.audit_input import audit_lines_of
 from app.cli.failure import FAILED, USAGE, CommandError
 
 if TYPE_CHECKING:
-    from app.audit.lines import AuditLine
     from app.audit.trace import Trace
     from app.audit.verify import AuditVerifier
 
@@ -30,8 +28,6 @@ MAX_PRINTED = 1000
 """Findings that are printed; any more are only counted."""
 
 MAX_TOKEN = 1 << 16
-_LONG = 50_000_000
-"""Bytes of input above which a progress bar is shown."""
 
 
 @app.command("verify")
@@ -60,7 +56,7 @@ def verify(
     except ValueError as error:
         raise CommandError(f"--expect {error}.", USAGE) from None
     faults = found = 0
-    with _lines_of(files) as lines:
+    with audit_lines_of(files) as lines:
         for finding in verifier.findings(lines):
             faults += finding.is_fault
             found += 1
@@ -100,7 +96,7 @@ def trace_token(
         prefix = token_prefix(_sha256_of_standard_input() if token_sha256 is None else token_sha256)
     except ValueError as error:
         raise CommandError(f"--token-sha256 {error}.", USAGE) from None
-    with _lines_of(files) as lines:
+    with audit_lines_of(files) as lines:
         found = trace(prefix, lines)
     if as_json:
         typer.echo(json.dumps({"token_sha256": prefix, **asdict(found)}))
@@ -122,35 +118,6 @@ def _sha256_of_standard_input() -> str:
     if not token or len(token) > MAX_TOKEN:
         raise CommandError("Standard input must hold the token, and nothing else.", USAGE)
     return hashlib.sha256(token).hexdigest()
-
-
-@contextmanager
-def _lines_of(files: list[str]) -> Iterator[Iterator[AuditLine]]:
-    """The lines of all files, one after another; an unreadable file ends the command with a one-sentence error."""
-    from app.audit.files import AuditFileError, lines_of, size_of
-    from app.audit.lines import MAX_LINE, unwrapped
-
-    try:
-        with _progress(size_of(files)) as on_read:
-            yield (line for name in files for line in unwrapped(name, lines_of(name, MAX_LINE, on_read)))
-    except AuditFileError as error:
-        raise CommandError(str(error), USAGE) from None
-
-
-@contextmanager
-def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error, only for long input and on a terminal."""
-    if not sys.stderr.isatty() or (total is not None and total < _LONG):
-        yield lambda _read: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
-
-    with Progress(
-        BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda read: bar.advance(task, read)
 
 
 def _say(as_json: bool, sentence: str, *, kind: str) -> None:

@@ -13,10 +13,12 @@ from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.policy_diff import diff
 from app.cli.policy_explain import explain
 from app.cli.policy_input import JsonOption
+from app.cli.policy_review import review
 
 app = typer.Typer(name="policy", help="The policy file: which caller may get which token.", rich_markup_mode=None)
 app.command("explain")(explain)
 app.command("diff")(diff)
+app.command("review")(review)
 
 
 @app.command("check")
