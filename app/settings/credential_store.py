@@ -12,7 +12,8 @@ from app.settings import forms, rules
 from app.settings.settings_group import SettingsGroup
 
 KUBERNETES_TOKEN_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-_MOUNT = r"^/?[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*/?$"
+_MOUNT = r"^/?[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$"
+"""Names of Vault, separated by slashes. None begins with a dot, so that none is a step upwards."""
 
 
 class CredentialStoreSettings(SettingsGroup):
@@ -23,7 +24,7 @@ class CredentialStoreSettings(SettingsGroup):
     )
     credential_dir: Path | None = Field(None, description="Directory of credentials, for `directory`.")
     vault_addr: Annotated[str, AfterValidator(forms.vault_addr)] | None = Field(
-        None, description="Vault's address, for `vault`."
+        None, description="Vault's address, which may have a path; for `vault`."
     )
     vault_auth: rules.VaultAuth = Field(
         "token", description="How to log in to Vault: `token`, `approle` or `kubernetes`."

@@ -29,6 +29,14 @@ def _is_base_url(text: str, *, plain_http_anywhere: bool) -> bool:
     return bool(host) and bare and secure and port != 0
 
 
+def _is_base_url_with_path(text: str) -> bool:
+    """Whether it is a base URL of any host, over HTTPS or plain HTTP, perhaps with a path."""
+    scheme, separator, rest = text.partition("://")
+    host, slash, path = rest.partition("/")
+    bare = _is_base_url(f"{scheme}{separator}{host}", plain_http_anywhere=True)
+    return bare and _PATH.fullmatch(slash + path) is not None
+
+
 def base_urls(text: str) -> str:
     """Base URLs of IMS hosts in their normal form, separated by commas, without spaces."""
     try:
@@ -41,9 +49,9 @@ def base_urls(text: str) -> str:
 
 
 def vault_addr(text: str) -> str:
-    """A base URL, without a final slash."""
-    if not _is_base_url(text, plain_http_anywhere=True):
-        raise ValueError("must be a base URL such as https://vault.example.com:8200")
+    """A base URL, which may have a path, without a final slash."""
+    if not _is_base_url_with_path(text):
+        raise ValueError("must be a base URL such as https://vault.example.com:8200 or https://example.com/vault")
     return text.rstrip("/")
 
 
@@ -66,11 +74,7 @@ def token(secret: SecretStr | None) -> SecretStr | None:
 
 def public_url(text: str | None) -> str | None:
     """A base URL, which may have a path, without a final slash; or None."""
-    scheme, separator, rest = (text or "").partition("://")
-    host, slash, path = rest.partition("/")
-    if text and not (
-        _is_base_url(f"{scheme}{separator}{host}", plain_http_anywhere=True) and _PATH.fullmatch(slash + path)
-    ):
+    if text and not _is_base_url_with_path(text):
         raise ValueError("must be a base URL such as https://broker.example.com or https://example.com/broker")
     return text.rstrip("/") if text else None
 

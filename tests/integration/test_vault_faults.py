@@ -194,3 +194,10 @@ class TestRequest:
             async with store_at(vault.url, namespace="team/a") as store:
                 await store.fetch(REF)
             assert {seen.headers["x-vault-namespace"] for seen in vault.seen} == {"team/a"}
+
+    async def test_address_with_a_path(self) -> None:
+        """Behind a gateway, the path of the address comes before that of Vault's API."""
+        with stand_in(reads(FOUND)) as vault:
+            async with store_at(f"{vault.url}/gw/vault") as store:
+                await store.fetch(REF)
+            assert {seen.path.partition("/v1/")[0] for seen in vault.seen} == {"/gw/vault"}

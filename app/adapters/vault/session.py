@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.login import Access, log_in, login_meaning, renew
+from app.adapters.vault.retry import retried
 from app.adapters.vault.threads import BoundedThreads
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError, meant, outcome_of, reason_of
 from app.adapters.vault.wire import VaultAdapter
@@ -37,7 +38,7 @@ class VaultSession:
     """Holds the broker's token and runs calls with it.
 
     A call whose token is refused waits for a new login, which all such calls share, and is repeated once. A call that
-    Vault's policy denies is not repeated, because a new token would be refused, too.
+    Vault's policy denies is not repeated; one that a Vault node refuses only for a moment is (`retry`).
 
     Args:
         config: The address of Vault, and how to log in.
@@ -111,18 +112,15 @@ class VaultSession:
 
         """
         until = asyncio.get_running_loop().time() + self._config.deadline
-        access = await self._access_after(None, until)
-        try:
-            return await self._run(operation, partial(work, access.adapter), until, meaning)
-        except VaultProblemError as error:
-            problem = error.problem
-        if problem is VaultProblem.BAD_TOKEN:
-            access = await self._access_after(access, until)
+        access: Access | None = None
+        while True:
+            before, access = access, await self._access_after(access, until)
             try:
                 return await self._run(operation, partial(work, access.adapter), until, meaning)
             except VaultProblemError as error:
-                problem = error.problem
-        raise meant(problem, meaning or {})
+                failure = error
+            if before is not None or failure.problem is not VaultProblem.BAD_TOKEN:
+                raise meant(failure, meaning or {})
 
     async def _access_after(self, refused: Access | None, until: float) -> Access:
         """The current access, or that of a new login if the current one was refused."""
@@ -150,10 +148,8 @@ class VaultSession:
         meaning = login_meaning(self._config.auth)
         try:
             access = await self._run("login", partial(log_in, self._config, self._monotonic), until, meaning)
-        except VaultProblemError as error:
-            detail = meant(error.problem, meaning).detail
-        except CredentialStoreError as unreadable:
-            detail = unreadable.detail
+        except (VaultProblemError, CredentialStoreError) as error:
+            detail = reason_of(meaning, error) or ""
         else:
             self._last_refusal = None
             self._adopt(access)
@@ -168,6 +164,9 @@ class VaultSession:
         self._changed.set()
 
     async def _run(self, operation: str, work: Callable[[], T], until: float, meaning: Meaning | None = None) -> T:
+        return await retried(partial(self._attempt, operation, work, until, meaning), until, self._draw)
+
+    async def _attempt(self, operation: str, work: Callable[[], T], until: float, meaning: Meaning | None) -> T:
         outcomes, reasons = partial(outcome_of, meaning or {}), partial(reason_of, meaning or {})
         with ObservedCall(self._events, "vault", operation, outcomes, reason_of=reasons, monotonic=self._monotonic):
             try:
@@ -211,7 +210,7 @@ class VaultSession:
                 renewed = await self._run("renew", partial(renew, access, self._monotonic), until)
             except VaultProblemError as error:
                 if error.problem not in {VaultProblem.BAD_TOKEN, VaultProblem.POLICY, VaultProblem.INVALID}:
-                    raise meant(error.problem, {}) from None
+                    raise meant(error, {}) from None
             else:
                 # Near the maximum lifetime of the token a renewal gives little: then a new token is due.
                 if renewed.lifetime >= access.full / 2 or not self._config.can_log_in_again:

@@ -5,6 +5,7 @@ A `VaultProblemError` never has text from Vault. The exceptions of hvac hold who
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 
@@ -21,7 +22,14 @@ class VaultProblem(Enum):
     NO_MOUNT = "Vault has nothing mounted at that path; check BROKER_VAULT_MOUNT and BROKER_VAULT_TRANSIT_MOUNT."
     INVALID = "Vault says that the request is invalid."
     SEALED = "Vault is sealed or not initialised."
-    THROTTLED = "Vault limits the rate of requests."
+    BEHIND = "This Vault node does not have the newest data yet (412); if that lasts, check the cluster's replication."
+    READ_ONLY = "This Vault node is read-only and did not forward the request; check its connection to the active node."
+    RECOVERY = (
+        "Vault is a disaster recovery secondary (472), which reads nothing; point BROKER_VAULT_ADDR to the primary."
+    )
+    STANDBY = "Vault is a standby node that did not forward the request; check that its cluster has an active node."
+    NOT_READY = "Vault, or a load balancer in front of it, has no node that is ready (503)."
+    THROTTLED = "Vault limits the rate of requests (429); check its rate limit quotas."
     REDIRECT = "Vault answers with a redirect, which is not followed; check BROKER_VAULT_ADDR."
     SERVER = "Vault fails with an internal error."
     UNEXPECTED_RESPONSE = "That server does not answer like Vault; check BROKER_VAULT_ADDR."
@@ -32,44 +40,89 @@ class VaultProblem(Enum):
     CLOSED = "The connection to Vault is closed."
 
 
-class VaultProblemError(Exception):
-    """A call failed; for use within this package only."""
+PASSING = frozenset(
+    {
+        VaultProblem.BEHIND,
+        VaultProblem.READ_ONLY,
+        VaultProblem.RECOVERY,
+        VaultProblem.STANDBY,
+        VaultProblem.NOT_READY,
+        VaultProblem.THROTTLED,
+    }
+)
+"""Problems that the next attempt may not have: it may reach another node, or the same one a moment later."""
 
-    def __init__(self, problem: VaultProblem) -> None:
+MAX_RETRY_AFTER = 60.0
+"""The longest ``Retry-After`` that is passed on to callers, in seconds."""
+
+_READ_ONLY = re.compile(r"read[ -]?only", re.IGNORECASE)
+
+
+class VaultProblemError(Exception):
+    """A call failed; for use within this package only.
+
+    Args:
+        problem: Why.
+        retry_after: Seconds that Vault asked to wait, or None.
+
+    """
+
+    def __init__(self, problem: VaultProblem, retry_after: float | None = None) -> None:
         super().__init__(problem.name)
         self.problem = problem
+        self.retry_after = retry_after
 
+
+_BY_STATUS = {
+    400: VaultProblem.INVALID,
+    412: VaultProblem.BEHIND,
+    429: VaultProblem.THROTTLED,
+    472: VaultProblem.RECOVERY,
+    473: VaultProblem.STANDBY,
+    501: VaultProblem.SEALED,
+    503: VaultProblem.SEALED,
+}
 
 Meaning = Mapping[VaultProblem, Callable[[], BrokerError]]
 """The errors for some problems of one operation, if they differ from the usual `CredentialStoreError`."""
 
 
-def meant(problem: VaultProblem, meaning: Meaning) -> BrokerError:
-    """The broker's error for `problem`."""
-    special = meaning.get(problem)
-    return CredentialStoreError(problem.value) if special is None else special()
+def meant(error: VaultProblemError, meaning: Meaning) -> BrokerError:
+    """The broker's error for `error`."""
+    special = meaning.get(error.problem)
+    if special is not None:
+        return special()
+    if error.retry_after is None:
+        return CredentialStoreError(error.problem.value)
+    return CredentialStoreError(error.problem.value, min(error.retry_after, MAX_RETRY_AFTER))
 
 
 def refused(status: int, errors: object) -> VaultProblem:
-    """Classify an answer of Vault that is not a success (statuses as seen with Vault 1.21 and OpenBao 2.4).
+    """Classify an answer of Vault that is not a success.
+
+    Statuses as seen with Vault 1.21 and OpenBao 2.4. What only Vault Enterprise answers is as its documentation says:
+    https://developer.hashicorp.com/vault/api-docs#http-status-codes and .../api-docs/system/health.
 
     Args:
         status: The HTTP status.
         errors: The ``errors`` member of the body, or None if there is no such body.
 
     """
+    said = " ".join(map(str, errors)) if isinstance(errors, list) else ""
     match status:
+        case 400 | 500 if _READ_ONLY.search(said):
+            return VaultProblem.READ_ONLY
         case 403:
             return VaultProblem.BAD_TOKEN if _is_about_the_token(errors) else VaultProblem.POLICY
         case 404:
             # A missing path has an empty list, a deleted version has no list, and a missing mount has a message.
             return VaultProblem.NO_MOUNT if errors else VaultProblem.ABSENT
-        case 400:
-            return VaultProblem.INVALID
-        case 429:
-            return VaultProblem.THROTTLED
-        case 501 | 503:
-            return VaultProblem.SEALED
+        case 503 if "sealed" not in said:
+            return VaultProblem.NOT_READY
+        case 500 if "node not active" in said:
+            return VaultProblem.STANDBY
+        case _ if status in _BY_STATUS:
+            return _BY_STATUS[status]
         case _ if 300 <= status < 400:
             return VaultProblem.REDIRECT
         case _ if status >= 500:
@@ -98,12 +151,12 @@ def outcome_of(meaning: Meaning, error: BaseException) -> str:
 
     """
     if isinstance(error, VaultProblemError):
-        return meant(error.problem, meaning).code
+        return meant(error, meaning).code
     return error.code if isinstance(error, BrokerError) else CredentialStoreError.code
 
 
 def reason_of(meaning: Meaning, error: BaseException) -> str | None:
     """Why a call failed, for the operator. Arguments as `outcome_of`."""
     if isinstance(error, VaultProblemError):
-        return meant(error.problem, meaning).detail
+        return meant(error, meaning).detail
     return error.detail if isinstance(error, BrokerError) else None

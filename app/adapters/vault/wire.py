@@ -45,9 +45,14 @@ class VaultAdapter(JSONAdapter):
             raise CredentialStoreError(f"BROKER_VAULT_CACERT {answer.reason}.")
         if isinstance(answer, VaultProblem):
             raise VaultProblemError(answer)
+        if isinstance(answer, requests.Response):
+            raise VaultProblemError(refused(answer.status_code, _errors(answer)), _retry_after(answer))
         return answer
 
-    def _send(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Any, Any] | VaultProblem | FileError:
+    def _send(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> dict[Any, Any] | requests.Response | VaultProblem | FileError:
+        """The answer's JSON object, an answer that is not a success, or why there is none."""
         kwargs["raise_exception"] = False
         kwargs["headers"] = {**(kwargs.get("headers") or {}), **further_headers()}
         try:
@@ -59,7 +64,7 @@ class VaultAdapter(JSONAdapter):
                 return VaultProblem.UNEXPECTED_RESPONSE
             if answer.status_code == requests.codes.no_content:
                 return {}
-            return refused(answer.status_code, _errors(answer))
+            return answer
         except FileError as error:
             return error
         except requests.exceptions.SSLError:
@@ -96,6 +101,12 @@ def _errors(response: requests.Response) -> object:
     except (ValueError, RecursionError):
         return None
     return body.get("errors") if isinstance(body, dict) else None
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds of ``Retry-After``; None without one, and for a date, which Vault does not send."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
 class _WatchedHttp(HTTPConnection):

@@ -80,7 +80,8 @@ BAD = [
     *(("TRACING", value) for value in (MARK, "true", "OTLP")),
     *((name, value)
       for name in ("VAULT_MOUNT", "VAULT_PREFIX", "VAULT_TRANSIT_MOUNT", "VAULT_AUTH_MOUNT", "VAULT_NAMESPACE")
-      for value in ("/", f"../{MARK}", f"{MARK}//x", f"{MARK}?x", f"{MARK} x", f"{MARK}\nx", f"{MARK}%2e")),
+      for value in ("/", f"../{MARK}", f"x/../{MARK}", f".{MARK}",
+                    f"{MARK}//x", f"{MARK}?x", f"{MARK} x", f"{MARK}\nx", f"{MARK}%2e")),
     *(("REDIS_PREFIX", value) for value in (f"{MARK}:x", f"{{{MARK}}}", f"{MARK}\nx", MARK * 6)),
     *((name, value)
       for name in ("VAULT_TOKEN", "VAULT_SECRET_ID")
@@ -91,8 +92,9 @@ BAD = [
                     f"https://{MARK}?query", f"https://{MARK}#fragment", f"https://user:{MARK}@host",
                     f"https://{MARK}@host", f"https://{MARK}:99999", f"https://{MARK}:x", f"https://{MARK}:0",
                     f"https://[{MARK}", f"file:///{MARK}", f"https:///{MARK}")),
-    *((name, f"https://{MARK}/path") for name in ("VAULT_ADDR", "IMS_BASE_URLS")),
-    *(("PUBLIC_URL", f"https://host{path}")
+    ("IMS_BASE_URLS", f"https://{MARK}/path"),
+    *((name, f"https://host{path}")
+      for name in ("PUBLIC_URL", "VAULT_ADDR")
       for path in (f"//{MARK}", f"/{MARK}?x", f"/{MARK}#x", f"/{MARK}\nx", "/%2e", "/a//b")),
     *(("IMS_BASE_URLS", value) for value in (
         f"http://{MARK}", f"http://127.0.0.1.{MARK}", f"http://localhost.{MARK}", f"http://localhost@{MARK}",
@@ -122,9 +124,18 @@ def test_a_malformed_base_url_is_refused(name: str, url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://host/broker", "http://host:8080/a/b.c/", "https://[::1]/a_b~c"])
-def test_the_public_url_may_have_a_path(url: str) -> None:
-    """A broker may be below a path of a gateway; a final slash is removed."""
-    assert read(VAULT, PUBLIC_URL=url).public_url == url.rstrip("/")
+def test_the_broker_and_vault_may_be_below_a_path(url: str) -> None:
+    """Both may be below a path of a gateway; a final slash is removed."""
+    settings = read(VAULT, PUBLIC_URL=url, VAULT_ADDR=url)
+    assert (settings.public_url, settings.vault_addr) == (url.rstrip("/"), url.rstrip("/"))
+
+
+@pytest.mark.parametrize("name", ["VAULT_MOUNT", "VAULT_PREFIX", "VAULT_TRANSIT_MOUNT", "VAULT_AUTH_MOUNT",
+                                  "VAULT_NAMESPACE"])  # fmt: skip
+@pytest.mark.parametrize("value", ["kv.v2", "team.a/x.y", "a..b", "/kv/v2.0/"])
+def test_a_name_of_vault_may_have_dots(name: str, value: str) -> None:
+    """Mounts, folders and namespaces may have dots in their names, as Vault allows."""
+    assert getattr(read(VAULT, **{name: value}), name.lower()) == value
 
 
 def test_all_bad_values_are_named_at_once() -> None:
