@@ -65,14 +65,13 @@ class LogSink:
             return
         if isinstance(event, DependencyCalled):
             level, message = _CALLS[self._outages.change(event)]
-            self._log(level, message, _given(event))
-            return
-        level, message = _logged_as(event)
-        self._log(level, message, _fields(event))
-
-    def _log(self, level: int, message: str, fields: dict[str, object]) -> None:
+            fields_of = _given
+        else:
+            level, message = _logged_as(event)
+            fields_of = _fields
+        # Most events are requests, which are not logged: their fields are not collected.
         if level and self._logger.isEnabledFor(level):
-            self._logger.log(level, message, extra={"event": fields})
+            self._logger.log(level, message, extra={"event": fields_of(event)})
 
     def _refused(self, event: CallerRefused) -> None:
         """Anyone can cause a refusal, so only some are logged; the metric counts them all."""

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -362,6 +363,22 @@ def test_an_event_is_logged_at_its_level(
         [] if level is None else [(LOGGER, level, fields)]
     )
     assert all(line["message"] and "{" not in line["message"] for line in lines)
+
+
+def test_a_request_costs_the_log_two_calls() -> None:
+    """A request on the warm path is not logged, so nothing is collected for a line."""
+    sink, event, entered = LogSink(), events.RequestDecided(1.0, "r", Decision("/token", "vend", "vended")), list[str]()
+
+    def note(frame: FrameType, what: str, _argument: object) -> None:
+        if what == "call" and "/app/" in frame.f_code.co_filename:
+            entered.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        sink.emit(event)
+    finally:
+        sys.setprofile(None)
+    assert entered == ["emit", "_logged_as"]
 
 
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends(capfd: pytest.CaptureFixture[str]) -> None:
