@@ -62,7 +62,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Broker]:
     Raises:
         PolicyError: The policy is missing or bad.
         KeyRingError: The key ring is bad.
-        ServerCertificateError: The certificate and its key are bad.
+        CertificatePairError: The certificate and its key are bad.
         FileError: A CA bundle is unusable.
         OSError: A file that a setting names cannot be read or written.
 

@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCache
-from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisPurgeLog, RedisTokenCache
+from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisPurgeLog, RedisTls, RedisTokenCache
 from app.ports import Clock, EventSink, Lease, PurgeLog, TokenCache
-from app.process.ca_bundle import client_context
 from app.settings.settings import Settings
 from app.shared_cache.key_ring import load_key_ring
 
@@ -40,7 +39,6 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
 
     Raises:
         KeyRingError: The key ring is bad.
-        FileError: The CA bundle is unusable.
 
     """
     url = settings.redis_url.get_secret_value()
@@ -50,8 +48,8 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
         return
     assert settings.cache_keys_file is not None  # noqa: S101  # the settings require it
     key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
-    trust = None if settings.redis_cacert is None else await asyncio.to_thread(client_context, settings.redis_cacert)
-    client = RedisClient(url, sink, trust, _login(settings))
+    tls = RedisTls(settings.redis_cacert, settings.redis_cert_file, settings.redis_key_file)
+    client = RedisClient(url, sink, tls, _login(settings))
     prefix = settings.redis_prefix
     try:
         yield SharedCache(

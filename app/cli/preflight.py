@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.cli.failure import USAGE, CommandError
 
 if TYPE_CHECKING:
-    from app.adapters.server_certificate import ServerCertificateError
+    from app.process.certificate_pair import CertificatePairError
     from app.settings.settings import Settings
 
 
@@ -26,7 +27,7 @@ def check_settings(settings: Settings) -> None:
         raise CommandError(f"{_variable('credential_dir')}: is not a directory that can be read.", USAGE)
     if settings.tracing != "off":
         _check_tracing()
-    _check_certificate(settings)
+    _check_certificates(settings)
     _check_redis(settings)
     _check_proxy(settings)
 
@@ -43,19 +44,25 @@ def _check_ca_bundles(settings: Settings) -> None:
             raise start_error(settings, error) from None
 
 
-def _check_certificate(settings: Settings) -> None:
-    from app.adapters.server_certificate import ServerCertificateError, load_pair
+def _check_certificates(settings: Settings) -> None:
+    from app.adapters.server_certificate import server_context
+    from app.process.ca_bundle import client_context
+    from app.process.certificate_pair import CertificatePairError, load_pair
 
-    if settings.tls_cert_file is None or settings.tls_key_file is None:
-        return
-    try:
-        load_pair(settings.tls_cert_file, settings.tls_key_file)
-    except ServerCertificateError as error:
-        raise _certificate_error(error) from None
+    pairs = (
+        ("tls", settings.tls_cert_file, settings.tls_key_file, server_context),
+        ("redis", settings.redis_cert_file, settings.redis_key_file, partial(client_context, None)),
+    )
+    for name, cert_file, key_file, new_context in pairs:
+        try:
+            if cert_file is not None and key_file is not None:
+                load_pair(cert_file, key_file, new_context)
+        except CertificatePairError as error:
+            raise _certificate_error(error, name) from None
 
 
-def _certificate_error(error: ServerCertificateError) -> CommandError:
-    return CommandError(f"{_variable(f'tls_{error.part}_file')}: {error.expected}.", USAGE)
+def _certificate_error(error: CertificatePairError, name: str = "tls") -> CommandError:
+    return CommandError(f"{_variable(f'{name}_{error.part}_file')}: {error.expected}.", USAGE)
 
 
 def _check_redis(settings: Settings) -> None:
@@ -100,8 +107,8 @@ def _check_tracing() -> None:
 
 def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
     """A failed startup as one sentence that names the variable; `error` itself if the variable is unknown."""
-    from app.adapters.server_certificate import ServerCertificateError
     from app.domain.plain_document import PolicyError
+    from app.process.certificate_pair import CertificatePairError
     from app.process.regular_file import FileError
 
     match error:
@@ -109,7 +116,7 @@ def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
             sentence = f"{', '.join(_named(settings, str(error.path))) or error.path}: {error.reason}."
         case PolicyError():
             sentence = f"{_variable('policy_file')}: {error}."
-        case ServerCertificateError():
+        case CertificatePairError():
             return _certificate_error(error)
         case socket.gaierror() | UnicodeError():
             sentence = f"{_variable('host')}: must be an address of this machine."

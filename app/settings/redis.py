@@ -25,6 +25,11 @@ class RedisSettings(SettingsGroup):
         None, description="A file with the password of Redis, read for each new connection."
     )
     redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
+    redis_cert_file: Path | None = Field(
+        None,
+        description="Client certificate chain (PEM), if Redis asks for one. Read again for each new connection.",
+    )
+    redis_key_file: Path | None = Field(None, description="Private key (PEM, not encrypted) of that certificate.")
     redis_prefix: str = Field(
         "itb",
         pattern=forms.REDIS_PREFIX,
@@ -39,6 +44,12 @@ class RedisSettings(SettingsGroup):
         address = parse_redis_url(url) if url else None
         return (
             *super()._rules(),
-            *rules.redis_connection_rules(address, login=any(login.values()), own_ca=self.redis_cacert is not None),
+            *rules.redis_connection_rules(
+                address,
+                login=any(login.values()),
+                own_ca=self.redis_cacert is not None,
+                cert=self.redis_cert_file is not None,
+                key=self.redis_key_file is not None,
+            ),
             *rules.redis_rules(redis=bool(url), key_ring=self.cache_keys_file is not None, **login),
         )

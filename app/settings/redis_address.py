@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 PLAIN, TLS = "redis://", "rediss://"
 _NOT_YET = ("redis+sentinel://", "redis+cluster://")
+
+_RAW = re.compile(r"[#/?\[\]\\\s]|%(?![0-9A-Fa-f]{2})")
+"""What would end the user or password early, or change it. An ``@`` or ``:`` in a password is unambiguous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,12 @@ def parse_redis_url(url: str) -> RedisAddress:
         raise ValueError("this release supports redis:// and rediss:// only")
     if not url.startswith((PLAIN, TLS)):
         raise ValueError("must begin with redis:// or rediss://")
+    login = url.partition("://")[2].rpartition("@")[0]
+    if _RAW.search(login):
+        raise ValueError(
+            "has a character in its user or password that a URL must not have there, such as # / ? or %;"
+            " percent-encode it (%23 %2F %3F %25), or give the password in BROKER_REDIS_PASSWORD_FILE instead"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -62,17 +62,18 @@ def vault_rules(auth: VaultAuth, given: Set[str]) -> tuple[SettingRule, ...]:
     )
 
 
-def tls_rules(*, cert: bool, key: bool) -> tuple[SettingRule, ...]:
-    """Rules of the server's certificate.
+def pair_rules(name: str, *, cert: bool, key: bool) -> tuple[SettingRule, ...]:
+    """Rules of a certificate and its key.
 
     Args:
+        name: The common part of the names of the two variables.
         cert: Whether there is a certificate file.
         key: Whether there is a key file.
 
     """
     return (
-        (cert and not key, "BROKER_TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
-        (key and not cert, "BROKER_TLS_CERT_FILE is required with BROKER_TLS_KEY_FILE"),
+        (cert and not key, f"{name}_KEY_FILE is required with {name}_CERT_FILE"),
+        (key and not cert, f"{name}_CERT_FILE is required with {name}_KEY_FILE"),
     )
 
 
@@ -94,20 +95,27 @@ def proxy_rules(*, url: bool, username: bool, password_file: bool) -> tuple[Sett
     )
 
 
-def redis_connection_rules(address: RedisAddress | None, *, login: bool, own_ca: bool) -> tuple[SettingRule, ...]:
+def redis_connection_rules(
+    address: RedisAddress | None, *, login: bool, own_ca: bool, cert: bool, key: bool
+) -> tuple[SettingRule, ...]:
     """Rules of a connection to Redis.
 
     Args:
         address: Where Redis is; None without Redis.
         login: Whether a user or password is given besides the URL.
         own_ca: Whether a CA bundle is given.
+        cert: Whether a client certificate is given.
+        key: Whether its key is given.
 
     """
+    plain = address is None or not address.tls
     return (
+        *pair_rules("BROKER_REDIS", cert=cert, key=key),
         (
-            own_ca and (address is None or not address.tls),
-            "BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out",
+            (cert or key) and plain,
+            "BROKER_REDIS_CERT_FILE and _KEY_FILE are for rediss:// only; change BROKER_REDIS_URL or leave them out",
         ),
+        (own_ca and plain, "BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out"),
         (
             login and address is None,
             "BROKER_REDIS_URL is required with BROKER_REDIS_USERNAME, _PASSWORD and _PASSWORD_FILE",

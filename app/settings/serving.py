@@ -29,5 +29,5 @@ class ServingSettings(SettingsGroup):
 
     @override
     def _rules(self) -> tuple[rules.SettingRule, ...]:
-        tls = rules.tls_rules(cert=self.tls_cert_file is not None, key=self.tls_key_file is not None)
+        tls = rules.pair_rules("BROKER_TLS", cert=self.tls_cert_file is not None, key=self.tls_key_file is not None)
         return (*super()._rules(), *tls)

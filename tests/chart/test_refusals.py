@@ -187,6 +187,8 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("default", {"redis.host": ""}, "redis.host is required with redis.mode: standalone"),
     ("default", {"cacheKeys.existingSecret": ""}, "cacheKeys.existingSecret is required with Redis"),
     ("existing-secret", {"redis.tls.enabled": False}, "redis.tls.ca is for redis.tls.enabled: true"),
+    ("default", {"redis.tls.enabled": False, "redis.tls.clientCertificate.existingSecret": "c"},
+     "redis.tls.clientCertificate is for redis.tls.enabled: true"),
     ("default", {"redis.username": "u"}, "redis.username needs redis.password.existingSecret"),
     ("default", {"redis.mode": "memory"}, "redis.host is for redis.mode: standalone"),
     ("minimal", {"replicaCount": 2}, "redis.mode: memory is for one replica; set replicaCount: 1"),

@@ -49,6 +49,8 @@ EXAMPLES: dict[str, tuple[str, str, object, str]] = {
     "REDIS_USERNAME": ("existing-secret", "redis.username", "someone", "someone"),
     "REDIS_PASSWORD_FILE": ("default", "redis.password.existingSecret", "r", f"{ETC}/redis/password"),
     "REDIS_CACERT": ("default", "redis.tls.ca.existingConfigMap", "ca", f"{ETC}/ca/redis/ca.crt"),
+    "REDIS_CERT_FILE": ("default", "redis.tls.clientCertificate.existingSecret", "c", f"{ETC}/redis-tls/tls.crt"),
+    "REDIS_KEY_FILE": ("default", "redis.tls.clientCertificate.existingSecret", "c", f"{ETC}/redis-tls/tls.key"),
     "CACHE_KEYS_FILE": ("default", "cacheKeys.existingSecret", "k", f"{ETC}/keys/cache-keys.json"),
     "IMS_BASE_URLS": ("default", "ims.baseUrls", ["https://a.example", "https://b.example"], "https://a.example,https://b.example"),
     "IMS_CACERT": ("default", "ims.ca.existingConfigMap", "ca", f"{ETC}/ca/ims/ca.crt"),

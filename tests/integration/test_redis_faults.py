@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.redis import RedisTls
 from app.domain.cache_entry import StoreOutcome
 from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.events import DependencyCalled
@@ -212,10 +213,10 @@ async def test_tls(tmp_path: Path) -> None:
         stranger = tmp_path / "stranger"
         stranger.mkdir()
         certificate = server_certificate(tmp_path)
-        other_ca = str(server_certificate(stranger)[2])
+        other_ca = server_certificate(stranger)[2]
         server = stack.enter_context(running_redis(tls=certificate))
-        ca = str(certificate[2])
-        async with redis_replica(server.url, cacert=ca) as replica:
+        ca = certificate[2]
+        async with redis_replica(server.url, tls=RedisTls(ca)) as replica:
             assert await replica.cache.store(TOKEN) is StoreOutcome.STORED
             assert (await replica.cache.read(KEY)).token == TOKEN
         plain = server.url.replace("rediss", "redis")
@@ -225,7 +226,7 @@ async def test_tls(tmp_path: Path) -> None:
             (server.url_as(host="localhost"), ca),
             (plain, None),
         ]:
-            async with redis_replica(url, cacert=cacert) as replica:
+            async with redis_replica(url, tls=RedisTls(cacert)) as replica:
                 with pytest.raises(CacheUnavailableError):
                     await replica.cache.read(KEY)
 

@@ -95,5 +95,5 @@ async def test_the_default_user_needs_no_name(tmp_path: Path) -> None:
 async def test_two_logins_are_refused() -> None:
     """A URL with a user or password conflicts with a separate login, and the refusal quotes neither."""
     with pytest.raises(ValueError, match="leave out") as refused:
-        RedisReplica(f"redis://:{FIRST}@127.0.0.1:1", login=RedisLogin("broker", SECOND))
+        RedisReplica(f"redis://:{SECOND}@127.0.0.1:1", login=RedisLogin("broker", FIRST))
     assert "canary" not in str(refused.value)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.redis import RedisTls
 from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.events import DependencyCalled
 from tests.support.cached_tokens import KEY, token_of
@@ -33,7 +34,7 @@ async def acquire(replica: RedisReplica) -> None:
 
 async def fails(url: str, operation: Operation, outcome: str, sentence: str, cacert: Path | None = None) -> None:
     """Check that the error and the event of the call have the sentence, and neither a password."""
-    async with redis_replica(url, cacert=None if cacert is None else str(cacert)) as replica:
+    async with redis_replica(url, tls=None if cacert is None else RedisTls(cacert), timeout=1.0) as replica:
         with pytest.raises(CacheUnavailableError, match=sentence) as raised:
             await operation(replica)
         (call,) = replica.events.of(DependencyCalled)

@@ -20,8 +20,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from app import main
-from app.adapters.server_certificate import ServerCertificate, ServerCertificateError
+from app.adapters.server_certificate import ServerCertificate
 from app.domain.events import ServerCertificateLoaded, ServerCertificateRefused
+from app.process.certificate_pair import CertificatePairError
 from tests.support.mounted import MountedFolder
 from tests.support.recorded_events import RecordedEvents
 from tests.support.tls import Authority, IssuedCertificate
@@ -291,7 +292,7 @@ async def test_a_bad_pair_is_found_at_startup(tmp_path: Path, authority: Authori
     first, other = authority.issue(), authority.issue()
     secret = MountedFolder(tmp_path / "tls", bad_renewals(first, other, first)[reason])
     certificate = ServerCertificate(secret / "tls.crt", secret / "tls.key", RecordedEvents(), time.time)
-    with pytest.raises(ServerCertificateError, match=reason) as refused:
+    with pytest.raises(CertificatePairError, match=reason) as refused:
         await certificate.load()
     assert refused.value.part == ("key" if reason in {"belong", "does not", "private key", "encrypted"} else "cert")
     await certificate.aclose()

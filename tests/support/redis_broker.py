@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisPurgeLog, RedisTokenCache
+from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisPurgeLog, RedisTls, RedisTokenCache
+from app.adapters.redis.client import CALL_TIMEOUT
 from app.domain.events import CacheRecordRefused
-from app.process.ca_bundle import client_context
 from app.shared_cache.key_ring import KeyRing
 from tests.support.cached_tokens import key_ring
 from tests.support.recorded_events import RecordedEvents
@@ -20,9 +19,10 @@ class RedisReplica:
     Args:
         url: Of Redis.
         ring: Its key ring.
-        cacert: Its CA bundle.
+        tls: Its CA bundle, and its client certificate.
         lease_milliseconds: Life of its leases.
         login: Who logs in, where the URL does not say it.
+        timeout: Seconds for one call.
 
     """
 
@@ -30,13 +30,13 @@ class RedisReplica:
         self,
         url: str,
         ring: KeyRing | None = None,
-        cacert: str | None = None,
+        tls: RedisTls | None = None,
         lease_milliseconds: int = 5000,
         login: RedisLogin | None = None,
+        timeout: float = CALL_TIMEOUT,
     ) -> None:
         self.events = RecordedEvents()
-        trust = None if cacert is None else client_context(Path(cacert))
-        self.client = RedisClient(url, self.events, trust, login)
+        self.client = RedisClient(url, self.events, tls, login, timeout=timeout)
         self.cache = RedisTokenCache(self.client, ring or key_ring("k1"), self.events)
         self.purge_log = RedisPurgeLog(self.client)
         self.lease = RedisLease(self.client, milliseconds=lease_milliseconds)

@@ -28,7 +28,7 @@ class Contact:
     Args:
         tls: Whether it is encrypted.
         handshaken: Whether a TLS handshake ever succeeded.
-        answered: Whether Redis ever answered anything, even an error.
+        answered: Whether Redis answered anything, even an error, since the last TLS handshake.
 
     """
 

@@ -6,7 +6,6 @@ redis-py 8 retries ten times and waits five seconds by default; here a call take
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from app.adapters.redis.failures import FAILURES, SKIPPED, failure_of
 from app.adapters.redis.login_provider import LoginProvider, RedisLogin
 from app.adapters.redis.responsive_deadline import responsive_deadline
 from app.adapters.redis.scripts import Script
+from app.adapters.redis.tls_contexts import RedisTls, TlsContexts
 from app.domain.dependency_errors import CacheUnavailableError
 from app.ports import EventSink
 from app.process.breaker import CircuitBreaker
@@ -45,13 +45,13 @@ class RedisClient:
     Args:
         url: As `parse_redis_url` takes it.
         sink: Takes an event of each call.
-        trust: TLS context with the CA certificates to trust instead of the system's; for ``rediss://`` only.
+        tls: Files of an encrypted connection; for ``rediss://`` only.
         login: User and password, if the URL does not name them.
         timeout: Seconds for one call.
         max_connections: Size of the pool; further calls wait for a connection.
 
     Raises:
-        ValueError: The URL cannot be used, there is a CA bundle but no ``rediss://``, or both the URL and `login` name
+        ValueError: The URL cannot be used, there are TLS files but no ``rediss://``, or both the URL and `login` name
             a user or password.
 
     """
@@ -60,17 +60,27 @@ class RedisClient:
         self,
         url: str,
         sink: EventSink,
-        trust: ssl.SSLContext | None = None,
+        tls: RedisTls | None = None,
         login: RedisLogin | None = None,
         *,
         timeout: float = CALL_TIMEOUT,
         max_connections: int = 50,
     ) -> None:
         address = parse_redis_url(url)
-        refuse(redis_connection_rules(address, login=bool(login), own_ca=trust is not None))
+        files = tls or RedisTls()
+        refuse(
+            redis_connection_rules(
+                address,
+                login=bool(login),
+                own_ca=files.cacert is not None,
+                cert=files.cert_file is not None,
+                key=files.key_file is not None,
+            )
+        )
         self._credentials = LoginProvider(login or RedisLogin(address.user, address.password))
         self._contact = Contact(address.tls)
-        connection = connection_class(address, trust, self._contact)
+        self._tls_contexts = TlsContexts(files)
+        connection = connection_class(address, self._tls_contexts, self._contact)
         # Calls have the one deadline of `call`: redis-py's own would run on while the loop is busy.
         self._redis = connected_to(address, connection, self._credentials, None, None, max_connections)
         answer = LISTEN_SECONDS + _LISTEN_MARGIN
@@ -136,6 +146,7 @@ class RedisClient:
         await self._redis.aclose()
         await self._listener.aclose()
         self._credentials.close()
+        self._tls_contexts.close()
 
     def _observed(self, operation: str, *, only_failures: bool = False) -> ObservedCall:
         return ObservedCall(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import Any
-
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -12,6 +9,7 @@ from typing_extensions import override
 
 from app.adapters.redis.call_failure import Contact
 from app.adapters.redis.login_provider import LoginProvider
+from app.adapters.redis.tls_contexts import TlsContexts
 from app.settings.redis_address import RedisAddress
 
 _HEALTH_CHECK_SECONDS = 15
@@ -57,31 +55,25 @@ def connected_to(
     return Redis.from_pool(pool)
 
 
-def connection_class(address: RedisAddress, trust: ssl.SSLContext | None, contact: Contact) -> type[Connection]:
+def connection_class(address: RedisAddress, contexts: TlsContexts, contact: Contact) -> type[Connection]:
     """The class of connections to `address`.
 
     Args:
         address: Where Redis is.
-        trust: Which CA certificates to trust; None for the system's.
+        contexts: How connections are encrypted; unused for ``redis://``.
         contact: Notes TLS handshakes.
 
     """
     if not address.tls:
         return Connection
-    # Certificates are required and host names checked; with a CA bundle, no other CA is trusted.
-    context = trust or ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
 
     class TlsConnection(SSLConnection):
-        """Uses one context for all connections, instead of reading the CA files for each."""
-
-        def __init__(self, **kwargs: Any) -> None:
-            super().__init__(**kwargs)
-            self.ssl_context.context = context
+        """Shares its context with other connections, instead of reading the CA files for each."""
 
         @override
         async def _connect(self) -> None:
+            self.ssl_context.context = await contexts.current()
             await super()._connect()  # type: ignore[no-untyped-call]  # redis-py's
-            contact.handshaken = True
+            contact.handshaken, contact.answered = True, False
 
     return TlsConnection

@@ -9,6 +9,7 @@ from typing import Final
 from redis import exceptions
 
 from app.adapters.redis.call_failure import Contact, Failure
+from app.adapters.redis.tls_contexts import UnusableTlsFilesError
 
 _NAME_MISMATCH: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _NOT_IN_TIME: Final = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
@@ -68,6 +69,8 @@ def network_failure(error: BaseException, contact: Contact) -> Failure | None:
     # redis-py raises its own error while it handles that of the network.
     cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
     match cause:
+        case UnusableTlsFilesError():
+            return _tls("BROKER_REDIS_CERT_FILE, BROKER_REDIS_KEY_FILE or BROKER_REDIS_CACERT cannot be used.")
         case ssl.SSLCertVerificationError():
             return _untrusted(cause)
         case ssl.SSLError():
@@ -112,7 +115,7 @@ def _lost(contact: Contact) -> Failure:
     # With TLS 1.3 a client's certificate is refused after the handshake, and the alert may be lost.
     if contact.handshaken:
         return _tls(
-            "Redis closed the connection after the TLS handshake: it asks for a client certificate, or refuses the"
+            "Redis closed a new connection after the TLS handshake: it may ask for a client certificate, or refuse the"
             " broker's; check BROKER_REDIS_CERT_FILE and BROKER_REDIS_KEY_FILE."
         )
     if contact.tls:

@@ -1,6 +1,5 @@
 """The broker's own certificate, followed while it is renewed."""
 
-from app.adapters.server_certificate.pair import ServerCertificateError, load_pair
-from app.adapters.server_certificate.renewal import ServerCertificate
+from app.adapters.server_certificate.renewal import ServerCertificate, server_context
 
-__all__ = ["ServerCertificate", "ServerCertificateError", "load_pair"]
+__all__ = ["ServerCertificate", "server_context"]

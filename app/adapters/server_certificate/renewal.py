@@ -16,16 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from app.adapters.server_certificate.pair import (
-    Pair,
-    ServerCertificateError,
-    contents,
-    digest_of,
-    load_pair,
-    server_context,
-)
 from app.domain.events import ServerCertificateLoaded, ServerCertificateRefused
 from app.ports import Clock, EventSink
+from app.process.certificate_pair import CertificatePairError, Pair, contents, digest_of, load_pair
 from app.process.own_threads import OwnThreads, ThreadsBusyError
 from app.process.renewed_file import Look, RenewedFile
 
@@ -33,6 +26,15 @@ _READ_DEADLINE = 30.0
 _WAITING = 4
 
 _Result = TypeVar("_Result")
+
+
+def server_context() -> ssl.SSLContext:
+    """A server's TLS context without a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could make the server work at no cost of its own
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class ServerCertificate:
@@ -63,7 +65,7 @@ class ServerCertificate:
         """Load the pair for the first time. The context is for the server, now and after every renewal.
 
         Raises:
-            ServerCertificateError: A file cannot be read, or the key does not belong to the certificate.
+            CertificatePairError: A file cannot be read, or the key does not belong to the certificate.
 
         """
         self._adopt(await self._in_thread(self._load))
@@ -107,14 +109,14 @@ class ServerCertificate:
         """What the files hold as a digest, or why they cannot be read."""
         try:
             return await self._in_thread(lambda: digest_of(*contents(*self._files)))
-        except ServerCertificateError as error:
+        except CertificatePairError as error:
             return str(error)
 
     async def _renewed(self, digest: bytes) -> str | None:
         """Put the pair with this digest into force; if it is bad, why."""
         try:
             pair = await self._in_thread(self._load)
-        except ServerCertificateError as error:
+        except CertificatePairError as error:
             return str(error)
         if pair.digest != digest:
             return None  # It changed again; look when it has settled.
@@ -132,10 +134,10 @@ class ServerCertificate:
         self._sink.emit(ServerCertificateLoaded(self._clock(), self._in_force.not_after))
 
     def _load(self) -> Pair:
-        return load_pair(*self._files)
+        return load_pair(*self._files, server_context)
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         try:
             return await self._threads.run(work)
         except (TimeoutError, ThreadsBusyError):
-            raise ServerCertificateError("cert", "could not be read in time") from None
+            raise CertificatePairError("cert", "could not be read in time") from None

@@ -69,6 +69,8 @@ CASES: dict[str, tuple[dict[str, str], Callable[[Settings], str]]] = {
     "vault_cacert": ({}, at_the_check),
     "redis_cacert": ({}, at_the_check),
     "proxy_password_file": ({"PROXY_URL": "http://127.0.0.1:1", "PROXY_USERNAME": "u"}, at_the_check),
+    "redis_cert_file": ({"REDIS_KEY_FILE": "server.key"}, at_the_check),
+    "redis_key_file": ({"REDIS_CERT_FILE": "server.pem"}, at_the_check),
     "redis_password_file": ({}, at_the_check),
     "cache_keys_file": ({}, at_the_check),
     "ims_cacert": ({}, at_the_check),

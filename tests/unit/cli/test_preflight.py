@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.server_certificate import ServerCertificateError
 from app.cli.failure import USAGE, CommandError
 from app.cli.preflight import start_error
 from app.domain.plain_document import PolicyError
+from app.process.certificate_pair import CertificatePairError
 from app.settings.settings import Settings, read_settings
 
 
@@ -32,8 +32,8 @@ def settings(tmp_path: Path) -> Settings:
     ("error", "sentence"),
     [
         (PolicyError("callers", "must be a list"), "BROKER_POLICY_FILE: callers: must be a list."),
-        (ServerCertificateError("key", "must not be encrypted"), "BROKER_TLS_KEY_FILE: must not be encrypted."),
-        (ServerCertificateError("cert", "is too large"), "BROKER_TLS_CERT_FILE: is too large."),
+        (CertificatePairError("key", "must not be encrypted"), "BROKER_TLS_KEY_FILE: must not be encrypted."),
+        (CertificatePairError("cert", "is too large"), "BROKER_TLS_CERT_FILE: is too large."),
         (PermissionError(13, "Permission denied", "/a"), "BROKER_AUDIT_FILE: cannot be opened: permission denied."),
         (PermissionError(13, "Permission denied", "/x"), "/x: cannot be opened: permission denied."),
         (

@@ -220,6 +220,12 @@ def test_related_variables_are_required_together(base: dict[str, str], missing: 
                                        {"REDIS_USERNAME": "u", "REDIS_PASSWORD": MARK})),
     (REDIS, {"REDIS_CACERT": "/ca", "REDIS_URL": "redis://h"},
      "BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out"),
+    ({**REDIS, "REDIS_URL": "rediss://h"}, {"REDIS_CERT_FILE": "/c"},
+     "BROKER_REDIS_KEY_FILE is required with BROKER_REDIS_CERT_FILE"),
+    ({**REDIS, "REDIS_URL": "rediss://h"}, {"REDIS_KEY_FILE": "/k"},
+     "BROKER_REDIS_CERT_FILE is required with BROKER_REDIS_KEY_FILE"),
+    ({**REDIS, "REDIS_URL": "redis://h"}, {"REDIS_CERT_FILE": "/c", "REDIS_KEY_FILE": "/k"},
+     "BROKER_REDIS_CERT_FILE and _KEY_FILE are for rediss:// only; change BROKER_REDIS_URL or leave them out"),
     (DIRECTORY, {"REDIS_CACERT": "/ca", "REDIS_URL": "redis://h"},
      ("BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out; "
       "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`")),

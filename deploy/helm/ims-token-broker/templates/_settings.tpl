@@ -21,6 +21,10 @@ BROKER_REDIS_PASSWORD_FILE: {{ $etc }}/redis/password
 {{- if include "broker.hasCa" $values.redis.tls.ca }}
 BROKER_REDIS_CACERT: {{ $etc }}/ca/redis/ca.crt
 {{- end }}
+{{- if $values.redis.tls.clientCertificate.existingSecret }}
+BROKER_REDIS_CERT_FILE: {{ $etc }}/redis-tls/tls.crt
+BROKER_REDIS_KEY_FILE: {{ $etc }}/redis-tls/tls.key
+{{- end }}
 BROKER_CACHE_KEYS_FILE: {{ $etc }}/keys/cache-keys.json
 {{- end }}
 {{- if include "broker.hasCa" $values.ims.ca }}

@@ -58,6 +58,9 @@
 {{- if and (not $v.redis.tls.enabled) (include "broker.hasCa" $v.redis.tls.ca) -}}
 {{- fail "redis.tls.ca is for redis.tls.enabled: true; turn TLS on or remove the CA." -}}
 {{- end -}}
+{{- if and (not $v.redis.tls.enabled) $v.redis.tls.clientCertificate.existingSecret -}}
+{{- fail "redis.tls.clientCertificate is for redis.tls.enabled: true; turn TLS on or remove the certificate." -}}
+{{- end -}}
 {{- if and $v.redis.username (not $v.redis.password.existingSecret) -}}
 {{- fail "redis.username needs redis.password.existingSecret; set it to a Secret with the user's password." -}}
 {{- end -}}

@@ -13,13 +13,7 @@
 {{ include "broker.keysVolume" . }}
 {{- end }}
 {{- if $values.tls.enabled }}
-- name: tls
-  secret:
-    secretName: {{ include "broker.tlsSecret" . | quote }}
-    defaultMode: 0440
-    items:
-      - {key: tls.crt, path: tls.crt}
-      - {key: tls.key, path: tls.key}
+{{ include "broker.tlsVolume" (dict "name" "tls" "secret" (include "broker.tlsSecret" .)) }}
 {{- end }}
 {{- if include "broker.usesVault" . }}
 {{- if include "broker.usesKubernetesAuth" . }}
@@ -56,6 +50,9 @@
 {{- end }}
 {{- if and $values.proxy.url $values.proxy.password.existingSecret }}
 {{ include "broker.secretVolume" (dict "name" "proxy-password" "secret" $values.proxy.password.existingSecret "key" $values.proxy.password.key "path" "password") }}
+{{- end }}
+{{- if and (include "broker.usesRedis" .) $values.redis.tls.clientCertificate.existingSecret }}
+{{ include "broker.tlsVolume" (dict "name" "redis-tls" "secret" $values.redis.tls.clientCertificate.existingSecret) }}
 {{- end }}
 {{- range $name, $ca := include "broker.cas" . | fromYaml }}
 - name: ca-{{ $name }}
@@ -100,6 +97,16 @@
         path: {{ .path }}
 {{- end -}}
 
+{{- define "broker.tlsVolume" -}}
+- name: {{ .name }}
+  secret:
+    secretName: {{ .secret | quote }}
+    defaultMode: 0440
+    items:
+      - {key: tls.crt, path: tls.crt}
+      - {key: tls.key, path: tls.key}
+{{- end -}}
+
 {{/* The configured CA bundles, by the system that they are for */}}
 {{- define "broker.cas" -}}
 {{- $cas := dict -}}
@@ -136,6 +143,9 @@
 {{- end }}
 {{- if and $values.proxy.url $values.proxy.password.existingSecret }}
 {{ include "broker.mount" (list "proxy-password" (printf "%s/proxy" $etc)) }}
+{{- end }}
+{{- if and (include "broker.usesRedis" .) $values.redis.tls.clientCertificate.existingSecret }}
+{{ include "broker.mount" (list "redis-tls" (printf "%s/redis-tls" $etc)) }}
 {{- end }}
 {{- range $name, $_ := include "broker.cas" . | fromYaml }}
 {{ include "broker.mount" (list (printf "ca-%s" $name) (printf "%s/ca/%s" $etc $name)) }}

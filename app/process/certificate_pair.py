@@ -1,9 +1,10 @@
-"""Loading a server's certificate with its key, so that what was checked is what is served."""
+"""Loading a certificate with its key, so that what was checked is what is used."""
 
 from __future__ import annotations
 
 import hashlib
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,7 @@ MAX_PAIR_BYTES = 256 * 1024
 Part = Literal["cert", "key"]
 
 
-class ServerCertificateError(ValueError):
+class CertificatePairError(ValueError):
     """A certificate and its key are refused together. The text never has a part of the files.
 
     Args:
@@ -37,11 +38,11 @@ class ServerCertificateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate with its key, ready to serve.
+    """A certificate with its key, ready for use.
 
     Args:
         digest: Identifies the content of the two files.
-        context: Serves TLS with the pair.
+        context: Presents the certificate to the peer.
         not_after: The certificate's end, in Unix time.
 
     """
@@ -51,17 +52,22 @@ class Pair:
     not_after: float
 
 
-def load_pair(cert_file: Path, key_file: Path) -> Pair:
+def load_pair(cert_file: Path, key_file: Path, new_context: Callable[[], ssl.SSLContext]) -> Pair:
     """Read the pair, now and in this thread.
 
+    Args:
+        cert_file: The chain (PEM), the own certificate first.
+        key_file: The private key (PEM, not encrypted).
+        new_context: Makes a context without a certificate, to put the pair into.
+
     Raises:
-        ServerCertificateError: A file cannot be read, or the key does not belong to the certificate.
+        CertificatePairError: A file cannot be read, or the key does not belong to the certificate.
 
     """
 
     def between(pair: tuple[bytes, bytes]) -> tuple[float, ssl.SSLContext | None]:
         not_after = _checked(*pair)
-        context = server_context()
+        context = new_context()
         try:
             # Without a password OpenSSL would ask for one at the terminal.
             context.load_cert_chain(cert_file, key_file, password="")
@@ -74,19 +80,10 @@ def load_pair(cert_file: Path, key_file: Path) -> Pair:
     try:
         pair, (not_after, context) = settled(first, lambda: contents(cert_file, key_file), between)
     except UnsettledError:
-        raise ServerCertificateError("cert", "is still being written") from None
+        raise CertificatePairError("cert", "is still being written") from None
     if context is None:
-        raise ServerCertificateError("cert", "is not accepted by OpenSSL: a part is missing, or its key is weak")
+        raise CertificatePairError("cert", "is not accepted by OpenSSL: a part is missing, or its key is weak")
     return Pair(digest_of(*pair), context, not_after)
-
-
-def server_context() -> ssl.SSLContext:
-    """A server's TLS context without a certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could make the server work at no cost of its own
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _checked(chain: bytes, key: bytes) -> float:
@@ -95,16 +92,16 @@ def _checked(chain: bytes, key: bytes) -> float:
         certificate = x509.load_pem_x509_certificates(chain)[0]
         public = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
-        raise ServerCertificateError("cert", "must be a certificate chain in PEM form") from None
+        raise CertificatePairError("cert", "must be a certificate chain in PEM form") from None
     try:
         private = load_pem_private_key(key, None)
     except TypeError:
-        raise ServerCertificateError("key", "must not be encrypted") from None
+        raise CertificatePairError("key", "must not be encrypted") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ServerCertificateError("key", "must be a private key in PEM form") from None
+        raise CertificatePairError("key", "must be a private key in PEM form") from None
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if private.public_key().public_bytes(*form) != public.public_bytes(*form):
-        raise ServerCertificateError("key", "does not belong to the certificate")
+        raise CertificatePairError("key", "does not belong to the certificate")
     return certificate.not_valid_after_utc.timestamp()
 
 
@@ -117,7 +114,7 @@ def contents(cert_file: Path, key_file: Path) -> tuple[bytes, bytes]:
     """The content of the two files.
 
     Raises:
-        ServerCertificateError: A file cannot be read.
+        CertificatePairError: A file cannot be read.
 
     """
     return _content(cert_file, "cert"), _content(key_file, "key")
@@ -127,4 +124,4 @@ def _content(path: Path, part: Part) -> bytes:
     try:
         return read_bytes(path, MAX_PAIR_BYTES)
     except FileError as error:
-        raise ServerCertificateError(part, error.reason) from None
+        raise CertificatePairError(part, error.reason) from None
