@@ -174,7 +174,7 @@ class TestPolicy:
         """A mount that does not exist is a broken store, not a missing credential."""
         async with broker_with(token_config(vault_server, vault_server.root_token)) as broker:
             store = VaultCredentialStore(broker.session, "nowhere", PREFIX, ALLOWED)
-            with pytest.raises(CredentialStoreError, match="BROKER_VAULT_MOUNT"):
+            with pytest.raises(CredentialStoreError, match="Vault has nothing mounted at that path"):
                 await store.fetch(ref)
 
 

@@ -45,7 +45,7 @@ parse_error: Callable[[str], BaseException] = BaseParser.parse_error
      "without its primary"),
     ("NOREPLICAS Not enough good replicas to write.", "refuses_writes", "min-replicas-to-write"),
     ("MISCONF Redis is configured to save RDB snapshots, but canary", "refuses_writes", "save its data"),
-    ("OOM command not allowed when used memory > 'maxmemory'.", "out_of_memory", "out of memory"),
+    ("OOM command not allowed when used memory > 'maxmemory'.", "out_of_memory", "Redis is out of memory"),
     ("LOADING Redis is loading the dataset in memory", "loading", "loading"),
     ("NOAUTH Authentication required.", "unauthenticated", "BROKER_REDIS_PASSWORD_FILE"),
     ("WRONGPASS invalid username-password pair or user is disabled.", "unauthenticated", "refuses"),
@@ -66,7 +66,7 @@ def test_an_answer_has_its_own_sentence(answer: str, outcome: str, said: str) ->
     ("SSLV3_ALERT_HANDSHAKE_FAILURE", "may ask for a client certificate"),
     ("TLSV1_ALERT_UNKNOWN_CA", "BROKER_REDIS_CERT_FILE"),
     ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "BROKER_REDIS_CERT_FILE"),
-    ("WRONG_VERSION_NUMBER", "redis://"),
+    ("WRONG_VERSION_NUMBER", "That port does not serve TLS; BROKER_REDIS_URL must begin with redis://"),
     ("canary", "TLS handshake"),
 ])  # fmt: skip
 def test_a_tls_alert_has_its_own_sentence(reason: str, said: str) -> None:

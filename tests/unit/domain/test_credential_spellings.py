@@ -165,7 +165,7 @@ def test_a_file_of_adobe_is_recognised(document: dict[str, object], name: str) -
     error = refusal(document)
 
     assert name in error.detail
-    assert "`ims-token-broker org import FILE`" in error.detail
+    assert "`ims-token-broker org import FILE` turns it into a document of the broker" in error.detail
 
 
 def test_a_local_development_token_is_not_a_credential() -> None:
