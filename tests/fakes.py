@@ -1,6 +1,6 @@
-"""One fake per port. Each counts what it was asked, and can be made to fail or to stall; none answers by script.
+"""One fake per port. Each records its calls, and a test can make it fail or pause.
 
-Time is a `ManualClock`, and what two tasks do in which order is settled by events, never by sleeping.
+Time is a `ManualClock`; events decide the order of two tasks, never sleeping.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ManualClock:
         self.now = now
 
     def __call__(self) -> float:
-        """Now."""
+        """The present time."""
         return self.now
 
     def advance(self, seconds: float) -> None:
@@ -42,31 +42,31 @@ class ManualClock:
         self.now += seconds
 
 
-class Hall:
-    """Calls wait in it while it is closed; a test can wait until one has arrived."""
+class PausableCalls:
+    """Calls that a test can pause; it can wait until one has begun."""
 
     def __init__(self) -> None:
-        self._open = asyncio.Event()
-        self._open.set()
-        self._arrived = asyncio.Event()
+        self._running = asyncio.Event()
+        self._running.set()
+        self._begun = asyncio.Event()
 
-    def close(self) -> None:
-        """Let no call through until `open`."""
-        self._open.clear()
-        self._arrived.clear()
+    def pause(self) -> None:
+        """Let no call continue until `resume`."""
+        self._running.clear()
+        self._begun.clear()
 
-    def open(self) -> None:
-        """Let all calls through."""
-        self._open.set()
+    def resume(self) -> None:
+        """Let all calls continue."""
+        self._running.set()
 
-    async def arrival(self) -> None:
-        """Wait until a call is waiting."""
-        await asyncio.wait_for(self._arrived.wait(), 5.0)
+    async def one_waits(self) -> None:
+        """Wait until a call has begun."""
+        await asyncio.wait_for(self._begun.wait(), 5.0)
 
-    async def walk_through(self) -> None:
-        """What a call does."""
-        self._arrived.set()
-        await self._open.wait()
+    async def begin(self) -> None:
+        """Begin a call: wait while calls are paused."""
+        self._begun.set()
+        await self._running.wait()
 
 
 class FakeCredentialStore:
@@ -76,7 +76,7 @@ class FakeCredentialStore:
         self.documents: dict[CredentialRef, Credential] = {credential.ref: credential for credential in credentials}
         self.fetches: list[CredentialRef] = []
         self.failure: Exception | None = None
-        self.hall = Hall()
+        self.calls = PausableCalls()
 
     def put(self, credential: Credential) -> None:
         """Store `credential`, replacing the one of the same ref."""
@@ -85,7 +85,7 @@ class FakeCredentialStore:
     async def fetch(self, ref: CredentialRef) -> Credential:
         """As `CredentialStore.fetch`."""
         self.fetches.append(ref)
-        await self.hall.walk_through()
+        await self.calls.begin()
         if self.failure is not None:
             raise self.failure
         if ref not in self.documents:
@@ -119,16 +119,16 @@ class FakeExchanger:
         self.clock = clock
         self.lifetime = lifetime
         self.grants: list[Grant] = []
-        self.halls: dict[OrgId, Hall] = {}
+        self._calls: dict[OrgId, PausableCalls] = {}
         self.failures: dict[OrgId, Exception] = {}
         self.refused_secrets: dict[str, Exception] = {}
         self.before: Callable[[Grant], Awaitable[None]] | None = None
         self.running = 0
         self.most_at_once = 0
 
-    def hall(self, org: OrgId) -> Hall:
-        """Where exchanges of `org` wait."""
-        return self.halls.setdefault(org, Hall())
+    def calls(self, org: OrgId) -> PausableCalls:
+        """The exchanges of `org`."""
+        return self._calls.setdefault(org, PausableCalls())
 
     async def exchange(self, grant: Grant) -> IssuedToken:
         """As `TokenExchanger.exchange`."""
@@ -138,7 +138,7 @@ class FakeExchanger:
         self.running += 1
         self.most_at_once = max(self.most_at_once, self.running)
         try:
-            await self.hall(org).walk_through()
+            await self.calls(org).begin()
             if self.before is not None:
                 await self.before(grant)
         finally:
@@ -151,14 +151,14 @@ class FakeExchanger:
 
 
 class FakeVerifier:
-    """Knows JWTs by their bytes."""
+    """Verifies the JWTs that it was given."""
 
     def __init__(self) -> None:
         self.known: dict[bytes, Identity] = {}
         self.issuers: tuple[Issuer, ...] = ()
         self.verified: list[bytes] = []
         self.failure: Exception | None = None
-        self.hall = Hall()
+        self.calls = PausableCalls()
 
     def trust(self, issuers: tuple[Issuer, ...]) -> None:
         """As `CallerVerifier.trust`."""
@@ -167,7 +167,7 @@ class FakeVerifier:
     async def verify(self, unverified_jwt: bytes) -> Identity:
         """As `CallerVerifier.verify`."""
         self.verified.append(unverified_jwt)
-        await self.hall.walk_through()
+        await self.calls.begin()
         if self.failure is not None:
             raise self.failure
         if unverified_jwt not in self.known:
@@ -192,41 +192,41 @@ class FakePolicySource:
         return self.content
 
 
-class FakeWire:
-    """The connection to the shared cache; `calls` names what was asked, whether it was up or not."""
+class FakeConnection:
+    """The connection to the shared cache; `calls` names every operation, failed ones too."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.away = False
+        self.is_down = False
 
     async def reach(self, operation: str) -> None:
-        """What a call does first."""
+        """Record a call, and fail if the connection is down."""
         self.calls.append(operation)
         await asyncio.sleep(0)
-        if self.away:
-            raise CacheUnavailableError("away")
+        if self.is_down:
+            raise CacheUnavailableError("down")
 
 
 class FakePurgeLog:
     """The memory purge log over a connection that can break."""
 
-    def __init__(self, wire: FakeWire) -> None:
-        self.wire = wire
+    def __init__(self, connection: FakeConnection) -> None:
+        self.connection = connection
         self.inner = MemoryPurgeLog()
 
     async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
         """As `PurgeLog.raise_epoch`."""
-        await self.wire.reach("raise_epoch")
+        await self.connection.reach("raise_epoch")
         return await self.inner.raise_epoch(ref, above)
 
     async def epochs(self, refs: Sequence[CredentialRef]) -> Sequence[int]:
         """As `PurgeLog.epochs`."""
-        await self.wire.reach("epochs")
+        await self.connection.reach("epochs")
         return await self.inner.epochs(refs)
 
     async def restore_epoch(self, ref: CredentialRef, epoch: int) -> None:
         """As `PurgeLog.restore_epoch`."""
-        await self.wire.reach("restore_epoch")
+        await self.connection.reach("restore_epoch")
         await self.inner.restore_epoch(ref, epoch)
 
     def forget_epochs(self) -> None:
@@ -235,7 +235,7 @@ class FakePurgeLog:
 
     async def purges(self) -> AsyncIterator[Purge]:
         """As `PurgeLog.purges`."""
-        await self.wire.reach("purges")
+        await self.connection.reach("purges")
         async for purge in self.inner.purges():
             yield purge
 
@@ -245,39 +245,39 @@ class FakeCache:
 
     def __init__(self, clock: ManualClock, purge_log: FakePurgeLog) -> None:
         self._inner = MemoryTokenCache(clock, purge_log.inner)
-        self._wire = purge_log.wire
+        self._connection = purge_log.connection
         self.before_store: Callable[[AccessToken], Awaitable[None]] | None = None
 
     @property
     def calls(self) -> list[str]:
-        """What was asked over the connection, of the purge log too."""
-        return self._wire.calls
+        """The operations on the connection, those of the purge log included."""
+        return self._connection.calls
 
     async def read(self, key: TokenKey) -> CacheEntry:
         """As `TokenCache.read`."""
-        await self._wire.reach("read")
+        await self._connection.reach("read")
         return await self._inner.read(key)
 
     async def store(self, token: AccessToken, replacing: AccessToken | None = None) -> StoreOutcome:
         """As `TokenCache.store`."""
         if self.before_store is not None:
             await self.before_store(token)
-        await self._wire.reach("store")
+        await self._connection.reach("store")
         return await self._inner.store(token, replacing)
 
     async def hold(self, ref: CredentialRef, seconds: float) -> None:
         """As `TokenCache.hold`."""
-        await self._wire.reach("hold")
+        await self._connection.reach("hold")
         await self._inner.hold(ref, seconds)
 
     async def claim_replacement(self, ref: CredentialRef, window: float) -> bool:
         """As `TokenCache.claim_replacement`."""
-        await self._wire.reach("claim_replacement")
+        await self._connection.reach("claim_replacement")
         return await self._inner.claim_replacement(ref, window)
 
     async def return_replacement(self, ref: CredentialRef) -> None:
         """As `TokenCache.return_replacement`."""
-        await self._wire.reach("return_replacement")
+        await self._connection.reach("return_replacement")
         await self._inner.return_replacement(ref)
 
 
@@ -288,11 +288,11 @@ class FakeLease:
         self._inner = MemoryLease(clock)
         self.acquired = 0
         self.released = 0
-        self.away = False
+        self.is_down = False
 
     def _reach(self) -> None:
-        if self.away:
-            raise CacheUnavailableError("away")
+        if self.is_down:
+            raise CacheUnavailableError("down")
 
     async def acquire(self, key: TokenKey) -> str | None:
         """As `Lease.acquire`."""

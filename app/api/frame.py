@@ -36,7 +36,7 @@ from app.service.vend import TokenVendor
 
 
 @dataclass(slots=True)
-class Conversation:
+class RequestFacts:
     """The facts about a request: filled in during the request, reported at its end."""
 
     endpoint: str
@@ -59,7 +59,7 @@ class Conversation:
         return self.admitted.caller
 
     def decided(self, outcome: str, reason: RefusalReason | None = None, audit_rule: str | None = None) -> Decision:
-        """The conversation as an event's decision.
+        """These facts as an event's decision.
 
         Args:
             outcome: What was answered, as in the audit log.
@@ -85,7 +85,7 @@ class Conversation:
         )
 
 
-Handler = Callable[[Request, Conversation], Awaitable[Response]]
+Handler = Callable[[Request, RequestFacts], Awaitable[Response]]
 ErrorResponse = Callable[[BrokerError, str], Response]
 
 
@@ -123,36 +123,36 @@ class RequestFrame:
         Args:
             endpoint: The route, such as ``/token``.
             action: The action of the caller.
-            handler: Makes the answer, and notes facts in the conversation.
+            handler: Makes the answer, and notes facts about the request.
             refuse: Makes an answer from an error and the request id.
 
         """
 
         async def answer(request: Request) -> Response:
-            return await self._run(request, Conversation(endpoint, action), handler, refuse)
+            return await self._run(request, RequestFacts(endpoint, action), handler, refuse)
 
         return answer
 
-    async def _run(self, request: Request, talk: Conversation, handler: Handler, refuse: ErrorResponse) -> Response:
+    async def _run(self, request: Request, facts: RequestFacts, handler: Handler, refuse: ErrorResponse) -> Response:
         request_id = request_id_of(request)
         try:
             async with asyncio.timeout(self._limits.request_seconds):
-                response = await handler(request, talk)
+                response = await handler(request, facts)
         except TimeoutError:
-            return self._refused(talk, OverloadedError("The request took too long."), request_id, refuse)
+            return self._refused(facts, OverloadedError("The request took too long."), request_id, refuse)
         except ClientDisconnect:
             # The client is gone, but this exit is reported like any other.
-            return self._refused(talk, InvalidRequestError("The body did not arrive."), request_id, refuse)
+            return self._refused(facts, InvalidRequestError("The body did not arrive."), request_id, refuse)
         except BrokerError as error:
-            return self._refused(talk, error, request_id, refuse)
+            return self._refused(facts, error, request_id, refuse)
         except Exception:
-            talk.token = talk.tier = None
-            self._emit(talk.decided(BrokerError.code), request_id)
+            facts.token = facts.tier = None
+            self._emit(facts.decided(BrokerError.code), request_id)
             raise  # The app answers it, and `Door` logs it.
-        self._emit(talk.prepared or talk.decided(VENDED if talk.token is not None else DONE), request_id)
+        self._emit(facts.prepared or facts.decided(VENDED if facts.token is not None else DONE), request_id)
         return response
 
-    async def admit(self, request: Request, talk: Conversation) -> None:
+    async def admit(self, request: Request, facts: RequestFacts) -> None:
         """Authenticate the caller by its Authorization header and count the request against its limit.
 
         Raises:
@@ -160,36 +160,36 @@ class RequestFrame:
             IdentityUnavailableError: The issuer's keys are unavailable.
 
         """
-        self.enter(await self.gate.admit(request_headers(request, b"authorization")), talk)
+        self.enter(await self.gate.admit(request_headers(request, b"authorization")), facts)
 
-    def enter(self, admission: Admission, talk: Conversation) -> None:
+    def enter(self, admission: Admission, facts: RequestFacts) -> None:
         """Admit a proven caller, and count the request against its limit.
 
         Raises:
             RateLimitedError: It is over its limit.
 
         """
-        talk.admission = admission
+        facts.admission = admission
         self.gate.count(admission.caller)
 
-    async def vended(self, request: Request, talk: Conversation, warm: WarmPath) -> AccessToken:
+    async def vended(self, request: Request, facts: RequestFacts, warm: WarmPath) -> AccessToken:
         """The token that the Authorization header and the query ask for. It prepares `warm` for the next such request.
 
         Raises:
             BrokerError: The caller may not have it, or it is unavailable.
 
         """
-        await self.admit(request, talk)
+        await self.admit(request, facts)
         raw = request.scope["query_string"]
         query = parse_token_query(raw)
-        talk.ref = query.ref
-        token = await self.obtain(talk, Action.VEND, query.scopes, lambda key: self.vendor.vend(key, query.min_ttl))
-        warm.learn(talk.admitted, raw, token.key, query.min_ttl)
+        facts.ref = query.ref
+        token = await self.obtain(facts, Action.VEND, query.scopes, lambda key: self.vendor.vend(key, query.min_ttl))
+        warm.learn(facts.admitted, raw, token.key, query.min_ttl)
         return token
 
     async def obtain(
         self,
-        talk: Conversation,
+        facts: RequestFacts,
         action: Action,
         scopes: tuple[Scope, ...] | None,
         how: Callable[[TokenKey], Awaitable[Obtained]],
@@ -200,31 +200,31 @@ class RequestFrame:
             BrokerError: The caller may not have it, or it is unavailable.
 
         """
-        key = self._entitlement(talk, action, scopes)
+        key = self._entitlement(facts, action, scopes)
         for _ in range(self._limits.policy_changes):
             under = self.gate.policy
             obtained = await how(key)
-            entitled = key if self.gate.policy is under else self._entitlement(talk, action, scopes)
+            entitled = key if self.gate.policy is under else self._entitlement(facts, action, scopes)
             if entitled == key:
-                talk.token, talk.tier = obtained.token, obtained.tier
+                facts.token, facts.tier = obtained.token, obtained.tier
                 return obtained.token
             key = entitled
         raise ForbiddenError
 
-    def _entitlement(self, talk: Conversation, action: Action, scopes: tuple[Scope, ...] | None) -> TokenKey:
+    def _entitlement(self, facts: RequestFacts, action: Action, scopes: tuple[Scope, ...] | None) -> TokenKey:
         """The key of the token that the caller may have under the policy in force."""
-        assert talk.ref is not None  # noqa: S101  # the parser ran
-        talk.admission = self.gate.renewed(talk.admitted)
-        return TokenKey(talk.ref, authorise(talk.caller, action, talk.ref, scopes))
+        assert facts.ref is not None  # noqa: S101  # the parser ran
+        facts.admission = self.gate.renewed(facts.admitted)
+        return TokenKey(facts.ref, authorise(facts.caller, action, facts.ref, scopes))
 
-    def _refused(self, talk: Conversation, error: BrokerError, request_id: str, refuse: ErrorResponse) -> Response:
-        talk.token = talk.tier = None
+    def _refused(self, facts: RequestFacts, error: BrokerError, request_id: str, refuse: ErrorResponse) -> Response:
+        facts.token = facts.tier = None
         reason = None
         if isinstance(error, UnauthenticatedError | UnknownCallerError):
             reason = error.reason
-            self._sink.emit(_caller_refused(error, talk.endpoint, self.clock()))
+            self._sink.emit(_caller_refused(error, facts.endpoint, self.clock()))
         audit_rule = error.audit_rule if isinstance(error, CallerError) else None
-        self._emit(talk.decided(error.code, reason, audit_rule), request_id)
+        self._emit(facts.decided(error.code, reason, audit_rule), request_id)
         return refuse(error, request_id)
 
     def _emit(self, decision: Decision, request_id: str) -> None:

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api import openapi
 from app.api.answers import headers_answer
-from app.api.frame import Conversation, RequestFrame
+from app.api.frame import RequestFacts, RequestFrame
 from app.api.schemas import TEXT
 from app.api.warm import WarmPath
 from app.domain.policy import Action
@@ -56,8 +56,8 @@ def headers_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
     """The route of ``/headers``. `warm` is its warm path, which `vend_headers` prepares."""
     router = APIRouter()
 
-    async def vend_headers(request: Request, talk: Conversation) -> Response:
-        token = await frame.vended(request, talk, warm)
+    async def vend_headers(request: Request, facts: RequestFacts) -> Response:
+        token = await frame.vended(request, facts, warm)
         return headers_answer(token)(int(token.remaining(frame.clock()))).response()
 
     vend = frame.around("/headers", Action.VEND, vend_headers)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.answers import oauth2_answer
-from app.api.frame import Conversation, RequestFrame
+from app.api.frame import RequestFacts, RequestFrame
 from app.api.oauth2_client import Form, authenticate, read_form
 from app.api.oauth2_openapi import OAUTH2_TOKEN
 from app.api.parameters import parse_ref, parse_urlencoded
@@ -51,17 +51,17 @@ def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
     """The route of ``/oauth2/token``. `warm` is its warm path, which recognises callers by their whole form."""
     router = APIRouter()
 
-    async def issue_token(request: Request, talk: Conversation) -> Response:
+    async def issue_token(request: Request, facts: RequestFacts) -> Response:
         query = _query_of(request)
         form = await read_form(request)
         digest = form.digest(request.scope["query_string"])
         prepared = warm.decide(digest, digest, frame.clock())
         if prepared is not None:
-            talk.prepared = prepared.decision
+            facts.prepared = prepared.decision
             return prepared.answer.response()
-        token = await _vended(frame, talk, form, query)
-        frame.gate.forms.remember(digest, talk.admitted)
-        warm.learn(talk.admitted, digest, token.key)
+        token = await _vended(frame, facts, form, query)
+        frame.gate.forms.remember(digest, facts.admitted)
+        warm.learn(facts.admitted, digest, token.key)
         return oauth2_answer(token)(int(token.remaining(frame.clock()))).response()
 
     answer = frame.around("/oauth2/token", Action.VEND, issue_token, oauth2_error)
@@ -69,7 +69,7 @@ def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
     return router
 
 
-async def _vended(frame: RequestFrame, talk: Conversation, sent: Form, query: Mapping[str, str]) -> AccessToken:
+async def _vended(frame: RequestFrame, facts: RequestFacts, sent: Form, query: Mapping[str, str]) -> AccessToken:
     """The long path: authenticate the client, authorise, obtain a token.
 
     Raises:
@@ -77,14 +77,14 @@ async def _vended(frame: RequestFrame, talk: Conversation, sent: Form, query: Ma
 
     """
     form = sent.fields()
-    await authenticate(frame, sent.authorizations, form, talk)
+    await authenticate(frame, sent.authorizations, form, facts)
     if form.get("grant_type") != "client_credentials":
         raise _grant_type_error(form)
     asked = _joined(form, query)
-    talk.ref = parse_ref(asked)
+    facts.ref = parse_ref(asked)
     scopes = _scopes_of(asked)
-    _refuse_scopes(talk.caller, talk.ref, scopes)
-    return await frame.obtain(talk, Action.VEND, scopes, frame.vendor.vend)
+    _refuse_scopes(facts.caller, facts.ref, scopes)
+    return await frame.obtain(facts, Action.VEND, scopes, frame.vendor.vend)
 
 
 def _query_of(request: Request) -> dict[str, str]:

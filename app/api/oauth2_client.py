@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 from starlette.requests import Request
 
 from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, Admission, scheme_and_credential
-from app.api.frame import Conversation, RequestFrame, request_headers
+from app.api.frame import RequestFacts, RequestFrame, request_headers
 from app.api.parameters import parse_urlencoded
 from app.domain.api_key import API_KEY_PREFIX
 from app.domain.errors import InvalidRequestError, UnauthenticatedError
@@ -63,7 +63,7 @@ async def read_form(request: Request) -> Form:
 
 
 async def authenticate(
-    frame: RequestFrame, basic: tuple[bytes, ...], form: Mapping[str, str], talk: Conversation
+    frame: RequestFrame, basic: tuple[bytes, ...], form: Mapping[str, str], facts: RequestFacts
 ) -> None:
     """Authenticate the client by exactly one method (RFC 6749 section 2.3, RFC 7523 section 2.2).
 
@@ -93,7 +93,7 @@ async def authenticate(
         raise UnauthenticatedError(RefusalReason.SCHEME)
     admission = await frame.gate.admit_credential(credential.encode())
     _check_client_id(admission, client_id)
-    frame.enter(admission, talk)
+    frame.enter(admission, facts)
 
 
 def _check_client_id(admission: Admission, client_id: str | None) -> None:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
-from app.api.frame import Conversation, RequestFrame
+from app.api.frame import RequestFacts, RequestFrame
 from app.api.parameters import parse_urlencoded
 from app.api.schemas import ORGS_SCHEMA
 from app.domain.authorisation import authorise_listing
@@ -44,11 +44,11 @@ def orgs_routes(frame: RequestFrame, status: StatusReader) -> APIRouter:
     """The route of ``/orgs``."""
     router = APIRouter()
 
-    async def list_orgs(request: Request, talk: Conversation) -> Response:
-        await frame.admit(request, talk)
-        authorise_listing(talk.caller)
+    async def list_orgs(request: Request, facts: RequestFacts) -> Response:
+        await frame.admit(request, facts)
+        authorise_listing(facts.caller)
         fields = parse_urlencoded(request.scope["query_string"], ("after", "limit"))
-        page, last = await status.page(talk.caller, _parse_after(fields), _parse_limit(fields))
+        page, last = await status.page(facts.caller, _parse_after(fields), _parse_limit(fields))
         following = None if last is None else f"{last.org}/{last.name}"
         body = {"orgs": [_status_body(item) for item in page], "next": following}
         return JSONResponse(body, headers={"cache-control": "no-store"})

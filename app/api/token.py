@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answers import token_answer
-from app.api.frame import Conversation, RequestFrame
+from app.api.frame import RequestFacts, RequestFrame
 from app.api.parameters import parse_ref, parse_sha256, parse_token_query, parse_urlencoded
 from app.api.schemas import object_schema
 from app.api.warm import WarmPath
@@ -63,23 +63,23 @@ def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRout
     """The routes of ``/token``. `warm` is its warm path, which `vend_token` prepares."""
     router = APIRouter()
 
-    async def vend_token(request: Request, talk: Conversation) -> Response:
-        token = await frame.vended(request, talk, warm)
+    async def vend_token(request: Request, facts: RequestFacts) -> Response:
+        token = await frame.vended(request, facts, warm)
         return token_answer(token)(int(token.remaining(frame.clock()))).response()
 
-    async def report_token(request: Request, talk: Conversation) -> Response:
-        await frame.admit(request, talk)
+    async def report_token(request: Request, facts: RequestFacts) -> Response:
+        await frame.admit(request, facts)
         query = parse_token_query(request.scope["query_string"], ("org", "credential", "scope"))
-        talk.ref = query.ref
+        facts.ref = query.ref
         sha256 = _reported_sha256(await request.body())
-        token = await frame.obtain(talk, Action.REPORT, query.scopes, lambda key: frame.vendor.report(key, sha256))
+        token = await frame.obtain(facts, Action.REPORT, query.scopes, lambda key: frame.vendor.report(key, sha256))
         return token_answer(token)(int(token.remaining(frame.clock()))).response()
 
-    async def purge_token(request: Request, talk: Conversation) -> Response:
-        await frame.admit(request, talk)
-        talk.ref = parse_ref(parse_urlencoded(request.scope["query_string"], ("org", "credential")))
-        authorise(talk.caller, Action.PURGE, talk.ref)
-        await purges.purge(talk.ref)
+    async def purge_token(request: Request, facts: RequestFacts) -> Response:
+        await frame.admit(request, facts)
+        facts.ref = parse_ref(parse_urlencoded(request.scope["query_string"], ("org", "credential")))
+        authorise(facts.caller, Action.PURGE, facts.ref)
+        await purges.purge(facts.ref)
         return Response(status_code=204, headers={"cache-control": "no-store"})
 
     vend = frame.around("/token", Action.VEND, vend_token)

@@ -14,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from app.process.regular_file import FileError, read_bytes
-from app.process.renewed_file import UnsettledError, settled
+from app.process.renewed_file import StillChangingError, stable_content
 
 MAX_PAIR_BYTES = 256 * 1024
 
@@ -78,8 +78,8 @@ def load_pair(cert_file: Path, key_file: Path, new_context: Callable[[], ssl.SSL
     # OpenSSL reads the files itself, so they are read once more: what was checked must be what was loaded.
     first = contents(cert_file, key_file)
     try:
-        pair, (not_after, context) = settled(first, lambda: contents(cert_file, key_file), between)
-    except UnsettledError:
+        pair, (not_after, context) = stable_content(first, lambda: contents(cert_file, key_file), between)
+    except StillChangingError:
         raise CertificatePairError("cert", "is still being written") from None
     if context is None:
         raise CertificatePairError("cert", "is not accepted by OpenSSL: a part is missing, or its key is weak")

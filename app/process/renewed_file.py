@@ -15,7 +15,7 @@ Content = TypeVar("Content")
 Result = TypeVar("Result")
 
 
-class UnsettledError(Exception):
+class StillChangingError(Exception):
     """A file keeps changing."""
 
 
@@ -28,7 +28,7 @@ class Look(Enum):
     RESTORED = auto()
     """The content in force, after other content was refused: report it."""
 
-    UNSETTLED = auto()
+    CHANGING = auto()
     """New content that is perhaps not complete yet: look again."""
 
     NEW = auto()
@@ -62,7 +62,7 @@ class RenewedFile(Generic[Seen]):
             return Look.RESTORED if was_refused else Look.UNCHANGED
         if seen == self._refused:
             return Look.REFUSED
-        return Look.NEW if self._times >= self._looks else Look.UNSETTLED
+        return Look.NEW if self._times >= self._looks else Look.CHANGING
 
     def accept(self, seen: Seen) -> None:
         """Note that content is in force. The next refusal is reported, even for the same reason."""
@@ -74,7 +74,7 @@ class RenewedFile(Generic[Seen]):
         self._refused = seen
 
 
-def settled(
+def stable_content(
     content: Content, read: Callable[[], Content], between: Callable[[Content], Result], *, rounds: int = 3
 ) -> tuple[Content, Result]:
     """Content that is the same before and after `between`, and the result of `between` for it.
@@ -86,7 +86,7 @@ def settled(
         rounds: The number of attempts.
 
     Raises:
-        UnsettledError: The content changed each time.
+        StillChangingError: The content changed each time.
 
     """
     for _ in range(rounds):
@@ -95,4 +95,4 @@ def settled(
         if again == content:
             return content, result
         content = again
-    raise UnsettledError
+    raise StillChangingError

@@ -102,7 +102,7 @@ class Purges:
             self._epochs.learn(purge.ref, purge.epoch)
             self._sink.emit(CredentialPurged(self._clock(), purge.ref, purge.epoch, "remote"))
 
-    async def settle(self) -> None:
+    async def publish_owed(self) -> None:
         """Send the shared cache all purges that it has missed.
 
         Raises:
@@ -110,7 +110,7 @@ class Purges:
 
         """
         for ref in tuple(self._owed):
-            await self._settle(ref)
+            await self._publish_one(ref)
 
     async def catch_up(self) -> None:
         """Compare all epochs with the shared cache, and drop exactly the tokens whose purge this replica has missed.
@@ -142,14 +142,14 @@ class Purges:
         """Try for the last time to send the purges that the shared cache has missed."""
         try:
             async with asyncio.timeout(self._pace.last):
-                await self.settle()
+                await self.publish_owed()
         except (CacheUnavailableError, TimeoutError):
             self._sink.emit(PurgesUnpublished(len(self._owed)))
 
     async def flush(self, ref: CredentialRef) -> bool:
         """Send the shared cache the missed purge of `ref`, if any. False if it is unavailable and may be stale."""
         try:
-            await self._settle(ref)
+            await self._publish_one(ref)
         except CacheUnavailableError:
             return False
         return True
@@ -162,10 +162,10 @@ class Purges:
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
-            tasks.create_task(self._settle_on())
+            tasks.create_task(self._keep_publishing())
             tasks.create_task(self._compare())
 
-    async def _settle(self, ref: CredentialRef) -> None:
+    async def _publish_one(self, ref: CredentialRef) -> None:
         owed = self._owed.get(ref)
         if owed is None:
             return
@@ -181,10 +181,10 @@ class Purges:
                     self.heard(purge)
             await asyncio.sleep(self._pace.retry)
 
-    async def _settle_on(self) -> None:
+    async def _keep_publishing(self) -> None:
         while True:
             with contextlib.suppress(CacheUnavailableError):
-                await self.settle()
+                await self.publish_owed()
                 if self._is_behind:
                     await self.catch_up()
             await asyncio.sleep(self._pace.retry)

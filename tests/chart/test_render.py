@@ -119,7 +119,7 @@ def test_the_pod_security_check_finds_a_violation(name: str) -> None:
     deployment = _deployment()
     path, value = _mutations()[name]
     [(_, spec)] = pods([deployment])
-    check_restricted("as it is", spec)
+    check_restricted("unchanged", spec)
 
     _put(deployment, path, value)
 

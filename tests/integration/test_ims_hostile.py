@@ -255,7 +255,7 @@ async def test_connections_are_kept() -> None:
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_the_keep_alive_race_is_retried_once_on_a_new_connection(how: str) -> None:
-    """A kept connection that closes as it is used costs only a second request."""
+    """An idle connection that closes when it is reused costs only a second request."""
 
     async def script(line: AcceptedConnection) -> None:
         await line.request()

@@ -46,7 +46,7 @@ class TlsServer:
     """A server with a certificate in a mounted Secret.
 
     Args:
-        folder: Where the Secret is mounted.
+        folder: The mount point of the Secret.
         authority: Signs what is in it.
 
     """

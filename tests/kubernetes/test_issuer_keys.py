@@ -76,7 +76,7 @@ class PodKeysHarness:
 @pytest.fixture
 async def harness(other_cluster: KubeApi, tmp_path: Path) -> AsyncIterator[PodKeysHarness]:
     """A verifier that has the cluster's keys."""
-    other_cluster.settle()
+    other_cluster.reset_keys()
     made = PodKeysHarness(other_cluster, tmp_path)
     await made.start()
     yield made

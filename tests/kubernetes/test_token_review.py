@@ -88,7 +88,7 @@ def _refuses(harness: PodReviewHarness, token: str) -> Callable[[], asyncio.Futu
 def fleet(backends: Backends, other_cluster: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A replica that has tokens reviewed; an API key of its own identifies the caller `tester`."""
     folder = tmp_path_factory.mktemp("review")
-    other_cluster.settle()
+    other_cluster.reset_keys()
     other_cluster.apply_yaml(fenced("callers.md", "rbac-token-review"))
     with running_fleet(backends, folder, 0) as running:
         running.policy.trust(BrokerPod(other_cluster, folder).issuer(reviewed=True))
@@ -135,7 +135,7 @@ async def test_an_api_server_outage(fleet: Fleet, other_cluster: KubeApi, outage
         statuses = [(await replica.token(tenant.org, key=key)).status for key in (known, None)]
     finally:
         other_cluster.thaw()
-        other_cluster.settle()
+        other_cluster.reset_keys()
     assert (refused.status, refused.json["code"], statuses) == (503, "identity_unavailable", [200, 200])
     assert int(refused.header("Retry-After") or 0) > 0
     assert took < 5.0

@@ -71,12 +71,12 @@ def looser(number: str) -> str:
     return {"0": "-1", "1": "0.5"}.get(number, str(float(number) / 2))
 
 
-def without_patience(alert: Alert) -> Alert | None:
+def without_for(alert: Alert) -> Alert | None:
     """An alert that fires at once."""
     return {name: value for name, value in alert.items() if name != "for"} if "for" in alert else None
 
 
-def too_patient(alert: Alert) -> Alert | None:
+def longer_for(alert: Alert) -> Alert | None:
     """An alert that waits half as long again."""
     if "for" not in alert:
         return None
@@ -85,7 +85,7 @@ def too_patient(alert: Alert) -> Alert | None:
 
 
 def test_prometheus_takes_the_rules() -> None:
-    """The rule file is valid for promtool, as it is."""
+    """The rule file is valid for promtool."""
     done = promtool("check", "rules", "--lint=all", "--lint-fatal", str(RULES))
 
     assert done.returncode == 0, done.stdout
@@ -111,8 +111,8 @@ def test_each_alert_has_both_cases() -> None:
 
 @pytest.mark.parametrize(
     "mutate",
-    [flipped, changed(_THRESHOLD, stricter), changed(_THRESHOLD, looser), without_patience, too_patient],
-    ids=["flipped", "stricter", "looser", "without patience", "too patient"],
+    [flipped, changed(_THRESHOLD, stricter), changed(_THRESHOLD, looser), without_for, longer_for],
+    ids=["flipped", "stricter", "looser", "without for", "longer for"],
 )
 def test_each_mutant_is_caught(tmp_path: Path, mutate: Callable[[Alert], Alert | None]) -> None:
     """Every alert that is mutated so fails one of its own cases: the cases are close enough to the threshold."""

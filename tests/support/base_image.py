@@ -50,7 +50,7 @@ _WORKS = "import bz2, ctypes, hashlib, lzma, ssl, uuid, zlib"
 
 
 def store() -> ContainerStore:
-    """Where the base is, and what is built on it; another recipe is another place."""
+    """The folder of the base and of what is built on it; each recipe has its own."""
     recipe = repr((RECIPE, RELEASE, PACKAGES, NAME, MINOR))
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

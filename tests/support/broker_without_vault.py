@@ -20,7 +20,7 @@ class BrokerWithoutVault:
     """A broker whose tenants and callers a test makes; its credentials are files, and it has no Redis by default.
 
     Args:
-        folder: Where its files are.
+        folder: The folder for its files.
         sandbox: The IMS it uses.
         settings: More ``BROKER_`` variables, without the prefix.
 

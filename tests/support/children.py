@@ -25,7 +25,7 @@ class Child:
     Args:
         name: What to call it in complaints and file names.
         command: Program and arguments.
-        folder: Where its files are; also its working directory.
+        folder: The folder for its files; also its working directory.
         env: Its whole environment.
 
     """

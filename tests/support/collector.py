@@ -37,10 +37,10 @@ class Span:
 
 
 class Collector:
-    """What was sent so far.
+    """A collector and what it has received so far.
 
     Args:
-        server: Where it listens.
+        server: Its HTTP server.
 
     """
 
@@ -54,12 +54,12 @@ class Collector:
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """All requests of exporters, as they came."""
+        """All requests of exporters, in order."""
         return [seen for seen in tuple(self._server.seen) if seen.path == _PATH]
 
     @property
     def raw(self) -> bytes:
-        """All that was sent; protobuf keeps text as it is."""
+        """All bytes that were sent; text in protobuf is readable in them."""
         return b"\n".join(seen.body for seen in self.requests)
 
     @property
@@ -75,7 +75,7 @@ class Collector:
 
     @property
     def resources(self) -> list[dict[str, object]]:
-        """Who sent them."""
+        """The attributes of the resources that sent spans."""
         return [
             _attributes(resource.resource.attributes)
             for seen in self.requests
@@ -83,11 +83,11 @@ class Collector:
         ]
 
     def trace(self, trace: str, count: int = 1, within: float = _DEADLINE) -> dict[str, Span]:
-        """The spans of a trace by name, waited for until there are so many."""
+        """Wait for this many spans of a trace; the spans by name."""
         return {span.name: span for span in self.wait(lambda span: span.trace == trace, count, within)}
 
     def wait(self, fits: Callable[[Span], bool], count: int = 1, within: float = _DEADLINE) -> list[Span]:
-        """Spans that fit, waited for until there are so many."""
+        """Wait for this many spans that match."""
         end = time.monotonic() + within
         while True:
             found = [span for span in self.spans if fits(span)]

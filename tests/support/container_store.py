@@ -1,4 +1,4 @@
-"""Where the tests' container images live, apart from any that the machine has, and the tools that work on them."""
+"""The store of the images that tests use, separate from the machine's own, and its tools."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 from app.domain.events import DependencyCalled, Event
 from tests.support.recorded_events import RecordedEvents
 
-PATIENCE = 10.0
+DEADLINE_SECONDS = 10.0
 
 
 class Fetches(RecordedEvents):
@@ -33,7 +33,7 @@ class Fetches(RecordedEvents):
 
     async def reach(self, count: int) -> None:
         """Wait until `count` fetches have ended, and the tasks that waited for the last one have continued."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while len(self.outcomes) < count:
                 self._changed.clear()
                 await self._changed.wait()

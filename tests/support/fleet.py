@@ -37,7 +37,7 @@ class PolicyDocument:
     """The policy file of a fleet, edited as an operator would: replaced whole.
 
     Args:
-        path: Where it is.
+        path: The path of the file.
 
     """
 
@@ -88,11 +88,11 @@ class PolicyDocument:
 
 
 class Fleet:
-    """Replicas and what a test does around them.
+    """Replicas of the broker with their files, policy and tenants.
 
     Args:
-        backends: What they depend on; shared with other fleets.
-        folder: Where its files are.
+        backends: Redis, Vault and IMS; shared with other fleets.
+        folder: The folder for its files.
 
     """
 

@@ -1,4 +1,4 @@
-"""A real nginx and a real Envoy with the documented configuration, a broker to ask, and what plays Adobe's API."""
+"""A real nginx and a real Envoy with the documented configuration, a broker, and a stand-in for Adobe's API."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ KEY = "itb_gateway_0123456789abcdef0123456789abcdef"
 
 @dataclass
 class Adobe:
-    """What plays Adobe's API over TLS: it remembers requests, and answers what a test sets.
+    """A stand-in for Adobe's API over TLS: it records requests and returns the answer that a test sets.
 
     Args:
         server: The server.
         ca: The file with the authority of its certificate.
-        answer: What it answers next; empty for 200.
+        answer: Its next answer; empty for 200.
 
     """
 
@@ -46,7 +46,7 @@ class Adobe:
 
     @property
     def port(self) -> str:
-        """Where it listens."""
+        """The port it listens on."""
         return self.server.url.rpartition(":")[2]
 
     def last(self) -> ReceivedRequest:
@@ -85,8 +85,8 @@ class RunningGateway:
 
     Args:
         process: The process.
-        port: Where it listens.
-        folder: Where its configuration is.
+        port: The port it listens on.
+        folder: The folder of its configuration.
 
     """
 
@@ -129,9 +129,9 @@ def envoy(
     """Envoy with one configuration of the document, as long as the context lasts.
 
     Args:
-        folder: Where its files are.
+        folder: The folder for its files.
         name: The configuration.
-        real: What is real in the place of the document's placeholders.
+        real: The values for the placeholders of the document.
         edit: What an operator changes in the configuration.
 
     """

@@ -42,7 +42,7 @@ CONTEXT = (
     "requirements/build.lock",
     "requirements/otel.lock",
 )
-"""What the image is made of: as long as none of it changes, neither does the image."""
+"""The inputs of the build; the image is built again if one of them changes."""
 
 USER = 65532
 STOP_SECONDS = 30
@@ -73,8 +73,8 @@ class Mount:
     """A file or folder of this machine inside a container. The container's user must be allowed to read it.
 
     Args:
-        source: Where it is.
-        target: Where the container sees it.
+        source: Its path on this machine.
+        target: Its path in the container.
         writable: Whether the container may write to it.
 
     """
@@ -88,7 +88,7 @@ class Container:
     """A container of the image.
 
     Args:
-        store: Where it is.
+        store: The podman store that holds it.
         name: Its id.
 
     """
@@ -99,7 +99,7 @@ class Container:
 
     @property
     def output(self) -> str:
-        """What it said so far, standard output and standard error together."""
+        """Its standard output and standard error so far."""
         # podman gives each back on its own stream.
         done = subprocess.run(
             self._store.podman_command("logs", self.name),
@@ -113,13 +113,13 @@ class Container:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What podman knows about it: ``Running``, ``ExitCode``, ``Pid`` and more."""
+        """Its state according to podman: ``Running``, ``ExitCode``, ``Pid`` and more."""
         [found] = json.loads(self._store.podman("inspect", "--type", "container", self.name))
         state: dict[str, Any] = found["State"]
         return state
 
     def said(self, pattern: str) -> re.Match[str]:
-        """The first line of its output that matches, waited for."""
+        """Wait for the first line of its output that matches."""
         found: list[re.Match[str]] = []
 
         def look() -> bool:
@@ -152,7 +152,7 @@ class Container:
         self._store.podman("kill", "--signal", signal, self.name)
 
     def changed(self) -> set[str]:
-        """Files and folders that are not as in the image, what the runtime itself mounts aside."""
+        """Files and folders that differ from the image, without the mounts of the runtime."""
         lines = self._store.podman("diff", self.name).splitlines()
         return {line.split(" ", 1)[1] for line in lines}
 
@@ -166,7 +166,7 @@ class Container:
         return int(self._store.podman("wait", self.name))
 
     def remove(self) -> None:
-        """End it whatever it does, and forget it."""
+        """Kill and remove it."""
         self._store.podman("rm", "--force", "--time", "0", self.name)
 
 
@@ -175,8 +175,8 @@ class Image:
     """The built image.
 
     Args:
-        store: Where it is.
-        name: What it is called there.
+        store: The podman store that holds it.
+        name: Its name in the store.
 
     """
 
@@ -276,7 +276,7 @@ def _build(image: Image) -> None:
 
 
 def _pip_configuration() -> str:
-    """How this machine's pip finds its index; a container does not read this machine's files."""
+    """The package index that pip uses on this machine; a container does not read this machine's files."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout

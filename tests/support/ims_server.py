@@ -76,7 +76,7 @@ class AcceptedConnection:
     seen: list[bytes]
 
     async def request(self) -> bytes:
-        """Read one whole request; empty where the client has gone."""
+        """Read one whole request; empty if the client has disconnected."""
         try:
             head = await self.reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -86,7 +86,7 @@ class AcceptedConnection:
         return self.seen[-1]
 
     async def send(self, data: bytes) -> None:
-        """Write bytes as they are."""
+        """Send these bytes."""
         self.writer.write(data)
         await self.writer.drain()
 
@@ -111,10 +111,10 @@ class RawServer:
     """A TCP server that runs a script for each connection and then closes it.
 
     Args:
-        base_url: Where it is.
+        base_url: Its base URL.
         requests: All requests that scripts have read.
-        accepted: How many connections there were.
-        open: How many there are.
+        accepted: The number of accepted connections.
+        open: The number of open connections.
 
     """
 

@@ -59,7 +59,7 @@ class KubeApi:
     """A running API server. Its methods use the administrator's token unless given another.
 
     Args:
-        folder: Where its files are.
+        folder: The folder for its files.
         issuer: What its service-account tokens say in ``iss``.
 
     """
@@ -100,8 +100,8 @@ class KubeApi:
         self.stop_server()
         self._start_server(signs, list(verifies) or [signs])
 
-    def settle(self) -> None:
-        """Start again as `start` did, unless it runs that way."""
+    def reset_keys(self) -> None:
+        """Restart with the keys of `start`, unless it has them."""
         if self._server is None or not self._server.alive or self._keys != ("first",):
             self.restart("first")
 

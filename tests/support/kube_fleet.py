@@ -30,7 +30,7 @@ class BrokerPod:
 
     Args:
         api: The API server.
-        folder: Where the files are.
+        folder: The folder for the files.
 
     """
 

@@ -27,7 +27,7 @@ class Pod:
         api: The API server.
         namespace: The Deployment's.
         deployment: Its name.
-        folder: Where the volumes are made.
+        folder: The folder for the volumes.
 
     """
 

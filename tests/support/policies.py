@@ -58,7 +58,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
 
 
 def place_of(document: object) -> str:
-    """Where the document is refused; fails if it is not."""
+    """The place at which the document is refused; fails if it is accepted."""
     with pytest.raises(PolicyError) as refused:
         parse_policy(document, "v")
     return refused.value.place

@@ -21,7 +21,7 @@ class PrometheusServer:
     """It keeps its data in a folder of the test's.
 
     Args:
-        folder: Where its files are.
+        folder: The folder for its files.
         targets: ``host:port`` of what it scrapes.
         rules: A rule file, or None.
         seconds: Between two scrapes, and two evaluations.

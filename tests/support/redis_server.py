@@ -31,7 +31,7 @@ class RedisServer:
     """A server process without persistence.
 
     Args:
-        folder: Where it logs and keeps its files.
+        folder: The folder for its log and data.
         tls: (certificate, key, CA certificate) to serve TLS instead of plain TCP.
         acl: Lines of an ACL file.
         options: Further options of its command line, which win over the others.
@@ -54,11 +54,11 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Where it is, as the default user."""
+        """The URL for the default user."""
         return self.url_as()
 
     def url_as(self, user: str = "", password: str = "", host: str = "127.0.0.1", database: int = 0) -> str:
-        """Where it is, with a login."""
+        """The URL with a user and a password."""
         login = f"{quote(user)}:{quote(password)}@" if password else ""
         return f"{'rediss' if self._tls else 'redis'}://{login}{host}:{self.port}/{database}"
 
@@ -76,7 +76,7 @@ class RedisServer:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(_STOP_DEADLINE)
@@ -89,7 +89,7 @@ class RedisServer:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """It takes connections and bytes, and answers nothing, while the context lasts."""
+        """Freeze it while the context lasts: it accepts connections and answers nothing."""
         self.freeze()
         try:
             yield

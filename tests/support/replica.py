@@ -19,7 +19,7 @@ class BrokerProcess:
 
     Args:
         name: Distinguishes replicas of one folder.
-        folder: Where its files are.
+        folder: The folder for its files.
         settings: Its ``BROKER_`` variables, without the prefix. The port is a free one.
         key: The API key to use if a test names none.
         env: Further variables.

@@ -17,12 +17,12 @@ from app.service.vend import TokenVendor
 from tests.factories import KEY, OTHER_REF, make_credential
 from tests.fakes import (
     FakeCache,
+    FakeConnection,
     FakeCredentialStore,
     FakeExchanger,
     FakeLease,
     FakePurgeLog,
     FakeSigner,
-    FakeWire,
     ManualClock,
 )
 from tests.support.recorded_events import RecordedEvents
@@ -39,8 +39,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.exchanger = FakeExchanger(self.clock)
-        self.wire = FakeWire()
-        self.purge_log = FakePurgeLog(self.wire)
+        self.connection = FakeConnection()
+        self.purge_log = FakePurgeLog(self.connection)
         self.cache = FakeCache(self.clock, self.purge_log)
         self.lease = FakeLease(self.clock)
 
@@ -49,9 +49,9 @@ class World:
         """How often IMS was called."""
         return len(self.exchanger.grants)
 
-    def redis_away(self, away: bool = True) -> None:
-        """Take the shared cache and the lease away, or bring them back."""
-        self.wire.away = self.lease.away = away
+    def redis_down(self, is_down: bool = True) -> None:
+        """Make the shared cache and the lease unavailable, or available again."""
+        self.connection.is_down = self.lease.is_down = is_down
 
     def put(self, credential: Credential) -> None:
         """Store a credential."""
@@ -106,7 +106,7 @@ class ReplicaInMemory:
         """One request."""
         return await self.vendor.vend(key, min_ttl)
 
-    async def settled(self) -> None:
+    async def until_idle(self) -> None:
         """Wait until no in-flight call is running, and the work that follows it is done."""
         while len(self.vendor._calls):
             await asyncio.wait(tuple(self.vendor._calls._running.values()), timeout=5.0)

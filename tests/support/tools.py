@@ -60,7 +60,7 @@ class GoTool:
 
     @property
     def built(self) -> Path:
-        """Where the built binary is kept; another ``go.sum`` is another place."""
+        """The path of the built binary; each ``go.sum`` has its own."""
         digest = hashlib.sha256((self.module / "go.sum").read_bytes()).hexdigest()[:16]
         return _cache() / f"{self.name}-{digest}" / self.name
 

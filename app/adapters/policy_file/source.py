@@ -18,7 +18,7 @@ from app.domain.policy import Policy
 from app.domain.policy_document import parse_policy
 from app.process.own_threads import OwnThreads, ThreadsBusyError
 from app.process.regular_file import FileError, read_bytes
-from app.process.renewed_file import Look, RenewedFile, UnsettledError, settled
+from app.process.renewed_file import Look, RenewedFile, StillChangingError, stable_content
 
 MAX_POLICY_BYTES = 16 * 1024 * 1024
 LOAD_DEADLINE = 60.0
@@ -90,14 +90,14 @@ class PolicyFile:
                 return None
             case Look.REFUSED:
                 raise PolicyError(*self._refusal)
-            case Look.NEW | Look.UNSETTLED:
+            case Look.NEW | Look.CHANGING:
                 return self._parsed(self._settled(content))
 
     def _settled(self, content: bytes) -> bytes:
         seconds = _FIRST_SETTLE_SECONDS if self._is_first else _SETTLE_SECONDS
         try:
-            content, _ = settled(content, lambda: _read(self._path), lambda _: self._sleep(seconds))
-        except UnsettledError:
+            content, _ = stable_content(content, lambda: _read(self._path), lambda _: self._sleep(seconds))
+        except StillChangingError:
             raise PolicyError(_PLACE, "is still being written") from None
         return content
 

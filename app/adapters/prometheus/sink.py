@@ -107,7 +107,7 @@ class PrometheusSink:
 
     def render(self) -> bytes:
         """The metrics in Prometheus' text format, version 0.0.4."""
-        self._settle()
+        self._apply_counts()
         self._count_certificates()
         self._gauges.read()
         return generate_latest(self._rendered)
@@ -123,12 +123,12 @@ class PrometheusSink:
 
     def _new_tally(self, decision: Decision) -> _Tally:
         if len(self._tallies) >= _MAX_DECISIONS:
-            self._settle()
+            self._apply_counts()
             self._tallies.clear()
         tally = self._tallies[decision] = _Tally()
         return tally
 
-    def _settle(self) -> None:
+    def _apply_counts(self) -> None:
         """Move the tallies into the metrics."""
         for decision, tally in self._tallies.items():
             if tally.count:

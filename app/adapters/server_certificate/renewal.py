@@ -90,7 +90,7 @@ class ServerCertificate:
                 if reason is not None:
                     self._renewal.refuse(seen)
                     self._sink.emit(ServerCertificateRefused(self._clock(), reason))
-            case Look.UNCHANGED | Look.UNSETTLED | Look.REFUSED:
+            case Look.UNCHANGED | Look.CHANGING | Look.REFUSED:
                 pass
 
     async def aclose(self) -> None:
@@ -119,7 +119,7 @@ class ServerCertificate:
         except CertificatePairError as error:
             return str(error)
         if pair.digest != digest:
-            return None  # It changed again; look when it has settled.
+            return None  # It changed again; look again when it no longer changes.
         if pair.not_after <= self._clock() < self._in_force.not_after:
             return "certificate: has ended already, and the one in force has not"
         self._adopt(pair)

@@ -190,7 +190,7 @@ def replace_by_file(path: Path, content: str) -> None:
 
 
 async def test_a_file_that_never_settles_is_refused(path: Path) -> None:
-    """Waiting for the file to settle is bounded."""
+    """Waiting for a file to stop changing is bounded."""
     contents = [policy_text(f"c{number}") for number in range(100)]
     source = PolicyFile(path, sleep=writer(path, *contents))
     assert await refusal(source) == "policy: is still being written"

@@ -235,10 +235,10 @@ async def test_requests_beyond_the_limit_are_refused_but_the_replica_is_alive(ap
     api.limit(Limits(waiting=2))
     api.readiness.ready = True
     assert (await api.get(f"/token?org={OTHER_ORG}", caller="operator")).status == 200
-    hall = api.world.exchanger.hall(ORG)
-    hall.close()
+    calls = api.world.exchanger.calls(ORG)
+    calls.pause()
     waiting = [asyncio.create_task(api.get()) for _ in range(2)]
-    await hall.arrival()
+    await calls.one_waits()
     answer = await api.get(f"/token?org={OTHER_ORG}")
     assert (answer.status, answer.code, answer.header("retry-after")) == (503, "overloaded", "1")
     assert api.sink.outcomes == ["vended", "overloaded"]
@@ -249,7 +249,7 @@ async def test_requests_beyond_the_limit_are_refused_but_the_replica_is_alive(ap
     probes = [await api.get(path, caller=None) for path in ("/livez", "/readyz", "/metrics")]
     warm = await api.get(f"/token?org={OTHER_ORG}", caller="operator")
     assert [answer.status for answer in (*probes, warm)] == [200] * 4
-    hall.open()
+    calls.resume()
     assert [(await task).status for task in waiting] == [200, 200]
     assert (await api.get(f"/token?org={OTHER_ORG}")).code == "forbidden"
 
@@ -272,13 +272,13 @@ async def test_a_request_that_has_ended_no_longer_counts(api: ApiInMemory) -> No
     api.limit(Limits(waiting=1))
     api.verifier.failure = RuntimeError("unexpected")
     assert (await api.get(TOKEN, ("Authorization", "Bearer eyJ.a.b"), caller=None)).status == 500
-    hall = api.world.exchanger.hall(ORG)
-    hall.close()
+    calls = api.world.exchanger.calls(ORG)
+    calls.pause()
     gone = asyncio.create_task(api.get())
-    await hall.arrival()
+    await calls.one_waits()
     gone.cancel()
     await asyncio.wait([gone])
-    hall.open()
+    calls.resume()
     assert (await api.get()).status == 200
 
 

@@ -180,10 +180,10 @@ async def test_a_client_that_disconnects_in_its_body_is_one_event(api: ApiInMemo
 
 async def waiting_request(api: ApiInMemory, endpoint: str) -> asyncio.Task[AsgiResponse]:
     """A request that waits for IMS."""
-    hall = api.world.exchanger.hall(ORG)
-    hall.close()
+    calls = api.world.exchanger.calls(ORG)
+    calls.pause()
     task = asyncio.create_task(asyncio.wait_for(VENDING[endpoint][0](api), 5.0))
-    await hall.arrival()
+    await calls.one_waits()
     return task
 
 
@@ -196,8 +196,8 @@ async def test_a_wait_beyond_the_deadline_is_overloaded(api: ApiInMemory, endpoi
     decision = only_event(api).decision
     assert (decision.outcome, decision.caller, decision.org) == ("overloaded", "journey", ORG)
     assert (decision.token_sha256, decision.tier) == (None, None)
-    api.world.exchanger.hall(ORG).open()
-    await api.replica.settled()
+    api.world.exchanger.calls(ORG).resume()
+    await api.replica.until_idle()
     assert (await api.get()).status == 200
     assert api.world.exchanges == 1
 
@@ -205,7 +205,7 @@ async def test_a_wait_beyond_the_deadline_is_overloaded(api: ApiInMemory, endpoi
 async def test_the_deadline_applies_to_the_status(api: ApiInMemory) -> None:
     """A store that hangs delays no status request beyond the deadline."""
     api.limit(Limits(request_seconds=0.01))
-    api.world.store.hall.close()
+    api.world.store.calls.pause()
     assert (await asyncio.wait_for(api.get("/orgs"), 5.0)).code == "overloaded"
     assert only_event(api).decision.outcome == "overloaded"
 
@@ -215,7 +215,7 @@ async def test_a_denial_while_waiting_is_obeyed(api: ApiInMemory, endpoint: str)
     """If the rule is gone when the token arrives, the answer is 403, or RFC 6749's error, without the token."""
     task = await waiting_request(api, endpoint)
     api.change_policy(make_caller("journey", make_rule(OTHER_ORG, actions=ALL_ACTIONS)))
-    api.world.exchanger.hall(ORG).open()
+    api.world.exchanger.calls(ORG).resume()
     answer = await task
     assert (answer.status, code_of(answer)) == (400 if endpoint == "/oauth2/token" else 403, "forbidden")
     assert "eyJ" not in repr(answer)
@@ -238,7 +238,7 @@ async def test_an_action_or_a_key_withdrawn_while_waiting_is_obeyed(
     """Without the action the answer is 403, without the key 401, whatever was decided before."""
     task = await waiting_request(api, "/token")
     api.change_policy(caller)
-    api.world.exchanger.hall(ORG).open()
+    api.world.exchanger.calls(ORG).resume()
     assert (await task).code == only_event(api).decision.outcome == code
 
 
@@ -246,7 +246,7 @@ async def test_scopes_narrowed_while_waiting_narrow_the_token(api: ApiInMemory) 
     """The request starts again under the new rule, and gets what that rule allows."""
     task = await waiting_request(api, "/token")
     api.change_policy(make_caller("journey", make_rule(ORG, scopes="openid")))
-    api.world.exchanger.hall(ORG).open()
+    api.world.exchanger.calls(ORG).resume()
     assert (await task).json["scope"] == "openid"
     assert only_event(api).decision.scope == "openid"
     assert api.world.exchanges == 2
@@ -256,7 +256,7 @@ async def test_a_change_that_does_not_affect_the_decision_costs_nothing(api: Api
     """A change to another rule of the caller is not a reason to mint again."""
     task = await waiting_request(api, "/token")
     api.change_policy(make_caller("journey", make_rule(ORG, actions=ALL_ACTIONS), make_rule(OTHER_ORG)))
-    api.world.exchanger.hall(ORG).open()
+    api.world.exchanger.calls(ORG).resume()
     assert (await task).status == 200
     assert api.world.exchanges == 1
 

@@ -55,7 +55,7 @@ async def test_no_outage_of_a_dependency_makes_a_replica_unready(api: ApiInMemor
     api.world.store.failure = CredentialStoreError("Vault is sealed.")
     api.world.exchanger.failures |= dict.fromkeys((ORG, OTHER_ORG), ImsUnavailableError("down"))
     api.verifier.failure = IdentityUnavailableError("no keys")
-    api.world.redis_away()
+    api.world.redis_down()
     assert (await api.get()).status == 503
     assert [(await api.get(path, caller=None)).status for path in ("/livez", "/readyz", "/metrics")] == [200] * 3
 

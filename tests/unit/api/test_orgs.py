@@ -95,7 +95,7 @@ async def test_a_token_that_another_replica_minted_is_listed(api: ApiInMemory) -
     """A token in the shared cache is listed, because this replica would vend it; without the cache it is unknown."""
     await ReplicaInMemory(api.world).vend()
     assert (await only(api))["token"]["state"] == "fresh"
-    api.world.redis_away()
+    api.world.redis_down()
     assert (await only(api))["token"] == ABSENT
 
 

@@ -157,11 +157,11 @@ async def test_an_expired_token_is_not_answered(api: ApiInMemory) -> None:
     token = api.replica.memory.get(KEY)
     assert token is not None
     api.world.exchanger.failures[ORG] = ImsUnavailableError("down")
-    api.world.redis_away()
+    api.world.redis_down()
     api.clock.now = token.usable_until - 0.5
     assert is_warm(api)
     assert (await api.get()).json["expires_in"] >= 60
-    await api.replica.settled()
+    await api.replica.until_idle()
     api.clock.now = token.usable_until
     assert not is_warm(api)
     assert (await api.get()).code == "ims_unavailable"
@@ -171,12 +171,12 @@ async def test_an_aging_token_is_answered_warm_with_one_refresh_in_the_backgroun
     """The answers do not wait; afterwards the new token is the warm one."""
     first = await api.get()
     api.clock.advance(DAY * 0.6)
-    api.world.exchanger.hall(ORG).close()
+    api.world.exchanger.calls(ORG).pause()
     values = {(await api.get()).json["access_token"] for _ in range(50)}
     assert values == {first.json["access_token"]}
-    await api.world.exchanger.hall(ORG).arrival()
-    api.world.exchanger.hall(ORG).open()
-    await api.replica.settled()
+    await api.world.exchanger.calls(ORG).one_waits()
+    api.world.exchanger.calls(ORG).resume()
+    await api.replica.until_idle()
     renewed = await api.get()
     assert renewed.json["access_token"] not in values
     assert renewed.json["expires_in"] == int(DAY)

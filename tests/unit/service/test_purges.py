@@ -71,11 +71,11 @@ async def test_a_purge_reaches_the_other_replicas(world: World, replica: Replica
 
 async def test_a_purge_during_an_exchange_voids_its_token(world: World, replica: ReplicaInMemory) -> None:
     """The token of the old epoch is neither stored nor vended; all waiters get one of the new epoch."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     waiters = [asyncio.create_task(replica.vend()) for _ in range(50)]
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     await replica.purges.purge(REF)
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     answers = await asyncio.gather(*waiters)
     [token] = {answer.token for answer in answers}
     assert token.epoch == 1
@@ -87,11 +87,11 @@ async def test_a_purge_of_another_replica_during_an_exchange_voids_its_token(
     world: World, replica: ReplicaInMemory
 ) -> None:
     """Even a replica that does not listen learns about the purge when it stores the token."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     waiter = asyncio.create_task(replica.vend())
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     await ReplicaInMemory(world, QUICK).purges.purge(REF)
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     assert (await waiter).token.epoch == 1
 
 
@@ -111,12 +111,12 @@ async def test_a_purge_between_the_answer_of_ims_and_the_write_voids_the_token(
 
 async def test_a_purge_without_redis_voids_a_running_exchange(world: World, replica: ReplicaInMemory) -> None:
     """While the shared cache is unavailable, this replica still does not vend a token from before the purge."""
-    world.redis_away()
-    world.exchanger.hall(ORG).close()
+    world.redis_down()
+    world.exchanger.calls(ORG).pause()
     waiter = asyncio.create_task(replica.vend())
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     await replica.purges.purge(REF)
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     assert (await waiter).token.epoch == 1
 
 
@@ -129,7 +129,7 @@ async def test_a_purge_received_after_its_epoch_was_read_still_drops_the_token(
     await ReplicaInMemory(world, QUICK).purges.purge(REF)
     world.exchanger.failures[ORG] = ImsUnavailableError("down")
     await replica.vend()  # Starts the refresh, which reads the epoch and fails.
-    await replica.settled()
+    await replica.until_idle()
     replica.purges.heard(Purge(REF, 1))
     assert replica.vendor.take_usable(KEY, world.clock()) is None
     with pytest.raises(ImsUnavailableError):
@@ -167,11 +167,11 @@ async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: Rep
     """If the shared cache becomes unavailable meanwhile, the comparison is repeated when it is back."""
     await replica.vend(KEY)
     await ReplicaInMemory(world, QUICK).purges.purge(REF)
-    world.redis_away()
+    world.redis_down()
     with pytest.raises(CacheUnavailableError):
         await replica.purges.catch_up()
     assert replica.vendor.take_usable(KEY, world.clock()) is not None
-    world.redis_away(away=False)
+    world.redis_down(is_down=False)
     async with listening(replica):
         await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
 
@@ -208,11 +208,11 @@ async def test_a_purge_that_was_never_announced_is_found(world: World) -> None:
 
 async def test_owed_purges_are_published_at_the_end(world: World, replica: ReplicaInMemory) -> None:
     """At its end a process publishes owed purges if the shared cache is back; otherwise it emits their number."""
-    world.redis_away()
+    world.redis_down()
     await replica.purges.purge(REF)
     await replica.purges.aclose()
     assert PurgesUnpublished(1) in replica.sink.all
-    world.redis_away(away=False)
+    world.redis_down(is_down=False)
     await replica.purges.aclose()
     assert (await world.cache.read(KEY)).epoch > 1
     assert replica.sink.all.count(PurgesUnpublished(1)) == 1
@@ -232,12 +232,12 @@ async def test_a_purge_with_redis_away_is_settled_when_it_is_back(world: World, 
     await replica.vend()
     async with listening(other):
         await other.vend()
-        world.redis_away()
+        world.redis_down()
         await replica.purges.purge(REF)
         assert replica.memory.get(KEY) is None
         assert other.memory.get(KEY) is not None
         async with listening(replica):
-            world.redis_away(False)
+            world.redis_down(is_down=False)
             await until(lambda: other.memory.get(KEY) is None)
     assert (await world.cache.read(KEY)).token is None
 
@@ -250,21 +250,21 @@ async def test_a_purge_is_settled_although_the_listening_connection_was_never_lo
     async with listening(replica), listening(other):
         await replica.vend()
         await other.vend()
-        world.redis_away()
+        world.redis_down()
         await replica.purges.purge(REF)
-        world.redis_away(False)
+        world.redis_down(is_down=False)
         await until(lambda: other.memory.get(KEY) is None)
 
 
 async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
     world: World, replica: ReplicaInMemory
 ) -> None:
-    """A token stored before the purge is not adopted after Redis is back and before the purge is settled."""
+    """A token stored before the purge is not adopted after Redis is back and before the purge is published."""
     await world.purge_log.raise_epoch(REF, 6)
     await world.cache.store(make_token(value="eyJ.before-the-purge", epoch=7))
-    world.redis_away()
+    world.redis_down()
     await replica.purges.purge(REF)  # It cannot know that the epoch is already 7.
-    world.redis_away(False)
+    world.redis_down(is_down=False)
     token = (await replica.vend()).token
     assert token.value != "eyJ.before-the-purge"
     assert token.epoch == 8
@@ -272,33 +272,33 @@ async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
 
 async def test_while_a_purge_is_owed_the_replica_works_alone(world: World, replica: ReplicaInMemory) -> None:
     """While Redis is unavailable, new tokens are minted and vended, each once."""
-    world.redis_away()
+    world.redis_down()
     await replica.purges.purge(REF)
     assert len(await replica.values(20)) == 1
     assert world.exchanges == 1
     with pytest.raises(CacheUnavailableError):
-        await replica.purges.settle()
+        await replica.purges.publish_owed()
 
 
 async def test_two_purges_with_redis_away_are_one_debt(world: World, replica: ReplicaInMemory) -> None:
     """Settling raises the epoch above the last of them, once."""
-    world.redis_away()
+    world.redis_down()
     await replica.purges.purge(REF)
     await replica.purges.purge(REF)
-    world.redis_away(False)
-    await replica.purges.settle()
-    await replica.purges.settle()
+    world.redis_down(is_down=False)
+    await replica.purges.publish_owed()
+    await replica.purges.publish_owed()
     assert (await world.cache.read(KEY)).epoch == 3
 
 
 async def test_a_token_purged_before_its_waiters_wake_up_is_not_vended(world: World, replica: ReplicaInMemory) -> None:
     """A purge at the moment when the call finishes makes its waiters start a new call."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     waiter = asyncio.create_task(replica.vend())
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     [flight] = replica.vendor._calls._running.values()
     flight.add_done_callback(lambda _landed: replica.purges.heard(Purge(REF, 5)))
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     assert (await waiter).token.epoch == 5
     assert world.exchanges == 2
 
@@ -319,7 +319,7 @@ async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: Re
             for purge in nothing:
                 yield purge
 
-    ending = Purges(TokenMemory(), Ended(world.wire), Epochs(), replica.sink, world.clock)
+    ending = Purges(TokenMemory(), Ended(world.connection), Epochs(), replica.sink, world.clock)
     task = asyncio.create_task(ending.listen())
     await until(lambda: Ended.rounds > 2)
     task.cancel()
@@ -328,14 +328,14 @@ async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: Re
 
 async def test_the_number_of_owed_purges_is_bounded(world: World, replica: ReplicaInMemory) -> None:
     """While the shared cache is unavailable, one purge too many is refused, and an owed one can be repeated."""
-    world.redis_away()
+    world.redis_down()
     refs = [CredentialRef(parse_org(f"{number:024d}@AdobeOrg")) for number in range(MAX_OWED + 1)]
     for ref in refs[:MAX_OWED]:
         await replica.purges.purge(ref)
     with pytest.raises(OverloadedError):
         await replica.purges.purge(refs[MAX_OWED])
     await replica.purges.purge(refs[0])
-    world.redis_away(away=False)
-    await replica.purges.settle()
+    world.redis_down(is_down=False)
+    await replica.purges.publish_owed()
     await replica.purges.purge(refs[MAX_OWED])
     assert (await world.cache.read(TokenKey(refs[0]))).epoch >= 2

@@ -21,7 +21,7 @@ FIRST, SECOND = make_policy(version="first"), make_policy(version="second")
 BAD = PolicyError("callers[0].allow", "must be a list")
 
 
-class Office:
+class ReloadHarness:
     """A policy in force, and its surroundings."""
 
     def __init__(self) -> None:
@@ -38,12 +38,12 @@ class Office:
 
 
 @pytest.fixture
-async def office() -> AsyncIterator[Office]:
-    """An office that constantly checks its file."""
-    office = Office()
-    await office.policy.load()
-    watching = asyncio.create_task(office.policy.watch())
-    yield office
+async def harness() -> AsyncIterator[ReloadHarness]:
+    """A policy that constantly checks its file."""
+    harness = ReloadHarness()
+    await harness.policy.load()
+    watching = asyncio.create_task(harness.policy.watch())
+    yield harness
     assert not watching.done()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
@@ -51,47 +51,47 @@ async def office() -> AsyncIterator[Office]:
 
 async def test_without_a_good_policy_there_is_no_start() -> None:
     """A bad file at the start is an error, and until then no caller is allowed anything."""
-    office = Office()
-    assert office.policy.current.callers == ()
-    office.source.content = BAD
+    harness = ReloadHarness()
+    assert harness.policy.current.callers == ()
+    harness.source.content = BAD
     with pytest.raises(PolicyError):
-        await office.policy.load()
+        await harness.policy.load()
 
 
-async def test_a_change_comes_into_force_with_its_issuers_and_is_reported_once(office: Office) -> None:
+async def test_a_change_comes_into_force_with_its_issuers_and_is_reported_once(harness: ReloadHarness) -> None:
     """The new policy replaces the whole old one, and the verifier trusts its issuers."""
-    office.verifier.trust(())
-    office.source.content = SECOND
-    assert await office.events_after(2) == [PolicyLoaded(7.0, "first"), PolicyLoaded(7.0, "second")]
-    assert office.policy.current is SECOND
-    assert office.verifier.issuers == (ISSUER,)
+    harness.verifier.trust(())
+    harness.source.content = SECOND
+    assert await harness.events_after(2) == [PolicyLoaded(7.0, "first"), PolicyLoaded(7.0, "second")]
+    assert harness.policy.current is SECOND
+    assert harness.verifier.issuers == (ISSUER,)
 
 
-async def test_the_notes_of_a_policy_are_reported_with_each_reload(office: Office) -> None:
+async def test_the_notes_of_a_policy_are_reported_with_each_reload(harness: ReloadHarness) -> None:
     """A change that takes a right away by a blank is reported as at the start; of many notes, the first twenty."""
-    office.source.content = Policy((), version="third", notes=["callers[0].allow: allows nothing to one"])
-    await office.events_after(2)
-    office.source.content = Policy((), version="fourth", notes=[f"note {number}" for number in range(25)])
-    *_, third, fourth = await office.events_after(3)
+    harness.source.content = Policy((), version="third", notes=["callers[0].allow: allows nothing to one"])
+    await harness.events_after(2)
+    harness.source.content = Policy((), version="fourth", notes=[f"note {number}" for number in range(25)])
+    *_, third, fourth = await harness.events_after(3)
     assert third == PolicyLoaded(7.0, "third", ("callers[0].allow: allows nothing to one",))
     assert isinstance(fourth, PolicyLoaded)
     assert fourth.notes[19:] == ("note 19", "and 5 more, which policy check prints")
 
 
-async def test_a_bad_file_keeps_the_last_good_policy_and_is_reported_once(office: Office) -> None:
+async def test_a_bad_file_keeps_the_last_good_policy_and_is_reported_once(harness: ReloadHarness) -> None:
     """However often the bad file is checked, there is one event."""
-    office.source.content = BAD
-    events = await office.events_after(2)
+    harness.source.content = BAD
+    events = await harness.events_after(2)
     assert events[1:] == [PolicyRefused(7.0, "callers[0].allow: must be a list")]
-    assert office.policy.current is FIRST
+    assert harness.policy.current is FIRST
 
 
-async def test_another_fault_is_reported_too(office: Office) -> None:
+async def test_another_fault_is_reported_too(harness: ReloadHarness) -> None:
     """A file that is invalid for another reason is a new event."""
-    office.source.content = BAD
-    await office.events_after(2)
-    office.source.content = PolicyError("version", "must be 1")
-    events = await office.events_after(3)
+    harness.source.content = BAD
+    await harness.events_after(2)
+    harness.source.content = PolicyError("version", "must be 1")
+    events = await harness.events_after(3)
     assert [event.reason for event in events if isinstance(event, PolicyRefused)] == [
         "callers[0].allow: must be a list",
         "version: must be 1",
@@ -116,12 +116,12 @@ async def test_a_rule_ends_at_its_time_while_the_file_cannot_be_read() -> None:
     ends.cancel()
 
 
-async def test_a_return_to_the_good_file_is_reported_and_so_is_the_same_fault_after_it(office: Office) -> None:
+async def test_a_return_to_the_good_file_is_reported_and_so_is_the_same_fault_after_it(harness: ReloadHarness) -> None:
     """After a return to the policy in force, the next bad file is reported, even for the same reason."""
-    office.source.content = BAD
-    await office.events_after(2)
-    office.source.content = FIRST
-    await office.events_after(3)
-    office.source.content = BAD
-    kinds = [type(event) for event in await office.events_after(4)]
+    harness.source.content = BAD
+    await harness.events_after(2)
+    harness.source.content = FIRST
+    await harness.events_after(3)
+    harness.source.content = BAD
+    kinds = [type(event) for event in await harness.events_after(4)]
     assert kinds == [PolicyLoaded, PolicyRefused, PolicyLoaded, PolicyRefused]

@@ -71,7 +71,7 @@ async def test_the_minute_applies_to_all_replicas(world: World, replica: Replica
 
 async def test_without_redis_the_minute_applies_to_each_replica(world: World, replica: ReplicaInMemory) -> None:
     """An outage of the shared cache does not lead to one minting per report."""
-    world.redis_away()
+    world.redis_down()
     sha256 = (await replica.vend()).token.sha256
     for _ in range(20):
         sha256 = (await replica.vendor.report(KEY, sha256)).token.sha256
@@ -104,11 +104,11 @@ async def test_callers_with_the_old_token_do_not_wait_for_its_replacement(
 ) -> None:
     """While the replacement hangs, GET answers with the current token."""
     refused = (await replica.vend()).token
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     reporting = asyncio.create_task(replica.vendor.report(KEY, refused.sha256))
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     assert (await replica.vend()).token is refused
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     assert (await reporting).token is not refused
 
 
@@ -154,11 +154,11 @@ async def test_a_purge_during_a_replacement_gets_the_reporter_a_token_of_the_new
 ) -> None:
     """A report during a purge is not answered with a token from before the purge."""
     refused = (await replica.vend()).token
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     reporting = asyncio.create_task(replica.vendor.report(KEY, refused.sha256))
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     await replica.purges.purge(KEY.ref)
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     assert (await reporting).token.epoch == 1
 
 

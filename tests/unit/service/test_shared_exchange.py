@@ -47,12 +47,12 @@ async def test_a_replica_that_finds_the_lease_taken_polls_and_adopts(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
     """The second replica waits for the first one's token, without an exchange of its own."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     first = asyncio.create_task(replicas[0].vend())
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     second = asyncio.create_task(replicas[1].vend())
     await until(lambda: world.cache.calls.count("read") >= 10)
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     obtained = await asyncio.gather(first, second)
     assert [item.tier for item in obtained] == ["exchange", "shared"]
     assert world.exchanges == 1
@@ -83,7 +83,7 @@ async def test_without_redis_each_replica_exchanges_once_and_no_caller_sees_an_e
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
     """An outage of the shared cache costs one exchange per process."""
-    world.redis_away()
+    world.redis_down()
     answers = await asyncio.gather(*(replica.values(100) for replica in replicas))
     assert world.exchanges == 3
     assert [len(answer) for answer in answers] == [1, 1, 1]
@@ -96,7 +96,7 @@ async def test_redis_that_goes_away_before_the_write_costs_nothing(
     """A token that cannot be stored, and a lease that cannot be released, are not errors for callers."""
 
     async def vanish(_grant: Grant) -> None:
-        world.redis_away()
+        world.redis_down()
 
     world.exchanger.before = vanish
     assert (await replicas[0].vend()).tier == "exchange"
@@ -123,7 +123,7 @@ async def test_without_redis_the_delay_binds_the_replica_that_received_it(
     world: World, replicas: list[ReplicaInMemory]
 ) -> None:
     """A 429 is respected even if the shared cache is unavailable."""
-    world.redis_away()
+    world.redis_down()
     world.exchanger.failures[ORG] = ImsUnavailableError("busy", 120.0, throttled=True)
     for _ in range(5):
         with pytest.raises(ImsUnavailableError):
@@ -170,7 +170,7 @@ async def test_a_cache_that_always_reports_a_stale_epoch_causes_no_endless_loop(
 
 async def test_an_exchange_that_takes_too_long_ends_with_an_error(world: World) -> None:
     """An exchange that hangs is cancelled before the caller's deadline, and the lease is released."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     with pytest.raises(ImsUnavailableError) as late:
         await ReplicaInMemory(world, longest_seconds=0.02).vend()
     assert late.value.retry_after > 0
@@ -179,25 +179,25 @@ async def test_an_exchange_that_takes_too_long_ends_with_an_error(world: World) 
 
 async def test_the_holder_renews_its_lease_while_it_exchanges(world: World) -> None:
     """An exchange that takes longer than the lease's lifetime does not lose the lease."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     first = asyncio.create_task(ReplicaInMemory(world, renewal_seconds=0.001).vend())
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     world.clock.advance(4.0)
     await asyncio.sleep(0.05)
     world.clock.advance(4.0)
     assert await world.lease.acquire(KEY) is None
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     await first
 
 
 async def test_each_key_has_its_own_lease(world: World, replicas: list[ReplicaInMemory]) -> None:
     """A tenant whose exchange hangs does not delay another tenant."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     slow = asyncio.create_task(replicas[0].vend())
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     assert (await replicas[1].vend(OTHER_KEY)).token.key == OTHER_KEY
     assert not slow.done()
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     await slow
 
 

@@ -49,13 +49,13 @@ async def test_a_fresh_token_is_vended_from_memory_alone(world: World, replica: 
 
 async def test_a_slow_tenant_does_not_delay_another(world: World, replica: ReplicaInMemory) -> None:
     """While one tenant's exchange hangs, another tenant gets its first token and later ones."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     slow = asyncio.create_task(replica.vend(KEY))
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     assert (await replica.vend(OTHER_KEY)).tier == "exchange"
     assert (await replica.vend(OTHER_KEY)).tier == "memory"
     assert not slow.done()
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     await slow
 
 
@@ -65,27 +65,27 @@ async def test_a_slow_tenant_with_many_sets_of_scopes_leaves_calls_for_others(
     """Each set of scopes is a call of its own. One org has a limited number, so another tenant still gets its token."""
     names = [f"s{number}" for number in range(64)]
     world.put(make_credential(scopes=scopes_of(names)))
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     asked = [asyncio.create_task(replica.vend(make_key(scopes=" ".join(pair)))) for pair in combinations(names, 2)]
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     assert (await replica.vend(OTHER_KEY)).tier == "exchange"
     assert replica.vendor.calls_in_flight == MAX_CALLS_OF_ORG
     assert len(asked) > MAX_CALLS
-    world.exchanger.hall(ORG).open()
+    world.exchanger.calls(ORG).resume()
     ended = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(result, OverloadedError) for result in ended) == len(asked) - MAX_CALLS_OF_ORG
 
 
 async def test_if_all_waiters_are_cancelled_the_token_is_still_stored(world: World, replica: ReplicaInMemory) -> None:
     """The token of an exchange without waiters is stored in memory and in the shared cache."""
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     waiters = [asyncio.create_task(replica.vend()) for _ in range(100)]
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     for waiter in waiters:
         waiter.cancel()
     await asyncio.gather(*waiters, return_exceptions=True)
-    world.exchanger.hall(ORG).open()
-    await replica.settled()
+    world.exchanger.calls(ORG).resume()
+    await replica.until_idle()
     assert fresh(replica) is not None
     assert (await world.cache.read(KEY)).token is fresh(replica)
     assert world.exchanges == 1
@@ -107,13 +107,13 @@ async def test_an_aging_token_is_vended_at_once_with_one_refresh_in_the_backgrou
 ) -> None:
     """A hundred requests for an aging token do not wait, and start one exchange."""
     old = await aged(replica)
-    world.exchanger.hall(ORG).close()
+    world.exchanger.calls(ORG).pause()
     answers = await asyncio.gather(*(replica.vend() for _ in range(100)))
     assert {answer.token.value for answer in answers} == {old.value}
-    await world.exchanger.hall(ORG).arrival()
+    await world.exchanger.calls(ORG).one_waits()
     assert world.exchanges == 2
-    world.exchanger.hall(ORG).open()
-    await replica.settled()
+    world.exchanger.calls(ORG).resume()
+    await replica.until_idle()
     assert (await replica.vend()).token.value != old.value
     assert world.exchanges == 2
 
@@ -126,13 +126,13 @@ async def test_a_failed_refresh_is_backed_off_and_not_repeated_per_request(
     world.exchanger.failures[ORG] = DOWN
     for _ in range(1000):
         assert (await replica.vend()).token is old
-        await replica.settled()
+        await replica.until_idle()
     assert world.exchanges == 2
     assert replica.sink.of(RefreshFailed) == [RefreshFailed(REF, "ims_unavailable", DOWN.detail)]
     world.clock.advance(2.0)
     world.exchanger.failures.clear()
     await replica.vend()
-    await replica.settled()
+    await replica.until_idle()
     assert (await replica.vend()).token is not old
 
 
@@ -147,7 +147,7 @@ async def test_an_outage_of_ten_hours_affects_no_caller_and_costs_few_exchanges(
     for _ in range(600):
         world.clock.advance(60.0)
         assert (await replica.vend()).token is old
-        await replica.settled()
+        await replica.until_idle()
     assert len(world.store.fetches) - before < 200
 
 
@@ -159,7 +159,7 @@ async def test_an_unexpected_error_in_a_refresh_is_backed_off_and_reported(
     world.exchanger.failures[ORG] = RuntimeError("a bug")
     for _ in range(20):
         assert (await replica.vend()).token is old
-        await replica.settled()
+        await replica.until_idle()
     assert world.exchanges == 2
     assert replica.sink.of(TaskFailed) == [TaskFailed("refresh", "RuntimeError")]
 
@@ -172,7 +172,7 @@ async def test_a_refresh_that_gets_a_shorter_lifetime_is_not_repeated_per_reques
     world.exchanger.lifetime = 3600.0
     for _ in range(50):
         assert (await replica.vend()).token is old
-        await replica.settled()
+        await replica.until_idle()
     assert world.exchanges == 2
 
 
@@ -181,7 +181,7 @@ async def test_an_expired_token_is_never_vended_even_if_everything_fails(
 ) -> None:
     """At the end of its usable lifetime the token is no longer vended; the error says why there is no other."""
     old = await aged(replica, 0.0)
-    world.redis_away()
+    world.redis_down()
     world.exchanger.failures[ORG] = DOWN
     world.store.failure = CredentialStoreError("sealed")
     world.clock.now = old.usable_until - 1.0
@@ -274,7 +274,7 @@ async def test_a_changed_document_is_used_at_the_next_refresh(world: World, repl
     assert (await replica.vend()).token.generation == "1"
     world.clock.advance(DAY * 0.6)
     await replica.vend()
-    await replica.settled()
+    await replica.until_idle()
     assert (await replica.vend()).token.generation == "2"
 
 
