@@ -1,4 +1,4 @@
-"""The embedded mode, as a newcomer runs it: a real process, and its curl lines in a real shell, word for word."""
+"""``dev`` as a real process; the curl lines that it prints run in a real shell, unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.cli.demo_tenants import DEMO_ORGS, JWT_ORG, OAUTH_ORG, demo_tenants
 from tests.support.processes import Finished, RunningCli, run_cli, run_shell, running_cli
 from tests.support.tools import skip_or_fail
 
-ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def _is_open(url: str) -> bool:
         return sock.connect_ex((host, int(port))) == 0
 
 
-async def test_printed_lines_work_word_for_word(tmp_path: Path) -> None:
-    """Each curl line that is printed yields a token, or 200 of Adobe's API; and Ctrl-C removes all files."""
+async def test_the_printed_curl_lines_work_unchanged(tmp_path: Path) -> None:
+    """Each printed curl line returns a token or a 200 of Adobe's API, and Ctrl-C removes all files."""
     _need_curl()
     async with running_cli("dev", env={"TMPDIR": str(tmp_path)}) as cli:
         await cli.said("^Ctrl-C ends everything")
@@ -78,8 +78,8 @@ async def test_printed_lines_work_word_for_word(tmp_path: Path) -> None:
     assert _names(tmp_path) == []
 
 
-async def test_json(tmp_path: Path) -> None:
-    """--json is one line that holds all, with curl lines that work; and a second run never shares the folder."""
+async def test_json_is_one_line_with_working_curl_lines(tmp_path: Path) -> None:
+    """--json prints one line whose curl lines work, and a second `dev` in the same folder is refused."""
     _need_curl()
     async with _dev("--dir", str(tmp_path)) as dev:
         assert set(dev.said) == {"broker", "sandbox", "api_key", "orgs", "curl"}
@@ -89,16 +89,16 @@ async def test_json(tmp_path: Path) -> None:
         assert set(dev.said["curl"]) == {"token_jwt", "token_oauth", "journey_optimizer", "oauth2_token"}
         for line in dev.said["curl"].values():
             assert "error" not in _answer(await run_shell(line))
-        # With a wrong key the pipe brings no headers, and must not look like a success.
+        # With a wrong key the pipe passes no headers on: Adobe's API must refuse the request.
         wrong = dev.said["curl"]["journey_optimizer"].replace(dev.said["api_key"], "itb_dev_" + "x" * 43)
         assert _answer(await run_shell(wrong))["error_code"] == "403000"
         finished = await dev.cli.stop()
         assert len(finished.stdout.splitlines()) == 1
 
 
-@pytest.mark.parametrize("number", ENDINGS)
-async def test_each_ending_is_clean(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C, SIGTERM and a closed terminal end both servers with exit code 0 and remove the folder."""
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+async def test_each_stop_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGINT, SIGTERM and SIGHUP stop both servers with exit code 0 and remove the folder."""
     async with _dev(env={"TMPDIR": str(tmp_path)}) as dev:
         assert len(_names(tmp_path)) == 1
         assert _is_open(dev.said["broker"])
@@ -110,20 +110,20 @@ async def test_each_ending_is_clean(tmp_path: Path, number: signal.Signals) -> N
         assert _names(tmp_path) == []
 
 
-async def test_impatient_ending_is_clean(tmp_path: Path) -> None:
-    """Signals on signals, up to the last moment, do not stop the folder from being removed."""
+async def test_repeated_signals_do_not_prevent_the_cleanup(tmp_path: Path) -> None:
+    """Signals that arrive until the process has ended do not prevent the removal of the folder."""
     async with _dev(env={"TMPDIR": str(tmp_path)}) as dev:
         end = asyncio.create_task(dev.cli.ended())
-        while not end.done():  # what counts is that signals come at every moment
+        while not end.done():  # a signal at every moment of the shutdown
             with contextlib.suppress(ProcessLookupError):
-                dev.cli.send(random.choice(ENDINGS))
+                dev.cli.send(random.choice(STOP_SIGNALS))
             await asyncio.sleep(0.002)
         assert ((await end).code, (await end).stderr) == (0, "")
         assert _names(tmp_path) == []
 
 
-async def test_ending_before_all_is_up_is_clean(tmp_path: Path) -> None:
-    """A signal that comes while keys are being made removes the folder as well."""
+async def test_a_signal_during_startup_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A signal that arrives while keys are generated removes the folder, too."""
     async with running_cli("dev", env={"TMPDIR": str(tmp_path)}) as cli:
         async with asyncio.timeout(60):
             while not _names(tmp_path):  # noqa: ASYNC110  # a folder has no event to wait for
@@ -134,19 +134,19 @@ async def test_ending_before_all_is_up_is_clean(tmp_path: Path) -> None:
         assert _names(tmp_path) == []
 
 
-async def test_hanging_exchange_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    """Ctrl-C ends even while the sandbox lets an exchange hang."""
+async def test_a_hanging_exchange_does_not_delay_the_shutdown(tmp_path: Path) -> None:
+    """Ctrl-C stops `dev` while an exchange hangs in the sandbox."""
     _need_curl()
     async with _dev("--dir", str(tmp_path)) as dev:
-        order = f'curl -sS -d \'{{"kind": "hang"}}\' {dev.said["sandbox"]}/sandbox/faults'
-        placed = await run_shell(order)
-        assert placed.code == 0
+        fault = f'curl -sS -d \'{{"kind": "hang"}}\' {dev.said["sandbox"]}/sandbox/faults'
+        accepted = await run_shell(fault)
+        assert accepted.code == 0
         async with running_cli(dev.said["curl"]["token_jwt"], program=("sh", "-c")):
             finished = await dev.cli.stop(signal.SIGINT)
         assert finished.code == 0
 
 
-async def test_folder_is_used_again(tmp_path: Path) -> None:
+async def test_a_second_run_reuses_the_folder(tmp_path: Path) -> None:
     """A second run in the same folder has the same orgs, API key, private key and client secrets, and works."""
     _need_curl()
     folder = tmp_path / "new" / "demo"
@@ -167,7 +167,7 @@ async def test_folder_is_used_again(tmp_path: Path) -> None:
     assert (folder / "audit.log").read_text().count('"outcome":"vended"') >= 8
 
 
-async def test_files_are_private(tmp_path: Path) -> None:
+async def test_files_with_secrets_are_private(tmp_path: Path) -> None:
     """Files that hold a secret are readable only by their owner."""
     async with _dev("--dir", str(tmp_path / "demo")) as dev:
         assert (await dev.cli.stop()).code == 0
@@ -178,8 +178,8 @@ async def test_files_are_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "demo").stat().st_mode) == 0o700
 
 
-async def test_writes_only_below_its_folder(tmp_path: Path) -> None:
-    """Neither the home, nor the working folder, nor the folder for temporary files is written to."""
+async def test_nothing_is_written_outside_the_folder(tmp_path: Path) -> None:
+    """Nothing is written to the home, working or temporary folder."""
     for name in ("home", "tmp", "cwd", "demo"):
         (tmp_path / name).mkdir()
     env = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
@@ -189,12 +189,12 @@ async def test_writes_only_below_its_folder(tmp_path: Path) -> None:
             assert _names(tmp_path / name) == []
 
 
-async def test_settings_of_the_environment_do_not_disturb(tmp_path: Path) -> None:
-    """BROKER_ variables, even wrong ones, have no effect, and neither do proxies."""
+async def test_broker_variables_and_proxies_are_ignored(tmp_path: Path) -> None:
+    """BROKER_ variables, valid or not, and proxy variables have no effect."""
     env = {
         "BROKER_PORT": "1",
         "BROKER_HOST": "203.0.113.1",
-        "BROKER_NONSENSE": "x",
+        "BROKER_UNKNOWN": "x",
         "BROKER_REDIS_URL": "redis://127.0.0.1:1",
         "BROKER_CREDENTIAL_STORE": "vault",
         "http_proxy": "http://127.0.0.1:1",
@@ -206,8 +206,8 @@ async def test_settings_of_the_environment_do_not_disturb(tmp_path: Path) -> Non
         assert got.stdout.startswith("eyJ")
 
 
-async def test_ports(tmp_path: Path) -> None:
-    """--port and --sandbox-port are obeyed; a port that is taken is one sentence and exit code 2."""
+async def test_the_ports_can_be_chosen(tmp_path: Path) -> None:
+    """--port and --sandbox-port choose the ports; a port in use is one sentence and exit code 2."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         ports = [str(sock.getsockname()[1]) for sock in (one, two)]
         for option, port in zip(("--port", "--sandbox-port"), ports, strict=True):
@@ -226,14 +226,14 @@ async def test_ports(tmp_path: Path) -> None:
         ("policy.yaml", "version: 1\ncallers: []\n"),
         ("policy.yaml", None),
         ("api-key", "itb_dev_" + "y" * 43),
-        ("api-key", "nonsense"),
+        ("api-key", "invalid"),
         ("api-key", ""),
         (f"credentials/{JWT_ORG}/default.json", "{"),
         (f"credentials/{JWT_ORG}/default.json", "{}"),
     ],
 )
-async def test_spoilt_folder(tmp_path: Path, name: str, content: str | None) -> None:
-    """A folder whose files do not fit is refused with one sentence that names the file, and is not changed."""
+async def test_invalid_files_in_the_folder_are_refused(tmp_path: Path, name: str, content: str | None) -> None:
+    """A folder with an invalid file is refused with one sentence that names the file, which is not changed."""
     demo_api_key(tmp_path / "api-key", tmp_path / "policy.yaml", DEMO_ORGS)
     demo_tenants(tmp_path / "credentials", "http://127.0.0.1:1")
     file = tmp_path / name

@@ -1,7 +1,6 @@
-"""The page ``docs/kubernetes.md``, done: Vault, Redis, Secrets and chart as written, then a pod of the built image.
+"""The commands of ``docs/kubernetes.md``, run against real servers, then a pod of the built image.
 
-The pod is the one that the API server stores after ``helm install``; it runs restricted, with the environment and the
-volumes that its specification names and nothing else.
+The pod has the specification that the API server stores after ``helm install``: its restrictions, variables, volumes.
 """
 
 from __future__ import annotations
@@ -53,15 +52,15 @@ REVIEWER = {
 
 @dataclass(frozen=True)
 class Site:
-    """A cluster with Vault and Redis, as the page expects it, and an IMS.
+    """A cluster with Vault and Redis, as the page requires them, and the IMS sandbox.
 
     Args:
-        folder: Where commands are run.
-        api: The cluster.
+        folder: The working directory of the commands.
+        api: The API server of the cluster.
         vault: Vault.
-        redis: Redis, by TLS only.
+        redis: Redis with TLS only.
         redis_ca: The CA of its certificate.
-        sandbox: The IMS.
+        sandbox: The IMS sandbox.
 
     """
 
@@ -73,11 +72,11 @@ class Site:
     sandbox: SandboxBackend
 
     def do(self, block: str) -> str:
-        """Run a block of the page in a shell, as an administrator of all of it; what it prints."""
+        """Run a block of the page in a shell with administrator rights; return its output."""
         return self.shell(fenced(PAGE, block))
 
     def shell(self, script: str) -> str:
-        """Run a script; what it prints."""
+        """Run a script; return its output."""
         environment = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "HOME": str(self.folder),
@@ -106,7 +105,7 @@ class Site:
         self.api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded})
 
     def values(self, **changes: Any) -> Path:
-        """The page's values, with the addresses of this site instead of its examples."""
+        """The page's values with the addresses of this site."""
         values: dict[str, Any] = yaml.safe_load(fenced(PAGE, "values"))
         values["broker"] = {"host": "127.0.0.1", "port": free_port()}
         values["ims"] = {"baseUrls": [self.sandbox.base_url]}
@@ -118,13 +117,13 @@ class Site:
         return path
 
     def caller_token(self) -> str:
-        """What the service account of the page's policy shows."""
+        """A token of the service account that the page's policy names."""
         self.api.create_service_account("marketing", "export")
         return self.api.token_request("marketing", "export", "ims-token-broker")
 
 
 def put_commands(folder: Path, redis_port: int, redis_ca: Path) -> None:
-    """The checkout and the programs that the page runs, as an operator who is logged in to everything has them."""
+    """Provide the chart and the programs that the page runs."""
     (folder / "deploy").symlink_to(ROOT / "deploy")
     (folder / "bin").mkdir()
     for name in ("vault", "helm"):
@@ -138,7 +137,7 @@ def put_commands(folder: Path, redis_port: int, redis_ca: Path) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """All that the page asks for, set up by its own commands as far as it gives them."""
+    """What the page requires, set up with the page's commands."""
     folder = tmp_path_factory.mktemp("site")
     certificate = server_certificate(folder)
     users = ("user default on nopass ~* &* +@all",)
@@ -157,7 +156,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (folder / "reviewer.jwt").write_text(api.token_request("vault", "vault"))
         api.restricted_namespace(NAMESPACE)
         metadata = {"name": "kube-root-ca.crt", "namespace": NAMESPACE}
-        # A controller's work, in a real cluster.
+        # A controller creates this in a real cluster.
         api.apply(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": api.ca_file.read_text()}}
         )
@@ -174,7 +173,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def tenant(site: Site) -> Tenant:
-    """The page's tenant, with what the page leaves open filled in."""
+    """The page's tenant with real values for the placeholders."""
     made = Tenant(site.sandbox.base_url, org=ORG)
     site.vault.put(made.org, "default", made.document())
     site.sandbox.put_client(made.client())
@@ -182,7 +181,7 @@ def tenant(site: Site) -> Tenant:
 
 
 def ask(port: int, path: str, token: str | None = None) -> tuple[int, dict[str, Any] | str]:
-    """Status and body of an answer."""
+    """The status and body of a response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
@@ -195,8 +194,8 @@ def ask(port: int, path: str, token: str | None = None) -> tuple[int, dict[str, 
         connection.close()
 
 
-def vends(site: Site, broker: Container) -> None:
-    """See that the broker gives a token only to the page's caller, and that Redis lets it do all it does."""
+def check_broker(site: Site, broker: Container) -> None:
+    """Check that only the page's caller gets a token, and that Redis denies no command."""
     port = int(broker.said(r"^listening on http://127\.0\.0\.1:(\d+)$")[1])
     assert ask(port, f"/token?org={ORG}")[0] == 401
     site.api.create_service_account("marketing", "other")
@@ -214,38 +213,38 @@ def vends(site: Site, broker: Container) -> None:
 
 
 def is_restricted(broker: Container) -> bool:
-    """Whether its process has another uid than root's, no capability, and no way to get one."""
+    """Whether its process is not root, has no capability and cannot gain one."""
     status = broker.status()
     return (status["Uid"].split()[0], status["CapEff"], status["NoNewPrivs"]) == ("65532", "0" * 16, "1")
 
 
-def runs(site: Site, image: Image, folder: Path) -> None:
-    """Run what the Deployment says: each init container to its end, then the broker, which vends and ends cleanly."""
+def check_pod(site: Site, image: Image, folder: Path) -> None:
+    """Run the Deployment's init containers, then the broker; it vends a token and exits with 0."""
     pod = Pod(site.api, NAMESPACE, RELEASE, folder / "pod")
     for step in pod.init_containers:
         with pod.run(image, step) as container:
             assert container.ended() == 0, container.output
     with pod.run(image) as broker:
-        vends(site, broker)
+        check_broker(site, broker)
         assert is_restricted(broker)
         assert broker.stop() == 0
         assert PASSWORD not in broker.output
 
 
-def test_the_page_ends_with_a_token(site: Site, tenant: Tenant, image: Image, tmp_path: Path) -> None:
-    """Installed as the page says, the pod logs in with its service account and vends to the page's caller."""
+def test_an_installation_by_the_page_vends_a_token(site: Site, tenant: Tenant, image: Image, tmp_path: Path) -> None:
+    """Installed by the page, the pod logs in with its service account and vends a token to the page's caller."""
     site.values()
     site.do("helm")
-    runs(site, image, tmp_path)
+    check_pod(site, image, tmp_path)
 
-    told = site.vault.living_tokens("service_account_name")
-    assert {meta["service_account_name"] for _, meta in told} == {RELEASE}
+    tokens = site.vault.living_tokens("service_account_name")
+    assert {meta["service_account_name"] for _, meta in tokens} == {RELEASE}
     assert b"itb:" in site.redis.dump()
     assert tenant.client_secrets[0].encode() not in site.redis.dump()
 
 
-def test_approle_does_as_well(site: Site, tenant: Tenant, image: Image, tmp_path: Path) -> None:
-    """Changed to AppRole by `helm upgrade`, with the role of the page on least privilege, the pod vends, too."""
+def test_an_upgrade_to_approle_vends_a_token(site: Site, tenant: Tenant, image: Image, tmp_path: Path) -> None:
+    """After a `helm upgrade` to AppRole, with the role of the page on least privilege, the pod vends a token."""
     site.redis.flush()
     [role] = [line for line in fenced("least-privilege.md", "vault-roles").splitlines() if "approle" in line]
     site.shell(role)
@@ -255,13 +254,13 @@ def test_approle_does_as_well(site: Site, tenant: Tenant, image: Image, tmp_path
     site.secret("approle", {"secret_id": secret_id.encode()})
     site.values(auth="approle", roleId=role_id, secretId={"existingSecret": "approle"})
     site.shell(fenced(PAGE, "helm").replace("helm install", "helm upgrade"))
-    runs(site, image, tmp_path)
+    check_pod(site, image, tmp_path)
 
     assert site.vault.tokens_of("ims-token-broker")
 
 
-def test_the_page_says_what_the_page_on_least_privilege_says() -> None:
-    """The page's policy, role and Redis rules are those that are proved to be the least."""
+def test_the_page_has_the_minimum_permissions() -> None:
+    """The page's policy, role and Redis rules equal those of the page on least privilege."""
     page = (ROOT / "docs" / PAGE).read_text()
     policy = [line for line in fenced("least-privilege.md", "vault-policy").splitlines() if "lookup-self" not in line]
     roles = [line for line in fenced("least-privilege.md", "vault-roles").splitlines() if "kubernetes" in line]
