@@ -63,3 +63,11 @@ def check(
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the policy file, for an editor that completes and checks it."""
+    from app.domain.policy_schema import policy_schema
+
+    typer.echo(json.dumps(policy_schema(), indent=2))

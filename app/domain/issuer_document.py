@@ -14,7 +14,7 @@ MAX_ISSUERS = 100
 
 MAX_AUDIENCES = 20
 MAX_ISSUER_LENGTH = 256
-_MAX_PATH = 4096
+MAX_PATH = 4096
 _REVIEW_FILES = ("token_review_ca_file", "token_review_token_file")
 _FIELDS = frozenset(
     {
@@ -82,7 +82,7 @@ def _audiences(value: object, place: str) -> tuple[str, ...]:
 
 
 def _path(fields: Fields, name: str, place: str) -> str | None:
-    return text_of(fields[name], f"{place}.{name}", _MAX_PATH) if name in fields else None
+    return text_of(fields[name], f"{place}.{name}", MAX_PATH) if name in fields else None
 
 
 def _url(fields: Fields, name: str, place: str) -> str | None:

@@ -14,11 +14,14 @@ from app.domain.plain_document import Fields, PolicyError, is_blank, items_of, t
 MAX_SUBJECT_LENGTH = 512
 MAX_CLAIMS = 20
 MAX_CLAIM_VALUES = 1000
-_MAX_CLAIM_NAME, _MAX_CLAIM_VALUE = 256, 1024
+MAX_CLAIM_NAME, MAX_CLAIM_VALUE = 256, 1024
 
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # an RFC 1123 label, as in Kubernetes
+NAMESPACE = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+"""The form of a Kubernetes namespace: an RFC 1123 label."""
+
+_NAMESPACE = re.compile(NAMESPACE)
 _OF_JWTS = frozenset({"issuer", "subject", "namespace", "claims"})
-_VERIFIED = frozenset({"iss", "sub", "exp", "nbf", "iat"})
+VERIFIED_CLAIMS = frozenset({"iss", "sub", "exp", "nbf", "iat"})
 """Claims with a field or a check of their own."""
 
 
@@ -118,8 +121,8 @@ def _claims(value: object, place: str) -> frozenset[Requirement]:
 
 
 def _requirement(unparsed_name: object, value: object, place: str) -> Requirement:
-    name = text_of(unparsed_name, place, _MAX_CLAIM_NAME)
-    if name in _VERIFIED:
+    name = text_of(unparsed_name, place, MAX_CLAIM_NAME)
+    if name in VERIFIED_CLAIMS:
         raise PolicyError(place, "must not have iss, sub, exp, nbf or iat: use issuer and subject")
     at = f"{place}.{name}"
     # Without a value no JWT meets the requirement.
@@ -131,7 +134,7 @@ def _requirement(unparsed_name: object, value: object, place: str) -> Requiremen
 
 def _claim(name: str, value: object, place: str) -> Claim:
     if isinstance(value, str):
-        text_of(value, place, _MAX_CLAIM_VALUE)
+        text_of(value, place, MAX_CLAIM_VALUE)
     if isinstance(value, list) or not (claims := tuple(claims_of(name, value))):
         raise PolicyError(place, "must be text, a whole number, true or false, or a list of these")
     return claims[0]

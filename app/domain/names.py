@@ -32,9 +32,12 @@ EXAMPLE_ORG = "0123456789ABCDEF01234567@AdobeOrg"
 CREDENTIAL_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 """The form of the name of a credential. The OpenAPI document publishes it, too."""
 
+SCOPE_TOKEN = r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,200}"
+"""The form of a scope. The schema of the policy publishes it, too."""
+
 _ORG = re.compile(ORG_ID)
 _CREDENTIAL = re.compile(CREDENTIAL_NAME)
-_SCOPE = re.compile(r"[\x21\x23-\x2b\x2d-\x5b\x5d-\x7e]{1,200}")
+_SCOPE = re.compile(SCOPE_TOKEN)
 _SEPARATORS = re.compile(r"[ ,]+")
 
 

@@ -38,13 +38,17 @@ _RULE = frozenset({"orgs", "credentials", "scopes", "actions", "not_after", "mod
 _API_KEY = frozenset({"sha256", "not_after"})
 _RATE_LIMIT = frozenset({"limit", "scope"})
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_RATE = re.compile(r"([1-9][0-9]{0,6})/([smh])")
+CALLER_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+"""The form of a caller's name. The schema of the policy publishes the forms, too."""
+
+API_KEY_SHA256 = "[0-9a-f]{64}"
+RATE = "([1-9][0-9]{0,5}|1000000)/([smh])"
+MODES = ("enforce", "audit")
+
+_NAME, _SHA256, _RATE = re.compile(CALLER_NAME), re.compile(API_KEY_SHA256), re.compile(RATE)
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_MAX_RATE = 1_000_000
 _EVERY = "*"
-_ENFORCE, _AUDIT = "enforce", "audit"
+_ENFORCE, _AUDIT = MODES
 _ONLY_DEFAULT = frozenset({DEFAULT_CREDENTIAL})
 
 
@@ -126,7 +130,7 @@ class _Callers:
         for at, item in items_of(value, place):
             fields = fields_of(item, at, _RULE)
             mode, rule = fields.get("mode", _ENFORCE), _rule(fields, at)
-            if mode not in (_ENFORCE, _AUDIT):
+            if mode not in MODES:
                 raise PolicyError(f"{at}.mode", f"must be {_ENFORCE}, the default, or {_AUDIT}")
             if not rule.allows_something:
                 self.notes.append(f"{at}: allows nothing, because a list is empty")
@@ -172,7 +176,7 @@ def _rate_limit(value: object, place: str) -> RateLimit:
             raise PolicyError(f"{place}.scope", "must be replica")
         value, place = fields["limit"], f"{place}.limit"
     found = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if found is None or int(found[1]) > _MAX_RATE:
+    if found is None:
         raise PolicyError(place, "must have the form 200/s, 600/m or 1000/h, with a number from 1 to 1000000")
     return RateLimit(int(found[1]), _PERIODS[found[2]])
 
