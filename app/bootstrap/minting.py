@@ -88,7 +88,9 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
     session = VaultSession(_vault_config(settings), sink, outgoing=outgoing)
     stack.push_async_callback(session.aclose)
     session.start()
-    store = VaultCredentialStore(session, settings.vault_mount, settings.vault_prefix, allowed)
+    store = VaultCredentialStore(
+        session, settings.vault_mount, settings.vault_prefix, allowed, settings.vault_kv_version
+    )
     signers = {"transit": VaultTransitSigner(session, settings.vault_transit_mount)}
     return _Credentials(store, signers, session.remaining)
 

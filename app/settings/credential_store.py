@@ -27,7 +27,7 @@ class CredentialStoreSettings(SettingsGroup):
         None, description="Vault's address, which may have a path; for `vault`."
     )
     vault_auth: rules.VaultAuth = Field(
-        "token", description="How to log in to Vault: `token`, `approle` or `kubernetes`."
+        "token", description="How to log in to Vault: `token`, `approle`, `kubernetes`, `jwt` or `agent`."
     )
     vault_auth_mount: str | None = Field(
         None, pattern=_MOUNT, description="Mount of that auth method; default: its name."
@@ -35,17 +35,23 @@ class CredentialStoreSettings(SettingsGroup):
     vault_token: Annotated[SecretStr | None, AfterValidator(forms.token)] = Field(
         None, description="A Vault token, for `token`."
     )
-    vault_token_file: Path | None = Field(None, description="A file with a Vault token, read at each login.")
+    vault_token_file: Path | None = Field(
+        None, description="A file with a Vault token, for `token`, or with the JWT, for `jwt`; read at each login."
+    )
     vault_role_id: str | None = Field(None, description="Role id, for `approle`.")
     vault_secret_id: Annotated[SecretStr | None, AfterValidator(forms.token)] = Field(
         None, description="Secret id, for `approle`."
     )
-    vault_secret_id_file: Path | None = Field(None, description="A file with a secret id, read at each login.")
-    vault_role: str | None = Field(None, description="Role, for `kubernetes`.")
-    vault_kubernetes_token_file: Path = Field(
-        KUBERNETES_TOKEN_FILE, description="Service-account token, for `kubernetes`; read at each login."
+    vault_secret_id_file: Path | None = Field(
+        None, description="A file with a secret id, read at each login; none with `bind_secret_id=false`."
     )
-    vault_mount: str = Field("secret", pattern=_MOUNT, description="Mount of KV v2.")
+    vault_role: str | None = Field(None, description="Role, for `kubernetes` or `jwt`.")
+    vault_kubernetes_token_file: Path = Field(
+        KUBERNETES_TOKEN_FILE,
+        description="Service-account token, for `kubernetes`, or `jwt` without a token file; read at each login.",
+    )
+    vault_mount: str = Field("secret", pattern=_MOUNT, description="Mount of KV.")
+    vault_kv_version: int = Field(2, ge=1, le=2, description="Version of that KV engine: 2 or 1.")
     vault_prefix: str = Field("ims", pattern=_MOUNT, description="Path below the mount.")
     vault_transit_mount: str = Field("transit", pattern=_MOUNT, description="Mount of transit.")
     vault_cacert: Path | None = Field(None, description="CA bundle for Vault; default: the system's.")

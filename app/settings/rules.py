@@ -12,20 +12,22 @@ from app.settings.redis_address import RedisAddress
 
 SettingRule = tuple[bool, str]
 
-VaultAuth = Literal["token", "approle", "kubernetes"]
+VaultAuth = Literal["token", "approle", "kubernetes", "jwt", "agent"]
 
 _VAULT_LOGINS: Mapping[VaultAuth, tuple[tuple[str, ...], ...]] = {
     "token": (("token", "token_file"),),
-    "approle": (("role_id",), ("secret_id", "secret_id_file")),
+    "approle": (("role_id",),),
     "kubernetes": (("role",),),
+    "jwt": (("role",),),
+    "agent": (),
 }
-"""What each login at Vault needs: exactly one setting of each group."""
+"""What each login at Vault needs: one setting of each group."""
 
-_VAULT_LOGIN_IS_MISSING: Mapping[VaultAuth, str] = {
-    "token": "BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token",
-    "approle": "BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID (or _FILE) are required for auth approle",
-    "kubernetes": "BROKER_VAULT_ROLE is required for auth kubernetes",
+_VAULT_ALTERNATIVES: Mapping[VaultAuth, tuple[str, str]] = {
+    "token": ("token", "token_file"),
+    "approle": ("secret_id", "secret_id_file"),
 }
+"""Settings of a login at Vault that exclude each other."""
 
 
 def refuse(rules: Iterable[SettingRule]) -> None:
@@ -45,20 +47,21 @@ def missing_for_login(auth: VaultAuth, given: Set[str]) -> list[tuple[str, ...]]
     return [group for group in _VAULT_LOGINS[auth] if given.isdisjoint(group)]
 
 
-def given_twice_for_login(auth: VaultAuth, given: Set[str]) -> list[tuple[str, ...]]:
-    """The groups of settings from which a login at Vault needs one and has two. Arguments as `missing_for_login`."""
-    return [group for group in _VAULT_LOGINS[auth] if len(given & set(group)) > 1]
+def given_twice_for_login(auth: VaultAuth, given: Set[str]) -> tuple[str, ...]:
+    """Two settings that exclude each other and are both set; or none. Arguments as `missing_for_login`."""
+    both = _VAULT_ALTERNATIVES.get(auth, ())
+    return both if given >= set(both) else ()
 
 
 def vault_rules(auth: VaultAuth, given: Set[str]) -> tuple[SettingRule, ...]:
     """Rules of the settings of Vault. Arguments as `missing_for_login`."""
-    twice = (
-        " and ".join(f"BROKER_VAULT_{name.upper()}" for name in group) for group in given_twice_for_login(auth, given)
-    )
+    variables = {name: f"BROKER_VAULT_{name.upper()}" for group in _VAULT_LOGINS[auth] for name in group}
+    missing = (" or ".join(variables[name] for name in group) for group in missing_for_login(auth, given))
+    twice = [f"BROKER_VAULT_{name.upper()}" for name in given_twice_for_login(auth, given)]
     return (
         ("addr" not in given, "BROKER_VAULT_ADDR is required with the vault store"),
-        (bool(missing_for_login(auth, given)), _VAULT_LOGIN_IS_MISSING[auth]),
-        *((True, f"{names} are both set; give one") for names in twice),
+        *((True, f"{names} is required for auth {auth}") for names in missing),
+        (bool(twice), f"{' and '.join(twice)} are both set; give one"),
     )
 
 

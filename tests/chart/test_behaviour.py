@@ -185,6 +185,8 @@ def test_tokens_are_projected_only_if_needed() -> None:
     """Vault's token has Vault's audience; one for the API server exists if callers need it; otherwise there is none."""
     assert tokens_of(ci_values("default")) == [("vault-identity", "vault")]
     assert tokens_of(ci_values("token-review")) == [("vault-identity", "vault"), ("kubernetes", None)]
+    assert tokens_of(with_value(ci_values("default"), "vault.auth", "jwt")) == [("vault-identity", "vault")]
+    assert tokens_of(with_value(ci_values("default"), "vault.auth", "agent")) == []
     assert tokens_of(ci_values("approle")) == []
     assert tokens_of(ci_values("directory")) == []
 

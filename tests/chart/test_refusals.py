@@ -176,7 +176,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("default", {"credentials.directory.volume": {"csi": {}}}, "credentials.directory is for"),
     ("default", {"vault.role": ""}, "vault.role is required"),
     ("approle", {"vault.roleId": ""}, "vault.roleId is required"),
-    ("approle", {"vault.secretId.existingSecret": ""}, "vault.secretId.existingSecret is required"),
+    ("default", {"vault.auth": "jwt", "vault.role": ""}, "vault.role is required with vault.auth: jwt"),
     ("existing-secret", {"vault.token.existingSecret": ""}, "vault.token.existingSecret is required"),
     ("existing-secret", {"vault.token.file": "/a"}, "vault.token.existingSecret and vault.token.file exclude"),
     ("default", {"vault.token.file": "/a"}, "vault.token is for vault.auth: token, not kubernetes"),

@@ -44,6 +44,7 @@ EXAMPLES: dict[str, tuple[str, str, object, str]] = {
     "VAULT_SECRET_ID_FILE": ("approle", "vault.secretId.existingSecret", "s", f"{ETC}/approle/secret_id"),
     "VAULT_ROLE": ("default", "vault.role", "broker", "broker"),
     "VAULT_KUBERNETES_TOKEN_FILE": ("default", "vault.auth", "kubernetes", f"{RUN}/vault/token"),
+    "VAULT_KV_VERSION": ("default", "vault.kvVersion", 1, "1"),
     "VAULT_CACERT": ("default", "vault.ca.existingSecret", "ca", f"{ETC}/ca/vault/ca.crt"),
     "REDIS_URL": ("default", "redis.host", "r.example.com", "rediss://r.example.com:6379"),
     "REDIS_USERNAME": ("existing-secret", "redis.username", "someone", "someone"),
@@ -130,6 +131,18 @@ def test_each_value_sets_its_variable(name: str) -> None:
 def test_each_setting_is_named_where_its_value_is_described(name: str) -> None:
     """A row of the README names the variable, so that a reader who knows the setting finds the value."""
     assert any(f"`{PREFIX}{name}`" in row.text for row in rows())
+
+
+def test_a_login_has_only_its_own_settings() -> None:
+    """A Vault Agent needs no role and no file, and an AppRole may have no secret id."""
+    agent = settings_of(with_value(ci_values("default"), "vault.auth", "agent"))
+    bare_role = settings_of(with_value(ci_values("approle"), "vault.secretId.existingSecret", ""))
+
+    assert not {"BROKER_VAULT_ROLE", "BROKER_VAULT_KUBERNETES_TOKEN_FILE"} & agent.keys()
+    assert "BROKER_VAULT_ROLE_ID" in bare_role
+    assert "BROKER_VAULT_SECRET_ID_FILE" not in bare_role
+    for given in (agent, bare_role):
+        read_settings({key: value for key, value in given.items() if key.startswith(PREFIX)})
 
 
 @pytest.mark.parametrize("name", NOT_FROM_VALUES)

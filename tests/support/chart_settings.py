@@ -15,7 +15,7 @@ from tests.support.chart_readme import DescribedValue, described_values
 TEMPLATE = CHART / "templates" / "_plain_settings.tpl"
 HAND_WRITTEN = {
     "BROKER_VAULT_ROLE_ID": "for the auth method approle only",
-    "BROKER_VAULT_ROLE": "for the auth method kubernetes only",
+    "BROKER_VAULT_ROLE": "for the auth methods kubernetes and jwt only",
 }
 """Settings whose value becomes the variable only sometimes, and when."""
 

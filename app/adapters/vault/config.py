@@ -14,15 +14,15 @@ class VaultConfig:
     """Settings of the Vault adapter. It reads nothing else, and never a ``VAULT_*`` variable.
 
     Args:
-        addr: Base URL, such as ``https://vault:8200``.
+        addr: Base URL, such as ``https://vault:8200``; it may have a path.
         auth: How to log in.
         token: The token, for `auth` ``token``.
-        token_file: A file with the token, read again at each login; one of the two.
+        token_file: A file with the token, read again at each login; one of the two. For `auth` ``jwt``, the JWT.
         role_id: For `auth` ``approle``.
         secret_id: For `auth` ``approle``.
-        secret_id_file: A file with the secret id, read again at each login; one of the two.
-        role: For `auth` ``kubernetes``.
-        kubernetes_token_file: A file with the pod's JWT, read again at each login.
+        secret_id_file: A file with the secret id, read again at each login; one of the two, or none.
+        role: For `auth` ``kubernetes`` or ``jwt``.
+        kubernetes_token_file: A file with the pod's JWT, read again at each login; for ``jwt`` without `token_file`.
         auth_mount: Where the auth method is mounted; None for Vault's default, the method's name.
         cacert: CA bundle for `addr`; None for the system's.
         namespace: Value of ``X-Vault-Namespace``, or None.
@@ -54,8 +54,8 @@ class VaultConfig:
         given = {item.name for item in fields(self) if getattr(self, item.name)}
         for group in missing_for_login(self.auth, given):
             raise ValueError(f"auth {self.auth} needs {' or '.join(group)}")
-        for group in given_twice_for_login(self.auth, given):
-            raise ValueError(f"auth {self.auth} needs only one of {' and '.join(group)}")
+        if both := given_twice_for_login(self.auth, given):
+            raise ValueError(f"auth {self.auth} needs only one of {' and '.join(both)}")
 
     @property
     def mount(self) -> str:

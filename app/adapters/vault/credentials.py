@@ -1,44 +1,69 @@
-"""Tenants' credentials in a KV v2 secrets engine: ``<mount>/data/<prefix>/<org>/<credential>``."""
+"""Tenants' credentials in a KV secrets engine, at ``<prefix>/<org>/<credential>`` below its mount."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 from functools import partial
 
-from hvac.api.secrets_engines import KvV2
-
+from app.adapters.vault.kv_engine import KvEngine
+from app.adapters.vault.kv_layout import KvLayout
 from app.adapters.vault.session import VaultSession
-from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError
-from app.adapters.vault.wire import VaultAdapter
+from app.adapters.vault.vault_problem import Meaning, VaultProblem
 from app.domain.credential import Credential
-from app.domain.credential_document import MAX_DOCUMENT_BYTES, parse_credential
+from app.domain.credential_document import parse_credential
+from app.domain.dependency_errors import CredentialStoreError
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
-from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
+from app.domain.tenant_errors import CredentialNotFoundError
 
 _LISTINGS_AT_ONCE = 2
 """Fewer than the threads of the session, so that listing never delays a read."""
 
 
+class _PathDeniedError(CredentialStoreError):
+    """Vault's policy denies a path, perhaps because the path is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(VaultProblem.POLICY.value)
+
+
+_READ: Meaning = {VaultProblem.ABSENT: CredentialNotFoundError, VaultProblem.POLICY: _PathDeniedError}
+_LIST: Meaning = {VaultProblem.POLICY: _PathDeniedError}
+
+
 class VaultCredentialStore:
-    """The `CredentialStore` whose documents are in Vault. The generation of a document is its version in Vault.
+    """The `CredentialStore` whose documents are in Vault.
+
+    The generation of a document is its version in Vault; with KV version 1, which has no versions, a digest of it.
 
     Args:
         session: Logs in and makes the calls.
-        mount: Where the KV v2 engine is mounted.
+        mount: Where the KV engine is mounted.
         prefix: The folder below it, without slashes at its ends; may be empty.
         allowed_base_urls: The allow-list of IMS hosts, each as `normal_ims_base_url` gives it.
+        kv_version: The version of the KV engine, 1 or 2.
+        monotonic: A clock in seconds that never steps.
 
     """
 
-    def __init__(self, session: VaultSession, mount: str, prefix: str, allowed_base_urls: frozenset[str]) -> None:
+    def __init__(
+        self,
+        session: VaultSession,
+        mount: str,
+        prefix: str,
+        allowed_base_urls: frozenset[str],
+        kv_version: int = 2,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._session = session
-        self._mount = mount.strip("/")
+        self._engine = KvEngine(mount.strip("/"), kv_version)
         self._prefix = prefix.strip("/")
         self._allowed_base_urls = allowed_base_urls
+        self._layout = KvLayout(session, self._engine, self._prefix, monotonic)
 
     async def fetch(self, ref: CredentialRef) -> Credential:
         """Read the current version of a credential.
@@ -46,23 +71,29 @@ class VaultCredentialStore:
         Raises:
             CredentialNotFoundError: Nothing is stored there, or its newest version was deleted or destroyed.
             CredentialMisconfiguredError: The document is defective.
-            CredentialStoreError: Vault is unusable, or its policy denies the broker this path.
+            CredentialStoreError: Vault is unusable, its policy denies the broker this path, or no credential can be
+                found with these settings.
 
         """
-        work = partial(_read, self._mount, self._path(ref.org, ref.name))
-        meaning = {VaultProblem.ABSENT: CredentialNotFoundError}
-        document, generation = await self._session.call("read", work, meaning)
+        work = partial(self._engine.read, self._path(ref.org, ref.name))
+        try:
+            document, generation = await self._session.call("read", work, _READ)
+        except (CredentialNotFoundError, _PathDeniedError):
+            await self._layout.check()
+            raise
+        self._layout.confirm()
         return parse_credential(document, ref, generation, self._allowed_base_urls)
 
     async def refs(self) -> tuple[CredentialRef, ...]:
         """All credentials that have a path, sorted; including those whose last version was deleted.
 
         Raises:
-            CredentialStoreError: Vault is unusable, or its policy denies the broker to list.
+            CredentialStoreError: Vault is unusable, its policy denies the broker to list, or no credential can be found
+                with these settings.
 
         """
         orgs: list[OrgId] = []
-        for name in await self._names(self._prefix):
+        for name in await self._top_names():
             with contextlib.suppress(InvalidRequestError):
                 orgs.append(parse_org(name.removesuffix("/")))
         gate = asyncio.Semaphore(_LISTINGS_AT_ONCE)
@@ -83,38 +114,18 @@ class VaultCredentialStore:
                 found.append(CredentialRef(org, parse_credential_name(name)))
         return found
 
+    async def _top_names(self) -> list[str]:
+        try:
+            names = await self._names(self._prefix)
+        except _PathDeniedError:
+            await self._layout.check()
+            raise
+        if not names:
+            await self._layout.check()
+        return names
+
     async def _names(self, path: str) -> list[str]:
-        return await self._session.call("list", partial(_list, self._mount, path))
+        return await self._session.call("list", partial(self._engine.list, path), _LIST)
 
     def _path(self, *parts: str) -> str:
         return "/".join((self._prefix, *parts)).lstrip("/")
-
-
-def _read(mount: str, path: str, adapter: VaultAdapter) -> tuple[object, str]:
-    """The document and its generation."""
-    answer = KvV2(adapter).read_secret_version(path, mount_point=mount, raise_on_deleted_version=True)
-    data = answer.get("data")
-    metadata = data.get("metadata") if isinstance(data, Mapping) else None
-    version = metadata.get("version") if isinstance(metadata, Mapping) else None
-    if not isinstance(data, Mapping) or not isinstance(version, int):
-        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
-    document = data.get("data")
-    if document is None:
-        raise VaultProblemError(VaultProblem.ABSENT)
-    if len(json.dumps(document, ensure_ascii=False).encode(errors="replace")) > MAX_DOCUMENT_BYTES:
-        raise CredentialMisconfiguredError("document", f"must be at most {MAX_DOCUMENT_BYTES} bytes")
-    return document, str(version)
-
-
-def _list(mount: str, path: str, adapter: VaultAdapter) -> list[str]:
-    try:
-        answer = KvV2(adapter).list_secrets(path, mount_point=mount)
-    except VaultProblemError as error:
-        if error.problem is not VaultProblem.ABSENT:
-            raise
-        return []
-    data = answer.get("data")
-    keys = data.get("keys") if isinstance(data, Mapping) else None
-    if not isinstance(keys, list):
-        raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
-    return [key for key in keys if isinstance(key, str)]

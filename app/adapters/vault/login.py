@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from hvac.api.auth_methods import AppRole, Kubernetes, Token
+from hvac.api.auth_methods import JWT, AppRole, Kubernetes, Token
 
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
@@ -17,10 +18,16 @@ from app.settings.rules import VaultAuth
 
 _MAX_TOKEN_BYTES = 64 * 1024
 
-_WHAT_TO_CHECK: dict[VaultAuth, str] = {
-    "token": "check BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE.",
-    "approle": "check BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID or BROKER_VAULT_SECRET_ID_FILE.",
-    "kubernetes": "check BROKER_VAULT_ROLE and the role's bound service account.",
+_REFUSED: dict[VaultAuth, str] = {
+    "token": "Vault refuses the broker's login: check BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE.",
+    "approle": "Vault refuses the broker's login: check BROKER_VAULT_ROLE_ID, BROKER_VAULT_AUTH_MOUNT, and"
+    " BROKER_VAULT_SECRET_ID or BROKER_VAULT_SECRET_ID_FILE, which only a role with bind_secret_id=false does without.",
+    "kubernetes": "Vault refuses the broker's login: check BROKER_VAULT_ROLE, BROKER_VAULT_AUTH_MOUNT, and the role's"
+    " bound service account.",
+    "jwt": "Vault refuses the broker's login: check BROKER_VAULT_ROLE, BROKER_VAULT_AUTH_MOUNT, and the issuer,"
+    " audience and subject that Vault expects of the JWT.",
+    "agent": "The Vault Agent or Vault Proxy at BROKER_VAULT_ADDR adds no token that Vault accepts: check its"
+    " auto_auth, and use_auto_auth_token in its api_proxy.",
 }
 
 _REFUSALS = (
@@ -54,11 +61,7 @@ class Access:
 
 def login_meaning(auth: VaultAuth) -> Meaning:
     """The meaning of a refused login: the settings of the operator are wrong, not those of the tenant."""
-
-    def refused() -> CredentialStoreError:
-        return CredentialStoreError(f"Vault refuses the broker's login: {_WHAT_TO_CHECK[auth]}")
-
-    return dict.fromkeys(_REFUSALS, refused)
+    return dict.fromkeys(_REFUSALS, partial(CredentialStoreError, _REFUSED[auth]))
 
 
 def log_in(config: VaultConfig, clock: Callable[[], float]) -> Access:
@@ -72,18 +75,36 @@ def log_in(config: VaultConfig, clock: Callable[[], float]) -> Access:
     since = clock()
     if config.auth == "token":
         return _adopt(connect(config, config.token or _read_token(config.token_file, "BROKER_VAULT_TOKEN_FILE")), since)
+    if config.auth == "agent":
+        return _through_agent(connect(config), since)
     entry = connect(config)
     try:
-        if config.auth == "approle":
-            secret_id = config.secret_id or _read_token(config.secret_id_file, "BROKER_VAULT_SECRET_ID_FILE")
-            answer = AppRole(entry).login(config.role_id, secret_id, use_token=False, mount_point=config.mount)
-        else:
-            jwt = _read_token(config.kubernetes_token_file, "BROKER_VAULT_KUBERNETES_TOKEN_FILE")
-            answer = Kubernetes(entry).login(config.role or "", jwt, use_token=False, mount_point=config.mount)
+        token, lifetime, renewable = _grant(_presented(config, entry))
     finally:
         entry.close()
-    token, lifetime, renewable = _grant(answer)
     return Access(connect(config, token), since, lifetime, renewable, full=lifetime)
+
+
+def _presented(config: VaultConfig, entry: VaultAdapter) -> Mapping[str, object]:
+    """The answer of the auth method to what the broker has to present."""
+    answer: Mapping[str, object]
+    if config.auth == "approle":
+        secret_id = config.secret_id
+        if config.secret_id_file is not None:
+            secret_id = _read_token(config.secret_id_file, "BROKER_VAULT_SECRET_ID_FILE")
+        answer = AppRole(entry).login(config.role_id, secret_id, use_token=False, mount_point=config.mount)
+    elif config.auth == "jwt":
+        answer = JWT(entry).jwt_login(config.role, _read_jwt(config), use_token=False, path=config.mount)
+    else:
+        jwt = _read_token(config.kubernetes_token_file, "BROKER_VAULT_KUBERNETES_TOKEN_FILE")
+        answer = Kubernetes(entry).login(config.role or "", jwt, use_token=False, mount_point=config.mount)
+    return answer
+
+
+def _read_jwt(config: VaultConfig) -> str:
+    if config.token_file is not None:
+        return _read_token(config.token_file, "BROKER_VAULT_TOKEN_FILE")
+    return _read_token(config.kubernetes_token_file, "BROKER_VAULT_KUBERNETES_TOKEN_FILE")
 
 
 def renew(access: Access, clock: Callable[[], float]) -> Access:
@@ -119,6 +140,12 @@ def look_up(adapter: VaultAdapter) -> tuple[float, bool]:
     return _seconds(data.get("ttl")), data.get("renewable") is True
 
 
+def _through_agent(adapter: VaultAdapter, since: float) -> Access:
+    """The access through a Vault Agent or Proxy, which adds its own token and renews it: asks whether it does."""
+    look_up(adapter)
+    return Access(adapter, since, lifetime=0.0, renewable=False, full=0.0)
+
+
 def _adopt(adapter: VaultAdapter, since: float) -> Access:
     """The access of a configured token: asks Vault for its lifetime."""
     lifetime, renewable = look_up(adapter)
@@ -149,6 +176,8 @@ def _read_token(path: Path | None, setting: str) -> str:
         text = read_bytes(path, _MAX_TOKEN_BYTES).decode("ascii", errors="replace").strip()
     except FileError as error:
         raise CredentialStoreError(f"{setting} {error.reason}.") from None
+    if not text:
+        raise CredentialStoreError(f"{setting} is empty.")
     if not _is_token(text):
         raise CredentialStoreError(f"{setting} does not hold a token.")
     return text

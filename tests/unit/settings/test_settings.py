@@ -19,7 +19,6 @@ VAULT = {"POLICY_FILE": "/policy.yaml", "VAULT_ADDR": "https://vault.example:820
 APPROLE = {**VAULT, "VAULT_TOKEN": "", "VAULT_AUTH": "approle", "VAULT_ROLE_ID": "role", "VAULT_SECRET_ID": MARK}
 KUBERNETES = {**VAULT, "VAULT_TOKEN": "", "VAULT_AUTH": "kubernetes", "VAULT_ROLE": "role"}
 REDIS = {**DIRECTORY, "REDIS_URL": f"rediss://:{MARK}@redis:6379/0", "CACHE_KEYS_FILE": "/keys.json"}
-APPROLE_NEEDS = "BROKER_VAULT_ROLE_ID and BROKER_VAULT_SECRET_ID (or _FILE) are required for auth approle"
 URL_NAMES = "BROKER_REDIS_URL names a user or password already; leave out BROKER_REDIS_USERNAME and _PASSWORD(_FILE)"
 TLS = {**DIRECTORY, "TLS_CERT_FILE": "/tls.crt", "TLS_KEY_FILE": "/tls.key"}
 BARE_REDIS = {**REDIS, "REDIS_URL": "redis://redis"}
@@ -77,6 +76,7 @@ BAD = [
     *(("CREDENTIAL_STORE", value) for value in (MARK, "Vault")),
     *(("VAULT_AUTH", value) for value in (MARK, "ldap")),
     *((name, value) for name in ("AUDIT_CHAIN", "TRACING_ORGS") for value in (MARK, "2", "truee", "sha256")),
+    *(("VAULT_KV_VERSION", value) for value in (MARK, "0", "3", "v2")),
     *(("TRACING", value) for value in (MARK, "true", "OTLP")),
     *((name, value)
       for name in ("VAULT_MOUNT", "VAULT_PREFIX", "VAULT_TRANSIT_MOUNT", "VAULT_AUTH_MOUNT", "VAULT_NAMESPACE")
@@ -193,9 +193,9 @@ def test_a_policy_is_required() -> None:
     (DIRECTORY, "CREDENTIAL_DIR", "BROKER_CREDENTIAL_DIR is required with the directory store"),
     (VAULT, "VAULT_ADDR", "BROKER_VAULT_ADDR is required with the vault store"),
     (VAULT, "VAULT_TOKEN", "BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token"),
-    (APPROLE, "VAULT_ROLE_ID", APPROLE_NEEDS),
-    (APPROLE, "VAULT_SECRET_ID", APPROLE_NEEDS),
+    (APPROLE, "VAULT_ROLE_ID", "BROKER_VAULT_ROLE_ID is required for auth approle"),
     (KUBERNETES, "VAULT_ROLE", "BROKER_VAULT_ROLE is required for auth kubernetes"),
+    ({**KUBERNETES, "VAULT_AUTH": "jwt"}, "VAULT_ROLE", "BROKER_VAULT_ROLE is required for auth jwt"),
     (REDIS, "CACHE_KEYS_FILE",
      "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`"),
     (TLS, "TLS_KEY_FILE", "BROKER_TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),

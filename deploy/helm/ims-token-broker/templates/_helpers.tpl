@@ -125,7 +125,7 @@ imagePullSecrets:
 {{- define "broker.usesVault" -}}{{ if eq .Values.credentials.store "vault" }}true{{ end }}{{- end -}}
 {{- define "broker.usesRedis" -}}{{ if ne .Values.redis.mode "memory" }}true{{ end }}{{- end -}}
 {{- define "broker.usesKubernetesAuth" -}}
-{{ if and (include "broker.usesVault" .) (eq .Values.vault.auth "kubernetes") }}true{{ end }}
+{{ if and (include "broker.usesVault" .) (has .Values.vault.auth (list "kubernetes" "jwt")) }}true{{ end }}
 {{- end -}}
 {{- define "broker.traces" -}}{{ if eq .Values.tracing.exporter "otlp" }}true{{ end }}{{- end -}}
 {{- define "broker.hasCa" -}}{{ if or .existingSecret .existingConfigMap }}true{{ end }}{{- end -}}

@@ -16,6 +16,7 @@ BROKER_VAULT_AUTH: {{ .Values.vault.auth | quote }}
 BROKER_VAULT_AUTH_MOUNT: {{ . | quote }}
 {{- end }}
 BROKER_VAULT_MOUNT: {{ .Values.vault.mount | quote }}
+BROKER_VAULT_KV_VERSION: {{ .Values.vault.kvVersion | int | quote }}
 BROKER_VAULT_PREFIX: {{ .Values.vault.prefix | quote }}
 BROKER_VAULT_TRANSIT_MOUNT: {{ .Values.vault.transitMount | quote }}
 {{- with .Values.vault.namespace }}

@@ -51,8 +51,10 @@ OTEL_TRACES_SAMPLER_ARG: {{ . | quote }}
 BROKER_VAULT_TOKEN_FILE: {{ default (printf "%s/vault/token" $etc) $vault.token.file | quote }}
 {{- else if eq $vault.auth "approle" }}
 BROKER_VAULT_ROLE_ID: {{ $vault.roleId | quote }}
+{{- if $vault.secretId.existingSecret }}
 BROKER_VAULT_SECRET_ID_FILE: {{ $etc }}/approle/secret_id
-{{- else }}
+{{- end }}
+{{- else if ne $vault.auth "agent" }}
 BROKER_VAULT_ROLE: {{ $vault.role | quote }}
 BROKER_VAULT_KUBERNETES_TOKEN_FILE: /var/run/secrets/ims-token-broker/vault/token
 {{- end }}

@@ -19,14 +19,11 @@
 {{- if or $v.credentials.directory.secrets $v.credentials.directory.volume -}}
 {{- fail "credentials.directory is for credentials.store: directory; change the store or remove it." -}}
 {{- end -}}
-{{- if and (eq $v.vault.auth "kubernetes") (not $v.vault.role) -}}
-{{- fail "vault.role is required with vault.auth: kubernetes; set it to the role of Vault's auth method." -}}
+{{- if and (has $v.vault.auth (list "kubernetes" "jwt")) (not $v.vault.role) -}}
+{{- fail (printf "vault.role is required with vault.auth: %s; set it to the role of Vault's auth method." $v.vault.auth) -}}
 {{- end -}}
 {{- if and (eq $v.vault.auth "approle") (not $v.vault.roleId) -}}
 {{- fail "vault.roleId is required with vault.auth: approle; set it to the role id." -}}
-{{- end -}}
-{{- if and (eq $v.vault.auth "approle") (not $v.vault.secretId.existingSecret) -}}
-{{- fail "vault.secretId.existingSecret is required with vault.auth: approle; set it to a Secret with the secret id." -}}
 {{- end -}}
 {{- if and (eq $v.vault.auth "token") (not (or $v.vault.token.existingSecret $v.vault.token.file)) -}}
 {{- fail "vault.token.existingSecret is required with vault.auth: token; set it to a Secret with the token, or set vault.token.file." -}}

@@ -29,7 +29,7 @@
 {{- if and (eq $values.vault.auth "token") $values.vault.token.existingSecret }}
 {{ include "broker.secretVolume" (dict "name" "vault-token" "secret" $values.vault.token.existingSecret "key" $values.vault.token.key "path" "token") }}
 {{- end }}
-{{- if eq $values.vault.auth "approle" }}
+{{- if and (eq $values.vault.auth "approle") $values.vault.secretId.existingSecret }}
 {{ include "broker.secretVolume" (dict "name" "approle" "secret" $values.vault.secretId.existingSecret "key" $values.vault.secretId.key "path" "secret_id") }}
 {{- end }}
 {{- else }}
@@ -132,7 +132,7 @@
 {{- if and (eq $values.vault.auth "token") $values.vault.token.existingSecret }}
 {{ include "broker.mount" (list "vault-token" (printf "%s/vault" $etc)) }}
 {{- end }}
-{{- if eq $values.vault.auth "approle" }}
+{{- if and (eq $values.vault.auth "approle") $values.vault.secretId.existingSecret }}
 {{ include "broker.mount" (list "approle" (printf "%s/approle" $etc)) }}
 {{- end }}
 {{- else }}
