@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -19,8 +20,8 @@ from app.api.app import Services
 from app.api.health import Readiness
 from app.bootstrap.listeners import listeners
 from app.bootstrap.minting import egress_proxy, minting
-from app.bootstrap.shared_cache import shared_cache
-from app.ports import Clock, EventSink
+from app.bootstrap.shared_cache import SharedCache, shared_cache
+from app.ports import Clock, CredentialStore, EventSink
 from app.process.supervisor import Supervisor
 from app.service.backoff import RefreshBackoff
 from app.service.epochs import Epochs
@@ -29,6 +30,7 @@ from app.service.memory import TokenMemory
 from app.service.purges import Purges
 from app.service.reload import PolicyInForce
 from app.service.shared_exchange import SharedExchange
+from app.service.start_checks import check_at_start, read_from, use_shared_cache
 from app.service.status import StatusReader
 from app.service.vend import TokenVendor
 from app.settings.settings import Settings
@@ -93,6 +95,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Broker]:
         tasks.start("policy-reload", policy.watch)
         tasks.start("policy-ends", policy.watch_ends)
         tasks.start("purge-listener", purges.listen)
+        _check_dependencies(settings, tasks, mint.store, shared, sink)
         tls = await _tls(settings, stack, tasks, sink, clock)
         services = Services(
             policy=policy,
@@ -116,6 +119,17 @@ def _gauges(
     metrics.gauge("tokens_unrefreshed", lambda: failing_refreshes(memory, backoff, clock()))
     metrics.gauge("flights", lambda: vendor.calls_in_flight)
     metrics.gauge("requests_waiting", lambda: vendor.requests_waiting)
+
+
+def _check_dependencies(
+    settings: Settings, tasks: Supervisor, store: CredentialStore, shared: SharedCache, sink: EventSink
+) -> None:
+    """Check Vault and Redis once, in the background: nothing waits for them."""
+    if settings.credential_store == "vault":
+        tasks.start_once("vault-check", lambda: check_at_start("vault", lambda: read_from(store), sink))
+    if settings.redis_url.get_secret_value():
+        use = partial(use_shared_cache, shared.tokens, shared.lease)
+        tasks.start_once("redis-check", lambda: check_at_start("redis", use, sink))
 
 
 async def _policy(

@@ -28,6 +28,16 @@ class Supervisor:
         task = supervised(name, run, self._sink, lambda _: self._restart_seconds)
         self._tasks.append(asyncio.create_task(task, name=name))
 
+    def start_once(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run `run()` once, until `aclose` at the latest; a failure is reported, and not repeated."""
+        self._tasks.append(asyncio.create_task(self._once(name, run), name=name))
+
+    async def _once(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001  # operators must see it
+            self._sink.emit(TaskFailed(name, type(error).__name__))
+
     async def aclose(self) -> None:
         """Cancel all tasks and wait for their end."""
         for task in self._tasks:

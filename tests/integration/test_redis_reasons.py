@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -121,6 +122,19 @@ async def test_a_missing_client_certificate(tmp_path: Path, version: str) -> Non
     options = ["--tls-auth-clients", "yes", "--tls-protocols", version]
     with running_redis(tls=(chain, key, ca), options=options) as server:
         await fails(server.url, read, "tls_failed", "client certificate.*BROKER_REDIS_CERT_FILE", cacert=ca)
+
+
+async def test_a_real_replica_is_read_and_reported_and_never_opens_the_circuit(redis_server: RedisServer) -> None:
+    """A replica answers reads, refuses leases and tokens with one sentence, and the circuit stays closed."""
+    with running_redis(options=["--replicaof", "127.0.0.1", str(redis_server.port)]) as server:
+        async with redis_replica(server.url) as replica:
+            for _ in range(5):
+                for use in (replica.lease.acquire(KEY), replica.cache.store(token_of(minted_at=time.time()))):
+                    with pytest.raises(CacheUnavailableError, match=r"read-only replica.*to the primary"):
+                        await use
+            await replica.cache.read(KEY)
+            assert not replica.client.circuit_is_open
+            assert set(replica.events.calls("acquire") + replica.events.calls("store")) == {"read_only"}
 
 
 async def test_too_many_clients() -> None:

@@ -12,6 +12,7 @@ from app.domain.events import (
     CallerRefused,
     CredentialPurged,
     DependencyCalled,
+    DependencyChecked,
     Event,
     ExchangeFinished,
     MintFailed,
@@ -49,6 +50,12 @@ _CALLS: Final = {
 }
 """The same, of a call to an external system."""
 
+_CHECKS: Final = {
+    True: (logging.INFO, "dependency ready"),
+    False: (logging.WARNING, "dependency not ready; the broker runs without it, and uses it as soon as it works"),
+}
+"""The same, of the check when the process starts."""
+
 
 class LogSink:
     """Logs the events that an operator should see; requests are the audit log's."""
@@ -63,12 +70,15 @@ class LogSink:
         if isinstance(event, CallerRefused):
             self._refused(event)
             return
+        fields_of = _fields
         if isinstance(event, DependencyCalled):
             level, message = _CALLS[self._outages.change(event)]
             fields_of = _given
+        elif isinstance(event, DependencyChecked):
+            level, message = _CHECKS[event.ready]
+            fields_of = _given
         else:
             level, message = _logged_as(event)
-            fields_of = _fields
         # Most events are requests, which are not logged: their fields are not collected.
         if level and self._logger.isEnabledFor(level):
             self._logger.log(level, message, extra={"event": fields_of(event)})

@@ -17,6 +17,7 @@ from app.domain.events.dependency_events import (
     CacheRecordRefused,
     ClockCompared,
     DependencyCalled,
+    DependencyChecked,
     ExchangeFinished,
 )
 from app.domain.events.process_events import (
@@ -37,6 +38,7 @@ __all__ = [
     "ClockCompared",
     "CredentialPurged",
     "DependencyCalled",
+    "DependencyChecked",
     "Event",
     "ExchangeFinished",
     "MintFailed",
@@ -57,6 +59,7 @@ Event = (
     | CacheLookedUp
     | CacheRecordRefused
     | DependencyCalled
+    | DependencyChecked
     | ClockCompared
     | PolicyLoaded
     | PolicyRefused

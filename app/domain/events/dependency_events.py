@@ -57,6 +57,22 @@ class DependencyCalled:
 
 
 @dataclass(frozen=True, slots=True)
+class DependencyChecked:
+    """An external system was checked when the process started.
+
+    Args:
+        dependency: ``redis`` or ``vault``.
+        ready: Whether the broker can use it.
+        reason: If not, why not and what to do. It has no value in it.
+
+    """
+
+    dependency: Dependency
+    ready: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClockCompared:
     """IMS sent its time. `ahead` is the number of seconds that this clock is ahead of it; negative if it is behind."""
 

@@ -102,3 +102,27 @@ async def test_delays_are_asked_for_by_the_failures_in_a_row() -> None:
 def test_delays_double_up_to_the_longest_with_jitter(failures: int, chance: float, seconds: float) -> None:
     """Chance shortens a delay by up to a half; no number of failures overflows."""
     assert growing_delay(failures, 2.0, 30.0, chance) == seconds
+
+
+async def test_a_task_that_runs_once_is_not_run_again() -> None:
+    """Its failure is reported by its type, and closing ends it if it still runs."""
+    sink, ended, cancelled = RecordedEvents(), asyncio.Event(), asyncio.Event()
+
+    async def fail() -> None:
+        ended.set()
+        raise RuntimeError("canary-secret")
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    tasks = Supervisor(sink, QUICKLY)
+    tasks.start_once("failing", fail)
+    tasks.start_once("hanging", hang)
+    await asyncio.wait_for(ended.wait(), 5.0)
+    await asyncio.sleep(5 * QUICKLY)
+    await tasks.aclose()
+    assert sink.all == [TaskFailed("failing", "RuntimeError")]
+    assert cancelled.is_set()
