@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ssl
 
+import httpcore2
 import httpx2
 from typing_extensions import override
 
-from app.egress.proxied import ProxiedTransport
 from app.egress.proxy import EgressProxy
+from app.egress.tunnels import ProxyTunnels
 
 
 def outgoing_transport(
@@ -22,15 +23,37 @@ def outgoing_transport(
         proxy: The proxy, or None to connect directly.
 
     """
+    direct = _Direct(verify, limits)
+    return direct if proxy is None else _Routed(proxy, direct, _Proxied(verify, limits, proxy))
 
-    def pool(through: httpx2.Proxy | None) -> httpx2.AsyncHTTPTransport:
-        return httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, http2=False, limits=limits, proxy=through)
 
-    return pool(None) if proxy is None else _Routed(proxy, pool(None), ProxiedTransport(proxy, pool))
+class _Direct(httpx2.AsyncHTTPTransport):
+    def __init__(self, verify: ssl.SSLContext, limits: httpx2.Limits) -> None:
+        super().__init__(verify=verify, trust_env=False, http2=False, limits=limits)
+
+
+class _Proxied(_Direct):
+    """As `_Direct`, but `ProxyTunnels` opens the connections."""
+
+    def __init__(self, verify: ssl.SSLContext, limits: httpx2.Limits, proxy: EgressProxy) -> None:
+        super().__init__(verify, limits)
+        self._tunnels = ProxyTunnels(proxy)
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=verify,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=self._tunnels,
+        )
+
+    @override
+    async def aclose(self) -> None:
+        self._tunnels.close()
+        await super().aclose()
 
 
 class _Routed(httpx2.AsyncBaseTransport):
-    def __init__(self, proxy: EgressProxy, direct: httpx2.AsyncHTTPTransport, proxied: ProxiedTransport) -> None:
+    def __init__(self, proxy: EgressProxy, direct: _Direct, proxied: _Proxied) -> None:
         self._no_proxy = proxy.no_proxy
         self._direct = direct
         self._proxied = proxied

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ import pytest
 from app.adapters.ims import HttpTokenExchanger, ims_client
 from app.adapters.jwt_verifier.issuer_error import IssuerError
 from app.adapters.jwt_verifier.issuer_url import IssuerUrl
+from app.adapters.jwt_verifier.key_source import FETCH_DEADLINE
 from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 from app.egress import EgressProxy
@@ -24,7 +26,7 @@ from tests.support import grants
 from tests.support.children import free_port
 from tests.support.egress_proxy import ProxyServer, running_proxy, tls_in_front
 from tests.support.exchanging import exchanging
-from tests.support.ims_server import RunningSandbox, answering, http_answer, run_raw, run_sandbox
+from tests.support.ims_server import AcceptedConnection, RunningSandbox, answering, http_answer, run_raw, run_sandbox
 from tests.support.recorded_events import RecordedEvents
 from tests.support.sandbox_clients import oauth_client
 from tests.support.tls import server_tls
@@ -226,6 +228,69 @@ async def test_the_certificate_of_the_target_is_verified_in_the_tunnel(
     assert "its certificate is not trusted" in detail
     assert "BROKER_IMS_CACERT" in detail
     assert "BROKER_PROXY_URL" not in detail
+
+
+async def test_failed_handshakes_in_tunnels_do_not_fill_the_pool(proxy: ProxyServer, ims: SecureIms) -> None:
+    """After more failed handshakes with IMS than there may be connections, the next exchange still gets one."""
+    way = EgressProxy(proxy.url, no_proxy=parse_no_proxy(""))
+    async with exchanging(max_connections=2, proxy=way) as broker:
+        for _ in range(4):
+            with pytest.raises(ImsUnavailableError, match="BROKER_IMS_CACERT"):
+                await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
+
+
+async def test_each_new_connection_reads_the_password(proxy: ProxyServer, ims: SecureIms, tmp_path: Path) -> None:
+    """A password that is changed in the file before the proxy changes is used at once, by new connections only."""
+    file = password_file(tmp_path)
+    proxy.start(login=("broker", PASSWORD))
+    way = EgressProxy(proxy.url, "broker", file, parse_no_proxy(""))
+    async with exchanging(verify=client_context(ims.ca), proxy=way) as broker:
+        await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
+        password_file(tmp_path, "not-yet-known-to-the-proxy")
+        await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
+        proxy.start(login=("broker", PASSWORD))  # ends the open tunnel
+        with pytest.raises(ImsUnavailableError, match="asks for a login"):
+            await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
+
+
+async def test_a_proxy_that_answers_byte_by_byte_is_named_in_time(ims: SecureIms) -> None:
+    """A proxy that answers CONNECT byte by byte is named before the deadline of a fetch of keys is over."""
+
+    async def drip(line: AcceptedConnection) -> None:
+        await line.request()
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await line.send(b"H")
+                await asyncio.sleep(0.2)
+
+    async with run_raw(drip) as server:
+        begin = time.monotonic()
+        detail = await failure(ims, server.base_url)
+        assert time.monotonic() - begin < FETCH_DEADLINE
+    assert "The proxy of BROKER_PROXY_URL cannot be used: no connection could be opened in time" in detail
+
+
+async def test_a_proxy_whose_name_is_not_found_is_reported(ims: SecureIms) -> None:
+    """An unknown name of the proxy is not reported as that of IMS."""
+    detail = await failure(ims, "http://proxy.invalid:3128")
+
+    assert "The proxy of BROKER_PROXY_URL cannot be used: the name of its host was not found." in detail
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, b"HTTP/1.1 200 OK\r\n\r\nunexpected", b""],
+    ids=["endless head", "bytes after the head", "nothing"],
+)
+async def test_an_odd_answer_to_connect_is_the_proxys_fault(ims: SecureIms, answer: bytes) -> None:
+    """Whatever the proxy answers except a plain success is not reported as an answer of IMS."""
+
+    async def script(line: AcceptedConnection) -> None:
+        await line.request()
+        await line.send(answer)
+
+    async with run_raw(script) as server:
+        assert "The proxy of BROKER_PROXY_URL" in await failure(ims, server.base_url)
 
 
 # Issuers' keys ------------------------------------------------------------------------------------------------------

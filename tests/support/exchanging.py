@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx2
 
 from app.adapters.ims import HttpTokenExchanger, ims_client
+from app.egress import EgressProxy
 from tests.support.recorded_events import RecordedEvents
 
 
@@ -31,8 +32,14 @@ def _trusted() -> ssl.SSLContext:
 
 
 @contextlib.asynccontextmanager
-async def exchanging(deadline: float = 10.0, max_connections: int = 200) -> AsyncIterator[Exchanging]:
+async def exchanging(
+    deadline: float = 10.0,
+    max_connections: int = 200,
+    *,
+    verify: ssl.SSLContext | None = None,
+    proxy: EgressProxy | None = None,
+) -> AsyncIterator[Exchanging]:
     """An exchanger on a client of its own, closed afterwards."""
     sink = RecordedEvents()
-    async with ims_client(_trusted(), max_connections=max_connections) as client:
+    async with ims_client(verify or _trusted(), max_connections, proxy) as client:
         yield Exchanging(HttpTokenExchanger(client, time.time, sink, deadline), sink, client)
