@@ -43,8 +43,10 @@ def serve() -> None:
     from app.adapters.json_logs import configure_logging
 
     configure_logging(settings.log_level)
-    for name in unread_proxy_variables():
-        _log.warning("%s is set, but the broker does not read it: the proxy is that of BROKER_PROXY_URL", name)
+    if settings.proxy_url is None and (unread := unread_proxy_variables()):
+        _log.warning(
+            "%s is set, but the broker does not read it: the proxy is that of BROKER_PROXY_URL", ", ".join(unread)
+        )
     try:
         # Not as a context manager: closing the loop would wait for pending name lookups; see `_leave`.
         asyncio.Runner(loop_factory=uvloop.new_event_loop).run(

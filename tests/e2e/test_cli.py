@@ -110,6 +110,16 @@ async def test_a_proxy_of_the_environment_is_not_used_and_that_is_logged(setting
     assert CANARY not in finished.stderr
 
 
+async def test_a_proxy_of_the_environment_is_not_logged_if_the_broker_has_one(settings: dict[str, str]) -> None:
+    """With `BROKER_PROXY_URL` set, a set `HTTPS_PROXY` causes no warning."""
+    proxies = {"HTTPS_PROXY": "http://127.0.0.1:1", "BROKER_PROXY_URL": "http://127.0.0.1:1"}
+    async with running_cli("serve", env={**settings, **proxies}) as cli:
+        await cli.said(LISTENING, stream="stderr")
+        finished = await cli.stop()
+
+    assert "HTTPS_PROXY" not in finished.stderr
+
+
 async def test_bad_policy(settings: dict[str, str], tmp_path: Path) -> None:
     """A bad policy stops the start and is named by its variable and place."""
     (tmp_path / "policy.yaml").write_text(f"version: 1\n{CANARY}: 1\n")
