@@ -97,8 +97,17 @@ def _nearest(caller: Caller, matching: tuple[Rule, ...], request: AccessRequest,
         for rules, mode in modes
         for rule in rules
     )
-    # Among equals, one that matches the org and the credential is nearer than one for another tenant.
-    return min(candidates, key=lambda near: (len(near.missing), not near.rule.matches(request.ref)), default=None)
+    return min(candidates, key=lambda near: _distance(near, request), default=None)
+
+
+def _distance(near: NearestRule, request: AccessRequest) -> tuple[int, int, bool]:
+    """How far a rule is from allowing a request, for sorting.
+
+    Among rules that lack as much, one that allows the request but is not in force is nearest, then one that matches
+    the org and the credential.
+    """
+    lacking_in_itself = sum(lack.field not in {"mode", "not_after"} for lack in near.missing)
+    return len(near.missing), lacking_in_itself, not near.rule.matches(request.ref)
 
 
 def _ended(rule: Rule, now: float) -> Iterator[Missing]:

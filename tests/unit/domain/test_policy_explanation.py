@@ -113,3 +113,15 @@ def test_a_rule_that_matches_is_nearer_than_one_for_another_tenant() -> None:
     found = explain_access(Caller("a", (other, matching)), AccessRequest(Action.VEND, CredentialRef(ORG)), NOW)
     assert found.nearest is not None
     assert found.nearest.rule is matching
+
+
+def test_a_rule_that_is_not_in_force_is_nearer_than_one_that_says_less() -> None:
+    """A rule that has ended, or has the mode audit, is named before a rule in force that lacks one thing."""
+    lacking, whole = Rule(frozenset({ORG}), actions=frozenset({Action.STATUS})), Rule(frozenset({ORG}))
+    for caller in (
+        Caller("a", (lacking,), audit_rules=(whole,)),
+        Caller("a", (lacking, replace(whole, not_after=NOW))),
+    ):
+        found = explain_access(caller, AccessRequest(Action.VEND, CredentialRef(ORG)), NOW)
+        assert found.nearest is not None
+        assert [lack.field for lack in found.nearest.missing] in (["mode"], ["not_after"])
