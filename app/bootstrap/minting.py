@@ -110,6 +110,8 @@ def _vault_config(settings: MintingSettings) -> VaultConfig:
         kubernetes_token_file=settings.vault_kubernetes_token_file,
         auth_mount=settings.vault_auth_mount,
         cacert=settings.vault_cacert,
+        cert_file=settings.vault_cert_file,
+        key_file=settings.vault_key_file,
         namespace=settings.vault_namespace,
     )
 

@@ -51,6 +51,7 @@ def _check_certificates(settings: Settings) -> None:
 
     pairs = (
         ("tls", settings.tls_cert_file, settings.tls_key_file, server_context),
+        ("vault", settings.vault_cert_file, settings.vault_key_file, partial(client_context, None)),
         ("redis", settings.redis_cert_file, settings.redis_key_file, partial(client_context, None)),
     )
     for name, cert_file, key_file, new_context in pairs:

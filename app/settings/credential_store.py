@@ -55,6 +55,10 @@ class CredentialStoreSettings(SettingsGroup):
     vault_prefix: str = Field("ims", pattern=_MOUNT, description="Path below the mount.")
     vault_transit_mount: str = Field("transit", pattern=_MOUNT, description="Mount of transit.")
     vault_cacert: Path | None = Field(None, description="CA bundle for Vault; default: the system's.")
+    vault_cert_file: Path | None = Field(
+        None, description="Client certificate chain (PEM) for Vault; read for each connection."
+    )
+    vault_key_file: Path | None = Field(None, description="Private key (PEM, not encrypted) of that certificate.")
     vault_namespace: str | None = Field(None, pattern=_MOUNT, description="Vault Enterprise namespace.")
 
     @override

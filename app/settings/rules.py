@@ -60,6 +60,7 @@ def vault_rules(auth: VaultAuth, given: Set[str]) -> tuple[SettingRule, ...]:
     twice = [f"BROKER_VAULT_{name.upper()}" for name in given_twice_for_login(auth, given)]
     return (
         ("addr" not in given, "BROKER_VAULT_ADDR is required with the vault store"),
+        *pair_rules("BROKER_VAULT", cert="cert_file" in given, key="key_file" in given),
         *((True, f"{names} is required for auth {auth}") for names in missing),
         (bool(twice), f"{' and '.join(twice)} are both set; give one"),
     )

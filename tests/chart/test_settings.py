@@ -45,6 +45,8 @@ EXAMPLES: dict[str, tuple[str, str, object, str]] = {
     "VAULT_ROLE": ("default", "vault.role", "broker", "broker"),
     "VAULT_KUBERNETES_TOKEN_FILE": ("default", "vault.auth", "kubernetes", f"{RUN}/vault/token"),
     "VAULT_KV_VERSION": ("default", "vault.kvVersion", 1, "1"),
+    "VAULT_CERT_FILE": ("default", "vault.clientCertificate.existingSecret", "c", f"{ETC}/vault-tls/tls.crt"),
+    "VAULT_KEY_FILE": ("default", "vault.clientCertificate.existingSecret", "c", f"{ETC}/vault-tls/tls.key"),
     "VAULT_CACERT": ("default", "vault.ca.existingSecret", "ca", f"{ETC}/ca/vault/ca.crt"),
     "REDIS_URL": ("default", "redis.host", "r.example.com", "rediss://r.example.com:6379"),
     "REDIS_USERNAME": ("existing-secret", "redis.username", "someone", "someone"),

@@ -169,8 +169,8 @@ class VaultServer:
 
 
 @contextlib.contextmanager
-def running_vault(folder: Path) -> Iterator[VaultServer]:
-    """A server for as long as the context lasts."""
+def running_vault(folder: Path, config: Path | None = None) -> Iterator[VaultServer]:
+    """A server for as long as the context lasts, with a further file of configuration."""
     binary = require("vault")
     port = free_port()
     addr, root_token = f"http://127.0.0.1:{port}", "root-of-the-tests"
@@ -181,6 +181,7 @@ def running_vault(folder: Path) -> Iterator[VaultServer]:
         "-dev-no-store-token",
         f"-dev-root-token-id={root_token}",
         f"-dev-listen-address=127.0.0.1:{port}",
+        *(() if config is None else (f"-config={config}",)),
     ]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={"HOME": str(folder)})

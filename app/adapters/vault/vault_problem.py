@@ -35,6 +35,10 @@ class VaultProblem(Enum):
     UNEXPECTED_RESPONSE = "That server does not answer like Vault; check BROKER_VAULT_ADDR."
     UNREACHABLE = "Vault cannot be reached; check BROKER_VAULT_ADDR."
     UNTRUSTED = "Vault's TLS certificate is not trusted; check BROKER_VAULT_CACERT."
+    CLIENT_CERTIFICATE = (
+        "Vault accepts only connections with a client certificate that it trusts; check BROKER_VAULT_CERT_FILE and"
+        " BROKER_VAULT_KEY_FILE."
+    )
     SLOW = "Vault does not answer in time."
     SATURATED = "Too many calls to Vault are already waiting."
     CLOSED = "The connection to Vault is closed."

@@ -8,7 +8,7 @@ environment, and never raises an exception that holds a response.
 from __future__ import annotations
 
 import math
-from pathlib import Path
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,12 +19,15 @@ from typing_extensions import override
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from app.adapters.vault.client_tls import ClientTls
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.threads import further_headers, note_connection
 from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError, refused
 from app.domain.dependency_errors import CredentialStoreError
-from app.process.ca_bundle import client_context
 from app.process.regular_file import FileError
+
+_CERTIFICATE_ALERT = re.compile(r"ALERT_[A-Z_]*(CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED|DECRYPT_ERROR)")
+"""What OpenSSL calls the alerts of a server that refuses the client's certificate, or has got none."""
 
 
 class VaultAdapter(JSONAdapter):
@@ -36,7 +39,7 @@ class VaultAdapter(JSONAdapter):
 
         Raises:
             VaultProblemError: The request fails.
-            CredentialStoreError: The CA bundle cannot be used.
+            CredentialStoreError: The CA bundle or the client certificate cannot be used.
 
         """
         answer = self._send(args, kwargs)
@@ -67,8 +70,9 @@ class VaultAdapter(JSONAdapter):
             return answer
         except FileError as error:
             return error
-        except requests.exceptions.SSLError:
-            return VaultProblem.UNTRUSTED
+        except requests.exceptions.SSLError as error:
+            alert = _CERTIFICATE_ALERT.search(str(error))
+            return VaultProblem.UNTRUSTED if alert is None else VaultProblem.CLIENT_CERTIFICATE
         except requests.exceptions.Timeout:
             return VaultProblem.SLOW
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
@@ -84,7 +88,7 @@ def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
     # Calls are rare, and idle connections may be closed without notice: a new connection costs less than an error.
     session.headers["Connection"] = "close"
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _WatchedTransport(config.cacert))
+        session.mount(scheme, _WatchedTransport(config.tls))
     return VaultAdapter(
         base_uri=config.addr,
         token=token,
@@ -137,18 +141,18 @@ class _WatchedTransport(HTTPAdapter):
     Each connection trusts the current CA bundle; by default requests trusts the CAs of certifi.
 
     Args:
-        cacert: CA bundle; None for the system's.
+        tls: Makes the TLS contexts.
 
     """
 
-    def __init__(self, cacert: Path | None) -> None:
+    def __init__(self, tls: ClientTls) -> None:
         super().__init__()
-        self._cacert = cacert
+        self._tls = tls
 
     @override
     def get_connection_with_tls_context(self, request: Any, *_args: Any, **_kwargs: Any) -> HTTPConnectionPool:
         url = urlsplit(request.url)
-        tls = {"ssl_context": client_context(self._cacert)} if url.scheme == "https" else {}
+        tls = {"ssl_context": self._tls.context()} if url.scheme == "https" else {}
         return self.poolmanager.connection_from_host(url.hostname, url.port, url.scheme, pool_kwargs=tls)
 
     @override

@@ -67,6 +67,8 @@ CASES: dict[str, tuple[dict[str, str], Callable[[Settings], str]]] = {
     "vault_secret_id_file": ({"VAULT_AUTH": "approle", "VAULT_ROLE_ID": "r"}, login(role_id="r")),
     "vault_kubernetes_token_file": ({"VAULT_AUTH": "kubernetes", "VAULT_ROLE": "r"}, login(role="r")),
     "vault_cacert": ({}, at_the_check),
+    "vault_cert_file": ({"VAULT_KEY_FILE": "server.key"}, at_the_check),
+    "vault_key_file": ({"VAULT_CERT_FILE": "server.pem"}, at_the_check),
     "redis_cacert": ({}, at_the_check),
     "proxy_password_file": ({"PROXY_URL": "http://127.0.0.1:1", "PROXY_USERNAME": "u"}, at_the_check),
     "redis_cert_file": ({"REDIS_KEY_FILE": "server.key"}, at_the_check),
@@ -122,7 +124,7 @@ def test_only_a_small_regular_file_is_accepted(
         {f"BROKER_{variable}": value for variable, value in {
             "POLICY_FILE": "/policy",
             "VAULT_ADDR": VAULT,
-            **({} if "vault" in name and name != "vault_cacert" else {"VAULT_TOKEN": "t"}),
+            **({} if name.startswith("vault") and name.endswith(("token_file", "id_file")) else {"VAULT_TOKEN": "t"}),
             "REDIS_URL": "rediss://127.0.0.1:1",
             "CACHE_KEYS_FILE": str(tmp_path / "keys.json"),
             **files,

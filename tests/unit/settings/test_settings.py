@@ -17,6 +17,7 @@ MARK = "cAnArY"
 DIRECTORY = {"POLICY_FILE": "/policy.yaml", "CREDENTIAL_STORE": "directory", "CREDENTIAL_DIR": "/credentials"}
 VAULT = {"POLICY_FILE": "/policy.yaml", "VAULT_ADDR": "https://vault.example:8200", "VAULT_TOKEN": f"hvs.{MARK}"}
 APPROLE = {**VAULT, "VAULT_TOKEN": "", "VAULT_AUTH": "approle", "VAULT_ROLE_ID": "role", "VAULT_SECRET_ID": MARK}
+VAULT_TLS = {**VAULT, "VAULT_CERT_FILE": "/c", "VAULT_KEY_FILE": "/k"}
 KUBERNETES = {**VAULT, "VAULT_TOKEN": "", "VAULT_AUTH": "kubernetes", "VAULT_ROLE": "role"}
 REDIS = {**DIRECTORY, "REDIS_URL": f"rediss://:{MARK}@redis:6379/0", "CACHE_KEYS_FILE": "/keys.json"}
 URL_NAMES = "BROKER_REDIS_URL names a user or password already; leave out BROKER_REDIS_USERNAME and _PASSWORD(_FILE)"
@@ -194,6 +195,8 @@ def test_a_policy_is_required() -> None:
     (VAULT, "VAULT_ADDR", "BROKER_VAULT_ADDR is required with the vault store"),
     (VAULT, "VAULT_TOKEN", "BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token"),
     (APPROLE, "VAULT_ROLE_ID", "BROKER_VAULT_ROLE_ID is required for auth approle"),
+    (VAULT_TLS, "VAULT_KEY_FILE", "BROKER_VAULT_KEY_FILE is required with BROKER_VAULT_CERT_FILE"),
+    (VAULT_TLS, "VAULT_CERT_FILE", "BROKER_VAULT_CERT_FILE is required with BROKER_VAULT_KEY_FILE"),
     (KUBERNETES, "VAULT_ROLE", "BROKER_VAULT_ROLE is required for auth kubernetes"),
     ({**KUBERNETES, "VAULT_AUTH": "jwt"}, "VAULT_ROLE", "BROKER_VAULT_ROLE is required for auth jwt"),
     (REDIS, "CACHE_KEYS_FILE",

@@ -61,6 +61,10 @@ BROKER_VAULT_KUBERNETES_TOKEN_FILE: /var/run/secrets/ims-token-broker/vault/toke
 {{- if include "broker.hasCa" $vault.ca }}
 BROKER_VAULT_CACERT: {{ $etc }}/ca/vault/ca.crt
 {{- end }}
+{{- if $vault.clientCertificate.existingSecret }}
+BROKER_VAULT_CERT_FILE: {{ $etc }}/vault-tls/tls.crt
+BROKER_VAULT_KEY_FILE: {{ $etc }}/vault-tls/tls.key
+{{- end }}
 {{- end -}}
 
 {{- define "broker.redisUrl" -}}

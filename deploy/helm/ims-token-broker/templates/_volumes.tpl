@@ -51,6 +51,9 @@
 {{- if and $values.proxy.url $values.proxy.password.existingSecret }}
 {{ include "broker.secretVolume" (dict "name" "proxy-password" "secret" $values.proxy.password.existingSecret "key" $values.proxy.password.key "path" "password") }}
 {{- end }}
+{{- if and (include "broker.usesVault" .) $values.vault.clientCertificate.existingSecret }}
+{{ include "broker.tlsVolume" (dict "name" "vault-tls" "secret" $values.vault.clientCertificate.existingSecret) }}
+{{- end }}
 {{- if and (include "broker.usesRedis" .) $values.redis.tls.clientCertificate.existingSecret }}
 {{ include "broker.tlsVolume" (dict "name" "redis-tls" "secret" $values.redis.tls.clientCertificate.existingSecret) }}
 {{- end }}
@@ -143,6 +146,9 @@
 {{- end }}
 {{- if and $values.proxy.url $values.proxy.password.existingSecret }}
 {{ include "broker.mount" (list "proxy-password" (printf "%s/proxy" $etc)) }}
+{{- end }}
+{{- if and (include "broker.usesVault" .) $values.vault.clientCertificate.existingSecret }}
+{{ include "broker.mount" (list "vault-tls" (printf "%s/vault-tls" $etc)) }}
 {{- end }}
 {{- if and (include "broker.usesRedis" .) $values.redis.tls.clientCertificate.existingSecret }}
 {{ include "broker.mount" (list "redis-tls" (printf "%s/redis-tls" $etc)) }}
