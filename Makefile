@@ -31,7 +31,7 @@ test-versions: ## Run the fast tests on other installed Python versions (VERSION
 	@for python in $(VERSIONS); do \
 	  "$$python" -c 'import venv' 2>/dev/null || { echo "$$python is not installed: skipped."; continue; }; \
 	  $(MAKE) --no-print-directory PYTHON="$$python" VENV=".venv-$$python" venv-dev && \
-	  ".venv-$$python/bin/pytest" -q --numprocesses $(WORKERS) --dist loadfile tests/unit tests/contract || exit 1; \
+	  ".venv-$$python/bin/pytest" -q --numprocesses $(WORKERS) --dist loadfile tests/unit tests/contract clients/python || exit 1; \
 	done
 
 check: $(VENV)/.dev ## Check format, lint, types and import directions; change nothing
@@ -82,7 +82,7 @@ chart: $(VENV)/.dev ## Check the Helm chart and package it into dist/ (builds he
 
 clean: ## Remove the environment, caches and build results
 	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov dist
-	find app tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find app clients tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The image's labels, and the time of its files: the time of the commit, so that the same commit gives the same image.
 VERSION ?= $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
@@ -102,10 +102,10 @@ $(VENV)/.runtime: requirements/runtime.lock requirements/build.lock pyproject.to
 	@touch $@
 
 # The tests' packages include those of the program.
-$(VENV)/.dev: requirements/dev.lock requirements/runtime.lock requirements/build.lock pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.dev: requirements/dev.lock requirements/runtime.lock requirements/build.lock pyproject.toml clients/python/pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing the packages of requirements/dev.lock; this takes some minutes the first time."
 	@$(PIP) install --quiet --require-hashes -r requirements/dev.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable . --editable clients/python
 	@touch $(VENV)/.runtime $@
 
 $(SBOM)/.made: requirements/sbom.lock requirements/otel.lock | $(VENV)/bin/pip

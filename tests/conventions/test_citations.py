@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.repository import ROOT
 
-CITING = ("app", "tests", "benchmarks", "deploy", "Makefile", "Dockerfile", "pyproject.toml")
+CITING = ("app", "clients", "tests", "benchmarks", "deploy", "Makefile", "Dockerfile", "pyproject.toml")
 """The files that are read here; links in documents have a test of their own."""
 
 DOCUMENT = re.compile(r"(?<![\w/.:-])((?:[\w.-]+/)*[\w-]+\.md)\b")

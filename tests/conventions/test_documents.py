@@ -36,7 +36,7 @@ def _exists(name: str) -> bool:
 
 DOCUMENTS = sorted(
     str(path.relative_to(ROOT))
-    for top in (ROOT, *(ROOT / name for name in ("app", "benchmarks", "deploy", "docs", "tests")))
+    for top in (ROOT, *(ROOT / name for name in ("app", "benchmarks", "clients", "deploy", "docs", "tests")))
     for path in (top.glob("*.md") if top == ROOT else top.rglob("*.md"))
 )
 """All documents for people."""

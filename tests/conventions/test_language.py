@@ -13,7 +13,7 @@ from tests.support.repository import ROOT
 DOCUMENTS = ("*.md", "deploy", "Makefile", "Dockerfile", ".ci", "pyproject.toml")
 """Files that are read whole, as Git path patterns; `*.md` matches in every folder."""
 
-CODE = ("app", "benchmarks", "deploy/image", "tests")
+CODE = ("app", "benchmarks", "clients/python", "deploy/image", "tests")
 """Folders whose modules are read whole."""
 
 THIS_MODULE = Path(__file__).resolve()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.repository import ROOT, modules, named, tree_of
 
-APP, TESTS = ROOT / "app", ROOT / "tests"
+APP, TESTS, CLIENT = ROOT / "app", ROOT / "tests", ROOT / "clients" / "python"
 
 MAX_LINES, MAX_LINES_OF_A_DOOR, MEDIAN_LINES = 300, 220, 110
 
@@ -53,7 +53,7 @@ MUTATORS = frozenset(
 )
 
 
-@pytest.mark.parametrize("path", modules(APP), ids=named)
+@pytest.mark.parametrize("path", modules(APP) + modules(CLIENT), ids=named)
 def test_no_module_is_too_long_to_read(path: Path) -> None:
     """No module has more than 300 lines."""
     assert len(path.read_text().splitlines()) <= MAX_LINES
@@ -77,13 +77,13 @@ def test_most_modules_are_short() -> None:
 
 def test_every_module_is_named_for_its_content() -> None:
     """No module or package is called utils, helpers, common or the like."""
-    files = modules(APP) + modules(TESTS)
+    files = modules(APP) + modules(TESTS) + modules(CLIENT)
     names = {part for path in files for part in path.relative_to(ROOT).with_suffix("").parts}
 
     assert names & ROOMLESS == set()
 
 
-@pytest.mark.parametrize("path", modules(APP), ids=named)
+@pytest.mark.parametrize("path", modules(APP) + modules(CLIENT / "src"), ids=named)
 def test_no_module_keeps_what_changes(path: Path) -> None:
     """Module level holds constants only: no lower-case variables, no `global`, no constant that is mutated."""
     allowed = {PER_THREAD.get(named(path))}

@@ -12,7 +12,7 @@ from tests.support.repository import ROOT, modules, named, tree_of
 APP, TESTS = ROOT / "app", ROOT / "tests"
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=named)
+@pytest.mark.parametrize("path", sorted([*TESTS.rglob("test_*.py"), *(ROOT / "clients").rglob("test_*.py")]), ids=named)
 def test_every_test_states_its_claim(path: Path) -> None:
     """Every test has a docstring that is a sentence."""
     silent = [
