@@ -64,7 +64,7 @@ async def test_the_token_file_is_read_at_each_login(tmp_path: Path) -> None:
     ("content", "told"),
     [
         (None, "cannot be read"),
-        ("", "does not hold a token"),
+        ("", "is empty"),
         ("a b", "does not hold a token"),
         ("jwt-9", "BROKER_VAULT_ROLE"),
     ],
@@ -88,7 +88,8 @@ async def test_refused(tmp_path: Path, content: str | None, told: str) -> None:
     ("settings", "named"),
     [
         ({"auth": "kubernetes"}, "role"),
-        ({"auth": "approle", "role_id": "x"}, "secret_id"),
+        ({"auth": "jwt"}, "role"),
+        ({"token": "canary", "cert_file": Path("x")}, "key_file"),
         ({"auth": "approle", "secret_id_file": Path("x")}, "role_id"),
         ({"auth": "approle", "role_id": "x", "secret_id": "canary", "secret_id_file": Path("x")}, "secret_id_file"),
         ({"auth": "token"}, "token_file"),
