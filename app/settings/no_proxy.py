@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 DEFAULT_NO_PROXY = "localhost,127.0.0.0/8,::1,.svc,.cluster.local"
 
-_HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_HOST = re.compile(r"(?![0-9.]+\Z)\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 @dataclass(frozen=True, slots=True)

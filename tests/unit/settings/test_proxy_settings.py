@@ -59,7 +59,7 @@ def test_a_login_is_whole_and_needs_a_proxy(alone: str) -> None:
     assert "BROKER_PROXY_URL is required" in refusal(**LOGIN)
 
 
-@pytest.mark.parametrize("text", ["host:80", "http://host", "a b/c", "*", "10.0.0.0/33", "ho$t"])
+@pytest.mark.parametrize("text", ["host:80", "http://host", "a b/c", "*", "10.0.0.0/33", "10.0.0.300", "ho$t"])
 def test_an_item_of_no_proxy_is_a_host_a_suffix_or_a_range(text: str) -> None:
     """Ports, URLs and lone wildcards are refused, since they would match nothing."""
     assert refusal(BROKER_NO_PROXY=text).startswith("BROKER_NO_PROXY: must be hosts, .suffixes and CIDR ranges")
