@@ -253,12 +253,20 @@ async def test_a_retry_after_of_ims_is_passed_on(
     assert caught.value.debug_id is not None
 
 
-@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 308, 403, 404, 405, 418, 451])
+@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 308, 404, 405, 418, 451])
 async def test_any_other_status_is_refused(ims: RunningSandbox, broker: Exchanging, status: int) -> None:
     """A status that means neither a token, nor a refusal, nor an outage is a bad upstream response."""
     ims.sandbox.state.clients.put(oauth_client())
     ims.sandbox.state.faults.add(Fault(kind=FaultKind.STATUS, status=status))
     with pytest.raises(BadUpstreamResponseError):
+        await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
+
+
+async def test_a_403_with_an_oauth_error_refuses_the_credential(ims: RunningSandbox, broker: Exchanging) -> None:
+    """IMS answers some refusals with 403: the OAuth error in the body tells them from the 403 of a firewall."""
+    ims.sandbox.state.clients.put(oauth_client())
+    ims.sandbox.state.faults.add(Fault(kind=FaultKind.STATUS, status=403, error="access_denied"))
+    with pytest.raises(CredentialRejectedError, match="access_denied"):
         await broker.exchanger.exchange(grants.oauth_exchange(ims.base_url))
 
 

@@ -33,11 +33,11 @@ _UNKNOWN = "Compare the stored credential with the Adobe Developer Console."
 def rejection(
     grant: Grant, status: int, payload: object, debug_id: str | None
 ) -> CredentialRejectedError | BadUpstreamResponseError:
-    """The error for a 400 or 401.
+    """The error for a 400, 401 or 403.
 
     Args:
         grant: What was presented.
-        status: 400 or 401.
+        status: 400, 401 or 403.
         payload: The decoded body.
         debug_id: IMS' ``X-Debug-Id``, cleaned.
 
