@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import httpx2
 
 from app.adapters.certificates import certificate_not_after
-from app.adapters.directory import DirectoryCredentialStore
+from app.adapters.directory import DirectoryCredentialStore, DirectoryDocuments
 from app.adapters.ims import HttpTokenExchanger, ims_client
 from app.adapters.jose_signer import JoseAssertionSigner
-from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
+from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultDocuments, VaultSession, VaultTransitSigner
 from app.domain.signing import StoredKey
 from app.egress import EgressProxy
-from app.ports import AssertionSigner, Clock, CredentialStore, EventSink
+from app.ports import AssertionSigner, Clock, CredentialStore, DocumentStore, EventSink, TokenExchanger
 from app.process.ca_bundle import client_context
 from app.service.mint import Minter
 from app.settings.no_proxy import parse_no_proxy
@@ -44,10 +44,31 @@ class Minting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Credentials:
-    """The credential store, and the signers whose keys are in it, by scheme."""
+class MintingParts:
+    """What a token is minted from.
+
+    Args:
+        store: The credential store.
+        documents: Its documents, for commands that change them.
+        signers: The signer of each scheme of keys.
+        exchanger: IMS.
+        vault_token_remaining: As of `Minting`.
+
+    """
 
     store: CredentialStore
+    documents: DocumentStore
+    signers: Mapping[str, AssertionSigner]
+    exchanger: TokenExchanger
+    vault_token_remaining: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Credentials:
+    """The credential store, its documents, and the signers whose keys are in it, by scheme."""
+
+    store: CredentialStore
+    documents: DocumentStore
     signers: Mapping[str, AssertionSigner] = field(default_factory=dict)
     token_remaining: Callable[[], float] = lambda: math.nan
 
@@ -68,14 +89,23 @@ async def minting(
         FileError: A CA bundle is unusable.
 
     """
+    async with minting_parts(settings, sink, clock, outgoing) as parts:
+        minter = Minter(parts.store, parts.signers, parts.exchanger, certificate_not_after, sink, clock)
+        yield Minting(parts.store, minter, parts.vault_token_remaining)
+
+
+@asynccontextmanager
+async def minting_parts(
+    settings: MintingSettings, sink: EventSink, clock: Clock, outgoing: Outgoing = dict
+) -> AsyncIterator[MintingParts]:
+    """Run the parts from which `minting` is assembled. Arguments and errors as there."""
     async with AsyncExitStack() as stack:
         credentials = _credentials(settings, stack, sink, outgoing)
         key_signer = JoseAssertionSigner()
         stack.callback(key_signer.close)
         exchanger = HttpTokenExchanger(await _ims_client(settings, stack), clock, sink, outgoing=outgoing)
         signers: dict[str, AssertionSigner] = {StoredKey.scheme: key_signer, **credentials.signers}
-        minter = Minter(credentials.store, signers, exchanger, certificate_not_after, sink, clock)
-        yield Minting(credentials.store, minter, credentials.token_remaining)
+        yield MintingParts(credentials.store, credentials.documents, signers, exchanger, credentials.token_remaining)
 
 
 def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSink, outgoing: Outgoing) -> _Credentials:
@@ -83,16 +113,19 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
     if settings.credential_store == "directory":
         assert settings.credential_dir is not None  # noqa: S101  # the settings require it
         directory = DirectoryCredentialStore(settings.credential_dir, allowed)
+        files = DirectoryDocuments(settings.credential_dir)
         stack.push_async_callback(directory.aclose)
-        return _Credentials(directory)
+        stack.push_async_callback(files.aclose)
+        return _Credentials(directory, files)
     session = VaultSession(_vault_config(settings), sink, outgoing=outgoing)
     stack.push_async_callback(session.aclose)
     session.start()
     store = VaultCredentialStore(
         session, settings.vault_mount, settings.vault_prefix, allowed, settings.vault_kv_version
     )
+    documents = VaultDocuments(session, settings.vault_mount, settings.vault_prefix, settings.vault_kv_version)
     signers = {"transit": VaultTransitSigner(session, settings.vault_transit_mount)}
-    return _Credentials(store, signers, session.remaining)
+    return _Credentials(store, documents, signers, session.remaining)
 
 
 def _vault_config(settings: MintingSettings) -> VaultConfig:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from app.ports.cache_ports import Lease, PurgeLog, TokenCache
 from app.ports.caller_ports import CallerVerifier, PolicySource
-from app.ports.credential_ports import AssertionSigner, CredentialStore, TokenExchanger
+from app.ports.credential_ports import AssertionSigner, CredentialStore, DocumentStore, TokenExchanger
 from app.ports.observer_ports import EventSink, Result, Tracer
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "CertificateEnd",
     "Clock",
     "CredentialStore",
+    "DocumentStore",
     "EventSink",
     "Lease",
     "PolicySource",

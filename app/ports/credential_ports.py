@@ -8,6 +8,7 @@ from typing import Protocol
 from app.domain.credential import Credential
 from app.domain.grant import Grant, IssuedToken
 from app.domain.names import CredentialRef
+from app.domain.stored_document import DocumentPath, StoredDocument, Version
 
 
 class CredentialStore(Protocol):
@@ -29,6 +30,50 @@ class CredentialStore(Protocol):
 
         Raises:
             CredentialStoreError: The store cannot be read, or does not let the broker list.
+
+        """
+        ...
+
+
+class DocumentStore(Protocol):
+    """The documents of the credential store, for commands that change them. The broker itself never writes."""
+
+    async def read(self, path: DocumentPath) -> StoredDocument | None:
+        """The newest version of a document; None if nothing is stored there.
+
+        Raises:
+            CredentialMisconfiguredError: What is stored is not a JSON object, or is too large.
+            CredentialStoreError: The store cannot be read.
+
+        """
+        ...
+
+    async def write(self, path: DocumentPath, content: Mapping[str, object], expected: Version | None) -> Version:
+        """Write a document if its version is still `expected`; its new version.
+
+        Args:
+            path: Where.
+            content: A JSON object.
+            expected: The version that was read; None if nothing was there.
+
+        Raises:
+            DocumentChangedError: It is another version by now. Nothing was written.
+            CredentialStoreError: The store cannot be written. If it did not answer, the document may be written.
+
+        """
+        ...
+
+    async def remove(self, path: DocumentPath, expected: Version, *, destroy: bool = False) -> None:
+        """Remove a document if its version is still `expected`.
+
+        Args:
+            path: Where.
+            expected: The version that was read.
+            destroy: Also destroy all older versions, where the store keeps any. Otherwise the removal can be undone.
+
+        Raises:
+            DocumentChangedError: It is another version by now. Nothing was removed.
+            CredentialStoreError: As `write`.
 
         """
         ...

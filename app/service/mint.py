@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from app.domain.access_token import AccessToken
-from app.domain.assertion import assertion_claims
 from app.domain.credential import Credential
 from app.domain.events import CertificateSeen
-from app.domain.grant import Grant, IssuedToken, grant_of
+from app.domain.grant import IssuedToken
 from app.domain.names import CredentialRef, Scope, TokenKey
-from app.domain.signing import REMOTE_SCHEMES, SigningKey
-from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialRejectedError
+from app.domain.tenant_errors import CredentialRejectedError
 from app.ports import AssertionSigner, CertificateEnd, Clock, CredentialStore, EventSink, TokenExchanger
+from app.service.present import Presenter
 
 REFRESH_WINDOW = (0.45, 0.55)
 """The share of the lifetime after which a token is refreshed; drawn once between these bounds, as SPIRE does."""
@@ -64,8 +63,7 @@ class Minter:
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._store = store
-        self._signers = signers
-        self._exchanger = exchanger
+        self._presenter = Presenter(signers, exchanger, clock)
         self._not_after = not_after
         self._sink = sink
         self._clock = clock
@@ -145,7 +143,7 @@ class Minter:
         refusal: CredentialRejectedError | None = None
         for number in self._order(credential):
             try:
-                issued = await self._exchanger.exchange(await self._grant(credential, scopes, number))
+                issued = await self._presenter.present(credential, scopes, number)
             except CredentialRejectedError as error:
                 if not error.secret_refused:
                     raise
@@ -162,17 +160,3 @@ class Minter:
             first = 0
         others = (number for number in range(len(credential.client_secrets)) if number != first)
         return (first, *others)
-
-    async def _grant(self, credential: Credential, scopes: tuple[Scope, ...], number: int) -> Grant:
-        assertion = None
-        if credential.signing is not None:
-            claims = assertion_claims(credential, scopes, self._clock())
-            assertion = await self._signer(credential.signing).sign(credential, claims)
-        return grant_of(credential, scopes, credential.client_secrets[number], assertion)
-
-    def _signer(self, key: SigningKey) -> AssertionSigner:
-        signer = self._signers.get(key.scheme)
-        if signer is None:
-            scheme = REMOTE_SCHEMES[key.scheme]
-            raise CredentialMisconfiguredError(scheme.field, f"needs {scheme.needs}")
-        return signer

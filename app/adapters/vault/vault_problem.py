@@ -20,6 +20,7 @@ class VaultProblem(Enum):
     POLICY = "The Vault policy does not allow the broker to read there; check it, and BROKER_VAULT_MOUNT and _PREFIX."
     ABSENT = "Vault has nothing at that path."
     NO_MOUNT = "Vault has nothing mounted at that path; check BROKER_VAULT_MOUNT and BROKER_VAULT_TRANSIT_MOUNT."
+    CHANGED = "The document was changed in Vault meanwhile."
     INVALID = "Vault says that the request is invalid."
     SEALED = "Vault is sealed or not initialised."
     BEHIND = "This Vault node does not have the newest data yet (412); if that lasts, check the cluster's replication."
@@ -116,6 +117,8 @@ def refused(status: int, errors: object) -> VaultProblem:
     match status:
         case 400 | 500 if _READ_ONLY.search(said):
             return VaultProblem.READ_ONLY
+        case 400 if "check-and-set parameter did not match" in said:
+            return VaultProblem.CHANGED
         case 403:
             return VaultProblem.BAD_TOKEN if _is_about_the_token(errors) else VaultProblem.POLICY
         case 404:

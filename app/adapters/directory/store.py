@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from app.adapters.directory.one_file import parse_document, read_document, version_of
 from app.domain.credential import Credential
-from app.domain.credential_document import MAX_DOCUMENT_BYTES, parse_credential
+from app.domain.credential_document import parse_credential
 from app.domain.dependency_errors import CredentialStoreError
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
-from app.domain.strict_json import strict_json
-from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
 from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
-from app.process.regular_file import FileError, MissingFileError, UnreadableFileError, read_bytes
 
 T = TypeVar("T")
 
@@ -28,8 +24,6 @@ _WAITING = 2_000
 
 _DEADLINE = 4.0
 """Seconds. Files are local as a rule, but a network volume can hang."""
-
-_GENERATION_DIGITS = 12
 
 
 class DirectoryCredentialStore:
@@ -87,28 +81,8 @@ class DirectoryCredentialStore:
 
 def _read(directory: Path, ref: CredentialRef) -> tuple[object, str]:
     """The document of `ref` and its generation."""
-    try:
-        content = read_bytes(directory / ref.org / f"{ref.name}.json", MAX_DOCUMENT_BYTES)
-    except MissingFileError:
-        if directory.is_dir():
-            raise CredentialNotFoundError from None
-        raise CredentialStoreError("The credential directory does not exist; check BROKER_CREDENTIAL_DIR.") from None
-    except UnreadableFileError:
-        raise CredentialStoreError(
-            "A file in the credential directory cannot be read; check its permissions."
-        ) from None
-    except FileError as error:
-        raise CredentialMisconfiguredError("document", error.reason) from None
-    return _parse(content), hashlib.sha256(content).hexdigest()[:_GENERATION_DIGITS]
-
-
-def _parse(content: bytes) -> object:
-    try:
-        # Windows editors put a byte order mark first.
-        return strict_json(content.removeprefix(codecs.BOM_UTF8))
-    except ValueError as error:
-        # Its text names no part of the document.
-        raise CredentialMisconfiguredError("document", f"must be JSON text in UTF-8: {error}") from None
+    content = read_document(directory, directory / ref.org / f"{ref.name}.json")
+    return parse_document(content), version_of(content)
 
 
 def _list(directory: Path) -> tuple[CredentialRef, ...]:

@@ -1,0 +1,52 @@
+"""Runs the work of a command that reads or changes credentials, with the BROKER_ variables of ``serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from app.cli.failure import FAILED, USAGE, CommandError
+
+if TYPE_CHECKING:
+    from app.bootstrap.credential_tools import CredentialTools
+    from app.domain.events import Event
+
+T = TypeVar("T")
+
+
+class _Unheard:
+    """Takes events and drops them: a command says itself what happens."""
+
+    def emit(self, event: Event) -> None:
+        """Drop it."""
+
+
+def with_tools(work: Callable[[CredentialTools], Awaitable[T]]) -> T:
+    """The result of `work`, which gets the tools.
+
+    Raises:
+        CommandError: A variable is wrong (`USAGE`), or the work failed (`FAILED`).
+
+    """
+    from app.domain.errors import BrokerError
+    from app.process.regular_file import FileError
+    from app.settings.setting_errors import SettingsError
+
+    try:
+        return asyncio.run(_run(work))
+    except SettingsError as error:
+        raise CommandError(f"{str(error).rstrip('.')}.", USAGE) from None
+    except FileError as error:
+        raise CommandError(f"{error}.", USAGE) from None
+    except BrokerError as error:
+        raise CommandError(error.detail, FAILED) from None
+
+
+async def _run(work: Callable[[CredentialTools], Awaitable[T]]) -> T:
+    from app.bootstrap.credential_tools import credential_tools
+    from app.settings.settings import read_minting_settings
+
+    async with credential_tools(read_minting_settings(), _Unheard(), time.time) as tools:
+        return await work(tools)

@@ -1,0 +1,67 @@
+"""The canary: proves that a document works before anything is written, and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.domain.credential import Credential
+from app.domain.credential_document import parse_credential
+from app.domain.grant import IssuedToken
+from app.domain.names import CredentialRef
+from app.service.present import Presenter
+
+_CANDIDATE = "candidate"
+"""The generation of a document that is not stored yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A real exchange that succeeded.
+
+    Args:
+        credential: What was presented.
+        token: What IMS issued.
+
+    """
+
+    credential: Credential
+    token: IssuedToken = field(repr=False)
+
+
+class Canary:
+    """Makes real exchanges with documents that need not be stored.
+
+    Args:
+        presenter: Presents a credential at IMS.
+        allowed_base_urls: The allow-list of IMS hosts, each as `normal_ims_base_url` gives it.
+
+    """
+
+    def __init__(self, presenter: Presenter, allowed_base_urls: frozenset[str]) -> None:
+        self._presenter = presenter
+        self._allowed_base_urls = allowed_base_urls
+
+    def parsed(self, ref: CredentialRef, document: Mapping[str, object]) -> Credential:
+        """The credential that the broker would read from `document`.
+
+        Raises:
+            CredentialMisconfiguredError: The document is defective.
+
+        """
+        return parse_credential(document, ref, _CANDIDATE, self._allowed_base_urls)
+
+    async def prove(self, ref: CredentialRef, document: Mapping[str, object]) -> tuple[Proof, ...]:
+        """Exchange `document` with each of its client secrets, for all its scopes.
+
+        Raises:
+            TenantError: The document is defective, or IMS refuses a secret.
+            DependencyError: The signer or IMS does not answer.
+
+        """
+        credential = self.parsed(ref, document)
+        return tuple([await self.present(credential, number) for number in range(len(credential.client_secrets))])
+
+    async def present(self, credential: Credential, number: int = 0) -> Proof:
+        """Exchange `credential` with its secret of this `number`, which counts from 0. Raises as `prove`."""
+        return Proof(credential, await self._presenter.present(credential, credential.scopes, number))
