@@ -36,9 +36,9 @@ def review(
 ) -> None:
     """Print when each API key and rule was last used, and report what is unused, ends soon, or has ended.
 
-    Give the logs of all replicas. Something is only called unused if the logs go back far enough. A rule counts as used
-    by each granted request that it allows; a rule with mode audit by each request that it would have allowed.
-    Exit code 0: nothing to report; 1: something; 2: the command or a file is bad.
+    Give the logs of all replicas. Something is only called unused if the logs cover so many days in which it was not
+    used. A rule counts as used by each granted request that it allows; a rule with mode audit by each request that it
+    would have allowed. Exit code 0: nothing to report; 1: something; 2: the command or a file is bad.
     """
     from app.audit.usage import note_usage
     from app.domain.policy_usage import PolicyUsage, counted, verdict
@@ -46,10 +46,10 @@ def review(
     usage, now = PolicyUsage(read_policy_option(policy)), time.time()
     with audit_lines_of(files) as lines:
         period = note_usage(lines, usage)
-    if not period.lines:
+    if period.since is None or period.until is None:
         raise CommandError("No audit line was found: are these audit logs of the broker?", USAGE)
     limits = {"unused_seconds": unused_days * _DAY, "ending_seconds": ending_days * _DAY}
-    found = [(used, verdict(used, period.since, now, **limits)) for used in usage.all()]
+    found = [(used, verdict(used, period.since, period.until, now, **limits)) for used in usage.all()]
     counts = counted(one for _, one in found)
     if as_json:
         items = [_as_json(used, one) for used, one in found]
@@ -57,12 +57,21 @@ def review(
         typer.echo(json.dumps({"log": log, "items": items, **counts}))
     else:
         _print(found, period)
+        _say_how_old(period.until, now)
         typer.echo(
             f"{counts['unused']} not used for {unused_days} days, {counts['ending']} ending within {ending_days} days, "
             f"{counts['ended']} ended."
         )
     if any(counts.values()):
         raise typer.Exit(FAILED)
+
+
+def _say_how_old(until: str, now: float) -> None:
+    from app.domain.rfc3339 import parse_rfc3339
+
+    days = int((now - parse_rfc3339(until)) // _DAY)
+    if days > 0:
+        typer.echo(f"These logs end {days} day{'' if days == 1 else 's'} ago: later use is not in them.", err=True)
 
 
 def _as_json(used: Used, one: Verdict) -> dict[str, object]:

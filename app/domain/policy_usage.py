@@ -139,32 +139,32 @@ def _allows(rule: Rule, use: Use) -> bool:
 Verdict = Literal["ended", "ending", "unused", "in_use", "unseen", "unknown"]
 
 
-def verdict(used: Used, since: str | None, now: float, *, unused_seconds: float, ending_seconds: float) -> Verdict:
+def verdict(used: Used, since: str, until: str, now: float, *, unused_seconds: float, ending_seconds: float) -> Verdict:
     """What a person should know about an API key or a rule.
 
     Args:
         used: It.
-        since: Time of the log's first line, RFC 3339, or None if the log is empty.
+        since: Time of the log's first line, RFC 3339.
+        until: Time of the log's last line, RFC 3339; of the time after it, the log says nothing.
         now: Unix time in seconds.
-        unused_seconds: How long it must not have been used to be ``unused``.
+        unused_seconds: For how long before `until` it must not have been used to be ``unused``.
         ending_seconds: How soon it must end to be ``ending``.
 
     Returns:
-        ``unseen`` if it is not used in the log, but the log is too short to call it ``unused``; ``unknown`` if the log
-        does not say which API key was used.
+        ``unseen`` if the log is too short, or ends too early, to say whether it is in use; ``unknown`` if the log does
+        not say which API key was used.
 
     """
     if used.not_after is not None and used.not_after <= now:
         return "ended"
     if used.not_after is not None and used.not_after - now <= ending_seconds:
         return "ending"
-    last = used.last_use or since
-    is_recent = last is None or now - parse_rfc3339(last) < unused_seconds
-    if is_recent and used.last_use is not None:
+    if used.last_use is not None and now - parse_rfc3339(used.last_use) < unused_seconds:
         return "in_use"
     if not used.is_known:
         return "unknown"
-    return "unseen" if is_recent else "unused"
+    unused_for = parse_rfc3339(until) - parse_rfc3339(used.last_use or since)
+    return "unseen" if unused_for < unused_seconds else "unused"
 
 
 def counted(verdicts: Iterable[Verdict]) -> dict[Verdict, int]:

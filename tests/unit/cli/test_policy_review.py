@@ -123,7 +123,7 @@ def test_the_text_says_the_same(policy: Path, log: Path, now: float) -> None:
 
 def test_a_short_log_proves_nothing(policy: Path, tmp_path: Path, now: float) -> None:
     """What is not in a log of ten days is not called unused; with --unused-days 5 it is."""
-    short = written(tmp_path / "short.log", line(now - 10 * DAY, api_key_sha256=USED))
+    short = written(tmp_path / "short.log", *(line(now - days * DAY, api_key_sha256=USED) for days in (10, 0)))
     for days, verdict in ((90, "unseen"), (5, "unused")):
         items = json.loads(review(policy, short, "--json", "--unused-days", days).stdout)["items"]
         assert {item["verdict"] for item in items if item["name"] == UNUSED[:16]} == {verdict}
@@ -131,12 +131,23 @@ def test_a_short_log_proves_nothing(policy: Path, tmp_path: Path, now: float) ->
 
 def test_lines_without_a_key_prove_nothing_about_keys(policy: Path, tmp_path: Path, now: float) -> None:
     """If a log does not name the key of a caller with several, none of them is called unused."""
-    old = written(tmp_path / "old.log", line(now - 180 * DAY))
+    old = written(tmp_path / "old.log", line(now - 180 * DAY), line(now, "forbidden"))
     items = json.loads(review(policy, old, "--json").stdout)["items"]
     assert {item["verdict"] for item in items if item["name"] in {USED[:16], UNUSED[:16]}} == {"unknown"}
     policy.write_text(policy_text(now).replace(f'        - "{UNUSED}"\n', "").partition("        - {sha256")[0] + "\n")
     [item] = json.loads(review(policy, old, "--json").stdout)["items"]
     assert (item["verdict"], item["last_use"] is None) == ("unused", False)
+
+
+def test_the_time_after_the_last_line_proves_nothing(policy: Path, tmp_path: Path, now: float) -> None:
+    """Of logs that end long ago, only what was unused up to their end is called unused, and their end is said."""
+    both = (now - 400 * DAY, USED), (now - 390 * DAY, USED), (now - 390 * DAY, UNUSED), (now - 300 * DAY, USED)
+    old = written(tmp_path / "old.log", *(line(at, api_key_sha256=key) for at, key in both))
+    for days, verdicts in ((95, ("unseen", "unseen")), (85, ("unseen", "unused"))):
+        items = json.loads(review(policy, old, "--json", "--unused-days", days).stdout)["items"]
+        found = {item["name"]: item["verdict"] for item in items}
+        assert (found[USED[:16]], found[UNUSED[:16]]) == verdicts
+    assert "These logs end 300 days ago: later use is not in them." in review(policy, old).stderr
 
 
 def test_nothing_to_report_exits_with_0(policy: Path, tmp_path: Path, now: float) -> None:
