@@ -25,14 +25,14 @@ def diff(
 ) -> None:
     """Say who gains and who loses what, from one policy to another, whatever the order of the rules.
 
-    Exit code 0: no difference; 1: differences; 2: a file is missing or bad. What has ended by its not_after counts as
-    removed.
+    What has ended by its not_after counts as removed. At most ten orgs or scopes are printed at a time; --json has all.
+    Exit code 0: no difference; 1: differences; 2: a file is missing or bad.
     """
     from app.domain.policy_comparison import rights_changes
     from app.domain.policy_identities import other_changes
 
-    policies = read_policy_file(old), read_policy_file(new)
-    others, rights = list(other_changes(*policies)), list(rights_changes(*policies, time.time()))
+    policies, now = (read_policy_file(old), read_policy_file(new)), time.time()
+    others, rights = list(other_changes(*policies, now)), list(rights_changes(*policies, now))
     if as_json:
         answer = {"others": [asdict(change) for change in others], "rights": [_as_json(change) for change in rights]}
         typer.echo(json.dumps({"different": bool(others or rights), **answer}))
@@ -60,16 +60,20 @@ def _sentence(change: RightsChange) -> str:
     from app.domain.policy_comparison import EVERY_ORG, EVERY_SCOPE
     from app.domain.rfc3339 import rfc3339
 
-    scopes = "the scopes " + listed(change.scopes) if change.scopes else ""
+    scopes = "the scopes " + _listed(change.scopes) if change.scopes else ""
     if EVERY_SCOPE in change.scopes:
         scopes = _every("scope", change.other_scopes)
     rights = " with ".join(part for part in (", ".join(change.actions), scopes) if part)
-    orgs = _every("org", change.other_orgs) if EVERY_ORG in change.orgs else listed(change.orgs)
+    orgs = _every("org", change.other_orgs) if EVERY_ORG in change.orgs else _listed(change.orgs)
     period = change.period
     start = "" if period.start is None else f" from {rfc3339(period.start)}"
     end = "" if period.end is None else f" until {rfc3339(period.end)}"
     return f"{change.caller} {period.direction} {rights} for {orgs}, credential {change.credential}{start}{end}."
 
 
+def _listed(items: tuple[str, ...]) -> str:
+    return listed(items, " (--json has all)")
+
+
 def _every(noun: str, exceptions: tuple[str, ...]) -> str:
-    return f"every {noun} except {listed(exceptions)}" if exceptions else f"every {noun}"
+    return f"every {noun} except {_listed(exceptions)}" if exceptions else f"every {noun}"

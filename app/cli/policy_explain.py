@@ -11,7 +11,7 @@ import typer
 
 from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.policy_input import JsonOption, PolicyOption, read_policy_option
-from app.cli.policy_words import described, listed, scopes_in_words
+from app.cli.policy_words import described, listed, scopes_of
 
 if TYPE_CHECKING:
     from app.domain.names import CredentialName, OrgId, Scope
@@ -93,7 +93,7 @@ def _explain(
         request = {"caller": caller.name, "org": ref.org, "credential": ref.name, "action": asked, "scope": scopes}
         typer.echo(json.dumps({**request, **_as_json(found)}))
     else:
-        _print(found, f"{caller.name} may {{}}{asked} {ref.org}, credential {ref.name}", scopes)
+        _print(found, asked, f"{caller.name} may {{}}{asked} {ref.org}, credential {ref.name}", scopes)
     if not found.allowed:
         raise typer.Exit(FAILED)
 
@@ -111,7 +111,7 @@ def _as_json(found: Explanation) -> dict[str, object]:
     }
 
 
-def _print(found: Explanation, sentence: str, scopes: tuple[Scope, ...] | None) -> None:
+def _print(found: Explanation, action: Action, sentence: str, scopes: tuple[Scope, ...] | None) -> None:
     named = "" if scopes is None else f", with {listed(scopes)}"
     verdict, no = ("Allowed", "") if found.allowed else ("Denied", "not ")
     typer.echo(f"{verdict}: {sentence.format(no)}{named}.")
@@ -120,7 +120,8 @@ def _print(found: Explanation, sentence: str, scopes: tuple[Scope, ...] | None) 
     for rule in found.rules:
         typer.echo(f"{rule.place}: {described(rule)}")
     if found.allowed:
-        typer.echo(f"The token may have {scopes_in_words(found.scopes)}.")
+        for scope in scopes_of({action}, found.scopes):
+            typer.echo(f"The token may have {scope}.")
     elif found.nearest is not None:
         _print_nearest(found.nearest, matches=found.nearest.rule in found.rules)
     elif not found.rules:
@@ -143,20 +144,20 @@ def _list(
     *,
     as_json: bool,
 ) -> None:
-    from app.domain.policy import Action
+    from app.domain.policy import TOKEN_ACTIONS
     from app.domain.policy_explanation import who_may
 
-    # A report is answered with a token, too.
     found = [
         entitled
-        for entitled in who_may(policy, org, {Action.VEND, Action.REPORT} if action is None else {action}, time.time())
+        for entitled in who_may(policy, org, TOKEN_ACTIONS if action is None else {action}, time.time())
         if credential in {None, entitled.credential}
         and (entitled.permission.scopes is None or entitled.permission.scopes.issuperset(scopes or ()))
     ]
     if as_json:
         typer.echo(json.dumps({"org": org, "callers": [_entitlement_as_json(entitled) for entitled in found]}))
     for entitled in [] if as_json else found:
-        may = f"{', '.join(sorted(entitled.permission.actions))}; {scopes_in_words(entitled.permission.scopes)}"
+        actions = entitled.permission.actions
+        may = "; ".join([", ".join(sorted(actions)), *scopes_of(actions, entitled.permission.scopes)])
         places = ", ".join(rule.place for rule in entitled.rules)
         typer.echo(f"{entitled.caller.name}  {entitled.credential}  {may}  ({places})")
     if not found:

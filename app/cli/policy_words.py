@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING
 
+from app.domain.policy import TOKEN_ACTIONS
 from app.domain.rfc3339 import rfc3339
 
 if TYPE_CHECKING:
-    from app.domain.policy import Rule
+    from app.domain.policy import Action, Rule
 
 MAX_LISTED = 10
 """Items that are printed; any more are only counted."""
 
 
-def listed(items: Iterable[str]) -> str:
-    """The items, sorted and separated by commas; at most `MAX_LISTED` of them."""
+def listed(items: Iterable[str], hint: str = "") -> str:
+    """The items, sorted and separated by commas.
+
+    Args:
+        items: At most `MAX_LISTED` of them are printed.
+        hint: Where the others are to be found; printed if there are more.
+
+    """
     found = sorted(items)
     more = len(found) - MAX_LISTED
-    return ", ".join(found[:MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(found[:MAX_LISTED]) + (f" and {more} more{hint}" if more > 0 else "")
 
 
-def scopes_in_words(scopes: Iterable[str] | None) -> str:
-    """Scopes, or that there is no limit to them."""
-    return "all scopes of the credential" if scopes is None else f"the scopes {listed(scopes)}"
+def scopes_of(actions: Set[Action], scopes: Iterable[str] | None) -> Iterator[str]:
+    """Scopes in words, or that there is no limit to them; nothing if none of the actions is answered with a token."""
+    if not TOKEN_ACTIONS.isdisjoint(actions):
+        yield "all scopes of the credential" if scopes is None else f"the scopes {listed(scopes)}"
 
 
 def described(rule: Rule) -> str:
     """What a rule allows."""
     orgs = "every org" if rule.orgs is None else listed(rule.orgs)
-    end = "" if rule.not_after is None else f"; until {rfc3339(rule.not_after)}"
-    scopes = scopes_in_words(rule.scopes)
-    return f"{listed(rule.actions)}; {orgs}; credential {listed(rule.credentials)}; {scopes}{end}"
+    end = () if rule.not_after is None else (f"until {rfc3339(rule.not_after)}",)
+    scopes, credentials = scopes_of(rule.actions, rule.scopes), f"credential {listed(rule.credentials)}"
+    return "; ".join((listed(rule.actions), orgs, credentials, *scopes, *end))

@@ -24,7 +24,10 @@ class Action(StrEnum):
     STATUS = "status"
 
 
-DEFAULT_ACTIONS = frozenset({Action.VEND, Action.REPORT})
+TOKEN_ACTIONS = frozenset({Action.VEND, Action.REPORT})
+"""Those that are answered with a token; scopes matter for no other."""
+
+DEFAULT_ACTIONS = TOKEN_ACTIONS
 
 
 @dataclass(frozen=True, slots=True)

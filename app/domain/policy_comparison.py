@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.domain.names import CredentialRef, OrgId
-from app.domain.policy import Action, Caller, Policy, Rule
+from app.domain.policy import TOKEN_ACTIONS, Caller, Policy, Rule
 from app.domain.policy_ends import caller_without_ended
 
 EVERY_ORG = OrgId("*")
@@ -107,8 +107,7 @@ def _of_caller(name: str, old: Caller, new: Caller, now: float) -> Iterator[Righ
 def _rights(old: Caller, new: Caller, ref: CredentialRef, now: float) -> _Rights:
     before, after = old.rules_for(ref), new.rules_for(ref)
     actions, scopes = _periods(_action_ends(before), _action_ends(after), now), dict[Period, list[str]]()
-    # Scopes matter only for actions that answer with a token.
-    if any(action in rule.actions for rule in (*before, *after) for action in (Action.VEND, Action.REPORT)):
+    if not all(TOKEN_ACTIONS.isdisjoint(rule.actions) for rule in (*before, *after)):
         named = {scope for rule in (*before, *after) for scope in rule.scopes or ()}
         scopes = _periods(_scope_ends(before, named), _scope_ends(after, named), now)
     else:

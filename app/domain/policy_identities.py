@@ -31,14 +31,21 @@ class OtherChange:
     what: str
 
 
-def other_changes(old: Policy, new: Policy) -> Iterator[OtherChange]:
-    """Callers and issuers that are added or removed, and changes of credentials, limits and audit rules."""
+def other_changes(old: Policy, new: Policy, now: float) -> Iterator[OtherChange]:
+    """Callers and issuers that are added or removed, and changes of credentials, limits and audit rules.
+
+    Args:
+        old: The policy before, as it is in the file.
+        new: The policy after, as it is in the file.
+        now: Unix time in seconds. An API key that has ended is no credential.
+
+    """
     issuers = [{issuer.issuer: issuer for issuer in policy.issuers} for policy in (old, new)]
     for name in dict.fromkeys([*issuers[0], *issuers[1]]):
         yield from _issuer_changes(f"issuer {name}", issuers[0].get(name), issuers[1].get(name))
     callers = [{caller.name: caller for caller in policy.callers} for policy in (old, new)]
     for name in dict.fromkeys([*callers[0], *callers[1]]):
-        yield from _caller_changes(name, callers[0].get(name), callers[1].get(name))
+        yield from _caller_changes(name, callers[0].get(name), callers[1].get(name), now)
 
 
 def _issuer_changes(subject: str, old: Issuer | None, new: Issuer | None) -> Iterator[OtherChange]:
@@ -51,11 +58,11 @@ def _issuer_changes(subject: str, old: Issuer | None, new: Issuer | None) -> Ite
             yield OtherChange(subject, "changes", field.name.replace("audiences", "audience"))
 
 
-def _caller_changes(subject: str, old: Caller | None, new: Caller | None) -> Iterator[OtherChange]:
+def _caller_changes(subject: str, old: Caller | None, new: Caller | None, now: float) -> Iterator[OtherChange]:
     if old is None or new is None:
         yield OtherChange(subject, "is", "added" if old is None else "removed")
         return
-    before, after = set(_credentials(old)), set(_credentials(new))
+    before, after = set(_credentials(old, now)), set(_credentials(new, now))
     yield from (OtherChange(subject, "loses", what) for what in sorted(before - after))
     yield from (OtherChange(subject, "gains", what) for what in sorted(after - before))
     if old.rate_limit != new.rate_limit:
@@ -65,10 +72,12 @@ def _caller_changes(subject: str, old: Caller | None, new: Caller | None) -> Ite
         yield OtherChange(subject, "changes", "its rules with mode audit")
 
 
-def _credentials(caller: Caller) -> Iterator[str]:
+def _credentials(caller: Caller, now: float) -> Iterator[str]:
     """What is this caller, in words."""
     for digest in caller.api_key_digests:
         end = caller.api_keys_end.get(digest)
+        if end is not None and end <= now:
+            continue
         until = "" if end is None else f", until {rfc3339(end)}"
         yield f"the API key with the SHA-256 {digest.hex()[:16]}…{until}"
     with_claims = "".join(f", with {_requirement(either)}" for either in sorted(caller.claims, key=sorted))

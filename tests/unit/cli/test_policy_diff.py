@@ -86,6 +86,27 @@ def test_json_has_the_same_differences(files: tuple[Path, Path]) -> None:
     }  # fmt: skip
 
 
+def test_a_key_that_has_ended_is_neither_lost_nor_gained(files: tuple[Path, Path]) -> None:
+    """A key whose not_after has passed let nobody in any more, so to remove or add it is no difference."""
+    old, new = files
+    ended = OLD.replace(f'["{KEY}"]', f'["{KEY}", {{sha256: "{OTHER_KEY}", not_after: 2020-01-01T00:00:00Z}}]')
+    old.write_text(ended)
+    new.write_text(OLD)
+    assert [(diff(*pair).exit_code, diff(*pair).stdout[:14]) for pair in (files, files[::-1])] == [
+        (0, "No difference:"), (0, "No difference:"),
+    ]  # fmt: skip
+
+
+def test_what_is_not_printed_is_in_the_json(files: tuple[Path, Path]) -> None:
+    """Of more than ten orgs the others are counted, and the sentence says that --json has all of them."""
+    old, new = files
+    orgs = [f"{number:024X}@AdobeOrg" for number in range(12)]
+    new.write_text(OLD.replace(f'[{{orgs: ["{ORG}"]}},', f'[{{orgs: ["{ORG}"]}}, {{orgs: {json.dumps(orgs)}}},'))
+    assert f"{orgs[9]} and 2 more (--json has all), credential default." in diff(old, new).stdout
+    [change] = json.loads(diff(old, new, "--json").stdout)["rights"]
+    assert change["orgs"] == orgs
+
+
 def test_the_same_rights_in_other_words_do_not_differ(files: tuple[Path, Path]) -> None:
     """A comment, another order or a written default is not a difference: exit code 0."""
     old, other = files

@@ -62,6 +62,16 @@ def test_a_denied_request_names_the_nearest_rule_and_what_it_lacks(file: Path) -
     assert org.stdout.endswith(f"The nearest rule is callers[0].allow[0]: orgs would need {OTHER_ORG}.\n")
 
 
+def test_scopes_are_named_only_where_there_is_a_token(file: Path) -> None:
+    """Of an action without a token no scopes are named, neither of the rule nor in the list of callers."""
+    status = explain(file, "--caller", "journey", "--credential", "prod", "--action", "status")
+    assert status.stdout.splitlines() == [
+        f"Allowed: journey may status {ORG}, credential prod.",
+        f"callers[0].allow[1]: status; {ORG}; credential prod",
+    ]
+    assert explain(file, "--action", "status").stdout == "journey  prod  status  (callers[0].allow[1])\n"
+
+
 def test_json_explains_the_same(file: Path) -> None:
     """--json has the verdict, the rules, and what the nearest one lacks by field."""
     allowed = json.loads(explain(file, "--caller", "export", "--json").stdout)
