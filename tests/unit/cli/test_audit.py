@@ -100,9 +100,13 @@ def test_a_malformed_head_is_refused(file: Path, head: str) -> None:
 
 
 def test_a_log_without_a_chain_proves_nothing(tmp_path: Path) -> None:
-    """A file without a chain is not sound."""
-    file = written(tmp_path / "audit.log", [b'{"audit":1}'])
-    assert run("verify", file, "--mixed").exit_code == 1
+    """A file without a chain is not sound, but the answer is that it has none, and not that lines were changed."""
+    file = written(tmp_path / "audit.log", [b'{"audit":1}', b'{"audit":1}'])
+    for words in ((), ("--mixed",), ("--json",)):
+        result = run("verify", file, *words)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: The log has no hash chain, so it cannot be verified;")
+    assert "is missing" in run("verify", file, "--expect", f"{CHAIN}:1:{'0' * 64}").stdout
 
 
 @pytest.mark.parametrize("content", [None, gzip.compress(b"x" * 1000)[:-9]], ids=["none", "cut gzip"])
