@@ -31,7 +31,7 @@ MAX_PRINTED = 1000
 MAX_TOKEN = 1 << 16
 
 _NO_CHAIN = (
-    "The log has no hash chain, so it cannot be verified; this is no sign of tampering."
+    "The log has no hash chain, so it cannot be verified; that does not mean that it was changed."
     " Set BROKER_AUDIT_CHAIN=true, and the lines written from then on can be."
 )
 

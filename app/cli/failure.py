@@ -13,10 +13,13 @@ from typer.exceptions import TyperException
 from typing_extensions import override
 
 FAILED = 1
-"""Exit code: the command line was valid, but the command did not succeed."""
+"""Exit code: the command line was valid, but what it checks is wrong, or the command did not succeed."""
 
 USAGE = 2
-"""Exit code: the command line, a setting or a file given to it is wrong."""
+"""Exit code: the command line or a setting is wrong, or a file given to it is missing or cannot be used."""
+
+INTERNAL = 70
+"""Exit code: an error of the program itself, which says nothing about what it checks; EX_SOFTWARE of sysexits(3)."""
 
 
 class CommandError(TyperException):
@@ -48,7 +51,7 @@ class Program(TyperGroup):
         except typer.Abort:
             _leave("Aborted.", FAILED)
         except Exception as error:  # noqa: BLE001  # the last resort: a traceback may quote a secret
-            _leave(f"Internal error: {type(error).__name__} at {_place(error)}. Please report it.", FAILED)
+            _leave(f"Internal error: {type(error).__name__} at {_place(error)}. Please report it.", INTERNAL)
         else:
             sys.exit(code)
 

@@ -48,7 +48,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
 ) -> None:
     """Validate a key ring exactly as the broker does, without showing a key. Exit code 0: valid; 1: not; 2: no file."""
-    from app.shared_cache.key_ring import KeyRingError, load_key_ring
+    from app.shared_cache.key_ring import KeyRingError, UnreadableKeyRingError, load_key_ring
 
     if file is None:
         raise CommandError(
@@ -57,10 +57,11 @@ def check(
     try:
         ring = load_key_ring(file)
     except KeyRingError as error:
+        status = USAGE if isinstance(error, UnreadableKeyRingError) else FAILED
         if as_json:
             typer.echo(json.dumps({"valid": False, "place": error.place, "expected": error.expected}))
-            raise typer.Exit(FAILED) from None
-        raise CommandError(f"{file}: {error}.") from None
+            raise typer.Exit(status) from None
+        raise CommandError(f"{file}: {error}.", status) from None
     if as_json:
         typer.echo(json.dumps({"valid": True, "keys": ring.ids, "sealing": ring.sealing_id}))
     else:

@@ -29,13 +29,13 @@ def check(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: no file was named.
+    """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: there is no file.
 
     A valid file may have entries that allow nothing, because something is missing or blank, or their not_after has
     passed; these are listed.
     """
     from app.adapters.policy_file import read_policy
-    from app.domain.plain_document import PolicyError
+    from app.domain.plain_document import PolicyError, UnreadablePolicyError
     from app.domain.policy_ends import ended_notes
 
     if file is None:
@@ -45,10 +45,11 @@ def check(
     try:
         policy = read_policy(file)
     except PolicyError as error:
+        status = USAGE if isinstance(error, UnreadablePolicyError) else FAILED
         if as_json:
             typer.echo(json.dumps({"valid": False, "place": error.place, "expected": error.expected}))
-            raise typer.Exit(FAILED) from None
-        raise CommandError(f"{file}: {error}.") from None
+            raise typer.Exit(status) from None
+        raise CommandError(f"{file}: {error}.", status) from None
     callers, issuers = len(policy.callers), len(policy.issuers)
     notes = [*policy.notes, *ended_notes(policy, time.time())]
     if as_json:

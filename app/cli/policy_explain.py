@@ -11,7 +11,7 @@ import typer
 
 from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.policy_input import JsonOption, PolicyOption, read_policy_option
-from app.cli.policy_words import described, listed, scopes_of
+from app.cli.policy_words import described, listed, token_scopes
 
 if TYPE_CHECKING:
     from app.domain.names import CredentialName, OrgId, Scope
@@ -120,7 +120,7 @@ def _print(found: Explanation, action: Action, sentence: str, scopes: tuple[Scop
     for rule in found.rules:
         typer.echo(f"{rule.place}: {described(rule)}")
     if found.allowed:
-        for scope in scopes_of({action}, found.scopes):
+        for scope in token_scopes({action}, found.scopes):
             typer.echo(f"The token may have {scope}.")
     elif found.nearest is not None:
         _print_nearest(found.nearest, matches=found.nearest.rule in found.rules)
@@ -157,7 +157,7 @@ def _list(
         typer.echo(json.dumps({"org": org, "callers": [_entitlement_as_json(entitled) for entitled in found]}))
     for entitled in [] if as_json else found:
         actions = entitled.permission.actions
-        may = "; ".join([", ".join(sorted(actions)), *scopes_of(actions, entitled.permission.scopes)])
+        may = "; ".join([", ".join(sorted(actions)), *token_scopes(actions, entitled.permission.scopes)])
         places = ", ".join(rule.place for rule in entitled.rules)
         typer.echo(f"{entitled.caller.name}  {entitled.credential}  {may}  ({places})")
     if not found:

@@ -28,7 +28,7 @@ def listed(items: Iterable[str], hint: str = "") -> str:
     return ", ".join(found[:MAX_LISTED]) + (f" and {more} more{hint}" if more > 0 else "")
 
 
-def scopes_of(actions: Set[Action], scopes: Iterable[str] | None) -> Iterator[str]:
+def token_scopes(actions: Set[Action], scopes: Iterable[str] | None) -> Iterator[str]:
     """Scopes in words, or that there is no limit to them; nothing if none of the actions is answered with a token."""
     if not TOKEN_ACTIONS.isdisjoint(actions):
         yield "all scopes of the credential" if scopes is None else f"the scopes {listed(scopes)}"
@@ -38,5 +38,5 @@ def described(rule: Rule) -> str:
     """What a rule allows."""
     orgs = "every org" if rule.orgs is None else listed(rule.orgs)
     end = () if rule.not_after is None else (f"until {rfc3339(rule.not_after)}",)
-    scopes, credentials = scopes_of(rule.actions, rule.scopes), f"credential {listed(rule.credentials)}"
+    scopes, credentials = token_scopes(rule.actions, rule.scopes), f"credential {listed(rule.credentials)}"
     return "; ".join((listed(rule.actions), orgs, credentials, *scopes, *end))

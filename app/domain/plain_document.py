@@ -25,6 +25,10 @@ class PolicyError(ValueError):
         self.expected = expected
 
 
+class UnreadablePolicyError(PolicyError):
+    """The policy file is missing, or cannot be read."""
+
+
 def fields_of(value: object, place: str, known: frozenset[str], required: tuple[str, ...] = ()) -> Fields:
     """`value` as a mapping with only `known` fields.
 

@@ -37,7 +37,7 @@ def other_changes(old: Policy, new: Policy, now: float) -> Iterator[OtherChange]
     Args:
         old: The policy before, as it is in the file.
         new: The policy after, as it is in the file.
-        now: Unix time in seconds. An API key that has ended is no credential.
+        now: Unix time in seconds. An API key that has ended does not count.
 
     """
     issuers = [{issuer.issuer: issuer for issuer in policy.issuers} for policy in (old, new)]

@@ -42,6 +42,10 @@ class KeyRingError(ValueError):
         self.expected = expected
 
 
+class UnreadableKeyRingError(KeyRingError):
+    """The file of the key ring is missing, or cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheKey:
     """One AES-256 key with its id. `material` is 32 bytes and never in a repr."""
@@ -113,13 +117,14 @@ def load_key_ring(path: Path) -> KeyRing:
     """Read the key ring at `path`.
 
     Raises:
-        KeyRingError: The file cannot be read or is not a valid key ring.
+        UnreadableKeyRingError: The file is missing, or cannot be read.
+        KeyRingError: It is not a valid key ring.
 
     """
     try:
         document = read_bytes(path, MAX_KEY_RING_BYTES)
     except FileError as error:
-        raise KeyRingError("file", error.reason) from None
+        raise UnreadableKeyRingError("file", error.reason) from None
     return KeyRing.parse(document)
 
 

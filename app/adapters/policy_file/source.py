@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.adapters.policy_file.strict_yaml import decode_policy
-from app.domain.plain_document import PolicyError
+from app.domain.plain_document import PolicyError, UnreadablePolicyError
 from app.domain.policy import Policy
 from app.domain.policy_document import parse_policy
 from app.process.own_threads import OwnThreads, ThreadsBusyError
@@ -37,7 +37,8 @@ def read_policy(path: Path) -> Policy:
     """Read and parse a policy file, now and in this thread.
 
     Raises:
-        PolicyError: The file is missing, unreadable or bad.
+        UnreadablePolicyError: The file is missing, or cannot be read.
+        PolicyError: It is bad.
 
     """
     return _parse(_read(path))
@@ -119,7 +120,7 @@ def _read(path: Path) -> bytes:
     try:
         return read_bytes(path, MAX_POLICY_BYTES)
     except FileError as error:
-        raise PolicyError(_PLACE, error.reason) from None
+        raise UnreadablePolicyError(_PLACE, error.reason) from None
 
 
 def _parse(content: bytes) -> Policy:

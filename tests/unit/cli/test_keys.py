@@ -96,8 +96,8 @@ def test_an_invalid_ring_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_missing_ring_is_reported(tmp_path: Path) -> None:
-    """A missing file gives exit code 1; no FILE and no variable, or an empty one, is a usage error."""
+    """A missing file, no FILE and no variable, and an empty one are usage errors."""
     missing = CliRunner().invoke(app, ["keys", "check", str(tmp_path / "none")])
     unnamed = CliRunner().invoke(app, ["keys", "check"], env={"BROKER_CACHE_KEYS_FILE": ""})
-    assert (missing.exit_code, "cannot be read" in missing.stderr) == (1, True)
+    assert (missing.exit_code, "cannot be read" in missing.stderr) == (2, True)
     assert (unnamed.exit_code, "BROKER_CACHE_KEYS_FILE" in unnamed.stderr) == (2, True)

@@ -71,9 +71,10 @@ def test_json_describes_an_invalid_policy(file: Path) -> None:
 
 
 def test_a_missing_policy_is_one_sentence(tmp_path: Path) -> None:
-    """A missing file is reported in one sentence."""
+    """A missing file is reported in one sentence, with the exit code that it has for every command."""
     result = CliRunner().invoke(app, ["policy", "check", str(tmp_path / "none.yaml")])
-    assert result.exit_code == 1
+    as_json = CliRunner().invoke(app, ["policy", "check", str(tmp_path / "none.yaml"), "--json"])
+    assert (result.exit_code, as_json.exit_code, json.loads(as_json.stdout)["valid"]) == (2, 2, False)
     assert "cannot be read: no such file or directory." in result.stderr
 
 

@@ -87,7 +87,7 @@ def test_json_has_the_same_differences(files: tuple[Path, Path]) -> None:
 
 
 def test_a_key_that_has_ended_is_neither_lost_nor_gained(files: tuple[Path, Path]) -> None:
-    """A key whose not_after has passed let nobody in any more, so to remove or add it is no difference."""
+    """Removing or adding a key whose not_after has passed is not a difference: it is refused already."""
     old, new = files
     ended = OLD.replace(f'["{KEY}"]', f'["{KEY}", {{sha256: "{OTHER_KEY}", not_after: 2020-01-01T00:00:00Z}}]')
     old.write_text(ended)

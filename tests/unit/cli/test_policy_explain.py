@@ -62,8 +62,8 @@ def test_a_denied_request_names_the_nearest_rule_and_what_it_lacks(file: Path) -
     assert org.stdout.endswith(f"The nearest rule is callers[0].allow[0]: orgs would need {OTHER_ORG}.\n")
 
 
-def test_scopes_are_named_only_where_there_is_a_token(file: Path) -> None:
-    """Of an action without a token no scopes are named, neither of the rule nor in the list of callers."""
+def test_scopes_are_named_only_for_actions_with_a_token(file: Path) -> None:
+    """No scopes are named for an action that returns no token: not in the rule, and not in the list of callers."""
     status = explain(file, "--caller", "journey", "--credential", "prod", "--action", "status")
     assert status.stdout.splitlines() == [
         f"Allowed: journey may status {ORG}, credential prod.",
