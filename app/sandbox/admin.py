@@ -141,19 +141,22 @@ class Admin:
 
     async def settings(self, _request: Request) -> Response:
         """The settings that can be changed."""
-        shown = {"token_lifetime": self._state.token_lifetime, "hosts": sorted(self._state.hosts)}
-        return JSONResponse(shown)
+        state = self._state
+        lifetimes = {"token_lifetime": state.token_lifetime, "last_used_lag": state.last_used_lag}
+        return JSONResponse({**lifetimes, "hosts": sorted(state.hosts)})
 
     async def put_settings(self, request: Request) -> Response:
-        """Change ``token_lifetime`` (seconds, for every client) or ``base_urls`` (a list)."""
+        """Change ``token_lifetime`` (of every client) or ``last_used_lag``, in seconds, or ``base_urls`` (a list)."""
         document = await _document(request)
-        if not document or not set(document) <= {"token_lifetime", "base_urls"}:
-            raise _InvalidRequestError("Settings are token_lifetime and base_urls.")
+        if not document or not set(document) <= {"token_lifetime", "last_used_lag", "base_urls"}:
+            raise _InvalidRequestError("Settings are token_lifetime, last_used_lag and base_urls.")
         urls = document.get("base_urls", [])
         if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
             raise _InvalidRequestError("base_urls must be a list of URLs.")
         if "token_lifetime" in document:
             self._set_token_lifetime(document["token_lifetime"])
+        if "last_used_lag" in document:
+            self._set_last_used_lag(document["last_used_lag"])
         if "base_urls" in document:
             self._state.set_base_urls(urls)
         return await self.settings(request)
@@ -171,6 +174,11 @@ class Admin:
         self._state.set_token_lifetime(seconds)
         for client in self._state.clients.all():
             self._state.clients.put(replace(client, token_lifetime=None))
+
+    def _set_last_used_lag(self, seconds: object) -> None:
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            raise _InvalidRequestError("last_used_lag must be a number of seconds from 0.")
+        self._state.set_last_used_lag(seconds)
 
 
 async def _document(request: Request) -> dict[str, object]:

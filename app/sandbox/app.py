@@ -14,6 +14,7 @@ from app.sandbox.admin import admin_routes
 from app.sandbox.clients import SandboxClient
 from app.sandbox.exchange import exchange_routes
 from app.sandbox.gateway import gateway_routes
+from app.sandbox.secrets_api import secrets_api_routes
 from app.sandbox.state import SandboxState
 from app.sandbox.token_services import token_service_routes
 
@@ -31,7 +32,13 @@ class Sandbox:
 
     def __init__(self, state: SandboxState) -> None:
         self.state = state
-        routes = [*exchange_routes(state), *token_service_routes(state), *gateway_routes(state), *admin_routes(state)]
+        routes = [
+            *exchange_routes(state),
+            *token_service_routes(state),
+            *secrets_api_routes(state),
+            *gateway_routes(state),
+            *admin_routes(state),
+        ]
         self._app = Starlette(routes=routes)
         self._app.router.redirect_slashes = False
 
@@ -54,6 +61,7 @@ def create_sandbox(
     base_url: str,
     aliases: Iterable[str] = (),
     token_lifetime: float = TOKEN_LIFETIME,
+    last_used_lag: float = 0.0,
     clock: Callable[[], float] = time.time,
 ) -> Sandbox:
     """Make a sandbox.
@@ -63,10 +71,13 @@ def create_sandbox(
         base_url: The URL of the sandbox; assertions must name its host.
         aliases: Further URLs of the sandbox, such as that of a proxy.
         token_lifetime: The lifetime of its tokens in seconds.
+        last_used_lag: Seconds after which the secrets API reports the use of a secret.
         clock: Unix time in seconds.
 
     Raises:
         SandboxConfigError: A client or a URL is not valid.
 
     """
-    return Sandbox(SandboxState(clients, [base_url, *aliases], token_lifetime, clock))
+    state = SandboxState(clients, [base_url, *aliases], token_lifetime, clock)
+    state.set_last_used_lag(last_used_lag)
+    return Sandbox(state)

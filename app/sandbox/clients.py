@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from app.sandbox.client_secrets import console_id
 
 CLIENT_KINDS = ("jwt", "oauth_server_to_server", "enterprise_web_app")
 MAX_CLIENTS_FILE_BYTES = 16 * 1024 * 1024
@@ -19,6 +21,7 @@ _FIELD_NAME = re.compile(r"(?=.{1,40}\Z)[a-z]+(_[a-z]+)*")
 """What a message may quote: anything else could be a secret."""
 
 _SEPARATORS = re.compile(r"[\s,]+")
+_CONSOLE_ID = re.compile(r"[0-9]{1,20}")
 _ORG_ID = re.compile(r"[A-Za-z0-9]{24}@AdobeOrg")
 
 
@@ -41,6 +44,8 @@ class SandboxClient:
         certificates: Its uploaded certificates in PEM form.
         consented_orgs: For enterprise web apps: the other orgs that consented, with the technical account in each.
         token_lifetime: The lifetime of its tokens in seconds; None for the sandbox's setting.
+        console_org_id: The decimal id of its org in the Developer Console; made from `org_id` unless given.
+        credential_id: Its own decimal id in the Developer Console; made from `client_id` unless given.
 
     """
 
@@ -54,6 +59,12 @@ class SandboxClient:
     certificates: tuple[str, ...] = field(default=(), repr=False)
     consented_orgs: Mapping[str, str] = field(default_factory=dict)
     token_lifetime: float | None = None
+    console_org_id: str = ""
+    credential_id: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "console_org_id", self.console_org_id or console_id(self.org_id, 6))
+        object.__setattr__(self, "credential_id", self.credential_id or console_id(self.client_id, 12))
 
     def described(self) -> dict[str, object]:
         """All fields except the secrets."""
@@ -69,43 +80,6 @@ class Binding:
     key: rsa.RSAPublicKey
     not_before: float
     not_after: float
-
-
-class ClientRegistry:
-    """All clients by id. The certificates of each are parsed once."""
-
-    def __init__(self, clients: Iterable[SandboxClient] = ()) -> None:
-        self._clients: dict[str, tuple[SandboxClient, tuple[Binding, ...]]] = {}
-        for client in clients:
-            self.put(client)
-
-    def put(self, client: SandboxClient) -> None:
-        """Add `client`, or replace the client with the same id, for instance to change its kind.
-
-        Raises:
-            SandboxConfigError: The client is malformed.
-
-        """
-        _check(client)
-        self._clients[client.client_id] = (client, tuple(_binding(pem) for pem in client.certificates))
-
-    def remove(self, client_id: str) -> bool:
-        """Remove a client; False if there was none."""
-        return self._clients.pop(client_id, None) is not None
-
-    def find(self, client_id: str) -> SandboxClient | None:
-        """The client with this id, or None."""
-        known = self._clients.get(client_id)
-        return known[0] if known else None
-
-    def bindings(self, client_id: str) -> tuple[Binding, ...]:
-        """The certificates of this client."""
-        known = self._clients.get(client_id)
-        return known[1] if known else ()
-
-    def all(self) -> tuple[SandboxClient, ...]:
-        """All clients, by id."""
-        return tuple(self._clients[client_id][0] for client_id in sorted(self._clients))
 
 
 def client_from(document: object) -> SandboxClient:
@@ -131,7 +105,7 @@ def client_from(document: object) -> SandboxClient:
         if not isinstance(values.get(name), str):
             raise SandboxConfigError(f"A client's {name} must be a string.")
     client = SandboxClient(**values)
-    _check(client)
+    check_client(client)
     return client
 
 
@@ -176,7 +150,13 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     return tuple(item.rstrip("\r\n") for item in value)
 
 
-def _check(client: SandboxClient) -> None:
+def check_client(client: SandboxClient) -> None:
+    """Check every field.
+
+    Raises:
+        SandboxConfigError: A field is malformed.
+
+    """
     account, lifetime = client.technical_account_id, client.token_lifetime
     problems = {
         "client_id must be letters, digits, dots, hyphens or underscores": not _CLIENT_ID.fullmatch(client.client_id),
@@ -189,12 +169,15 @@ def _check(client: SandboxClient) -> None:
         "scopes are required for this kind": client.kind in CLIENT_KINDS[1:] and not client.scopes,
         "token_lifetime must be seconds above 0": lifetime is not None and not is_duration(lifetime),
         "consented_orgs must map org ids to technical accounts": not _are_orgs(client.consented_orgs),
+        "console_org_id and credential_id must be strings of digits": not _are_console_ids(
+            client.console_org_id, client.credential_id
+        ),
     }
     for problem, wrong in problems.items():
         if wrong:
             raise SandboxConfigError(f"A client's {problem}.")
     for pem in client.certificates:
-        _binding(pem)
+        binding_of(pem)
 
 
 def is_duration(value: object) -> bool:
@@ -208,7 +191,17 @@ def _are_orgs(value: object) -> bool:
     )
 
 
-def _binding(pem: str) -> Binding:
+def _are_console_ids(*values: object) -> bool:
+    return all(isinstance(value, str) and _CONSOLE_ID.fullmatch(value) for value in values)
+
+
+def binding_of(pem: str) -> Binding:
+    """Read a certificate in PEM form.
+
+    Raises:
+        SandboxConfigError: It is not a certificate, or its key is not an RSA key.
+
+    """
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
         key = certificate.public_key()

@@ -104,6 +104,8 @@ class Exchanges:
             claims["org"] = _OTHER_ORG
         age = lifetime + 60 if kind is FaultKind.EXPIRED_TOKEN else 0
         token, digest = state.mint.issue(granted.org_id, claims, state.clock() - age, lifetime)
+        if endpoint is _TOKEN:
+            state.note_use(granted.client.client_id, granted.secret)
         who = (granted.client.client_id, granted.org_id)
         self._note(endpoint, who, "issued", fault, digest)
         body: dict[str, object] = {"access_token": token, "expires_in": int(lifetime * _per_second(endpoint, kind))}

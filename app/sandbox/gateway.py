@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from app.sandbox.api_call import ApiRefusal, token_of
 from app.sandbox.state import SandboxState
 
 
@@ -35,30 +36,13 @@ class Gateway:
 
     async def answer(self, request: Request) -> Response:
         """200 with what the token and the headers name, or the error of the gateway."""
-        api_key, org = request.headers.get("x-api-key"), request.headers.get("x-gw-ims-org-id")
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if not api_key:
-            return _error(403, "403000", "Api Key is required")
-        if not org:
-            return _error(403, "403000", "x-gw-ims-org-id is required")
-        if self._state.clients.find(api_key) is None:
-            return _error(403, "403003", "Api Key is invalid")
-        if scheme.lower() != "bearer" or not token.strip():
-            return _error(403, "403010", "Oauth token is missing")
-        record = self._state.mint.find(token.strip())
-        if record is None or record.revoked or record.expires_at <= self._state.clock():
-            return _error(401, "401013", "Oauth token is not valid")
-        if api_key != record.client_id:
-            return _error(403, "403003", "Api Key is invalid")
-        if org != record.org_id:
-            return _error(403, "403003", "Api Key is invalid for this organization")
+        try:
+            record = token_of(self._state, request, org=request.headers.get("x-gw-ims-org-id", ""))
+        except ApiRefusal as refusal:
+            return refusal.answer()
         seen = {
             "client_id": record.client_id,
             "org_id": record.org_id,
             "sandbox": request.headers.get("x-sandbox-name"),
         }
         return JSONResponse({"status": "ok", "path": request.url.path, **seen})
-
-
-def _error(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error_code": code, "message": message}, status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.sandbox.assertions import check_assertion
 from app.sandbox.clients import SandboxClient
@@ -27,6 +27,7 @@ class Granted:
         org_id: The org of the token.
         user_id: The technical account.
         scope: The token's scopes, separated by commas.
+        secret: The client secret that was presented.
 
     """
 
@@ -34,6 +35,7 @@ class Granted:
     org_id: str
     user_id: str
     scope: str
+    secret: str = field(repr=False)
 
 
 def grant_for_assertion(state: SandboxState, form: Mapping[str, str]) -> Granted:
@@ -50,7 +52,7 @@ def grant_for_assertion(state: SandboxState, form: Mapping[str, str]) -> Granted
         raise ImsRefusal(500, "internal_error", "Please try again later")
     bindings = state.clients.bindings(client.client_id)
     check_assertion(form.get("jwt_token", ""), client, bindings, state.hosts, state.clock())
-    return Granted(client, client.org_id, client.technical_account_id or "", JWT_SCOPES)
+    return Granted(client, client.org_id, client.technical_account_id or "", JWT_SCOPES, form["client_secret"])
 
 
 def grant_for_client(state: SandboxState, form: Mapping[str, str]) -> Granted:
@@ -67,7 +69,8 @@ def grant_for_client(state: SandboxState, form: Mapping[str, str]) -> Granted:
         text = "The client is not provisioned for the client_credentials grant"
         raise ImsRefusal(400, "unauthorized_client", text)
     org_id, user_id = _org(client, form.get("org_id"))
-    return Granted(client, org_id, user_id, ",".join(_scopes(client, form.get("scope", ""))))
+    scopes = ",".join(_scopes(client, form.get("scope", "")))
+    return Granted(client, org_id, user_id, scopes, form["client_secret"])
 
 
 def org_of(state: SandboxState, form: Mapping[str, str]) -> tuple[str | None, str | None]:

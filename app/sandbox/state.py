@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-from app.sandbox.clients import ClientRegistry, SandboxClient, SandboxConfigError, is_duration
+from app.sandbox.client_registry import ClientRegistry
+from app.sandbox.clients import SandboxClient, SandboxConfigError, is_duration
 from app.sandbox.faults import FaultBoard
 from app.sandbox.journal import Journal
 from app.sandbox.tokens import TokenMint
@@ -32,13 +33,14 @@ class SandboxState:
         token_lifetime: float,
         clock: Callable[[], float],
     ) -> None:
-        self.clients = ClientRegistry(clients)
+        self.clients = ClientRegistry(clients, clock)
         self.clock = clock
         self.faults = FaultBoard()
         self.journal = Journal()
         self.mint = TokenMint()
         self.hosts: frozenset[str] = frozenset()
         self.token_lifetime = 0.0
+        self.last_used_lag = 0.0
         self.set_base_urls(base_urls)
         self.set_token_lifetime(token_lifetime)
 
@@ -64,6 +66,23 @@ class SandboxState:
         if not is_duration(seconds):
             raise SandboxConfigError("token_lifetime must be a number of seconds above 0.")
         self.token_lifetime = float(seconds)
+
+    def set_last_used_lag(self, seconds: float) -> None:
+        """Change after how many seconds the secrets API reports the use of a secret.
+
+        Raises:
+            SandboxConfigError: It is not a number of seconds from 0.
+
+        """
+        if seconds != 0 and not is_duration(seconds):
+            raise SandboxConfigError("last_used_lag must be a number of seconds from 0.")
+        self.last_used_lag = float(seconds)
+
+    def note_use(self, client_id: str, secret: str) -> None:
+        """Note that a secret of a client was exchanged for a token."""
+        for record in self.clients.secrets(client_id):
+            if record.value == secret:
+                record.use(self.clock(), self.last_used_lag)
 
     def lifetime_of(self, client: SandboxClient) -> float:
         """The lifetime of a new token of `client`, in seconds."""

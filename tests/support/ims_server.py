@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -32,12 +33,15 @@ class _QuietServer(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def run_sandbox(
-    clients: Iterable[SandboxClient] = (), *, token_lifetime: float = 86399.0
+    clients: Iterable[SandboxClient] = (),
+    *,
+    token_lifetime: float = 86399.0,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[RunningSandbox]:
     """Run a sandbox on a free port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    sandbox = create_sandbox(clients, base_url=base_url, token_lifetime=token_lifetime)
+    sandbox = create_sandbox(clients, base_url=base_url, token_lifetime=token_lifetime, clock=clock)
     async with serve(sandbox, listener):
         yield RunningSandbox(base_url, sandbox)
 

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from app.sandbox.assertions import check_assertion
-from app.sandbox.clients import ClientRegistry
+from app.sandbox.client_registry import ClientRegistry
 from app.sandbox.refusal import ImsRefusal
 from tests.support import grants
 from tests.support.keys import key_pair, self_signed

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from app.sandbox import SandboxConfigError, load_clients
-from app.sandbox.clients import ClientRegistry, client_from
+from app.sandbox.client_registry import ClientRegistry
+from app.sandbox.clients import client_from
 from tests.support import grants
 from tests.support.keys import ec_pem, key_pair
 from tests.support.sandbox_clients import jwt_client, oauth_client
@@ -111,6 +112,8 @@ def test_an_unknown_field_is_named_if_it_looks_like_a_name(name: str, quoted: bo
         {"consented_orgs": {"x": "y"}},
         {"unknown": 1},
         {"technical_account_id": 5},
+        {"console_org_id": 23294},
+        {"credential_id": "canary-1"},
     ],
     ids="-".join,
 )
@@ -129,6 +132,19 @@ def test_a_kind_changes_in_place() -> None:
     assert found is not None
     assert found.kind == "oauth_server_to_server"
     assert registry.bindings(grants.CLIENT_ID) == ()
+
+
+def test_two_clients_never_share_their_ids_in_the_console() -> None:
+    """The ids in a path of the secrets API name one client; a client that was removed frees its own."""
+    ids = {"console_org_id": "1", "credential_id": "2"}
+    registry = ClientRegistry([client_from({**OAUTH, **ids})])
+    with pytest.raises(SandboxConfigError, match="credential_id"):
+        registry.put(client_from({**OAUTH, **ids, "client_id": "c3"}))
+    assert registry.find("c3") is None
+    registry.remove("c1")
+    assert registry.in_console("1", "2") is None
+    registry.put(client_from({**OAUTH, **ids, "client_id": "c3"}))
+    assert registry.in_console("1", "2") == registry.find("c3")
 
 
 def test_secrets_are_not_described() -> None:

@@ -1,0 +1,116 @@
+"""Simulates Adobe's API for client secrets: list, add a second one, delete one (docs/ims.md section 3.3).
+
+Adobe documents the answers to good requests only. The errors here are those of its gateway (docs/ims.md section 8) for
+key, token and scopes, and plain statuses for the rest:
+
+| error | status | error_code |
+|---|---|---|
+| no or a wrong ``X-Api-Key``, no token, a token that is not valid | as in `app.sandbox.gateway` | |
+| a token without one of `SCOPES` | 403 | 403011 |
+| a credential that does not exist in this org, or a uuid that does not exist | 404 | 404000 |
+| another kind of credential, a third secret, or the deletion of the only one | 400 | 400000 |
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.sandbox.api_call import ApiRefusal, token_of
+from app.sandbox.client_secrets import SecretRecord
+from app.sandbox.clients import SandboxClient
+from app.sandbox.state import SandboxState
+
+SCOPES = (
+    "AdobeID", "openid", "read_organizations", "additional_info.projectedProductContext", "additional_info.roles",
+    "adobeio_api", "read_client_secret", "manage_client_secrets",
+)  # fmt: skip
+"""What the API requires of a token."""
+
+MAX_SECRETS = 2
+
+_PATH = "/console/organizations/{console_org_id}/credentials/{credential_id}/secrets"
+
+
+def secrets_api_routes(state: SandboxState) -> list[Route]:
+    """The routes of this module."""
+    api = SecretsApi(state)
+    return [
+        Route(_PATH, api.list_or_add, methods=["GET", "POST"]),
+        Route(f"{_PATH}/{{uuid}}", api.delete, methods=["DELETE"]),
+    ]
+
+
+class SecretsApi:
+    """Answers from a `SandboxState`."""
+
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
+
+    async def list_or_add(self, request: Request) -> Response:
+        """``GET``: all secrets, without their values. ``POST``: a second secret; only this answer has its value."""
+        try:
+            client = self._client(request)
+            if request.method != "POST":
+                shown = [self._described(record) for record in self._state.clients.secrets(client.client_id)]
+                return JSONResponse({"client_id": client.client_id, "client_secrets": shown})
+            return self._added(client)
+        except ApiRefusal as refusal:
+            return refusal.answer()
+
+    async def delete(self, request: Request) -> Response:
+        """``DELETE``: one secret, which exchanges cannot use from now on."""
+        try:
+            client = self._client(request)
+            records = self._state.clients.secrets(client.client_id)
+            kept = tuple(record.value for record in records if record.uuid != request.path_params["uuid"])
+            if len(kept) == len(records):
+                raise ApiRefusal(404, "404000", "Client secret not found")
+            if not kept:
+                raise ApiRefusal(400, "400000", "The only client secret of a credential cannot be deleted")
+            self._state.clients.put(replace(client, client_secrets=kept))
+        except ApiRefusal as refusal:
+            return refusal.answer()
+        return Response(status_code=204)
+
+    def _client(self, request: Request) -> SandboxClient:
+        """The credential that the path names, if the token may manage it."""
+        token = token_of(self._state, request)
+        if not set(SCOPES) <= set(token.claims.get("scope", "").split(",")):
+            raise ApiRefusal(403, "403011", "Oauth token scope is not sufficient")
+        ids = request.path_params
+        client = self._state.clients.in_console(ids["console_org_id"], ids["credential_id"])
+        if client is None or client.org_id != token.org_id:
+            raise ApiRefusal(404, "404000", "Credential not found")
+        if client.kind != "oauth_server_to_server":
+            raise ApiRefusal(400, "400000", "Only OAuth Server-to-Server credentials have secrets to manage")
+        return client
+
+    def _added(self, client: SandboxClient) -> Response:
+        if len(client.client_secrets) >= MAX_SECRETS:
+            raise ApiRefusal(400, "400000", f"A credential can have at most {MAX_SECRETS} client secrets")
+        value = f"p8e-{secrets.token_urlsafe(24)}"
+        self._state.clients.put(replace(client, client_secrets=(*client.client_secrets, value)))
+        [record] = [record for record in self._state.clients.secrets(client.client_id) if record.value == value]
+        return JSONResponse({**self._described(record), "client_secret": value}, 201)
+
+    def _described(self, record: SecretRecord) -> dict[str, object]:
+        used = record.last_used_at(self._state.clock(), self._state.last_used_lag)
+        usage = [{"last_used_at": _milliseconds(used), "grant_type": "client_credentials"}] if used else None
+        return {
+            "expires_at": "PERMANENT",
+            "expires_at_str": "PERMANENT",
+            "created_at": _milliseconds(record.created_at),
+            "created_at_str": time.strftime("%a, %b %-d %Y %H:%M:%S.000 UTC", time.gmtime(record.created_at)),
+            "uuid": record.uuid,
+            "secret_usages": usage,
+        }
+
+
+def _milliseconds(unix_seconds: float) -> str:
+    return str(int(unix_seconds * 1000))
