@@ -7,6 +7,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
 
+STAGE_IMS_BASE_URL = "https://ims-na1-stg1.adobelogin.com"
+"""Where credentials of stage are exchanged (docs/ims.md section 1.1)."""
+
 _IPV6_LOOPBACK = IPv6Address("::1")
 _IMS_URL = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?:/+(?:ims(?:/[a-z0-9._-]+)*/*)?)?"

@@ -101,6 +101,15 @@ class VaultServer:
         )
         return name
 
+    def editor_policy(self, name: str = "editor") -> str:
+        """A policy for the commands that change credentials (docs/least-privilege.md)."""
+        self.policy(
+            name,
+            (f"{MOUNT}/data/{PREFIX}/*", "create,read,update,delete"),
+            (f"{MOUNT}/metadata/{PREFIX}/*", "read,list,delete"),
+        )
+        return name
+
     def token(self, *policies: str, ttl: str = "1h", **options: object) -> str:
         """A new token with these policies."""
         answer = self.write("auth/token/create-orphan", policies=list(policies), ttl=ttl, **options)

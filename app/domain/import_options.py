@@ -1,0 +1,113 @@
+"""Completes a credential of Adobe's file with what the operator gives besides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.domain.adobe_import import Draft, ImportFileError
+from app.domain.credential import KINDS, Credential, CredentialKind
+
+_REMEDIES = {
+    "org_id": "has no org id; give --org ORG",
+    "client_id": "has no client id; download it again from the console",
+    "client_secrets": "has no client secret; add one in the console, and download the file again",
+    "technical_account_id": "has no technical account id; download it again from the console",
+    "scopes": "has no scopes; add an API to the project in the console, and download the file again",
+    "metascopes": "has no metascopes; add an API to the project in the console, and download the file again",
+    "private_key": "has no private key, because Adobe does not keep it; give --private-key FILE",
+}
+"""What is missing and what to do, as the end of a sentence, by field."""
+
+KEPT = ("sandbox", "not_before")
+"""Fields of a stored document that no file of Adobe can have: an import keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What an operator gives besides the file.
+
+    Args:
+        org: The org id; None if the file has it.
+        client_id: Chooses one of several credentials.
+        private_key: PEM text.
+        passphrase: The passphrase that decrypts that key.
+        certificate: PEM text.
+        ims_base_url: Takes the place of the file's endpoint.
+
+    """
+
+    org: str | None = None
+    client_id: str | None = None
+    private_key: str | None = field(repr=False, default=None)
+    passphrase: str | None = field(repr=False, default=None)
+    certificate: str | None = field(repr=False, default=None)
+    ims_base_url: str | None = None
+
+    @property
+    def signs(self) -> bool:
+        """Whether they are for a credential that signs."""
+        return self.private_key is not None
+
+
+def document_of(drafts: Sequence[Draft], options: ImportOptions) -> dict[str, object]:
+    """The document of one of the `drafts`, complete. Its fields are still unverified.
+
+    Raises:
+        ImportFileError: Something is missing, or an option does not fit the file.
+
+    """
+    document = dict(_chosen(drafts, options).fields)
+    _set_org(document, options.org)
+    kind = _kind(document)
+    signing = {
+        "private_key": options.private_key,
+        "private_key_passphrase": options.passphrase,
+        "certificate": options.certificate,
+    }
+    given = {name: value for name, value in signing.items() if value is not None}
+    if given and kind is not None and not kind.signs:
+        option = f"--{next(iter(given)).replace('_', '-')}"
+        raise ImportFileError(f"has a credential of kind {kind.kind}, which needs no key; leave out {option}")
+    document |= given
+    if options.ims_base_url is not None:
+        document["ims_base_url"] = options.ims_base_url
+    _refuse_incomplete(document, kind)
+    return document
+
+
+def with_kept_fields(draft: Mapping[str, object], stored: Mapping[str, object]) -> dict[str, object]:
+    """`draft` with the fields of the `stored` document that no file of Adobe has."""
+    return {**{name: stored[name] for name in KEPT if name in stored}, **draft}
+
+
+def _chosen(drafts: Sequence[Draft], options: ImportOptions) -> Draft:
+    wanted = [draft for draft in drafts if options.client_id in {None, draft.client_id}]
+    if not wanted:
+        raise ImportFileError("has no credential with the client id of --client-id")
+    if len({draft.client_id for draft in wanted}) > 1:
+        raise ImportFileError(f"has {len(wanted)} server-to-server credentials; choose one with --client-id ID")
+    # While Adobe migrates a credential, its file has both flows. OAuth is the one that stays.
+    return min(wanted, key=lambda draft: (draft.kind == CredentialKind.JWT) != options.signs)
+
+
+def _set_org(document: dict[str, object], org: str | None) -> None:
+    if org is None:
+        return
+    if document.setdefault("org_id", org) != org:
+        raise ImportFileError("belongs to another org than that of --org; leave the option out, or give the other file")
+
+
+def _kind(document: Mapping[str, object]) -> type[Credential] | None:
+    return next((known for kind, known in KINDS.items() if kind == document.get("kind")), None)
+
+
+def _refuse_incomplete(document: Mapping[str, object], kind: type[Credential] | None) -> None:
+    needed = ["org_id", "client_id", "client_secrets"]
+    if kind is not None:
+        needed += ["technical_account_id"] if kind.signs else []
+        needed += [kind.scopes_field]
+        needed += ["private_key"] if kind.signs and "transit_key" not in document else []
+    missing = next((name for name in needed if document.get(name) in (None, "", [])), None)
+    if missing is not None:
+        raise ImportFileError(_REMEDIES[missing])

@@ -1,0 +1,217 @@
+"""The import of a credential: proven, then written over the version that was compared, then read back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.adapters.certificates import certificate_not_after
+from app.adapters.directory import DirectoryCredentialStore, DirectoryDocuments
+from app.domain.adobe_import import ImportFileError
+from app.domain.dependency_errors import CredentialStoreError, ImsUnavailableError
+from app.domain.errors import BrokerError
+from app.domain.stored_document import DocumentChangedError, DocumentPath, StoredDocument, Version, credential_path
+from app.domain.tenant_errors import CredentialRejectedError
+from app.lifecycle.canary import Canary
+from app.lifecycle.import_credential import Importer, NotReadBackError
+from app.service.present import Presenter
+from tests.fakes import DAY, FakeCredentialStore, FakeExchanger, FakeSigner, ManualClock
+from tests.support.documents import ALLOWED, CANARY, SECRET, jwt_document, oauth_document, ref_of
+from tests.support.keys import key_pair
+
+REF = ref_of(1)
+PATH = credential_path(REF)
+DOCUMENT = oauth_document(REF)
+OTHER = oauth_document(REF, client_secrets=[f"{CANARY}-first", f"{CANARY}-second"])
+
+
+class WatchedDocuments:
+    """A directory whose writes are counted; a test can fail them after they took place."""
+
+    def __init__(self, inner: DirectoryDocuments) -> None:
+        self.inner = inner
+        self.writes = 0
+        self.failure: BrokerError | None = None
+
+    async def read(self, path: DocumentPath) -> StoredDocument | None:
+        """As `DocumentStore.read`."""
+        return await self.inner.read(path)
+
+    async def write(self, path: DocumentPath, content: Mapping[str, object], expected: Version | None) -> Version:
+        """As `DocumentStore.write`."""
+        self.writes += 1
+        version = await self.inner.write(path, content, expected)
+        if self.failure is not None:
+            raise self.failure
+        return version
+
+    async def remove(self, path: DocumentPath, expected: Version, *, destroy: bool = False) -> None:
+        """As `DocumentStore.remove`."""
+        await self.inner.remove(path, expected, destroy=destroy)
+
+
+class Bench:
+    """An importer into a directory, with an IMS that issues tokens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ManualClock()
+        self.exchanger = FakeExchanger(self.clock)
+        self.documents = WatchedDocuments(DirectoryDocuments(folder))
+        self.store = DirectoryCredentialStore(folder, ALLOWED)
+        canary = Canary(Presenter({"stored": FakeSigner()}, self.exchanger, self.clock), ALLOWED)
+        self.canary = canary
+        self.importer = Importer(self.documents, self.store, canary, certificate_not_after, self.clock)
+
+    async def run(self, document: Mapping[str, object], *, whole: bool = False) -> Version | None:
+        """A whole import; its version, or None if there was nothing to do."""
+        prepared = await self.importer.prepare(REF, document, whole=whole)
+        return await self.importer.apply(prepared) if prepared.changes else None
+
+    async def stored(self) -> Mapping[str, object] | None:
+        """What is stored."""
+        found = await self.documents.read(PATH)
+        return None if found is None else dict(found.content)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A bench on an empty directory."""
+    made = Bench(tmp_path)
+    yield made
+    await made.documents.inner.aclose()
+    await made.store.aclose()
+
+
+async def test_each_secret_is_proven_before_anything_is_written(bench: Bench) -> None:
+    """Each client secret is exchanged once, with all scopes, and nothing is written before the last one."""
+    prepared = await bench.importer.prepare(REF, OTHER)
+
+    assert [grant.form["client_secret"] for grant in bench.exchanger.grants] == OTHER["client_secrets"]
+    assert [len(proof.token.scopes) for proof in prepared.proofs] == [2, 2]
+    assert (await bench.stored(), bench.documents.writes) == (None, 0)
+    await bench.importer.apply(prepared)
+    assert await bench.stored() == OTHER
+
+
+@pytest.mark.parametrize("failure", [CredentialRejectedError("invalid_client"), ImsUnavailableError("away")])
+async def test_nothing_is_written_if_the_second_secret_is_not_proven(bench: Bench, failure: BrokerError) -> None:
+    """A refusal or an outage at any secret leaves the stored document as it was."""
+    await bench.run(DOCUMENT)
+    bench.exchanger.refused_secrets[f"{CANARY}-second"] = failure
+
+    with pytest.raises(type(failure)):
+        await bench.run(OTHER)
+    assert (await bench.stored(), bench.documents.writes) == (DOCUMENT, 1)
+
+
+async def test_the_same_document_again_is_nothing_to_do(bench: Bench) -> None:
+    """An import of what is stored already makes no exchange and no new version."""
+    await bench.run(DOCUMENT)
+    again = await bench.run({**DOCUMENT, "scopes": "AdobeID openid"})
+
+    assert (again, bench.documents.writes, len(bench.exchanger.grants)) == (None, 1, 1)
+
+
+async def test_a_newer_version_is_never_overwritten(bench: Bench) -> None:
+    """If someone else writes between the comparison and the write, nothing is written, and their version stays."""
+    await bench.run(DOCUMENT)
+    prepared = await bench.importer.prepare(REF, OTHER)
+    theirs = oauth_document(REF, client_secrets=[f"{CANARY}-theirs"])
+    found = await bench.documents.read(PATH)
+    assert found is not None
+    await bench.documents.inner.write(PATH, theirs, found.version)
+
+    with pytest.raises(DocumentChangedError, match="was changed by someone else meanwhile"):
+        await bench.importer.apply(prepared)
+    assert await bench.stored() == theirs
+
+
+async def test_two_first_imports_at_once(bench: Bench) -> None:
+    """Of two imports that both found nothing stored, one is refused."""
+    first, second = await bench.importer.prepare(REF, DOCUMENT), await bench.importer.prepare(REF, OTHER)
+    await bench.importer.apply(first)
+
+    with pytest.raises(DocumentChangedError):
+        await bench.importer.apply(second)
+    assert await bench.stored() == DOCUMENT
+
+
+async def test_a_lost_answer_to_a_write_does_not_fail_the_import(bench: Bench) -> None:
+    """If the store wrote and its answer was lost, the import succeeds."""
+    bench.documents.failure = CredentialStoreError("no answer")
+
+    assert await bench.run(DOCUMENT) is not None
+    assert await bench.stored() == DOCUMENT
+
+
+@pytest.mark.parametrize("before", [None, DOCUMENT])
+async def test_what_cannot_be_read_back_is_undone(bench: Bench, before: dict[str, object] | None) -> None:
+    """If the broker cannot read the new document, the previous one is stored again, or none if there was none."""
+    if before is not None:
+        await bench.run(before)
+    broken = FakeCredentialStore()
+    broken.failure = CredentialStoreError("The store is away.")
+    importer = Importer(bench.documents, broken, bench.canary, certificate_not_after, bench.clock)
+
+    with pytest.raises(NotReadBackError, match=r"the change was undone: The store is away\."):
+        await importer.apply(await importer.prepare(REF, OTHER))
+    assert await bench.stored() == before
+
+
+async def test_another_document_in_place_of_the_new_one_is_undone(bench: Bench) -> None:
+    """If the broker reads something else in the new version, the change is undone."""
+    other = FakeCredentialStore()
+    importer = Importer(bench.documents, other, bench.canary, certificate_not_after, bench.clock)
+    prepared = await importer.prepare(REF, OTHER)
+    version = await bench.run(OTHER)
+    found = await bench.documents.read(PATH)
+    assert found is not None
+    await bench.documents.remove(PATH, found.version)
+    other.put(replace(bench.canary.parsed(REF, DOCUMENT), generation=str(version)))
+
+    with pytest.raises(NotReadBackError, match="it differs from what was written"):
+        await importer.apply(prepared)
+    assert await bench.stored() is None
+
+
+async def test_a_certificate_that_has_ended_is_refused_before_ims_is_asked(bench: Bench) -> None:
+    """An ended certificate is refused with its date, because IMS would only say that the signature is wrong."""
+    pair = key_pair()
+    bench.clock.now = pair.not_after + DAY
+    document = jwt_document(REF, private_key=pair.pkcs8, certificate=pair.certificate)
+
+    with pytest.raises(
+        ImportFileError, match=r"has a defect in certificate: has ended on 20.*, so IMS refuses what its key signs"
+    ):
+        await bench.run(document)
+    assert bench.exchanger.grants == []
+
+
+async def test_a_defect_is_named_without_its_value(bench: Bench) -> None:
+    """A defective file is refused with the field and what is expected; nothing is asked and nothing is written."""
+    with pytest.raises(ImportFileError) as caught:
+        await bench.run(oauth_document(REF, client_secrets=[f"{CANARY} with blanks"]))
+
+    assert "has a defect in client_secrets" in str(caught.value)
+    assert CANARY not in str(caught.value)
+    assert (bench.exchanger.grants, bench.documents.writes) == ([], 0)
+
+
+async def test_the_sandbox_of_the_stored_document_is_kept(bench: Bench) -> None:
+    """What no file of Adobe has stays; a document of the broker is stored as it is."""
+    await bench.run({**DOCUMENT, "sandbox": "prod"})
+    await bench.run(OTHER)
+    assert await bench.stored() == {**OTHER, "sandbox": "prod"}
+    await bench.run(OTHER, whole=True)
+    assert await bench.stored() == OTHER
+
+
+async def test_no_secret_is_in_a_repr(bench: Bench) -> None:
+    """What the workflow hands on shows no secret, and no token."""
+    prepared = await bench.importer.prepare(REF, DOCUMENT)
+
+    assert SECRET not in repr(prepared)
+    assert "eyJ" not in repr(prepared)
