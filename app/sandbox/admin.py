@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from app.sandbox.clients import SandboxConfigError, client_from
 from app.sandbox.faults import InvalidFaultError, fault_from
+from app.sandbox.journal import EXCHANGES
 from app.sandbox.state import SandboxState
 
 MAX_ADMIN_BODY = 1024 * 1024
@@ -113,7 +114,7 @@ class Admin:
 
     async def faults(self, _request: Request) -> Response:
         """All faults."""
-        return JSONResponse({"faults": [fault.described() for fault in self._state.faults.all()]})
+        return JSONResponse({"faults": self._state.faults.described()})
 
     async def add_fault(self, request: Request) -> Response:
         """Add a fault."""
@@ -127,11 +128,12 @@ class Admin:
         return Response(status_code=204)
 
     async def journal(self, request: Request) -> Response:
-        """The exchanges so far, filtered by ``since`` (a number) and ``client_id``."""
+        """The requests so far, filtered by ``since`` (a number), ``client_id`` and ``endpoint`` (how it begins)."""
         since = request.query_params.get("since", "0")
         if not since.isdecimal() or len(since) > 18:
             raise _InvalidRequestError("since must be a number.")
-        entries = self._state.journal.entries(int(since), request.query_params.get("client_id"))
+        endpoint = request.query_params.get("endpoint", EXCHANGES)
+        entries = self._state.journal.entries(int(since), request.query_params.get("client_id"), endpoint)
         return JSONResponse({"entries": [entry.described() for entry in entries]})
 
     async def clear_journal(self, _request: Request) -> Response:

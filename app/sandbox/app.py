@@ -43,12 +43,14 @@ class Sandbox:
         self._app.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request. Every answer has an ``X-Debug-Id``."""
+        """Answer a request. Every answer has an ``X-Debug-Id``, which the journal names."""
+        debug_id = secrets.token_hex(16)
+        scope.setdefault("state", {})["debug_id"] = debug_id
 
         async def send_with_debug_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["X-Debug-Id"] = secrets.token_hex(16)
+                headers["X-Debug-Id"] = debug_id
                 headers["Cache-Control"] = "no-store"
             await send(message)
 

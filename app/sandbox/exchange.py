@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.sandbox.faults import REPLACES_ANSWER, Fault, FaultKind
+from app.sandbox.broken_answers import broken_answer, dripping, ims_error
+from app.sandbox.faults import REPLACES_ANSWER, FaultKind
 from app.sandbox.grants import Granted, grant_for_assertion, grant_for_client, org_of
+from app.sandbox.journaled_request import JournaledRequest, received
 from app.sandbox.refusal import ImsRefusal
 from app.sandbox.state import SandboxState
 
 MAX_FORM_BODY = 64 * 1024
-_LONGEST_HANG = 600.0
 _OTHER_CLIENT = "another-client"
 _OTHER_ORG = "FFFFFFFFFFFFFFFFFFFFFFFF@AdobeOrg"
 _ABSURD = 10**17
-_PAGE = "<!doctype html><html><body><h1>Something went wrong</h1></body></html>"
 _EXPIRES_IN: Mapping[FaultKind, int] = {
     FaultKind.NEGATIVE_EXPIRES_IN: -86399,
     FaultKind.ZERO_EXPIRES_IN: 0,
@@ -79,22 +79,26 @@ class Exchanges:
         try:
             form = await read_grant_form(request)
         except ImsRefusal as refusal:
-            return self._refused(endpoint, (None, None), refusal, None)
-        who = org_of(self._state, form)
-        fault = self._state.faults.take(*who)
+            return self._refused(JournaledRequest(endpoint.name, None, None, request.state.debug_id, None), refusal)
+        exchange = received(self._state, request, endpoint.name, *org_of(self._state, form))
+        fault = exchange.fault
         if fault is not None and fault.kind in REPLACES_ANSWER:
             # Noted before the wait, so that the journal shows exchanges that hang.
-            self._note(endpoint, who, fault.kind.value, fault)
-            return await _broken_answer(request, fault)
-        if fault is not None and fault.kind is not FaultKind.DRIP:
+            exchange.note(self._state, fault.kind.value)
+            return await broken_answer(request, fault, ims_error(fault))
+        if fault is not None and fault.kind not in {FaultKind.DRIP, FaultKind.LOST}:
             await asyncio.sleep(fault.seconds)
         try:
             granted = endpoint.decide(self._state, form)
         except ImsRefusal as refusal:
-            return self._refused(endpoint, who, refusal, fault)
-        return self._issued(endpoint, granted, fault)
+            return self._refused(exchange, refusal)
+        response = self._issued(endpoint, exchange, granted)
+        if fault is not None and fault.kind is FaultKind.LOST:
+            return await broken_answer(request, fault, ims_error(fault))
+        return response
 
-    def _issued(self, endpoint: _Endpoint, granted: Granted, fault: Fault | None) -> Response:
+    def _issued(self, endpoint: _Endpoint, exchange: JournaledRequest, granted: Granted) -> Response:
+        fault = exchange.fault
         kind = fault.kind if fault else None
         state, lifetime = self._state, self._state.lifetime_of(granted.client)
         claims = {"client_id": granted.client.client_id, "user_id": granted.user_id, "scope": granted.scope}
@@ -106,8 +110,7 @@ class Exchanges:
         token, digest = state.mint.issue(granted.org_id, claims, state.clock() - age, lifetime)
         if endpoint is _TOKEN:
             state.note_use(granted.client.client_id, granted.secret)
-        who = (granted.client.client_id, granted.org_id)
-        self._note(endpoint, who, "issued", fault, digest)
+        exchange.note(state, "issued", digest)
         body: dict[str, object] = {"access_token": token, "expires_in": int(lifetime * _per_second(endpoint, kind))}
         if granted.client.kind != "enterprise_web_app":
             body["token_type"] = "bearer"
@@ -116,26 +119,12 @@ class Exchanges:
         if kind is FaultKind.ABSENT_EXPIRES_IN:
             del body["expires_in"]
         if fault is not None and kind is FaultKind.DRIP:
-            dripping = _drip(json.dumps(body).encode(), fault.seconds or 1.0)
-            return StreamingResponse(dripping, media_type="application/json")
+            return dripping(json.dumps(body).encode(), fault)
         return JSONResponse(body)
 
-    def _refused(
-        self, endpoint: _Endpoint, who: tuple[str | None, str | None], refusal: ImsRefusal, fault: Fault | None
-    ) -> Response:
-        self._note(endpoint, who, refusal.error, fault)
+    def _refused(self, exchange: JournaledRequest, refusal: ImsRefusal) -> Response:
+        exchange.note(self._state, refusal.error)
         return JSONResponse(refusal.body(), refusal.status)
-
-    def _note(
-        self,
-        endpoint: _Endpoint,
-        who: tuple[str | None, str | None],
-        outcome: str,
-        fault: Fault | None,
-        digest: str | None = None,
-    ) -> None:
-        struck_by = fault.kind.value if fault else None
-        self._state.journal.add(self._state.clock(), endpoint.name, *who, outcome, fault=struck_by, token_sha256=digest)
 
 
 async def read_grant_form(request: Request) -> dict[str, str]:
@@ -169,37 +158,3 @@ def _per_second(endpoint: _Endpoint, kind: FaultKind | None) -> int:
     if kind is FaultKind.WRONG_UNIT:
         return 1 if endpoint.per_second == 1000 else 1000
     return endpoint.per_second
-
-
-async def _broken_answer(request: Request, fault: Fault) -> Response:
-    if fault.kind is FaultKind.HANG:
-        return await _hang(request)
-    await asyncio.sleep(fault.seconds)
-    match fault.kind:
-        case FaultKind.STATUS:
-            headers = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-            error = fault.error or ("too_many_requests" if fault.status == 429 else "service_unavailable")
-            return JSONResponse({"error": error}, fault.status, headers)
-        case FaultKind.HTML:
-            return Response(_PAGE, media_type="text/html")
-        case FaultKind.EMPTY:
-            return Response(b"", media_type="application/json")
-        case _:
-            return Response(bytes(range(256)) * 4, media_type="application/json")
-
-
-async def _hang(request: Request) -> Response:
-    """Wait until the client disconnects. The wait is limited, so that a forgotten client does not stay forever."""
-    try:
-        async with asyncio.timeout(_LONGEST_HANG):
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-    except (TimeoutError, ClientDisconnect):
-        pass
-    return JSONResponse({"error": "service_unavailable"}, 503)
-
-
-async def _drip(body: bytes, seconds: float) -> AsyncIterator[bytes]:
-    for value in body:
-        yield bytes([value])
-        await asyncio.sleep(seconds)

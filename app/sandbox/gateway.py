@@ -17,15 +17,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.sandbox.api_call import ApiRefusal, token_of
+from app.sandbox.api_call import api_endpoint, token_of
 from app.sandbox.state import SandboxState
 
 
 def gateway_routes(state: SandboxState) -> list[Route]:
     """The routes of this module."""
-    gateway = Gateway(state)
+    endpoint = api_endpoint(state, "/imp", Gateway(state).answer, {})
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-    return [Route("/imp", gateway.answer, methods=methods), Route("/imp/{rest:path}", gateway.answer, methods=methods)]
+    return [Route("/imp", endpoint, methods=methods), Route("/imp/{rest:path}", endpoint, methods=methods)]
 
 
 class Gateway:
@@ -36,10 +36,7 @@ class Gateway:
 
     async def answer(self, request: Request) -> Response:
         """200 with what the token and the headers name, or the error of the gateway."""
-        try:
-            record = token_of(self._state, request, org=request.headers.get("x-gw-ims-org-id", ""))
-        except ApiRefusal as refusal:
-            return refusal.answer()
+        record = token_of(self._state, request, org=request.headers.get("x-gw-ims-org-id", ""))
         seen = {
             "client_id": record.client_id,
             "org_id": record.org_id,

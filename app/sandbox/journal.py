@@ -1,4 +1,4 @@
-"""The journal: a limited list of the last exchanges, without tokens or secrets."""
+"""The journal: a limited list of the last requests, without tokens or secrets."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from collections import deque
 from dataclasses import asdict, dataclass
 
 MAX_JOURNAL_ENTRIES = 100_000
+EXCHANGES = "/ims/"
+"""How the endpoints of exchanges begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One exchange.
+    """One exchange, or one call of an Adobe API.
 
     Args:
-        seq: Increases by one with each exchange, even after the journal was cleared.
+        seq: Increases by one with each request, even after the journal was cleared.
         time: Unix time in seconds when it was decided.
-        endpoint: ``/ims/exchange/jwt`` or ``/ims/token``.
+        endpoint: ``/ims/exchange/jwt``, ``/ims/token``, ``/imp`` or ``/console/secrets``.
         client_id: The client, if the sandbox has it.
         org: Its org, if known.
-        outcome: ``issued``, the ``error`` of the answer, or the kind of the fault that replaced it.
+        outcome: ``issued``, ``ok``, ``listed``, ``added``, ``deleted``, the error of the answer, or the kind of the
+            fault that replaced it.
         fault: The kind of the fault that affected it, or None.
-        token_sha256: SHA-256 of the token issued, or None.
+        token_sha256: SHA-256 of the token that was issued, or None.
+        debug_id: The ``X-Debug-Id`` of the answer.
 
     """
 
@@ -32,6 +36,7 @@ class JournalEntry:
     outcome: str
     fault: str | None
     token_sha256: str | None
+    debug_id: str | None = None
 
     def described(self) -> dict[str, object]:
         """All fields, for JSON."""
@@ -39,7 +44,7 @@ class JournalEntry:
 
 
 class Journal:
-    """The last exchanges; the oldest are dropped first."""
+    """The last requests; the oldest are dropped first."""
 
     def __init__(self) -> None:
         self._entries: deque[JournalEntry] = deque(maxlen=MAX_JOURNAL_ENTRIES)
@@ -55,14 +60,27 @@ class Journal:
         *,
         fault: str | None = None,
         token_sha256: str | None = None,
+        debug_id: str | None = None,
     ) -> None:
-        """Add an exchange; the arguments are those of `JournalEntry`."""
+        """Add a request; the arguments are those of `JournalEntry`."""
         self._seq += 1
-        self._entries.append(JournalEntry(self._seq, time, endpoint, client_id, org, outcome, fault, token_sha256))
+        entry = JournalEntry(self._seq, time, endpoint, client_id, org, outcome, fault, token_sha256, debug_id)
+        self._entries.append(entry)
 
-    def entries(self, since: int = 0, client_id: str | None = None) -> list[JournalEntry]:
-        """The entries after number `since`, oldest first; only those of `client_id`, if it is given."""
-        return [entry for entry in self._entries if entry.seq > since and client_id in {None, entry.client_id}]
+    def entries(self, since: int = 0, client_id: str | None = None, endpoint: str = EXCHANGES) -> list[JournalEntry]:
+        """The entries after number `since`, oldest first.
+
+        Args:
+            since: A number of an entry.
+            client_id: Only those of this client, if it is given.
+            endpoint: Only those whose endpoint begins like this: exchanges unless said otherwise.
+
+        """
+        return [
+            entry
+            for entry in self._entries
+            if entry.seq > since and client_id in {None, entry.client_id} and entry.endpoint.startswith(endpoint)
+        ]
 
     def clear(self) -> None:
         """Remove all entries; the numbers continue."""

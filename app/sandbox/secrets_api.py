@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.sandbox.api_call import ApiRefusal, token_of
+from app.sandbox.api_call import ApiRefusal, api_endpoint, token_of
 from app.sandbox.client_secrets import SecretRecord
 from app.sandbox.clients import SandboxClient
 from app.sandbox.state import SandboxState
@@ -34,15 +34,17 @@ SCOPES = (
 
 MAX_SECRETS = 2
 
+_OUTCOMES = {"GET": "listed", "POST": "added", "DELETE": "deleted"}
 _PATH = "/console/organizations/{console_org_id}/credentials/{credential_id}/secrets"
 
 
 def secrets_api_routes(state: SandboxState) -> list[Route]:
     """The routes of this module."""
     api = SecretsApi(state)
+    table = [("GET", _PATH, api.list), ("POST", _PATH, api.add), ("DELETE", f"{_PATH}/{{uuid}}", api.delete)]
     return [
-        Route(_PATH, api.list_or_add, methods=["GET", "POST"]),
-        Route(f"{_PATH}/{{uuid}}", api.delete, methods=["DELETE"]),
+        Route(path, api_endpoint(state, "/console/secrets", handler, _OUTCOMES), methods=[method])
+        for method, path, handler in table
     ]
 
 
@@ -52,30 +54,32 @@ class SecretsApi:
     def __init__(self, state: SandboxState) -> None:
         self._state = state
 
-    async def list_or_add(self, request: Request) -> Response:
-        """``GET``: all secrets, without their values. ``POST``: a second secret; only this answer has its value."""
-        try:
-            client = self._client(request)
-            if request.method != "POST":
-                shown = [self._described(record) for record in self._state.clients.secrets(client.client_id)]
-                return JSONResponse({"client_id": client.client_id, "client_secrets": shown})
-            return self._added(client)
-        except ApiRefusal as refusal:
-            return refusal.answer()
+    async def list(self, request: Request) -> Response:
+        """``GET``: all secrets, without their values."""
+        client = self._client(request)
+        shown = [self._described(record) for record in self._state.clients.secrets(client.client_id)]
+        return JSONResponse({"client_id": client.client_id, "client_secrets": shown})
+
+    async def add(self, request: Request) -> Response:
+        """``POST``: a second secret; only this answer has its value."""
+        client = self._client(request)
+        if len(client.client_secrets) >= MAX_SECRETS:
+            raise ApiRefusal(400, "400000", f"A credential can have at most {MAX_SECRETS} client secrets")
+        value = f"p8e-{secrets.token_urlsafe(24)}"
+        self._state.clients.put(replace(client, client_secrets=(*client.client_secrets, value)))
+        [record] = [record for record in self._state.clients.secrets(client.client_id) if record.value == value]
+        return JSONResponse({**self._described(record), "client_secret": value}, 201)
 
     async def delete(self, request: Request) -> Response:
         """``DELETE``: one secret, which exchanges cannot use from now on."""
-        try:
-            client = self._client(request)
-            records = self._state.clients.secrets(client.client_id)
-            kept = tuple(record.value for record in records if record.uuid != request.path_params["uuid"])
-            if len(kept) == len(records):
-                raise ApiRefusal(404, "404000", "Client secret not found")
-            if not kept:
-                raise ApiRefusal(400, "400000", "The only client secret of a credential cannot be deleted")
-            self._state.clients.put(replace(client, client_secrets=kept))
-        except ApiRefusal as refusal:
-            return refusal.answer()
+        client = self._client(request)
+        records = self._state.clients.secrets(client.client_id)
+        kept = tuple(record.value for record in records if record.uuid != request.path_params["uuid"])
+        if len(kept) == len(records):
+            raise ApiRefusal(404, "404000", "Client secret not found")
+        if not kept:
+            raise ApiRefusal(400, "400000", "The only client secret of a credential cannot be deleted")
+        self._state.clients.put(replace(client, client_secrets=kept))
         return Response(status_code=204)
 
     def _client(self, request: Request) -> SandboxClient:
@@ -90,14 +94,6 @@ class SecretsApi:
         if client.kind != "oauth_server_to_server":
             raise ApiRefusal(400, "400000", "Only OAuth Server-to-Server credentials have secrets to manage")
         return client
-
-    def _added(self, client: SandboxClient) -> Response:
-        if len(client.client_secrets) >= MAX_SECRETS:
-            raise ApiRefusal(400, "400000", f"A credential can have at most {MAX_SECRETS} client secrets")
-        value = f"p8e-{secrets.token_urlsafe(24)}"
-        self._state.clients.put(replace(client, client_secrets=(*client.client_secrets, value)))
-        [record] = [record for record in self._state.clients.secrets(client.client_id) if record.value == value]
-        return JSONResponse({**self._described(record), "client_secret": value}, 201)
 
     def _described(self, record: SecretRecord) -> dict[str, object]:
         used = record.last_used_at(self._state.clock(), self._state.last_used_lag)

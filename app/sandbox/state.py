@@ -35,7 +35,7 @@ class SandboxState:
     ) -> None:
         self.clients = ClientRegistry(clients, clock)
         self.clock = clock
-        self.faults = FaultBoard()
+        self.faults = FaultBoard(clock)
         self.journal = Journal()
         self.mint = TokenMint()
         self.hosts: frozenset[str] = frozenset()

@@ -230,6 +230,65 @@ async def test_a_fault_affects_one_client_until_it_is_cleared(http: httpx2.Async
     assert (await http.post("/sandbox/faults", content=b"[" * 50_000)).status_code == 400
 
 
+@pytest.mark.parametrize(("status", "code"), [
+    (401, "401013"), (403, "403003"), (429, "429050"), (503, "503010"), (500, "500000"),
+])  # fmt: skip
+async def test_a_fault_at_an_api_answers_like_its_gateway(http: httpx2.AsyncClient, status: int, code: str) -> None:
+    """A status at the path of an API has the gateway's body, and exchanges are not struck."""
+    token = await minted(http)
+    order = {"kind": "status", "status": status, "retry_after": "7", "path": "/imp/messages"}
+    assert (await http.post("/sandbox/faults", json=order)).status_code == 201
+    struck = await http.get("/imp/messages/1", headers=headers(token))
+    assert (struck.status_code, struck.json()["error_code"], struck.headers["retry-after"]) == (status, code, "7")
+    assert (await http.get("/imp/campaigns", headers=headers(token))).status_code == 200
+    await minted(http)
+
+
+async def test_an_exchange_can_be_lost(http: httpx2.AsyncClient) -> None:
+    """With a lost answer the token is issued, as the journal says, but does not arrive."""
+    await http.post("/sandbox/faults", json={"kind": "lost", "status": 504, "count": 1})
+    lost = await http.post("/ims/token/v3", data=form())
+    assert (lost.status_code, lost.json()) == (504, {"error": "service_unavailable"})
+    [entry] = (await http.get("/sandbox/journal")).json()["entries"]
+    assert (entry["outcome"], entry["fault"]) == ("issued", "lost")
+
+
+@pytest.mark.parametrize("kind", ["latency", "drip"])
+async def test_an_api_can_be_slow(http: httpx2.AsyncClient, kind: str) -> None:
+    """A slow answer of an API is the right one."""
+    token = await minted(http)
+    await http.post("/sandbox/faults", json={"kind": kind, "seconds": 0.002, "path": "/imp"})
+    answer = await http.get("/imp/", headers=headers(token))
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    wrong = await http.get("/imp/", headers=headers("forged"))
+    assert (wrong.status_code, wrong.json()["error_code"]) == (401, "401013")
+    assert (await http.get("/sandbox/faults")).json()["faults"][0]["hits"] == 2
+
+
+async def test_the_journal_names_calls_of_apis_if_asked(http: httpx2.AsyncClient) -> None:
+    """Exchanges and API calls have one order, their outcome, and the debug id of their answer; no token, no path."""
+    token = await minted(http)
+    answers = [
+        await http.get("/imp/canary-path", headers=headers(token)),
+        await http.get("/imp/", headers=headers("canary-token")),
+        await http.get("/imp/", headers=headers(token, **{"X-Api-Key": "canary-key", "x-gw-ims-org-id": "canary-org"})),
+        await http.get("/console/organizations/1/credentials/2/secrets", headers=headers(token)),
+    ]
+    await http.post("/sandbox/faults", json={"kind": "empty", "path": "/imp"})
+    answers.append(await http.get("/imp/", headers=headers(token)))
+    journal = await http.get("/sandbox/journal", params={"endpoint": "", "since": "1"})
+    entries = journal.json()["entries"]
+    assert [(entry["endpoint"], entry["outcome"], entry["fault"]) for entry in entries] == [
+        ("/imp", "ok", None), ("/imp", "401013", None), ("/imp", "403003", None),
+        ("/console/secrets", "403011", None), ("/imp", "empty", "empty"),
+    ]  # fmt: skip
+    assert [entry["debug_id"] for entry in entries] == [answer.headers["x-debug-id"] for answer in answers]
+    assert [entry["client_id"] for entry in entries] == [grants.CLIENT_ID] * 2 + [None] + [grants.CLIENT_ID] * 2
+    assert [entry["org"] for entry in entries] == [grants.ORG] * 2 + [None] + [grants.ORG] * 2
+    assert not any(text in journal.text for text in ("canary-path", "canary-token", "canary-key", "canary-org"))
+    assert len((await http.get("/sandbox/journal")).json()["entries"]) == 1
+
+
 async def test_a_hanging_exchange_ends_with_its_client(http: httpx2.AsyncClient, ims: RunningSandbox) -> None:
     """A hanging exchange ends when its client disconnects."""
     await http.post("/sandbox/faults", json={"kind": "hang", "count": 1})

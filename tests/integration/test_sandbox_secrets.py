@@ -217,3 +217,24 @@ async def test_an_enterprise_web_app_has_no_secrets_to_manage() -> None:
         token = (await http.post("/ims/token/v3", data=asked)).json()["access_token"]
         called = {"Authorization": f"Bearer {token}", "X-Api-Key": grants.CLIENT_ID}
         assert (await http.get(SECRETS, headers=called)).status_code == 400
+
+
+async def test_a_fault_at_this_api_comes_before_any_change(http: httpx2.AsyncClient, ims: RunningSandbox) -> None:
+    """A fault at this API replaces the answer before anything is added, and the journal names what was done."""
+    called = await headers(http)
+    await http.post("/sandbox/faults", json={"kind": "status", "status": 503, "path": "/console", "count": 1})
+    assert (await http.post(SECRETS, headers=called)).status_code == 503
+    assert len(await listed(http, called)) == 1
+    added = await http.post(SECRETS, headers=called)
+    await http.delete(f"{SECRETS}/{added.json()['uuid']}", headers=called)
+    entries = ims.sandbox.state.journal.entries(endpoint="/console")
+    assert [entry.outcome for entry in entries] == ["status", "listed", "added", "deleted"]
+
+
+async def test_an_answer_can_be_lost_after_the_change(http: httpx2.AsyncClient) -> None:
+    """With a lost answer the second secret is there, but its value is known to no one."""
+    called = await headers(http)
+    await http.post("/sandbox/faults", json={"kind": "lost", "status": 502, "path": "/console", "count": 1})
+    lost = await http.post(SECRETS, headers=called)
+    assert (lost.status_code, "client_secret" in lost.text) == (502, False)
+    assert [last_use(secret) is None for secret in await listed(http, called)] == [False, True]

@@ -8,6 +8,7 @@ import pytest
 
 from app.sandbox.faults import Fault, FaultBoard, FaultKind, InvalidFaultError, fault_from
 from app.sandbox.journal import MAX_JOURNAL_ENTRIES, Journal
+from tests.support.manual_time import ManualTime
 
 
 def test_the_oldest_matching_fault_applies_until_it_is_used_up() -> None:
@@ -40,6 +41,51 @@ def test_a_fault_applies_to_the_clients_that_it_names(
     board = FaultBoard()
     board.add(Fault(kind=FaultKind.EMPTY, **scope))
     assert (board.take(client, org) is not None) is applies
+
+
+@pytest.mark.parametrize(
+    ("path", "struck"),
+    [
+        (None, {"/ims/token/v3", "/ims/exchange/jwt"}),
+        ("/ims/token", {"/ims/token/v3"}),
+        ("/imp/messages", {"/imp/messages"}),
+        ("/console", {"/console/organizations"}),
+        ("/", {"/ims/token/v3", "/ims/exchange/jwt", "/imp", "/imp/messages", "/console/organizations"}),
+    ],
+)
+def test_a_fault_applies_to_the_paths_that_it_names(path: str | None, struck: set[str]) -> None:
+    """Without a path a fault strikes exchanges only; with one, whatever begins like it."""
+    board = FaultBoard()
+    board.add(fault_from({"kind": "empty", "path": path}))
+    paths = ["/ims/token/v3", "/ims/exchange/jwt", "/imp", "/imp/messages", "/console/organizations"]
+    assert {one for one in paths if board.take("a", "o", one)} == struck
+
+
+@pytest.mark.parametrize(("share", "hits"), [(1.0, 100), (0.5, 50), (0.29, 29), (0.01, 1)])
+def test_a_fault_applies_to_a_share_of_the_exchanges(share: float, hits: int) -> None:
+    """Of 100 exchanges, exactly the share is struck, evenly spread; the others meet the next fault."""
+    board = FaultBoard()
+    board.add(Fault(kind=FaultKind.STATUS, share=share))
+    board.add(Fault(kind=FaultKind.EMPTY))
+    struck = [
+        fault is not None and fault.kind is FaultKind.STATUS for fault in (board.take("a", "o") for _ in range(100))
+    ]
+    assert sum(struck) == hits
+    assert sum(struck[:50]) in {hits // 2, (hits + 1) // 2}
+    assert [fault.hits for fault in board.all()] == [hits, 100 - hits]
+
+
+def test_a_fault_ends_by_itself() -> None:
+    """A fault that lasts a minute no longer strikes after a minute, and is then shown as ended."""
+    time = ManualTime()
+    board = FaultBoard(time.now)
+    board.add(Fault(kind=FaultKind.EMPTY, lasts=60))
+    time.advance(59)
+    assert board.take("a", "o") is not None
+    assert [fault["active"] for fault in board.described()] == [True]
+    time.advance(1)
+    assert board.take("a", "o") is None
+    assert [fault["active"] for fault in board.described()] == [False]
 
 
 def test_faults_are_removed() -> None:
@@ -78,6 +124,16 @@ def test_every_kind_can_be_ordered(kind: FaultKind) -> None:
         {"kind": "empty", "count": 0},
         {"kind": "empty", "id": 5},
         {"kind": "empty", "hits": 5},
+        {"kind": "empty", "seen": 5},
+        {"kind": "empty", "ends_at": 5},
+        {"kind": "empty", "share": 0},
+        {"kind": "empty", "share": 1.5},
+        {"kind": "empty", "lasts": 0},
+        {"kind": "empty", "path": ""},
+        {"kind": "empty", "path": "imp"},
+        {"kind": "empty", "path": "/sandbox/faults"},
+        {"kind": "wrong_unit", "path": "/imp"},
+        {"kind": "wrong_unit", "path": "/"},
     ],
     ids=str,
 )
