@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.cli.failure import USAGE, CommandError
 
 if TYPE_CHECKING:
+    from app.domain.import_file import ImportInput
     from app.domain.import_options import ImportOptions
-    from app.domain.names import CredentialName, CredentialRef
+    from app.domain.names import CredentialName
 
-_MAX_PEM_BYTES = 64 * 1024
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MAX_PEM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class ImportInput:
-    """A credential that may be imported.
+class ImportMode:
+    """How an import is done.
 
     Args:
-        source: What the file is, for a sentence.
-        ref: The credential.
-        document: Its document, complete.
-        whole: Whether the file was a document of the broker, so that nothing is added to it.
-        notes: What a person should know.
+        dry_run: Whether nothing is written.
+        yes: Whether a different credential is replaced without asking.
+        as_json: Whether the answer is JSON.
 
     """
 
-    source: str
-    ref: CredentialRef
-    document: dict[str, object] = field(repr=False)
-    whole: bool
-    notes: tuple[str, ...] = ()
+    dry_run: bool
+    yes: bool
+    as_json: bool
 
 
 def read_options(
@@ -56,7 +52,7 @@ def read_options(
     from app.process.regular_file import FileError, read_text
 
     def content(path: Path | None) -> str | None:
-        return None if path is None else read_text(path, _MAX_PEM_BYTES)
+        return None if path is None else read_text(path, MAX_PEM_BYTES)
 
     try:
         return ImportOptions(
@@ -82,6 +78,7 @@ def read_import(file: Path, name: CredentialName, options: ImportOptions) -> Imp
     """
     from app.domain.adobe_import import ImportFileError
     from app.domain.credential_document import MAX_DOCUMENT_BYTES
+    from app.domain.import_file import parse_import
     from app.process.regular_file import FileError, read_bytes
 
     try:
@@ -90,31 +87,3 @@ def read_import(file: Path, name: CredentialName, options: ImportOptions) -> Imp
         raise CommandError(f"{error}.", USAGE) from None
     except ImportFileError as error:
         raise CommandError(f"{file} {error}.", USAGE) from None
-
-
-def parse_import(content: bytes, name: CredentialName, options: ImportOptions) -> ImportInput:
-    """The credential in the bytes of a file.
-
-    Raises:
-        ImportFileError: The file cannot be used.
-
-    """
-    from app.domain.adobe_import import OWN, ImportFileError, drafts_of
-    from app.domain.errors import InvalidRequestError
-    from app.domain.import_options import document_of
-    from app.domain.names import CredentialRef, parse_org
-    from app.domain.strict_json import strict_json
-
-    try:
-        decoded = strict_json(content.removeprefix(_BYTE_ORDER_MARK))
-    except ValueError as error:
-        raise ImportFileError(f"is not a JSON file: {error}") from None
-    drafts = drafts_of(decoded)
-    document = document_of(drafts, options)
-    try:
-        ref = CredentialRef(parse_org(str(document["org_id"])), name)
-    except InvalidRequestError:
-        raise ImportFileError("has a defect in org_id: must be 24 letters or digits, then @AdobeOrg") from None
-    source = drafts[0].source
-    notes = () if len(drafts) == 1 else (f"The file has {len(drafts)} credentials; kind {document['kind']} was taken.",)
-    return ImportInput(source, ref, document, source == OWN, notes)

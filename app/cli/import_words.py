@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.cli.import_input import ImportInput
+    from app.domain.import_file import ImportInput
     from app.domain.stored_document import Version
-    from app.lifecycle.import_credential import PreparedImport
-
-
-class Outcome(StrEnum):
-    """How an import ended."""
-
-    CREATED = "created"
-    REPLACED = "replaced"
-    UNCHANGED = "unchanged"
-    NOT_REPLACED = "not_replaced"
-    WOULD_CREATE = "would_create"
-    WOULD_REPLACE = "would_replace"
+    from app.lifecycle.import_credential import ImportOutcome, PreparedImport
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +26,8 @@ class Imported:
 
     given: ImportInput
     prepared: PreparedImport
-    outcome: Outcome
+    outcome: ImportOutcome
     version: Version | None
-
-
-def planned(prepared: PreparedImport, *, dry_run: bool) -> Outcome:
-    """What an import will do, or would do."""
-    if not prepared.changes:
-        return Outcome.UNCHANGED
-    if prepared.stored is None:
-        return Outcome.WOULD_CREATE if dry_run else Outcome.CREATED
-    return Outcome.WOULD_REPLACE if dry_run else Outcome.REPLACED
 
 
 def description(given: ImportInput, prepared: PreparedImport) -> Iterator[str]:
@@ -70,14 +49,16 @@ def description(given: ImportInput, prepared: PreparedImport) -> Iterator[str]:
 
 def sentence(imported: Imported) -> str:
     """How it ended, in words."""
+    from app.lifecycle.import_credential import ImportOutcome
+
     match imported.outcome:
-        case Outcome.CREATED:
+        case ImportOutcome.CREATED:
             return f"Stored as version {imported.version}, and read back."
-        case Outcome.REPLACED:
+        case ImportOutcome.REPLACED:
             return f"Replaced by version {imported.version}, and read back."
-        case Outcome.UNCHANGED:
+        case ImportOutcome.UNCHANGED:
             return "Nothing to do: the same credential is stored already."
-        case Outcome.NOT_REPLACED:
+        case ImportOutcome.NOT_REPLACED:
             return "Not replaced."
         case _:
             return "Dry run: nothing was written."

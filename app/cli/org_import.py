@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from app.cli.failure import FAILED, USAGE, CommandError
-from app.cli.import_input import ImportInput, read_import, read_options
-from app.cli.import_words import Imported, Outcome, as_object, description, planned, sentence
+from app.cli.failure import USAGE, CommandError
+from app.cli.import_input import ImportMode, read_options
+from app.cli.import_items import is_bulk
+from app.cli.org_import_many import import_many
+from app.cli.org_import_one import import_one
 from app.cli.policy_input import JsonOption
-from app.cli.with_tools import with_tools
-
-if TYPE_CHECKING:
-    from app.bootstrap.credential_tools import CredentialTools
 
 
 def import_(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What Adobe's console lets you download (JSON).", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FILE", help="What Adobe's console lets you download (JSON); or a folder.", show_default=False
+        ),
     ],
     org: Annotated[str | None, typer.Option(metavar="ORG", help="The IMS org id, if the file has none.")] = None,
     credential: Annotated[str, typer.Option(metavar="NAME", help="Name of the org's credential.")] = "default",
@@ -43,6 +41,12 @@ def import_(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Replace a different credential without asking.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For many credentials: results, from which a run resumes.")
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, max=64, help="For many credentials: how many at a time.")
+    ] = 8,
     as_json: JsonOption = False,
 ) -> None:
     """Store the credential of a file of Adobe, after IMS has accepted it.
@@ -50,9 +54,12 @@ def import_(
     The file is what the Adobe Developer Console or the AEM Developer Console lets you download, a context of aio, or a
     document of the broker. Each client secret is proven by a real exchange; nothing is written if IMS refuses one. A
     different credential that is stored already is only replaced with --yes, or after a question on a terminal.
+
+    FILE can also be a folder with such files (NAME.json, with NAME.key, NAME.passphrase and NAME.crt next to it), or a
+    file .jsonl with one credential per line. With --report, a run that was interrupted resumes where it stopped.
     """
-    from app.domain.adobe_import import ImportFileError
     from app.domain.errors import InvalidRequestError
+    from app.domain.import_options import ImportOptions
     from app.domain.names import parse_credential_name
 
     try:
@@ -60,48 +67,16 @@ def import_(
     except InvalidRequestError as error:
         raise CommandError(f"--{error.detail}", USAGE) from None
     options = read_options(org, client_id, private_key, passphrase_file, certificate, ims_base_url)
-    given = read_import(file, name, options)
-
-    async def work(tools: CredentialTools) -> Imported:
-        return await _import(given, tools, dry_run=dry_run, yes=yes, quiet=as_json)
-
-    try:
-        imported = with_tools(work)
-    except ImportFileError as error:
-        raise CommandError(f"{file} {error}.", USAGE) from None
-    if as_json:
-        typer.echo(json.dumps(as_object(imported)))
+    mode = ImportMode(dry_run, yes, as_json)
+    if is_bulk(file):
+        if options != ImportOptions(ims_base_url=options.ims_base_url):
+            raise CommandError(
+                "A folder or a .jsonl file takes none of --org, --client-id, --private-key, --passphrase-file and"
+                " --certificate: put keys next to the files, as docs/credentials.md says.",
+                USAGE,
+            )
+        import_many(file, name, options, mode, report, parallel)
+    elif report is not None:
+        raise CommandError("--report is for a folder or a .jsonl file.", USAGE)
     else:
-        typer.echo(sentence(imported))
-    if imported.outcome is Outcome.NOT_REPLACED:
-        raise CommandError(
-            f"A different credential is stored for {given.ref.org}, and nothing was written; --yes replaces it.", FAILED
-        )
-    if imported.version is not None and not as_json:
-        typer.echo(f"{file} still holds secrets: delete it, and every copy of the private key.", err=True)
-
-
-async def _import(given: ImportInput, tools: CredentialTools, *, dry_run: bool, yes: bool, quiet: bool) -> Imported:
-    from app.bootstrap.importing import importer
-    from app.domain.errors import BrokerError
-
-    workflow = importer(tools, time.time)
-    try:
-        prepared = await workflow.prepare(given.ref, given.document, whole=given.whole)
-    except BrokerError as error:
-        raise CommandError(f"{error.detail} Nothing was written.", FAILED) from None
-    if not quiet:
-        for line in description(given, prepared):
-            typer.echo(line)
-    outcome = planned(prepared, dry_run=dry_run)
-    if outcome is Outcome.REPLACED and not yes and not _confirmed():
-        outcome = Outcome.NOT_REPLACED
-    version = await workflow.apply(prepared) if outcome in {Outcome.CREATED, Outcome.REPLACED} else None
-    return Imported(given, prepared, outcome, version)
-
-
-def _confirmed() -> bool:
-    """Whether a person at a terminal agrees; False without a terminal."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    return typer.confirm("Replace what is stored?", err=True)
+        import_one(file, name, options, mode)

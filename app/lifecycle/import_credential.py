@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
+from enum import StrEnum
 
 from app.domain.adobe_import import ImportFileError
 from app.domain.credential import Credential
@@ -23,6 +24,22 @@ from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.lifecycle.canary import Canary, Proof
 from app.lifecycle.replace import replace
 from app.ports import CertificateEnd, Clock, CredentialStore, DocumentStore
+
+
+class ImportOutcome(StrEnum):
+    """How an import ended."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    NOT_REPLACED = "not_replaced"
+    WOULD_CREATE = "would_create"
+    WOULD_REPLACE = "would_replace"
+    FAILED = "failed"
+
+
+WRITES = frozenset({ImportOutcome.CREATED, ImportOutcome.REPLACED})
+"""The outcomes of imports that write."""
 
 
 class NotReadBackError(BrokerError):
@@ -49,6 +66,14 @@ class PreparedImport:
     stored: StoredDocument | None
     changes: tuple[FieldChange, ...]
     proofs: tuple[Proof, ...]
+
+    def planned(self, *, dry_run: bool) -> ImportOutcome:
+        """What the import will do, or would do."""
+        if not self.changes:
+            return ImportOutcome.UNCHANGED
+        if self.stored is None:
+            return ImportOutcome.WOULD_CREATE if dry_run else ImportOutcome.CREATED
+        return ImportOutcome.WOULD_REPLACE if dry_run else ImportOutcome.REPLACED
 
 
 class Importer:

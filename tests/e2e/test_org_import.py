@@ -14,7 +14,8 @@ import pytest
 from tests.support import adobe_files
 from tests.support.fleet import Fleet
 from tests.support.keys import PASSPHRASE, key_pair
-from tests.support.processes import Finished, run_cli
+from tests.support.operator_desk import OperatorDesk
+from tests.support.processes import Finished
 from tests.support.repository import ROOT
 from tests.support.tenants import SCOPES, Tenant
 from tests.support.wire import exchange, request_bytes
@@ -29,52 +30,10 @@ FILES: dict[str, tuple[str, Callable[[Tenant], dict[str, Any]]]] = {
 """The README's files, by name: their kind, and what Adobe writes into them."""
 
 
-class Desk:
-    """Where an operator works: a folder with Adobe's files, and a login that may write.
-
-    Args:
-        fleet: The broker, Vault and IMS.
-        folder: The folder.
-
-    """
-
-    def __init__(self, fleet: Fleet, folder: Path) -> None:
-        self.fleet = fleet
-        self.folder = folder
-        self.env = {
-            "BROKER_VAULT_ADDR": fleet.vault.addr,
-            "BROKER_VAULT_TOKEN": fleet.vault.token(fleet.vault.editor_policy()),
-            "BROKER_IMS_BASE_URLS": fleet.sandbox.base_url,
-        }
-
-    def tenant(self, **fields: Any) -> Tenant:
-        """A tenant that IMS knows and the broker does not."""
-        tenant = Tenant(self.fleet.sandbox.base_url, **fields)
-        self.fleet.register(tenant)
-        return tenant
-
-    def file(self, content: object, name: str = "download.json") -> str:
-        """A file on the desk; its name."""
-        (self.folder / name).write_text(json.dumps(content))
-        return name
-
-    async def run(self, *words: str) -> Finished:
-        """Run `org import` with these words, at the sandbox."""
-        url = ("--ims-base-url", self.fleet.sandbox.base_url)
-        return await run_cli("org", "import", *words, *url, env=self.env, cwd=self.folder)
-
-    def versions(self, tenant: Tenant) -> int:
-        """How often the tenant's document was written."""
-        return sum(
-            request["request"]["operation"] in {"create", "update"}
-            for request in self.fleet.vault.requests(f"secret/data/ims/{tenant.org}/default")
-        )
-
-
 @pytest.fixture
-def desk(fleet: Fleet, tmp_path: Path) -> Desk:
+def desk(fleet: Fleet, tmp_path: Path) -> OperatorDesk:
     """A desk of its own, in front of the shared fleet."""
-    return Desk(fleet, tmp_path)
+    return OperatorDesk(fleet, tmp_path)
 
 
 def readme_commands() -> list[list[str]]:
@@ -89,7 +48,7 @@ def test_the_readme_imports_all_three_files() -> None:
 
 
 @pytest.mark.parametrize("words", readme_commands(), ids=lambda words: words[0])
-async def test_from_adobes_file_to_an_api_call(desk: Desk, words: list[str]) -> None:
+async def test_from_adobes_file_to_an_api_call(desk: OperatorDesk, words: list[str]) -> None:
     """With the README's command alone, a file becomes a token of the running broker, and an API call gets 200."""
     kind, written = FILES[words[0]]
     tenant = desk.tenant(kind=kind)
@@ -97,7 +56,7 @@ async def test_from_adobes_file_to_an_api_call(desk: Desk, words: list[str]) -> 
     (desk.folder / "private.key").write_text(tenant.key.pkcs8)
     begun = time.monotonic()
 
-    imported = await desk.run(*words)
+    imported = await desk.imports(*words)
     answer = await desk.fleet.replicas[0].token(tenant.org)
 
     assert (imported.code, answer.status) == (0, 200), imported
@@ -112,10 +71,10 @@ async def test_from_adobes_file_to_an_api_call(desk: Desk, words: list[str]) -> 
     _shows_no_secret(imported, tenant)
 
 
-async def test_the_answer_in_json(desk: Desk) -> None:
+async def test_the_answer_in_json(desk: OperatorDesk) -> None:
     """`--json` prints one object: what was stored, what changed, and what IMS issued."""
     tenant = desk.tenant(client_secrets=("p8e-canary-secret-1", "p8e-canary-secret-2"))
-    finished = await desk.run(desk.file(adobe_files.oauth_project(tenant)), "--json")
+    finished = await desk.imports(desk.file(adobe_files.oauth_project(tenant)), "--json")
     answer = json.loads(finished.stdout)
 
     assert list(answer) == ["org", "credential", "source", "outcome", "version", "changes", "proof", "notes"]
@@ -129,12 +88,12 @@ async def test_the_answer_in_json(desk: Desk) -> None:
     _shows_no_secret(finished, tenant)
 
 
-async def test_nothing_is_written_if_ims_refuses_a_secret(desk: Desk) -> None:
+async def test_nothing_is_written_if_ims_refuses_a_secret(desk: OperatorDesk) -> None:
     """If IMS refuses one of two secrets, the exit status is 1, the sentence says why, and Vault was not written."""
     tenant = desk.tenant(
         client_secrets=("p8e-canary-good-one", "p8e-canary-wrong"), known_secrets=("p8e-canary-good-one",)
     )
-    finished = await desk.run(desk.file(adobe_files.oauth_project(tenant)))
+    finished = await desk.imports(desk.file(adobe_files.oauth_project(tenant)))
 
     assert finished.code == 1
     assert "IMS refused this credential: invalid_client" in finished.stderr
@@ -143,11 +102,11 @@ async def test_nothing_is_written_if_ims_refuses_a_secret(desk: Desk) -> None:
     _shows_no_secret(finished, tenant)
 
 
-async def test_a_key_that_belongs_to_another_certificate(desk: Desk) -> None:
+async def test_a_key_that_belongs_to_another_certificate(desk: OperatorDesk) -> None:
     """A key that is not that of the certificate is refused before IMS is asked."""
     tenant = desk.tenant(kind="jwt")
     (desk.folder / "other.key").write_text(key_pair("other").pkcs8)
-    finished = await desk.run(desk.file(adobe_files.aem_service_credentials(tenant)), "--private-key", "other.key")
+    finished = await desk.imports(desk.file(adobe_files.aem_service_credentials(tenant)), "--private-key", "other.key")
 
     assert finished.code == 2
     assert "download.json has a defect in certificate: does not belong to private_key" in finished.stderr
@@ -155,24 +114,24 @@ async def test_a_key_that_belongs_to_another_certificate(desk: Desk) -> None:
     assert desk.versions(tenant) == 0
 
 
-async def test_an_encrypted_key_needs_its_passphrase(desk: Desk) -> None:
+async def test_an_encrypted_key_needs_its_passphrase(desk: OperatorDesk) -> None:
     """An encrypted key is taken with the file of its passphrase, and refused with the option's name without."""
     tenant = desk.tenant(kind="jwt")
     file = desk.file(adobe_files.jwt_project(tenant))
     (desk.folder / "private.key").write_text(tenant.key.encrypted)
     (desk.folder / "passphrase").write_text(f"{PASSPHRASE}\n")
 
-    without = await desk.run(file, "--private-key", "private.key")
-    finished = await desk.run(file, "--private-key", "private.key", "--passphrase-file", "passphrase")
+    without = await desk.imports(file, "--private-key", "private.key")
+    finished = await desk.imports(file, "--private-key", "private.key", "--passphrase-file", "passphrase")
     assert (without.code, finished.code) == (2, 0), finished
     assert "has an encrypted private key, and its passphrase is missing; give --passphrase-file" in without.stderr
     assert PASSPHRASE not in finished.stdout + finished.stderr
 
 
-async def test_a_dry_run_does_everything_but_write(desk: Desk) -> None:
+async def test_a_dry_run_does_everything_but_write(desk: OperatorDesk) -> None:
     """`--dry-run` makes the exchange and shows the changes, and writes nothing."""
     tenant = desk.tenant()
-    finished = await desk.run(desk.file(adobe_files.oauth_project(tenant)), "--dry-run")
+    finished = await desk.imports(desk.file(adobe_files.oauth_project(tenant)), "--dry-run")
 
     assert finished.code == 0
     assert "nothing is stored yet" in finished.stdout
@@ -182,7 +141,7 @@ async def test_a_dry_run_does_everything_but_write(desk: Desk) -> None:
     assert desk.versions(tenant) == 0
 
 
-async def test_an_import_over_a_stored_credential(desk: Desk) -> None:
+async def test_an_import_over_a_stored_credential(desk: OperatorDesk) -> None:
     """The same credential is nothing to do; a different one is shown, and replaced only with --yes."""
     tenant = desk.tenant(
         known_secrets=("p8e-canary-secret-old", "p8e-canary-secret-new"), client_secrets=("p8e-canary-secret-old",)
@@ -190,15 +149,15 @@ async def test_an_import_over_a_stored_credential(desk: Desk) -> None:
     old = desk.file(adobe_files.oauth_project(tenant), "old.json")
     new = desk.file(adobe_files.oauth_project(tenant.changed(client_secrets=("p8e-canary-secret-new",))), "new.json")
 
-    assert (await desk.run(old)).code == 0
-    again, refused = await desk.run(old, "--json"), await desk.run(new)
+    assert (await desk.imports(old)).code == 0
+    again, refused = await desk.imports(old, "--json"), await desk.imports(new)
     assert (again.code, json.loads(again.stdout)["outcome"]) == (0, "unchanged")
     assert refused.code == 1
     assert "client_secrets: 1 secret, sha256 " in refused.stdout
     assert "A different credential is stored for" in refused.stderr
     assert desk.versions(tenant) == 1
 
-    replaced = await desk.run(new, "--yes")
+    replaced = await desk.imports(new, "--yes")
     assert (replaced.code, desk.versions(tenant)) == (0, 2), replaced
     assert "Replaced by version 2, and read back." in replaced.stdout
 
@@ -214,11 +173,11 @@ async def test_an_import_over_a_stored_credential(desk: Desk) -> None:
         (["download.json", "--private-key", "no.key"], "no.key cannot be read"),
     ],
 )
-async def test_a_mistake_is_one_sentence(desk: Desk, words: list[str], expected: str) -> None:
+async def test_a_mistake_is_one_sentence(desk: OperatorDesk, words: list[str], expected: str) -> None:
     """A wrong file or option is exit status 2 and one sentence with the name of the file or option."""
     desk.file(adobe_files.oauth_member(Tenant(desk.fleet.sandbox.base_url)))
     (desk.folder / "text.json").write_text("p8e-canary-secret")
-    finished = await desk.run(*words)
+    finished = await desk.imports(*words)
 
     assert finished.code == 2, finished
     assert finished.stderr.startswith(f"Error: {expected}")
@@ -226,7 +185,7 @@ async def test_a_mistake_is_one_sentence(desk: Desk, words: list[str], expected:
     assert "canary" not in finished.stderr
 
 
-async def test_an_import_into_a_directory(desk: Desk) -> None:
+async def test_an_import_into_a_directory(desk: OperatorDesk) -> None:
     """With the directory store, the document is a file that only its owner can read."""
     tenant = desk.tenant()
     store = desk.folder / "credentials"
@@ -236,7 +195,7 @@ async def test_an_import_into_a_directory(desk: Desk) -> None:
         "BROKER_CREDENTIAL_DIR": str(store),
         "BROKER_IMS_BASE_URLS": desk.fleet.sandbox.base_url,
     }
-    finished = await desk.run(
+    finished = await desk.imports(
         desk.file(adobe_files.oauth_member(tenant)), "--org", tenant.org, "--credential", "second"
     )
 
@@ -246,11 +205,11 @@ async def test_an_import_into_a_directory(desk: Desk) -> None:
     assert json.loads(file.read_text())["client_secrets"] == list(tenant.client_secrets)
 
 
-async def test_a_login_that_may_only_read(desk: Desk) -> None:
+async def test_a_login_that_may_only_read(desk: OperatorDesk) -> None:
     """With the broker's own login, the sentence says that it may not write, and where the right lines are."""
     tenant = desk.tenant()
     desk.env["BROKER_VAULT_TOKEN"] = desk.fleet.vault_token
-    finished = await desk.run(desk.file(adobe_files.oauth_project(tenant)))
+    finished = await desk.imports(desk.file(adobe_files.oauth_project(tenant)))
 
     assert finished.code == 1
     assert "docs/least-privilege.md has the lines that commands need" in finished.stderr

@@ -2,90 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.adapters.certificates import certificate_not_after
-from app.adapters.directory import DirectoryCredentialStore, DirectoryDocuments
 from app.domain.adobe_import import ImportFileError
 from app.domain.dependency_errors import CredentialStoreError, ImsUnavailableError
 from app.domain.errors import BrokerError
-from app.domain.stored_document import DocumentChangedError, DocumentPath, StoredDocument, Version, credential_path
+from app.domain.stored_document import DocumentChangedError
 from app.domain.tenant_errors import CredentialRejectedError
-from app.lifecycle.canary import Canary
 from app.lifecycle.import_credential import Importer, NotReadBackError
-from app.service.present import Presenter
-from tests.fakes import DAY, FakeCredentialStore, FakeExchanger, FakeSigner, ManualClock
-from tests.support.documents import ALLOWED, CANARY, SECRET, jwt_document, oauth_document, ref_of
+from tests.fakes import DAY, FakeCredentialStore
+from tests.support.documents import CANARY, SECRET, jwt_document, oauth_document
+from tests.support.import_bench import PATH, REF, ImportBench
 from tests.support.keys import key_pair
 
-REF = ref_of(1)
-PATH = credential_path(REF)
 DOCUMENT = oauth_document(REF)
 OTHER = oauth_document(REF, client_secrets=[f"{CANARY}-first", f"{CANARY}-second"])
 
 
-class WatchedDocuments:
-    """A directory whose writes are counted; a test can fail them after they took place."""
-
-    def __init__(self, inner: DirectoryDocuments) -> None:
-        self.inner = inner
-        self.writes = 0
-        self.failure: BrokerError | None = None
-
-    async def read(self, path: DocumentPath) -> StoredDocument | None:
-        """As `DocumentStore.read`."""
-        return await self.inner.read(path)
-
-    async def write(self, path: DocumentPath, content: Mapping[str, object], expected: Version | None) -> Version:
-        """As `DocumentStore.write`."""
-        self.writes += 1
-        version = await self.inner.write(path, content, expected)
-        if self.failure is not None:
-            raise self.failure
-        return version
-
-    async def remove(self, path: DocumentPath, expected: Version, *, destroy: bool = False) -> None:
-        """As `DocumentStore.remove`."""
-        await self.inner.remove(path, expected, destroy=destroy)
-
-
-class Bench:
-    """An importer into a directory, with an IMS that issues tokens."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock = ManualClock()
-        self.exchanger = FakeExchanger(self.clock)
-        self.documents = WatchedDocuments(DirectoryDocuments(folder))
-        self.store = DirectoryCredentialStore(folder, ALLOWED)
-        canary = Canary(Presenter({"stored": FakeSigner()}, self.exchanger, self.clock), ALLOWED)
-        self.canary = canary
-        self.importer = Importer(self.documents, self.store, canary, certificate_not_after, self.clock)
-
-    async def run(self, document: Mapping[str, object], *, whole: bool = False) -> Version | None:
-        """A whole import; its version, or None if there was nothing to do."""
-        prepared = await self.importer.prepare(REF, document, whole=whole)
-        return await self.importer.apply(prepared) if prepared.changes else None
-
-    async def stored(self) -> Mapping[str, object] | None:
-        """What is stored."""
-        found = await self.documents.read(PATH)
-        return None if found is None else dict(found.content)
-
-
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(tmp_path: Path) -> AsyncIterator[ImportBench]:
     """A bench on an empty directory."""
-    made = Bench(tmp_path)
+    made = ImportBench(tmp_path)
     yield made
-    await made.documents.inner.aclose()
-    await made.store.aclose()
+    await made.aclose()
 
 
-async def test_each_secret_is_proven_before_anything_is_written(bench: Bench) -> None:
+async def test_each_secret_is_proven_before_anything_is_written(bench: ImportBench) -> None:
     """Each client secret is exchanged once, with all scopes, and nothing is written before the last one."""
     prepared = await bench.importer.prepare(REF, OTHER)
 
@@ -97,7 +44,7 @@ async def test_each_secret_is_proven_before_anything_is_written(bench: Bench) ->
 
 
 @pytest.mark.parametrize("failure", [CredentialRejectedError("invalid_client"), ImsUnavailableError("away")])
-async def test_nothing_is_written_if_the_second_secret_is_not_proven(bench: Bench, failure: BrokerError) -> None:
+async def test_nothing_is_written_if_the_second_secret_is_not_proven(bench: ImportBench, failure: BrokerError) -> None:
     """A refusal or an outage at any secret leaves the stored document as it was."""
     await bench.run(DOCUMENT)
     bench.exchanger.refused_secrets[f"{CANARY}-second"] = failure
@@ -107,7 +54,7 @@ async def test_nothing_is_written_if_the_second_secret_is_not_proven(bench: Benc
     assert (await bench.stored(), bench.documents.writes) == (DOCUMENT, 1)
 
 
-async def test_the_same_document_again_is_nothing_to_do(bench: Bench) -> None:
+async def test_the_same_document_again_is_nothing_to_do(bench: ImportBench) -> None:
     """An import of what is stored already makes no exchange and no new version."""
     await bench.run(DOCUMENT)
     again = await bench.run({**DOCUMENT, "scopes": "AdobeID openid"})
@@ -115,7 +62,7 @@ async def test_the_same_document_again_is_nothing_to_do(bench: Bench) -> None:
     assert (again, bench.documents.writes, len(bench.exchanger.grants)) == (None, 1, 1)
 
 
-async def test_a_newer_version_is_never_overwritten(bench: Bench) -> None:
+async def test_a_newer_version_is_never_overwritten(bench: ImportBench) -> None:
     """If someone else writes between the comparison and the write, nothing is written, and their version stays."""
     await bench.run(DOCUMENT)
     prepared = await bench.importer.prepare(REF, OTHER)
@@ -129,7 +76,7 @@ async def test_a_newer_version_is_never_overwritten(bench: Bench) -> None:
     assert await bench.stored() == theirs
 
 
-async def test_two_first_imports_at_once(bench: Bench) -> None:
+async def test_two_first_imports_at_once(bench: ImportBench) -> None:
     """Of two imports that both found nothing stored, one is refused."""
     first, second = await bench.importer.prepare(REF, DOCUMENT), await bench.importer.prepare(REF, OTHER)
     await bench.importer.apply(first)
@@ -139,7 +86,7 @@ async def test_two_first_imports_at_once(bench: Bench) -> None:
     assert await bench.stored() == DOCUMENT
 
 
-async def test_a_lost_answer_to_a_write_does_not_fail_the_import(bench: Bench) -> None:
+async def test_a_lost_answer_to_a_write_does_not_fail_the_import(bench: ImportBench) -> None:
     """If the store wrote and its answer was lost, the import succeeds."""
     bench.documents.failure = CredentialStoreError("no answer")
 
@@ -148,7 +95,7 @@ async def test_a_lost_answer_to_a_write_does_not_fail_the_import(bench: Bench) -
 
 
 @pytest.mark.parametrize("before", [None, DOCUMENT])
-async def test_what_cannot_be_read_back_is_undone(bench: Bench, before: dict[str, object] | None) -> None:
+async def test_what_cannot_be_read_back_is_undone(bench: ImportBench, before: dict[str, object] | None) -> None:
     """If the broker cannot read the new document, the previous one is stored again, or none if there was none."""
     if before is not None:
         await bench.run(before)
@@ -161,7 +108,7 @@ async def test_what_cannot_be_read_back_is_undone(bench: Bench, before: dict[str
     assert await bench.stored() == before
 
 
-async def test_another_document_in_place_of_the_new_one_is_undone(bench: Bench) -> None:
+async def test_another_document_in_place_of_the_new_one_is_undone(bench: ImportBench) -> None:
     """If the broker reads something else in the new version, the change is undone."""
     other = FakeCredentialStore()
     importer = Importer(bench.documents, other, bench.canary, certificate_not_after, bench.clock)
@@ -177,7 +124,7 @@ async def test_another_document_in_place_of_the_new_one_is_undone(bench: Bench) 
     assert await bench.stored() is None
 
 
-async def test_a_certificate_that_has_ended_is_refused_before_ims_is_asked(bench: Bench) -> None:
+async def test_a_certificate_that_has_ended_is_refused_before_ims_is_asked(bench: ImportBench) -> None:
     """An ended certificate is refused with its date, because IMS would only say that the signature is wrong."""
     pair = key_pair()
     bench.clock.now = pair.not_after + DAY
@@ -190,7 +137,7 @@ async def test_a_certificate_that_has_ended_is_refused_before_ims_is_asked(bench
     assert bench.exchanger.grants == []
 
 
-async def test_a_defect_is_named_without_its_value(bench: Bench) -> None:
+async def test_a_defect_is_named_without_its_value(bench: ImportBench) -> None:
     """A defective file is refused with the field and what is expected; nothing is asked and nothing is written."""
     with pytest.raises(ImportFileError) as caught:
         await bench.run(oauth_document(REF, client_secrets=[f"{CANARY} with blanks"]))
@@ -200,7 +147,7 @@ async def test_a_defect_is_named_without_its_value(bench: Bench) -> None:
     assert (bench.exchanger.grants, bench.documents.writes) == ([], 0)
 
 
-async def test_the_sandbox_of_the_stored_document_is_kept(bench: Bench) -> None:
+async def test_the_sandbox_of_the_stored_document_is_kept(bench: ImportBench) -> None:
     """What no file of Adobe has stays; a document of the broker is stored as it is."""
     await bench.run({**DOCUMENT, "sandbox": "prod"})
     await bench.run(OTHER)
@@ -209,7 +156,7 @@ async def test_the_sandbox_of_the_stored_document_is_kept(bench: Bench) -> None:
     assert await bench.stored() == OTHER
 
 
-async def test_no_secret_is_in_a_repr(bench: Bench) -> None:
+async def test_no_secret_is_in_a_repr(bench: ImportBench) -> None:
     """What the workflow hands on shows no secret, and no token."""
     prepared = await bench.importer.prepare(REF, DOCUMENT)
 
