@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from app.cli.org_import import import_
+from app.cli.org_import import import_org
+from app.cli.org_remove import remove_org
 
 app = typer.Typer(name="org", help="IMS organisations and their credentials.", rich_markup_mode=None)
-
-
-@app.callback()
-def _org() -> None:
-    """Keep ``import`` a subcommand while it is the only one."""
-
-
-app.command("import")(import_)
+app.command("import")(import_org)
+app.command("remove")(remove_org)

@@ -15,7 +15,7 @@ from app.cli.org_import_one import import_one
 from app.cli.policy_input import JsonOption
 
 
-def import_(
+def import_org(
     file: Annotated[
         Path,
         typer.Argument(

@@ -18,6 +18,7 @@ from tests.support.operator_desk import OperatorDesk
 from tests.support.processes import Finished
 from tests.support.repository import ROOT
 from tests.support.tenants import SCOPES, Tenant
+from tests.support.terminal import run_in_terminal
 from tests.support.wire import exchange, request_bytes
 
 README = (ROOT / "README.md").read_text()
@@ -221,3 +222,18 @@ def _shows_no_secret(finished: Finished, tenant: Tenant) -> None:
     for secret in (*tenant.client_secrets, "PRIVATE KEY", "eyJ"):
         assert secret not in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(("typed", "code", "versions"), [("y", 0, 2), ("n", 1, 1)])
+async def test_a_person_agrees_to_a_replacement(desk: OperatorDesk, typed: str, code: int, versions: int) -> None:
+    """At a terminal the command shows what differs and asks; without a yes nothing is replaced."""
+    both = ("p8e-canary-secret-old", "p8e-canary-secret-new")
+    tenant = desk.tenant(client_secrets=both[:1], known_secrets=both)
+    assert (await desk.imports(desk.file(adobe_files.oauth_project(tenant)))).code == 0
+    file = desk.file(adobe_files.oauth_project(tenant.changed(client_secrets=both[1:])))
+    words, question = desk.words(file), "Replace what is stored? [y/N]: "
+    finished = await run_in_terminal(*words, answers={question: typed}, env=desk.env, cwd=desk.folder)
+
+    assert finished.code == code, finished
+    assert finished.stdout.index("client_secrets: 1 secret, sha256") < finished.stdout.index(question)
+    assert desk.versions(tenant) == versions

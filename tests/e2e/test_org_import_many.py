@@ -16,6 +16,7 @@ from tests.support.fleet import Fleet
 from tests.support.operator_desk import OperatorDesk
 from tests.support.processes import Finished, running_cli
 from tests.support.tenants import Tenant
+from tests.support.terminal import run_in_terminal
 from tests.support.waiting import until
 
 COUNT = 1_000
@@ -123,3 +124,16 @@ def _shows_no_secret(finished: Finished, desk: OperatorDesk, tenants: Sequence[T
     shown = finished.stdout + finished.stderr + (path.read_text() if path.exists() else "")
     assert "\x1b" not in shown
     assert not any(secret in shown for tenant in tenants for secret in tenant.client_secrets)
+
+
+@pytest.mark.parametrize("colours", [True, False])
+async def test_progress_at_a_terminal(desk: OperatorDesk, colours: bool) -> None:
+    """At a terminal there is a bar with counts, without colours if NO_COLOR is set."""
+    file = lines_of(desk, [desk.tenant().document() for _ in range(3)])
+    env = desk.env if colours else {**desk.env, "NO_COLOR": "1"}
+    finished = await run_in_terminal(*desk.words(file), answers={}, env=env, cwd=desk.folder)
+
+    assert finished.code == 0, finished
+    assert "3/3" in finished.stdout
+    assert "3 credentials in" in finished.stdout
+    assert ("\x1b[3" in finished.stdout) == colours

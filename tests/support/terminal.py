@@ -1,0 +1,64 @@
+"""Runs a command at a pseudo-terminal, as a person sees it, and answers its questions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.processes import CLI, END_SECONDS, START_SECONDS, Finished, environment
+
+
+async def run_in_terminal(
+    *arguments: str, answers: Mapping[str, str], env: Mapping[str, str], cwd: Path, within: float = START_SECONDS
+) -> Finished:
+    """Run a command whose input, output and errors are one terminal.
+
+    Args:
+        arguments: Its arguments.
+        answers: What is typed after the screen shows a text, by that text.
+        env: Its environment, besides ``PATH`` and a ``HOME`` that is empty.
+        cwd: Where it runs.
+        within: Seconds until it must have ended.
+
+    """
+    screen, inside = pty.openpty()
+    with tempfile.TemporaryDirectory(prefix="cli-home-") as home:
+        process = await asyncio.create_subprocess_exec(
+            *CLI,
+            *arguments,
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            env=environment(Path(home), {"TERM": "xterm", **env}),
+            cwd=cwd,
+            start_new_session=True,
+        )
+        os.close(inside)
+        try:
+            async with asyncio.timeout(within):
+                shown = await asyncio.to_thread(_watch, screen, dict(answers))
+                code = await asyncio.wait_for(process.wait(), END_SECONDS)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            os.close(screen)
+    return Finished(code, shown, "")
+
+
+def _watch(screen: int, answers: dict[str, str]) -> str:
+    """All that the screen shows until the process ends; questions are answered as they come."""
+    shown = b""
+    while True:
+        try:
+            piece = os.read(screen, 4096)
+        except OSError:  # Linux: no process has the terminal open anymore.
+            return shown.decode(errors="replace")
+        if not piece:
+            return shown.decode(errors="replace")
+        shown += piece
+        for question in [text for text in answers if text.encode() in shown]:
+            os.write(screen, f"{answers.pop(question)}\n".encode())
