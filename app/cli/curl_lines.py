@@ -1,4 +1,4 @@
-"""Command lines to copy. They need only curl and a POSIX shell."""
+"""Command lines to copy. They need only curl, a POSIX shell, and this program."""
 
 from __future__ import annotations
 
@@ -51,4 +51,14 @@ def curl_lines(
             "The same token, requested the way any OAuth 2.0 client does",
             f"curl -sS {_NEWLINE} {login} {form} {shlex.quote(f'{broker}/oauth2/token')}",
         ),
+    }
+
+
+def sandbox_lines(sandbox: str) -> Mapping[str, str]:
+    """Orders to a sandbox, by name: make it fail, remove all faults, see what it was asked."""
+    program, url = "ims-token-broker sandbox", f"--url {shlex.quote(sandbox)}"
+    return {
+        "fault": f"{program} fault status --status 503 --times 3 {url}",
+        "clear": f"{program} fault --clear {url}",
+        "journal": f"{program} journal --follow {url}",
     }

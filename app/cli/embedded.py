@@ -17,7 +17,7 @@ from app import main
 from app.adapters.json_logs import configure_logging
 from app.bootstrap.broker import assembled
 from app.cli.addresses import url_of
-from app.cli.curl_lines import curl_lines
+from app.cli.curl_lines import curl_lines, sandbox_lines
 from app.cli.demo_caller import CALLER, demo_api_key
 from app.cli.demo_tenants import DEMO_ORGS, JWT_ORG, OAUTH_ORG, demo_tenants
 from app.cli.local_ims import free_socket, served
@@ -96,7 +96,8 @@ def run_embedded(folder: Path, ports: Ports, ending: Ending, *, as_json: bool, i
 
 def _as_json(running: Running) -> str:
     known = {"broker": running.broker, "sandbox": running.sandbox, "api_key": running.api_key, "orgs": list(DEMO_ORGS)}
-    return json.dumps({**known, "curl": {name: line for name, (_, line) in _lines(running).items()}})
+    curl = {name: line for name, (_, line) in _lines(running).items()}
+    return json.dumps({**known, "curl": curl, "sandbox_commands": sandbox_lines(running.sandbox)})
 
 
 def _as_text(running: Running) -> str:
@@ -107,7 +108,11 @@ def _as_text(running: Running) -> str:
         f"files      {running.files}\n"
     )
     blocks = (f"# {heading}\n{line}\n" for heading, line in _lines(running).values())
-    return "\n".join((facts, *blocks, "Ctrl-C ends everything."))
+    commands = "\n".join(sandbox_lines(running.sandbox).values())
+    rehearse = (
+        f"# Let the next three exchanges fail, take all faults back, watch what the sandbox is asked\n{commands}\n"
+    )
+    return "\n".join((facts, *blocks, rehearse, "Ctrl-C ends everything."))
 
 
 def _lines(running: Running) -> Mapping[str, tuple[str, str]]:

@@ -44,6 +44,5 @@ def _root(
 app.command("serve")(serve.serve)
 app.command("health")(health.health)
 app.command("dev")(dev.dev)
-app.command("sandbox")(sandbox.sandbox)
-for group in (token.app, org.app, caller.app, policy.app, keys.app, cert.app, audit.app):
+for group in (sandbox.app, token.app, org.app, caller.app, policy.app, keys.app, cert.app, audit.app):
     app.add_typer(group)

@@ -1,4 +1,4 @@
-"""``sandbox``: only the local IMS, for testing programs without Adobe."""
+"""``sandbox``: only the local IMS, for testing programs without Adobe; and the commands for one that runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.addresses import url_of
+from app.cli.curl_lines import sandbox_lines
 from app.cli.failure import USAGE, CommandError
+from app.cli.sandbox_control import DEFAULT_SANDBOX_PORT
+from app.cli.sandbox_fault import fault
+from app.cli.sandbox_journal import journal
+from app.cli.sandbox_replay import replay
 
 if TYPE_CHECKING:
     from app.sandbox import Sandbox, SandboxClient
@@ -25,11 +30,23 @@ DEFAULT_TOKEN_LIFETIME = 86399.0
 _LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
+app = typer.Typer(
+    name="sandbox",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+app.command("fault")(fault)
+app.command("journal")(journal)
+app.command("replay")(replay)
+
+
+@app.callback()
 def sandbox(
+    context: typer.Context,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
-    ] = 0,
+    ] = DEFAULT_SANDBOX_PORT,
     clients: Annotated[
         Path | None,
         typer.Option("--clients", metavar="FILE", help="The clients it knows (JSON). Default: one sample client."),
@@ -37,16 +54,23 @@ def sandbox(
     token_lifetime: Annotated[
         float, typer.Option("--token-lifetime", metavar="SECONDS", help="Lifetime of its tokens.")
     ] = DEFAULT_TOKEN_LIFETIME,
+    last_used_lag: Annotated[
+        float,
+        typer.Option("--last-used-lag", metavar="SECONDS", help="Until its secrets API shows that a secret was used."),
+    ] = 0.0,
     base_urls: Annotated[
         list[str] | None,
         typer.Option("--base-url", metavar="URL", help="Another URL at which it can be reached; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print its URL as one line of JSON.")] = False,
 ) -> None:
-    """Run only a local IMS, which validates and answers like Adobe.
+    """Run only a local IMS, which validates and answers like Adobe; or give orders to one that runs.
 
-    It knows the clients of a file, or one sample client. Its control API below /sandbox/ has faults, clients, journal.
+    Without a command it runs until Ctrl-C. It knows the clients of a file, or one sample client.
     """
+    if context.invoked_subcommand is not None:
+        _refuse_options_of_the_server(context)
+        return
     from app.cli.local_ims import free_socket
     from app.sandbox import SandboxConfigError, create_sandbox, load_clients
 
@@ -55,7 +79,13 @@ def sandbox(
     base_url = url_of(_LOOPBACK_OF.get(address, address), number)
     try:
         known = load_clients(clients) if clients else (_client_for_a_try(),)
-        ims = create_sandbox(known, base_url=base_url, aliases=base_urls or (), token_lifetime=token_lifetime)
+        ims = create_sandbox(
+            known,
+            base_url=base_url,
+            aliases=base_urls or (),
+            token_lifetime=token_lifetime,
+            last_used_lag=last_used_lag,
+        )
     except SandboxConfigError as error:
         sock.close()
         raise CommandError(str(error), USAGE) from None
@@ -63,8 +93,18 @@ def sandbox(
     if as_json:
         typer.echo(json.dumps({"sandbox": base_url, "clients": len(known), "curl": line}))
     else:
-        typer.echo(f"sandbox of Adobe IMS at {base_url}\n\n{line}\n\nCtrl-C ends it.")
+        orders = "\n".join(sandbox_lines(base_url).values())
+        typer.echo(f"sandbox of Adobe IMS at {base_url}\n\n{line}\n\n{orders}\n\nCtrl-C ends it.")
     asyncio.run(_serve(ims, sock))
+
+
+def _refuse_options_of_the_server(context: typer.Context) -> None:
+    given = [name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if given:
+        command = context.invoked_subcommand
+        raise CommandError(
+            f"The options before {command} start a sandbox: put the options of {command} after it.", USAGE
+        )
 
 
 def _client_for_a_try() -> SandboxClient:

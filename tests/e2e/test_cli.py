@@ -176,7 +176,7 @@ async def test_port_in_use(settings: dict[str, str]) -> None:
 
 async def test_sandbox() -> None:
     """The sandbox alone prints its URL and a curl line that yields a token, and ends cleanly."""
-    async with running_cli("sandbox", "--token-lifetime", "60") as cli:
+    async with running_cli("sandbox", "--port", "0", "--token-lifetime", "60") as cli:
         await cli.said(r"^sandbox of Adobe IMS at http://127\.0\.0\.1:\d+$")
         line = (await cli.said("^curl .*"))[0]
         token = json.loads((await run_shell(line)).stdout)
@@ -197,7 +197,7 @@ async def test_sandbox_with_clients(tmp_path: Path) -> None:
     }
     file = tmp_path / "clients.json"
     file.write_text(json.dumps([client]))
-    async with running_cli("sandbox", "--json", "--clients", str(file)) as cli:
+    async with running_cli("sandbox", "--port", "0", "--json", "--clients", str(file)) as cli:
         said = json.loads((await cli.said("^{.*}$"))[0])
         listed = await run_shell(said["curl"])
         finished = await cli.stop()
@@ -215,7 +215,7 @@ async def test_sandbox_refuses(tmp_path: Path, content: str | None, more: tuple[
     file = tmp_path / "clients.json"
     if content is not None:
         file.write_text(content)
-    _is_refused(await run_cli("sandbox", "--clients", str(file), *more))
+    _is_refused(await run_cli("sandbox", "--port", "0", "--clients", str(file), *more))
 
 
 async def test_pipes_are_respected() -> None:

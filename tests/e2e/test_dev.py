@@ -82,7 +82,7 @@ async def test_json_is_one_line_with_working_curl_lines(tmp_path: Path) -> None:
     """--json prints one line whose curl lines work, and a second `dev` in the same folder is refused."""
     _need_curl()
     async with _dev("--dir", str(tmp_path)) as dev:
-        assert set(dev.said) == {"broker", "sandbox", "api_key", "orgs", "curl"}
+        assert set(dev.said) == {"broker", "sandbox", "api_key", "orgs", "curl", "sandbox_commands"}
         assert dev.said["orgs"] == [JWT_ORG, OAUTH_ORG]
         refused = await run_cli("dev", "--dir", str(tmp_path))
         assert (refused.code, "another dev already runs" in refused.stderr) == (2, True)

@@ -123,7 +123,7 @@ def test_dev_runs_restricted(image: Image) -> None:
 
 def test_sandbox_runs_restricted(image: Image) -> None:
     """`sandbox` runs, and ends with 0 at SIGTERM."""
-    with image.run("sandbox", "--json") as container:
+    with image.run("sandbox", "--json", "--port", "0") as container:
         container.said(r"^{.*}$")
         stops_cleanly(container)
 
