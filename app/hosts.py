@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
 
 DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
 
@@ -14,6 +15,7 @@ _IPV6_LOOPBACK = IPv6Address("::1")
 _IMS_URL = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?:/+(?:ims(?:/[a-z0-9._-]+)*/*)?)?"
 )
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -26,6 +28,19 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback if isinstance(address, IPv4Address) else address == _IPV6_LOOPBACK
+
+
+def is_https_or_loopback(url: str) -> bool:
+    """Whether a base URL is HTTPS, or plain HTTP to this machine, and has neither path, query nor user."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    return (
+        secure and bool(_HOST.fullmatch(host)) and port != 0 and url.rstrip("/") == f"{parts.scheme}://{parts.netloc}"
+    )
 
 
 def normal_ims_base_url(text: str) -> str:

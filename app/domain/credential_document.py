@@ -14,6 +14,7 @@ from app.domain.document_reader import SEPARATORS, STORE_AS_JSON, DocumentReader
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, Scope, scopes_of
 from app.domain.pem import certificate_pem, private_key_pem
+from app.domain.secret_rotation_state import CONSOLE_FIELDS
 from app.domain.signing import REMOTE_SCHEMES, RemoteKey, SigningKey, StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.hosts import DEFAULT_IMS_BASE_URL, normal_ims_base_url
@@ -41,9 +42,12 @@ _FIELDS = frozenset(
     ]
 )
 _IGNORED = frozenset(
-    ["technical_account_email", "id", "name", "integration_type", "ims_org_id", "email", "ok", "statusCode"]
+    [
+        *("technical_account_email", "id", "name", "integration_type", "ims_org_id", "email", "ok", "statusCode"),
+        *CONSOLE_FIELDS,
+    ]
 )
-"""Members of Adobe's own files that say nothing to the broker (docs/ims.md section 4)."""
+"""Members of Adobe's own files that say nothing to the broker (docs/ims.md section 4), and those of a rotation."""
 
 
 def parse_credential(

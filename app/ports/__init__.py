@@ -9,13 +9,16 @@ from collections.abc import Callable
 
 from app.ports.cache_ports import Lease, PurgeLog, TokenCache
 from app.ports.caller_ports import CallerVerifier, PolicySource
+from app.ports.console_ports import ApiProbe, ClientSecrets
 from app.ports.credential_ports import AssertionSigner, CredentialStore, DocumentStore, TokenExchanger
 from app.ports.observer_ports import EventSink, Result, Tracer
 
 __all__ = [
+    "ApiProbe",
     "AssertionSigner",
     "CallerVerifier",
     "CertificateEnd",
+    "ClientSecrets",
     "Clock",
     "CredentialStore",
     "DocumentStore",

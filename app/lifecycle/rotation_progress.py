@@ -1,0 +1,61 @@
+"""How far a rotation came, and the rules that say when it begins and when the old secret may be deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.domain.names import CredentialRef
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The rotation is finished: the old secret is deleted."""
+
+    ref: CredentialRef
+    new: str
+    deleted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The new secret is in use, and the old one must not be deleted yet.
+
+    Args:
+        ref: The credential.
+        until: Unix time in seconds of the next attempt.
+        reason: Why, for a person.
+
+    """
+
+    ref: CredentialRef
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """The secret is younger than the age at which secrets are rotated."""
+
+    ref: CredentialRef
+    created_at: float
+
+
+Progress = Rotated | Waiting | NotDue
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRules:
+    """When to begin, and when the old secret may be deleted.
+
+    Args:
+        quiet_for: Seconds without a use of the old secret before it is deleted.
+        older_than: Seconds; a younger secret is not rotated, unless its rotation has begun.
+        poll: Seconds between two looks at Adobe's record of uses, which comes with a delay.
+        at_once: Do not wait for the old secret to be quiet, as after a leak.
+
+    """
+
+    quiet_for: float = 3600.0
+    older_than: float = 0.0
+    poll: float = 30.0
+    at_once: bool = False
