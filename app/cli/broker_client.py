@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -87,10 +87,35 @@ class BrokerClient:
             CommandError: The broker cannot be reached, refuses the request, or sends an invalid response.
 
         """
+        answer = self._answer("/token", query)
+        token = answer.get("access_token")
+        if not isinstance(token, str) or _VISIBLE.fullmatch(token) is None:
+            raise CommandError(f"The server at {self._base_url} is not a broker: its response has no access_token.")
+        return answer
+
+    def orgs(self) -> Iterator[Mapping[str, object]]:
+        """Each credential of ``GET /orgs``, page by page.
+
+        Raises:
+            CommandError: As `token`.
+
+        """
+        query: dict[str, str] = {}
+        while True:
+            answer = self._answer("/orgs", query)
+            orgs, following = answer.get("orgs"), answer.get("next")
+            if not isinstance(orgs, list) or not all(isinstance(org, dict) for org in orgs):
+                raise CommandError(f"The server at {self._base_url} is not a broker: its response has no orgs.")
+            yield from orgs
+            if not isinstance(following, str) or not orgs:
+                return
+            query = {"after": following}
+
+    def _answer(self, path: str, query: Mapping[str, str]) -> Mapping[str, object]:
         import httpx2
 
         try:
-            status, header_id, body = asyncio.run(self._get(f"{self._base_url}/token", query))
+            status, header_id, body = asyncio.run(self._get(f"{self._base_url}{path}", query))
         except (TimeoutError, httpx2.TimeoutException):
             raise CommandError(f"The broker at {self._base_url} does not answer in time.") from None
         except httpx2.HTTPError as error:
@@ -98,9 +123,6 @@ class BrokerClient:
         answer = _document(body)
         if status != 200:
             raise CommandError(_refusal(status, answer, header_id))
-        token = answer.get("access_token")
-        if not isinstance(token, str) or _VISIBLE.fullmatch(token) is None:
-            raise CommandError(f"The server at {self._base_url} is not a broker: its response has no access_token.")
         return answer
 
     async def _get(self, url: str, query: Mapping[str, str]) -> tuple[int, str, bytes]:

@@ -10,6 +10,7 @@ import typer
 
 from app.cli.bulk_progress import bulk_progress
 from app.cli.policy_input import JsonOption
+from app.cli.tables import table_console
 from app.cli.with_tools import with_tools
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 _DAY = 86400.0
 _READS_AT_ONCE = 4
-_WIDE = 400
-"""Columns of a table that goes to a pipe."""
 
 
 def list_orgs(
@@ -51,7 +50,6 @@ def list_orgs(
 
 
 def _print(checkups: list[Checkup]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     if not checkups:
@@ -65,10 +63,7 @@ def _print(checkups: list[Checkup]) -> None:
         kind, generation = ("", "") if credential is None else (str(credential.kind), credential.generation)
         problem = "" if checkup.error is None else checkup.error.detail
         table.add_row(checkup.ref.org, checkup.ref.name, kind, generation, _days(checkup.certificate_ends), problem)
-    terminal = Console(highlight=False)
-    # A pipe gets whole lines: only a terminal has a width.
-    console = terminal if terminal.is_terminal else Console(highlight=False, width=_WIDE)
-    console.print(table)
+    table_console().print(table)
 
 
 def _days(ends: float | None) -> str:

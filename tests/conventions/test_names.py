@@ -16,6 +16,7 @@ ONE_CONCEPT = {
     "lease.py": "the port `Lease`: in Redis, and in memory",
     "policy.py": "the policy: its rules, and the command that checks a file",
     "purge_log.py": "the port `PurgeLog`: in Redis, and in memory",
+    "status.py": "the state of credentials: what the broker reads, and the command that shows it",
     "token.py": "`GET /token`: the route, and the command that calls it",
     "tokens.py": "the tokens that are cached in memory: the broker's, and the sandbox's",
 }

@@ -301,3 +301,34 @@ class TestCheckAndList:
         assert good.org in table.stdout
         assert operator.fleet.exchanges(good) == []
         assert "\x1b" not in table.stdout
+
+
+class TestStatus:
+    """``status``."""
+
+    async def test_it_shows_what_the_broker_knows(self, operator: Operator, tmp_path: Path) -> None:
+        """Kind, generation, life and last error of the caller's credentials, as a table, as JSON and as a page."""
+        good, bad = operator.fleet.tenant(kind="jwt"), operator.fleet.tenant(known_secrets=(new_secret(),))
+        replica = operator.fleet.replicas[0]
+        await replica.token(good.org)
+        await replica.token(bad.org)
+        env = {"ITB_URL": replica.url, "ITB_API_KEY": replica.key}
+        finished = await run_cli("status", "--json", env=env)
+        found = {each["org"]: each for each in json.loads(finished.stdout)["credentials"]}
+        assert (finished.code, found[good.org]["kind"], found[good.org]["token_state"]) == (0, "jwt", "fresh")
+        assert found[good.org]["remaining"] > 86000
+        assert found[bad.org]["last_error"] == "credential_rejected"
+        table = await run_cli("status", env=env)
+        [line] = [line for line in table.stdout.splitlines() if good.org in line]
+        assert "#########" in line
+        assert "\x1b" not in table.stdout
+        page = await run_cli("status", "--html", str(tmp_path / "page.html"), env=env)
+        assert (page.code, good.org in (tmp_path / "page.html").read_text()) == (0, True)
+        shows_no_secret(table, replica.key, *good.client_secrets)
+
+    async def test_a_caller_without_the_right_is_refused(self, operator: Operator) -> None:
+        """The broker's refusal is one sentence, and the exit status is 1."""
+        env = {"ITB_URL": operator.fleet.replicas[0].url, "ITB_API_KEY": "itb_unknown"}
+        finished = await run_cli("status", env=env)
+        assert (finished.code, finished.stdout) == (1, "")
+        assert "401 unauthenticated" in finished.stderr
