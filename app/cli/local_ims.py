@@ -15,8 +15,13 @@ LAST_REQUESTS_SECONDS = 1
 """How long in-flight requests may take at shutdown, because an injected fault may hang one forever."""
 
 
-def free_socket(host: str, port: int) -> socket.socket:
+def free_socket(host: str, port: int, remedy: str = "") -> socket.socket:
     """A socket that listens at `host` and `port`; 0 takes a free one.
+
+    Args:
+        host: Where to listen.
+        port: Where to listen.
+        remedy: A sentence for the error.
 
     Raises:
         CommandError: The address is unavailable.
@@ -26,7 +31,7 @@ def free_socket(host: str, port: int) -> socket.socket:
         return listening_socket(host, port)
     except (OSError, UnicodeError) as error:
         reason = (getattr(error, "strerror", None) or "not an address of this machine").lower()
-        raise CommandError(f"Cannot listen on {host} port {port}: {reason}.", USAGE) from None
+        raise CommandError(f"Cannot listen on {host} port {port}: {reason}.{remedy}", USAGE) from None
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ def sandbox(
     from app.cli.local_ims import free_socket
     from app.sandbox import SandboxConfigError, create_sandbox, load_clients
 
-    sock = free_socket(host, port)
+    sock = free_socket(host, port, " Choose another --port; 0 takes a free one.")
     address, number = sock.getsockname()[:2]
     base_url = url_of(_LOOPBACK_OF.get(address, address), number)
     try:

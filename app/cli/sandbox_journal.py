@@ -35,7 +35,7 @@ def journal(
     X-Debug-Id of its answer; never a secret or a token. A word in parentheses is the kind of the fault that struck.
     """
     control = SandboxControl(url)
-    entries = control.journal(0, client_id)
+    last, entries = 0, control.journal(0, client_id)
     if as_json and not follow:
         typer.echo(json.dumps({"entries": entries}))
         return
@@ -46,7 +46,8 @@ def journal(
         _print(entries, as_json)
         while follow:
             time.sleep(_PAUSE)
-            entries = control.journal(int(entries[-1]["seq"]) if entries else 0, client_id) or entries[-1:]
+            last = int(entries[-1]["seq"]) if entries else last
+            entries = control.journal(last, client_id)
             _print(entries, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

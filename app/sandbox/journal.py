@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import asdict, dataclass
+from heapq import merge
+from operator import attrgetter
 
 MAX_JOURNAL_ENTRIES = 100_000
 EXCHANGES = "/ims/"
@@ -44,10 +46,12 @@ class JournalEntry:
 
 
 class Journal:
-    """The last requests; the oldest are dropped first."""
+    """The last exchanges, and the last calls of Adobe's APIs; of each, the oldest are dropped first."""
 
     def __init__(self) -> None:
-        self._entries: deque[JournalEntry] = deque(maxlen=MAX_JOURNAL_ENTRIES)
+        # Two lists: a service calls APIs far more often than it exchanges, and must not push the exchanges out.
+        self._exchanges: deque[JournalEntry] = deque(maxlen=MAX_JOURNAL_ENTRIES)
+        self._calls: deque[JournalEntry] = deque(maxlen=MAX_JOURNAL_ENTRIES)
         self._seq = 0
 
     def add(
@@ -65,7 +69,7 @@ class Journal:
         """Add a request; the arguments are those of `JournalEntry`."""
         self._seq += 1
         entry = JournalEntry(self._seq, time, endpoint, client_id, org, outcome, fault, token_sha256, debug_id)
-        self._entries.append(entry)
+        (self._exchanges if endpoint.startswith(EXCHANGES) else self._calls).append(entry)
 
     def entries(self, since: int = 0, client_id: str | None = None, endpoint: str = EXCHANGES) -> list[JournalEntry]:
         """The entries after number `since`, oldest first.
@@ -78,10 +82,11 @@ class Journal:
         """
         return [
             entry
-            for entry in self._entries
+            for entry in merge(self._exchanges, self._calls, key=attrgetter("seq"))
             if entry.seq > since and client_id in {None, entry.client_id} and entry.endpoint.startswith(endpoint)
         ]
 
     def clear(self) -> None:
         """Remove all entries; the numbers continue."""
-        self._entries.clear()
+        self._exchanges.clear()
+        self._calls.clear()

@@ -218,6 +218,16 @@ async def test_sandbox_refuses(tmp_path: Path, content: str | None, more: tuple[
     _is_refused(await run_cli("sandbox", "--port", "0", "--clients", str(file), *more))
 
 
+async def test_sandbox_port_and_lag() -> None:
+    """The sandbox takes its lag as an option; a port that is taken, or a negative lag, is one sentence."""
+    async with running_cli("sandbox", "--port", "0", "--json", "--last-used-lag", "60") as cli:
+        url = json.loads((await cli.said("^{.*}$"))[0])["sandbox"]
+        settings = json.loads((await run_shell(f"curl -sS {url}/sandbox/settings")).stdout)
+        _is_refused(await run_cli("sandbox", "--port", url.rpartition(":")[2]), "already in use. Choose another --port")
+    assert settings["last_used_lag"] == 60
+    _is_refused(await run_cli("sandbox", "--port", "0", "--last-used-lag", "-1"), "last_used_lag must be")
+
+
 async def test_pipes_are_respected() -> None:
     """A closed pipe prints no error, and output is never coloured."""
     finished = await run_shell(f"{shlex.join(CLI)} keys create | head -c 1")

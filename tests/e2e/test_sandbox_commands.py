@@ -126,6 +126,7 @@ async def test_the_journal_can_be_followed(url: str) -> None:
         for number in (2, 3):
             await exchange(url)
             await cli.said(f'"seq": {number}')
+            await order(url, "journal")  # takes longer than the pause, so that one look finds nothing new
         finished = await cli.stop(signal.SIGINT)
     assert (finished.code, finished.stderr) == (130, "")
     assert [json.loads(line)["seq"] for line in finished.stdout.splitlines()] == [1, 2, 3]

@@ -154,3 +154,15 @@ def test_the_journal_is_bounded_and_its_numbers_continue() -> None:
     journal.add(0.0, "/ims/token", "b", "o", "issued")
     assert [entry.seq for entry in journal.entries()] == [MAX_JOURNAL_ENTRIES + 6]
     assert journal.entries(client_id="a") == []
+
+
+def test_calls_of_apis_never_push_exchanges_out_of_the_journal() -> None:
+    """However many API calls there are, the exchanges stay; both are listed in the order of their numbers."""
+    journal = Journal()
+    journal.add(0.0, "/ims/token", "a", "o", "issued")
+    for _ in range(MAX_JOURNAL_ENTRIES + 5):
+        journal.add(0.0, "/imp", "a", "o", "ok")
+    journal.add(0.0, "/ims/token", "a", "o", "issued")
+    assert [entry.seq for entry in journal.entries()] == [1, MAX_JOURNAL_ENTRIES + 7]
+    assert [entry.seq for entry in journal.entries(endpoint="")][:2] == [1, 7]
+    assert journal.entries(endpoint="")[-1].outcome == "issued"
