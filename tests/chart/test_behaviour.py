@@ -108,8 +108,8 @@ def _assert_command(arguments: list[str]) -> None:
     while getattr(command, "commands", None):
         assert rest[0] in command.commands, arguments
         command = command.commands[rest.pop(0)]
-    options = {option for parameter in command.params for option in parameter.opts}
-    assert {argument for argument in rest if argument.startswith("--")} <= options, arguments
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {argument.partition("=")[0] for argument in rest if argument.startswith("--")} <= options, arguments
 
 
 # Secrets and identity -----------------------------------------------------------------------------------------------

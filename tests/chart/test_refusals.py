@@ -217,6 +217,8 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("default", {"terminationGracePeriodSeconds": 30}, "terminationGracePeriodSeconds must be at least 43"),
     ("default", {"preStopSleepSeconds": 60}, "terminationGracePeriodSeconds must be at least 98"),
     ("default", {"serviceAccount.create": False}, "serviceAccount.name is required"),
+    ("rotation", {"secretRotation.serviceAccount.create": False}, "secretRotation.serviceAccount.name is required"),
+    ("approle", {"secretRotation.enabled": True}, "secretRotation.enabled needs vault.auth: kubernetes or jwt"),
     ("default", {"ingress.enabled": True}, "ingress.hosts is required"),
     ("default", {"httpRoute.enabled": True}, "httpRoute.parentRefs is required"),
     ("default", {"extraEnv": [{"name": "BROKER_VAULT_TOKEN", "value": "x"}]}, "extraEnv[0].name is BROKER_VAULT_TOKEN"),

@@ -12,6 +12,10 @@
 {{- fail "policy.inline holds an API key, and a ConfigMap is not safe for secrets; put its SHA-256 into api_key_sha256, and create a new key." -}}
 {{- end -}}
 
+{{- if and $v.secretRotation.enabled (not (include "broker.usesKubernetesAuth" .)) -}}
+{{- fail "secretRotation.enabled needs vault.auth: kubernetes or jwt, so that the CronJob has a role of its own; otherwise run `secret rotate` elsewhere." -}}
+{{- end -}}
+
 {{- if include "broker.usesVault" . -}}
 {{- if not $v.vault.addr -}}
 {{- fail "vault.addr is required with credentials.store: vault; set it to Vault's URL, such as https://vault.example.com:8200." -}}
@@ -138,6 +142,10 @@
 {{- $least := add (int $v.preStopSleepSeconds) 16 12 10 | int -}}
 {{- if lt (int $v.terminationGracePeriodSeconds) $least -}}
 {{- fail (printf "terminationGracePeriodSeconds must be at least %d (preStopSleepSeconds, 16 for requests, 12 for exchanges, 10 for the rest), or in-flight requests are cut off." $least) -}}
+{{- end -}}
+
+{{- if and $v.secretRotation.enabled (not $v.secretRotation.serviceAccount.create) (not $v.secretRotation.serviceAccount.name) -}}
+{{- fail "secretRotation.serviceAccount.name is required with secretRotation.serviceAccount.create: false; set it to an existing ServiceAccount." -}}
 {{- end -}}
 
 {{- if and (not $v.serviceAccount.create) (not $v.serviceAccount.name) -}}

@@ -17,14 +17,7 @@
 {{- end }}
 {{- if include "broker.usesVault" . }}
 {{- if include "broker.usesKubernetesAuth" . }}
-- name: vault-identity
-  projected:
-    defaultMode: 0440
-    sources:
-      - serviceAccountToken:
-          audience: {{ $values.vault.audience | quote }}
-          expirationSeconds: {{ int $values.vault.tokenExpirationSeconds }}
-          path: token
+{{ include "broker.vaultIdentityVolume" . }}
 {{- end }}
 {{- if and (eq $values.vault.auth "token") $values.vault.token.existingSecret }}
 {{ include "broker.secretVolume" (dict "name" "vault-token" "secret" $values.vault.token.existingSecret "key" $values.vault.token.key "path" "token") }}
@@ -58,11 +51,7 @@
 {{ include "broker.tlsVolume" (dict "name" "redis-tls" "secret" $values.redis.tls.clientCertificate.existingSecret) }}
 {{- end }}
 {{- range $name, $ca := include "broker.cas" . | fromYaml }}
-- name: ca-{{ $name }}
-  projected:
-    defaultMode: 0444
-    sources:
-      {{- include "broker.source" (dict "secret" $ca.existingSecret "configMap" $ca.existingConfigMap "key" $ca.key "path" "ca.crt") | nindent 6 }}
+{{ include "broker.caVolume" (list $name $ca) }}
 {{- end }}
 {{- if $values.callers.kubernetes.enabled }}
 - name: kubernetes
@@ -88,6 +77,28 @@
 {{- with $values.extraVolumes }}
 {{ include "broker.tpl" (list $ .) }}
 {{- end }}
+{{- end -}}
+
+{{/* The service-account token that is presented to Vault */}}
+{{- define "broker.vaultIdentityVolume" -}}
+- name: vault-identity
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken:
+          audience: {{ .Values.vault.audience | quote }}
+          expirationSeconds: {{ int .Values.vault.tokenExpirationSeconds }}
+          path: token
+{{- end -}}
+
+{{/* A CA bundle: (list system values) */}}
+{{- define "broker.caVolume" -}}
+{{- $ca := index . 1 -}}
+- name: ca-{{ index . 0 }}
+  projected:
+    defaultMode: 0444
+    sources:
+      {{- include "broker.source" (dict "secret" $ca.existingSecret "configMap" $ca.existingConfigMap "key" $ca.key "path" "ca.crt") | nindent 6 }}
 {{- end -}}
 
 {{- define "broker.secretVolume" -}}
