@@ -103,7 +103,9 @@ async def minting_parts(
         credentials = _credentials(settings, stack, sink, outgoing)
         key_signer = JoseAssertionSigner()
         stack.callback(key_signer.close)
-        exchanger = HttpTokenExchanger(await _ims_client(settings, stack), clock, sink, outgoing=outgoing)
+        exchanger = HttpTokenExchanger(
+            await _ims_client(settings, stack), clock, sink, outgoing=outgoing, has_proxy=settings.proxy_url is not None
+        )
         signers: dict[str, AssertionSigner] = {StoredKey.scheme: key_signer, **credentials.signers}
         yield MintingParts(credentials.store, credentials.documents, signers, exchanger, credentials.token_remaining)
 

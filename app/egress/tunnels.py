@@ -25,6 +25,7 @@ OPENING_SECONDS = 4.0
 
 _MAX_HEAD_BYTES = 16 * 1024
 _HEAD_END = b"\r\n\r\n"
+_HTTP = b"HTTP/1."
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r]")
 _LOGIN_REQUIRED = ("401", "407")
 """407 by RFC 9110; tinyproxy answers 401 to a wrong password."""
@@ -66,11 +67,19 @@ class ProxyTunnels(httpcore2.AsyncNetworkBackend):
             ProxyFailure: There is none.
 
         """
+        stream: httpcore2.AsyncNetworkStream | None = None
         try:
             async with asyncio.timeout(OPENING_SECONDS):
-                return await self._opened(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", timeout)
-        except TimeoutError:
-            raise _unusable(ConnectFailure.TIMEOUT.value) from None
+                login = await self._login()
+                stream = await self._to_the_proxy(timeout)
+                await _ask(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", login)
+        except BaseException as error:
+            if stream is not None:
+                await stream.aclose()
+            if isinstance(error, TimeoutError):
+                raise (_unusable(ConnectFailure.TIMEOUT.value) if stream is None else ProxyFailure(_SILENT)) from None
+            raise
+        return stream
 
     @override
     async def connect_unix_socket(
@@ -86,20 +95,13 @@ class ProxyTunnels(httpcore2.AsyncNetworkBackend):
         """Let the thread that reads files end."""
         self._threads.close()
 
-    async def _opened(self, target: str, timeout: float | None) -> httpcore2.AsyncNetworkStream:
-        login = await self._login()
+    async def _to_the_proxy(self, timeout: float | None) -> httpcore2.AsyncNetworkStream:
         try:
-            stream = await self._connected(timeout)
+            return await self._connected(timeout)
         except httpcore2.TimeoutException:
             raise _unusable(ConnectFailure.TIMEOUT.value) from None
         except (httpcore2.NetworkError, UnicodeError) as error:
             raise _unusable(connect_failure(error).value) from None
-        try:
-            await _ask(stream, target, login)
-        except BaseException:
-            await stream.aclose()
-            raise
-        return stream
 
     async def _login(self) -> tuple[str, str] | None:
         try:
@@ -120,8 +122,10 @@ class ProxyTunnels(httpcore2.AsyncNetworkBackend):
             if self._tls is None:
                 self._tls = await self._threads.run(ssl.create_default_context)
             return await stream.start_tls(self._tls, host, timeout)
-        except BaseException:
+        except BaseException as error:
             await stream.aclose()
+            if isinstance(error, httpcore2.TimeoutException):
+                raise ProxyFailure(_SILENT_TLS) from None
             raise
 
 
@@ -139,24 +143,39 @@ async def _ask(stream: httpcore2.AsyncNetworkStream, target: str, login: tuple[s
         raise ProxyFailure(_CLOSED)
     # After a success there is nothing yet: the target speaks only once the handshake has begun.
     if status is None or (status[1].startswith(b"2") and rest):
-        raise ProxyFailure("The proxy of BROKER_PROXY_URL does not answer as an HTTP proxy.")
+        raise ProxyFailure(_NO_HTTP)
     if not status[1].startswith(b"2"):
         raise ProxyFailure(_refusal(status[1].decode()))
 
 
 async def _head(stream: httpcore2.AsyncNetworkStream) -> tuple[bytes, bytes]:
-    """The head of the answer to CONNECT, and what came after it. A head without an end is `?`."""
+    """The head of the answer to CONNECT, and what came after it. A head without an end, or not of HTTP, is `?`."""
     received = b""
     while _HEAD_END not in received:
         piece = await stream.read(_MAX_HEAD_BYTES)
         received += piece
-        if not piece or len(received) > _MAX_HEAD_BYTES:
+        is_http = received.startswith(_HTTP[: len(received)])
+        if not piece or not is_http or len(received) > _MAX_HEAD_BYTES:
             return received and b"?", b""
     head, _, rest = received.partition(_HEAD_END)
     return head + _HEAD_END, rest
 
 
-_CLOSED = "The proxy of BROKER_PROXY_URL closed the connection instead of opening a tunnel."
+_CLOSED = (
+    "The proxy of BROKER_PROXY_URL closed the connection instead of opening a tunnel; it may not be an HTTP proxy."
+)
+_SILENT = (
+    "The proxy of BROKER_PROXY_URL did not answer in time; it cannot reach the host, is overloaded, or is not an HTTP"
+    " proxy."
+)
+_SILENT_TLS = (
+    "The proxy of BROKER_PROXY_URL did not answer the TLS handshake in time: if it serves plain HTTP, its URL must begin"
+    " with http://."
+)
+_NO_HTTP = (
+    "The proxy of BROKER_PROXY_URL does not answer as an HTTP proxy: check its port, and whether the URL begins with"
+    " http:// or https://."
+)
 
 
 def _unusable(reason: str) -> ProxyFailure:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 
 from app.adapters.ims import HttpTokenExchanger, ims_client
@@ -29,7 +33,7 @@ from tests.support.exchanging import exchanging
 from tests.support.ims_server import AcceptedConnection, RunningSandbox, answering, http_answer, run_raw, run_sandbox
 from tests.support.recorded_events import RecordedEvents
 from tests.support.sandbox_clients import oauth_client
-from tests.support.tls import server_tls
+from tests.support.tls import Authority, server_tls
 
 PASSWORD = "proxy-canary-4b1d"  # a canary
 
@@ -74,7 +78,7 @@ async def exchanger(
     proxy = EgressProxy(url, None if password is None else "broker", password, parse_no_proxy(no_proxy))
     assert PASSWORD not in repr(proxy)
     async with ims_client(client_context(ims.ca), proxy=proxy) as client:
-        yield HttpTokenExchanger(client, time.time, RecordedEvents(), deadline=8.0)
+        yield HttpTokenExchanger(client, time.time, RecordedEvents(), deadline=8.0, has_proxy=True)
 
 
 async def failure(ims: SecureIms, url: str, password: Path | None = None) -> str:
@@ -189,13 +193,42 @@ async def test_an_absent_proxy_is_reported(ims: SecureIms) -> None:
 async def test_a_proxy_that_hangs_is_reported(ims: SecureIms) -> None:
     """A proxy that takes the connection and never answers costs the deadline, and is named."""
     async with run_raw(lambda line: line.gone()) as server:
-        assert "The proxy of BROKER_PROXY_URL cannot be used" in await failure(ims, server.base_url)
+        assert "The proxy of BROKER_PROXY_URL did not answer in time; it cannot" in await failure(ims, server.base_url)
 
 
 async def test_what_is_not_a_proxy_is_reported(ims: SecureIms) -> None:
-    """A port that speaks something else than HTTP is named."""
-    async with run_raw(answering(b"SSH-2.0-OpenSSH_9.2\r\n")) as server:
-        assert "The proxy of BROKER_PROXY_URL" in await failure(ims, server.base_url)
+    """A port that speaks something else than HTTP is named at once, even if it keeps the connection open."""
+
+    async def ssh(line: AcceptedConnection) -> None:
+        await line.send(b"SSH-2.0-OpenSSH_9.2\r\n")
+        await line.gone()
+
+    for script in (ssh, answering(b"SSH-2.0-OpenSSH_9.2\r\n")):
+        async with run_raw(script) as server:
+            assert "does not answer as an HTTP proxy: check its port" in await failure(ims, server.base_url)
+
+
+async def test_https_to_a_proxy_without_tls_is_reported(proxy: ProxyServer, ims: SecureIms) -> None:
+    """``https://`` in the URL of a proxy that speaks plain HTTP, and waits or answers: the sentence names TLS."""
+    waits = await failure(ims, proxy.url.replace("http:", "https:"))
+
+    async def refuse(line: AcceptedConnection) -> None:
+        await line.reader.read(1000)
+        await line.send(http_answer(b"", status="400 Bad Request"))
+
+    async with run_raw(refuse) as server:
+        answers = await failure(ims, server.base_url.replace("http:", "https:"))
+
+    assert "did not answer the TLS handshake in time: if it serves plain HTTP, its URL must begin with http://" in waits
+    assert "The proxy of BROKER_PROXY_URL cannot be used: that port does not serve TLS." in answers
+
+
+async def test_http_to_a_proxy_with_tls_is_reported(proxy: ProxyServer, ims: SecureIms, tmp_path: Path) -> None:
+    """``http://`` in the URL of a proxy that asks for TLS: the sentence says that it may not be an HTTP proxy."""
+    async with tls_in_front(proxy.port, server_tls(tmp_path / "front", "127.0.0.1")) as port:
+        detail = await failure(ims, f"http://127.0.0.1:{port}")
+
+    assert "HTTP proxy" in detail
 
 
 async def test_a_proxy_with_an_unknown_certificate_is_reported(
@@ -225,8 +258,8 @@ async def test_the_certificate_of_the_target_is_verified_in_the_tunnel(
         other = SecureIms(f"https://localhost:{port}", tmp_path / "other" / "ca.pem", ims.sandbox)
         detail = await failure(other, proxy.url)
 
-    assert "its certificate is not trusted" in detail
-    assert "BROKER_IMS_CACERT" in detail
+    assert "its certificate is for another host. Another server answers for this name" in detail
+    assert "BROKER_IMS_CACERT" not in detail
     assert "BROKER_PROXY_URL" not in detail
 
 
@@ -259,15 +292,15 @@ async def test_a_proxy_that_answers_byte_by_byte_is_named_in_time(ims: SecureIms
     async def drip(line: AcceptedConnection) -> None:
         await line.request()
         with contextlib.suppress(ConnectionError):
-            while True:
-                await line.send(b"H")
+            for byte in b"HTTP/1.1 200 " + bytes(100):
+                await line.send(bytes([byte]))
                 await asyncio.sleep(0.2)
 
     async with run_raw(drip) as server:
         begin = time.monotonic()
         detail = await failure(ims, server.base_url)
         assert time.monotonic() - begin < FETCH_DEADLINE
-    assert "The proxy of BROKER_PROXY_URL cannot be used: no connection could be opened in time" in detail
+    assert "The proxy of BROKER_PROXY_URL did not answer in time" in detail
 
 
 async def test_a_proxy_whose_name_is_not_found_is_reported(ims: SecureIms) -> None:
@@ -327,9 +360,9 @@ async def test_a_proxy_that_fails_is_named_for_an_issuer(ims: SecureIms, threads
 # Failures of IMS without a proxy ------------------------------------------------------------------------------------
 
 
-async def direct_failure(base_url: str) -> str:
-    """The detail of a failed exchange without a proxy."""
-    async with exchanging(deadline=5.0) as broker:
+async def direct_failure(base_url: str, verify: ssl.SSLContext | None = None, proxy: EgressProxy | None = None) -> str:
+    """The detail of a failed exchange that does not go through the proxy."""
+    async with exchanging(deadline=5.0, verify=verify, proxy=proxy) as broker:
         with pytest.raises(ImsUnavailableError) as caught:
             await broker.exchanger.exchange(grants.oauth_exchange(base_url))
     return caught.value.detail
@@ -348,15 +381,75 @@ async def test_an_unknown_certificate_names_the_setting(ims: SecureIms) -> None:
 
 
 async def test_an_ended_handshake_is_named() -> None:
-    """A middlebox that ends the TLS handshake is not reported as a certificate."""
+    """A middlebox that ends the TLS handshake, or resets the connection, is not reported as a certificate."""
 
-    async def end(line: object) -> None:
-        return
+    async def end(line: AcceptedConnection) -> None:
+        await line.reader.read(1000)
 
-    async with run_raw(end) as server:
-        detail = await direct_failure(server.base_url.replace("http:", "https:"))
+    async def reset(line: AcceptedConnection) -> None:
+        await line.reader.read(1000)
+        line.reset()
 
-    assert "the other side ended the TLS handshake" in detail
+    for script, sentence in (
+        (end, "the other side ended the TLS handshake"),
+        (reset, "the connection was reset; a firewall or proxy on the way may block it"),
+    ):
+        async with run_raw(script) as server:
+            assert sentence in await direct_failure(server.base_url.replace("http:", "https:"))
+
+
+async def test_a_port_without_tls_is_named(ims: SecureIms) -> None:
+    """A port that speaks plain HTTP is not reported as a firewall that blocks TLS."""
+    detail = await direct_failure(ims.sandbox.base_url.replace("http:", "https:"))
+
+    assert "IMS cannot be reached: that port does not serve TLS. Check the port in ims_base_url." in detail
+
+
+async def test_an_expired_certificate_is_named(ims: SecureIms, tmp_path: Path) -> None:
+    """A certificate that has expired names the clock, and not the bundle of CAs, in which nothing is missing."""
+    authority = Authority()
+    pair = authority.issue(life=-datetime.timedelta(hours=1))
+    (tmp_path / "expired.pem").write_bytes(pair.chain + pair.key)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "expired.pem")
+    async with tls_in_front(urlsplit(ims.sandbox.base_url).port or 0, server) as port:
+        detail = await direct_failure(f"https://127.0.0.1:{port}", authority.client())
+
+    assert "its certificate has expired or is not valid yet, or the clock of this host is wrong. Check the" in detail
+    assert "BROKER_IMS_CACERT" not in detail
+
+
+async def test_the_remedy_is_not_a_setting_that_is_set(tmp_path: Path) -> None:
+    """A host that does not answer: without a proxy the sentence names its setting, with one that of the exceptions."""
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen(0)
+    url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+    way = EgressProxy("http://127.0.0.1:1", no_proxy=parse_no_proxy("127.0.0.1"))
+    with contextlib.closing(silent):
+        assert "set BROKER_PROXY_URL." in await direct_failure(url)
+        detail = await direct_failure(url, proxy=way)
+
+    assert "BROKER_PROXY_URL is set: check whether BROKER_NO_PROXY excludes this host" in detail
+
+
+async def test_the_brokers_own_limit_is_not_reported_as_a_slow_ims() -> None:
+    """If all connections are in use, the sentence says that it is the broker's limit."""
+
+    reached = asyncio.Event()
+
+    async def hang(line: AcceptedConnection) -> None:
+        reached.set()
+        await line.gone()
+
+    async with run_raw(hang) as server, exchanging(max_connections=1) as broker:
+        broker.client.timeout = httpx2.Timeout(5.0, pool=0.05)
+        grant = grants.oauth_exchange(server.base_url)
+        first = asyncio.create_task(broker.exchanger.exchange(grant))
+        await reached.wait()
+        with pytest.raises(ImsUnavailableError, match="as many connections to IMS as it opens at most"):
+            await broker.exchanger.exchange(grant)
+        first.cancel()
 
 
 async def test_403_with_an_oauth_error_is_a_rejection() -> None:

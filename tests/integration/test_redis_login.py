@@ -14,6 +14,7 @@ from tests.support.cached_tokens import KEY
 from tests.support.mounted import MountedFolder
 from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.waiting import until_answered
 
 FIRST, SECOND = "canary first", "canary-second"
 REFUSED = "user name or password"
@@ -79,6 +80,27 @@ async def test_an_unusable_password_file_is_an_outage_of_redis(tmp_path: Path, c
             assert replica.events.calls("read") == ["unauthenticated"]
             file.write_text(SECOND)
             await reads(replica)
+
+
+async def test_an_unusable_password_file_says_nothing_of_redis(tmp_path: Path) -> None:
+    """While the circuit is open, a password that cannot be read does not close it: Redis was not asked."""
+    file = tmp_path / "password"
+    file.write_text(SECOND)
+    with locked_redis("broker") as server:
+        async with redis_replica(server.url, login=RedisLogin("broker", None, file)) as replica:
+            server.kill()
+            for _ in range(3):
+                await is_refused(replica, "cannot be reached")
+            server.start()
+            file.unlink()
+
+            async def file_is_asked_for() -> bool:
+                with pytest.raises(CacheUnavailableError) as refused:
+                    await replica.cache.read(KEY)
+                return "BROKER_REDIS_PASSWORD_FILE cannot be read" in str(refused.value)
+
+            await until_answered(file_is_asked_for, 5.0)
+            assert replica.client.circuit_is_open
 
 
 async def test_the_default_user_needs_no_name(tmp_path: Path) -> None:

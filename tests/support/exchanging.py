@@ -42,4 +42,6 @@ async def exchanging(
     """An exchanger on a client of its own, closed afterwards."""
     sink = RecordedEvents()
     async with ims_client(verify or _trusted(), max_connections, proxy) as client:
-        yield Exchanging(HttpTokenExchanger(client, time.time, sink, deadline), sink, client)
+        yield Exchanging(
+            HttpTokenExchanger(client, time.time, sink, deadline, has_proxy=proxy is not None), sink, client
+        )

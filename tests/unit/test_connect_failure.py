@@ -24,6 +24,16 @@ def raised_from(cause: Exception, *, context: bool) -> httpx2.ConnectError:
     return error
 
 
+EXPIRED = "its certificate has expired or is not valid yet, or the clock of this host is wrong"
+
+
+def unverified(code: int) -> ssl.SSLCertVerificationError:
+    """OpenSSL's refusal of a certificate, with its number."""
+    error = ssl.SSLCertVerificationError()
+    error.verify_code = code
+    return error
+
+
 @pytest.mark.parametrize("context", [False, True])
 @pytest.mark.parametrize(
     ("cause", "expected"),
@@ -32,9 +42,17 @@ def raised_from(cause: Exception, *, context: bool) -> httpx2.ConnectError:
         (ConnectionRefusedError(), "the connection was refused"),
         (TimeoutError(), "no connection could be opened in time; a firewall may drop the packets"),
         (OSError(errno.EHOSTUNREACH, "x"), "there is no route to its network"),
-        (ssl.SSLCertVerificationError(), "its certificate is not trusted"),
-        (ssl.SSLError(), "the other side ended the TLS handshake; a firewall or proxy on the way may block it"),
-        (ConnectionResetError(), "the other side ended the TLS handshake; a firewall or proxy on the way may block it"),
+        (unverified(20), "its certificate is not trusted"),
+        (unverified(62), "its certificate is for another host"),
+        (unverified(64), "its certificate is for another host"),
+        (unverified(9), EXPIRED),
+        (unverified(10), EXPIRED),
+        (
+            ssl.SSLError(),
+            "the two sides agree on no TLS version or cipher, or the other side asks for a client certificate",
+        ),
+        (ssl.SSLEOFError(), "the other side ended the TLS handshake; a firewall or proxy on the way may block it"),
+        (ConnectionResetError(), "the connection was reset; a firewall or proxy on the way may block it"),
         (OSError(5, "x"), "no connection could be opened"),
     ],
 )

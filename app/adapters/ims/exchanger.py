@@ -26,11 +26,17 @@ DEADLINE = 10.0
 """Seconds for one exchange, from waiting for a connection to the last byte of the answer."""
 
 
+_ONLY_BY_PROXY = " If IMS is reached through a proxy only, set BROKER_PROXY_URL."
+_PAST_THE_PROXY = " BROKER_PROXY_URL is set: check whether BROKER_NO_PROXY excludes this host from it."
+
 _REMEDIES = {
     ConnectFailure.NAME: " Check ims_base_url and DNS.",
-    ConnectFailure.TIMEOUT: " If IMS is reached through a proxy only, set BROKER_PROXY_URL.",
-    ConnectFailure.NETWORK: " If IMS is reached through a proxy only, set BROKER_PROXY_URL.",
+    ConnectFailure.TIMEOUT: _ONLY_BY_PROXY,
+    ConnectFailure.NETWORK: _ONLY_BY_PROXY,
     ConnectFailure.CERTIFICATE: " If a proxy on the way inspects TLS, put its CA into the bundle of BROKER_IMS_CACERT.",
+    ConnectFailure.CERTIFICATE_HOST: " Another server answers for this name: check ims_base_url and DNS.",
+    ConnectFailure.CERTIFICATE_TIME: " Check the clock; if it is right, another server may answer for this name.",
+    ConnectFailure.NOT_TLS: " Check the port in ims_base_url.",
 }
 """What to do, for the failures that have a usual remedy."""
 
@@ -52,6 +58,7 @@ class HttpTokenExchanger:
         sink: Takes the events of each exchange.
         deadline: Seconds for one exchange.
         outgoing: Further headers of each exchange; asked once for each.
+        has_proxy: Whether the client has an egress proxy.
 
     """
 
@@ -62,12 +69,15 @@ class HttpTokenExchanger:
         sink: EventSink,
         deadline: float = DEADLINE,
         outgoing: Callable[[], Mapping[str, str]] = dict,
+        *,
+        has_proxy: bool = False,
     ) -> None:
         self._client = client
         self._clock = clock
         self._sink = sink
         self._deadline = deadline
         self._outgoing = outgoing
+        self._has_proxy = has_proxy
 
     async def exchange(self, grant: Grant) -> IssuedToken:
         """Present a grant; see `app.ports.TokenExchanger` for the errors."""
@@ -90,7 +100,9 @@ class HttpTokenExchanger:
         except ProxyFailure as error:
             detail = f"IMS cannot be reached. {error}"
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            detail = _connect_detail(error)
+            detail = self._connect_detail(error)
+        except httpx2.PoolTimeout:
+            detail = "The broker has as many connections to IMS as it opens at most, and none became free in time."
         except httpx2.RemoteProtocolError as error:
             # A peer that closed the connection is gone; one that wrote something else than HTTP is not IMS.
             if "disconnected" not in str(error) and "closed" not in str(error):
@@ -115,6 +127,13 @@ class HttpTokenExchanger:
                 raise await self._refusal(grant, response, call.debug_id)
             except BadUpstreamResponseError as error:
                 raise BadUpstreamResponseError(error.reason, call.debug_id) from None
+
+    def _connect_detail(self, error: httpx2.TransportError) -> str:
+        failure = connect_failure(error)
+        remedy = _REMEDIES.get(failure, "")
+        if self._has_proxy and remedy == _ONLY_BY_PROXY:
+            remedy = _PAST_THE_PROXY
+        return f"IMS cannot be reached: {failure.value}.{remedy}"
 
     def _compare_clocks(self, date: str | None, sent: float) -> None:
         ahead = seconds_ahead(date, sent, self._clock())
@@ -165,8 +184,3 @@ async def _is_internal_error(response: httpx2.Response) -> bool:
     except BadUpstreamResponseError:
         return False
     return isinstance(payload, Mapping) and payload.get("error") == "internal_error"
-
-
-def _connect_detail(error: httpx2.TransportError) -> str:
-    failure = connect_failure(error)
-    return f"IMS cannot be reached: {failure.value}.{_REMEDIES.get(failure, '')}"

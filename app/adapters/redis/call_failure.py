@@ -13,12 +13,14 @@ class Failure:
         outcome: Its label in metrics.
         detail: One sentence for a person.
         unreachable: True if the next call will very likely fail in the same slow way.
+        asked: False if Redis was not asked, so that nothing is known of it.
 
     """
 
     outcome: str
     detail: str
     unreachable: bool = False
+    asked: bool = True
 
 
 @dataclass(slots=True)

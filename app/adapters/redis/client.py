@@ -168,7 +168,7 @@ class RedisClient:
     async def _failed(self, failure: Failure) -> CacheUnavailableError:
         if failure.unreachable:
             self._breaker.failed()
-        else:
+        elif failure.asked:
             self._answered()
         if failure.outcome == "read_only":
             # A demoted primary: the name may lead to the new one already, but open connections never will.

@@ -60,7 +60,7 @@ _ANSWERS: _Rows = (
     (
         (UnusablePasswordError,),
         "",
-        Failure("unauthenticated", "BROKER_REDIS_PASSWORD_FILE cannot be read, or has no password in it."),
+        Failure("unauthenticated", "BROKER_REDIS_PASSWORD_FILE cannot be read, or has no password in it.", asked=False),
     ),
     (
         (exceptions.AuthenticationError,),

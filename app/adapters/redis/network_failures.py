@@ -103,8 +103,8 @@ def _too_slow(contact: Contact) -> Failure:
     detail = "Redis did not answer in time."
     if contact.tls and not contact.handshaken:
         detail = (
-            "Redis did not answer in time, and no TLS handshake has succeeded: if that port does not serve TLS,"
-            " BROKER_REDIS_URL must begin with redis://."
+            "The TLS handshake with Redis did not end in time: if that port does not serve TLS, BROKER_REDIS_URL must"
+            " begin with redis://, or name another port."
         )
     return Failure("timeout", detail, unreachable=True)
 
