@@ -66,7 +66,9 @@ def parse_credential(
 
     """
     if not isinstance(document, Mapping):
-        found = f"has JSON inside of a string; {STORE_AS_JSON}" if is_json_text(document) else "must be a JSON object"
+        found = (
+            f"is a string that contains JSON; {STORE_AS_JSON}" if is_json_text(document) else "must be a JSON object"
+        )
         raise CredentialMisconfiguredError("document", found)
     if (recognised := adobe_file(document)) is not None:
         raise CredentialMisconfiguredError("document", recognised)
@@ -127,9 +129,11 @@ def _signing(reader: DocumentReader) -> SigningKey:
         for scheme, known in REMOTE_SCHEMES.items()
         if (name := reader.optional(known.field, known.name, known.expected)) is not None
     ]
-    if len(remote) + (stored is not None) != 1:
-        fields = " or ".join(known.field for known in REMOTE_SCHEMES.values())
-        raise CredentialMisconfiguredError("private_key", f"give either private_key or {fields}, for kind jwt")
+    fields = ["private_key", *(known.field for known in REMOTE_SCHEMES.values())]
+    if not remote and stored is None:
+        raise CredentialMisconfiguredError("private_key", f"is missing: kind jwt needs {' or '.join(fields)}")
+    if len(remote) + (stored is not None) > 1:
+        raise CredentialMisconfiguredError("private_key", f"keep one of {' and '.join(fields)}, and remove the other")
     passphrase = reader.optional_text("private_key_passphrase")
     return StoredKey(stored, passphrase and passphrase.rstrip("\r\n")) if stored is not None else remote[0]
 

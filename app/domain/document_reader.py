@@ -43,7 +43,7 @@ class DocumentReader:
         """
         if len(self._values) == 1 and not known & self._values.keys() and is_json_text(*self._values.values()):
             # `vault kv put PATH value=@document.json` stores the document as the text of one field.
-            raise CredentialMisconfiguredError("document", f"has JSON inside of a string; {STORE_AS_JSON}")
+            raise CredentialMisconfiguredError("document", f"is a string that contains JSON; {STORE_AS_JSON}")
         problem = unknown_fields([name for name in self._values if name not in ignored], known)
         if problem is not None:
             raise CredentialMisconfiguredError("document", problem)
@@ -88,7 +88,7 @@ class DocumentReader:
 
     def _refuse_json(self, name: str, *texts: object) -> None:
         if any(map(is_json_text, texts)):
-            raise CredentialMisconfiguredError(name, f"has JSON inside of a string; {STORE_AS_JSON}")
+            raise CredentialMisconfiguredError(name, f"is a string that contains JSON; {STORE_AS_JSON}")
 
     def pem(self, name: str, read: Callable[[object], str]) -> str | None:
         """The PEM text of a field as `read` takes it, or None; `read` raises `PemError`."""

@@ -103,7 +103,7 @@ def _expected(text: str, labels: tuple[str, ...], expected: str, instead: dict[s
     begun = [found["label"] for found in _BEGIN.finditer(text)]
     wanted = [found for found in _BLOCK.finditer(text) if found["label"] in labels]
     if not begun:
-        raise PemError(_without_begin(text) or f"{expected}: it begins with -----BEGIN {labels[0]}-----")
+        raise PemError(_without_begin(text) or f"{expected}, which begins with -----BEGIN {labels[0]}-----")
     if wanted:
         return "".join(_block(found["label"], found["body"]) for found in wanted)
     if any(label in labels for label in begun):

@@ -27,7 +27,7 @@ def unknown_fields(given: Collection[object], known: Collection[str]) -> str | N
     for name in sorted(name for name in unknown if isinstance(name, str) and _NAME.fullmatch(name)):
         similar = get_close_matches(name.lower(), sorted(known), 1)
         if similar:
-            return f"has the unknown field {name}; did you mean {similar[0]}?"
+            return f"has the unknown field {name} (did you mean {similar[0]}?)"
         if not any(map(str.isdigit, name)):  # a password may be a word with a digit
             return f"has the unknown field {name}; {list_of_known}"
     return f"has an unknown field; {list_of_known}"

@@ -169,8 +169,8 @@ _SILENT = (
     " proxy."
 )
 _SILENT_TLS = (
-    "The proxy of BROKER_PROXY_URL did not answer the TLS handshake in time: if it serves plain HTTP, its URL must begin"
-    " with http://."
+    "The proxy of BROKER_PROXY_URL did not answer the TLS handshake in time: if it serves plain HTTP, its URL must"
+    " begin with http://."
 )
 _NO_HTTP = (
     "The proxy of BROKER_PROXY_URL does not answer as an HTTP proxy: check its port, and whether the URL begins with"

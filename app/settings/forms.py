@@ -80,12 +80,19 @@ def public_url(text: str | None) -> str | None:
 
 
 def proxy_url(text: str | None) -> str | None:
-    """The URL of a proxy, with a port; or None."""
-    if text and "@" in text:
+    """``http://`` or ``https://``, the host and the port of an HTTP proxy; or None."""
+    if not text:
+        return None
+    if "@" in text:
         raise ValueError("must have no login; set BROKER_PROXY_USERNAME and BROKER_PROXY_PASSWORD_FILE")
-    if text and not (_is_base_url(text, plain_http_anywhere=True) and urlsplit(text).port):
-        raise ValueError("must be a URL with a port, such as http://proxy.example.com:3128")
-    return text.rstrip("/") if text else None
+    if not _is_base_url(text, plain_http_anywhere=True):
+        raise ValueError(
+            "must be http:// or https://, then the host and the port of an HTTP proxy, such as"
+            " http://proxy.example.com:3128"
+        )
+    if not urlsplit(text).port:
+        raise ValueError("must name the proxy's port, such as http://proxy.example.com:3128")
+    return text.rstrip("/")
 
 
 def no_proxy(text: str) -> str:

@@ -95,7 +95,8 @@ def proxy_rules(*, url: bool, username: bool, password_file: bool) -> tuple[Sett
             (username or password_file) and not url,
             "BROKER_PROXY_URL is required with BROKER_PROXY_USERNAME and BROKER_PROXY_PASSWORD_FILE",
         ),
-        (username is not password_file, "BROKER_PROXY_USERNAME and BROKER_PROXY_PASSWORD_FILE need each other"),
+        (username and not password_file, "BROKER_PROXY_PASSWORD_FILE is required with BROKER_PROXY_USERNAME"),
+        (password_file and not username, "BROKER_PROXY_USERNAME is required with BROKER_PROXY_PASSWORD_FILE"),
     )
 
 

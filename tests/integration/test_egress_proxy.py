@@ -435,7 +435,6 @@ async def test_the_remedy_is_not_a_setting_that_is_set(tmp_path: Path) -> None:
 
 async def test_the_brokers_own_limit_is_not_reported_as_a_slow_ims() -> None:
     """If all connections are in use, the sentence says that it is the broker's limit."""
-
     reached = asyncio.Event()
 
     async def hang(line: AcceptedConnection) -> None:

@@ -119,6 +119,12 @@ class TestFileDefects:
         assert caught.value.field == "document"
         assert CANARY not in "".join(traceback.format_exception(caught.value, limit=0))
 
+    async def test_what_is_not_json_is_named(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
+        """The sentence says that the document is not JSON."""
+        put(tmp_path, REF, b"{")
+        with pytest.raises(CredentialMisconfiguredError, match="document: must be JSON text in UTF-8"):
+            await store.fetch(REF)
+
     async def test_the_largest_document_is_read(self, store: DirectoryCredentialStore, tmp_path: Path) -> None:
         """A document of exactly the largest size is read."""
         put(tmp_path, REF, json.dumps(oauth_document(REF)).encode().ljust(MAX_DOCUMENT_BYTES))

@@ -205,6 +205,18 @@ class TestDocumentDefects:
         """Each defect of a service account's document names its field, and never a value."""
         self._refused(field, jwt_document(REF, **changes))
 
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"private_key": None}, "is missing: kind jwt needs private_key or transit_key"),
+            ({"transit_key": "k"}, "keep one of private_key and transit_key, and remove the other"),
+        ],
+    )
+    def test_no_key_and_two_keys_are_different_mistakes(self, changes: Mapping[str, object], expected: str) -> None:
+        """A document without a key that signs, and one with two, each get their own sentence."""
+        with pytest.raises(CredentialMisconfiguredError, match=expected):
+            parsed(jwt_document(REF, **changes))
+
     @pytest.mark.parametrize("document", [None, [], CANARY, 1, [oauth_document(REF)]])
     def test_anything_but_an_object_is_refused(self, document: object) -> None:
         """A document that is not a JSON object is refused."""

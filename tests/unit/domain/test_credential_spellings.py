@@ -71,7 +71,7 @@ def test_two_secrets_may_be_one_string(secrets: object) -> None:
 @pytest.mark.parametrize("field", ["client_secrets", "scopes"])
 @pytest.mark.parametrize("wrap", [json.dumps, lambda items: {str(n): item for n, item in enumerate(items)}])
 def test_a_list_that_a_tool_packed_gets_a_hint(field: str, wrap: Callable[[list[str]], object]) -> None:
-    """JSON inside of a string, and an object with numbers, name the field and say to store the document as JSON."""
+    """A string that contains JSON, and an object with numbers, name the field and say to store the document as JSON."""
     error = refusal(oauth_document(REF, **{field: wrap([CANARY])}))
 
     assert error.field == field
@@ -84,7 +84,7 @@ def test_a_document_inside_of_a_string_gets_a_hint(document: object) -> None:
     error = refusal(document)
 
     assert error.field == "document"
-    assert "has JSON inside of a string; store the whole document as JSON" in error.detail
+    assert "is a string that contains JSON; store the whole document as JSON" in error.detail
 
 
 def test_a_blank_in_a_secret_is_named() -> None:
@@ -116,8 +116,8 @@ def test_members_of_adobes_files_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("client_secret", "has the unknown field client_secret; did you mean client_secrets?"),
-        ("meta_scopes", "has the unknown field meta_scopes; did you mean metascopes?"),
+        ("client_secret", "has the unknown field client_secret (did you mean client_secrets?)."),
+        ("meta_scopes", "has the unknown field meta_scopes (did you mean metascopes?)."),
         ("tenant", "has the unknown field tenant; the known fields are "),
         (f"p8e-{CANARY}", "has an unknown field; the known fields are "),
     ],
@@ -236,7 +236,7 @@ def labelled(label: str) -> str:
         (labelled("EC PRIVATE KEY"), "is an elliptic-curve key"),
         (KEY.partition("-----END")[0], "is truncated"),
         (KEY[:200], "is truncated"),
-        (f"{CANARY} nothing", "must be a private key in PEM form"),
+        (f"{CANARY} nothing", "must be a private key in PEM form, which begins with -----BEGIN PRIVATE KEY-----"),
         ("", "must be a private key in PEM form"),
         (KEY[40:], "is truncated: its first line"),
         (labelled("NEW CERTIFICATE REQUEST"), "is a certificate request"),
@@ -246,7 +246,7 @@ def labelled(label: str) -> str:
         ("".join(KEY.splitlines()[1:-1]), "is base64 without PEM lines, such as DER or PKCS#12"),
         (1, "must be PEM text, or a list of its lines"),
         ({"0": CANARY}, "is an object where PEM text is expected; store the whole document as JSON"),
-        (json.dumps([CANARY]), "has JSON inside of a string; store the whole document as JSON"),
+        (json.dumps([CANARY]), "is a string that contains JSON; store the whole document as JSON"),
     ],
 )
 def test_what_is_not_a_private_key_is_named(value: object, expected: str) -> None:

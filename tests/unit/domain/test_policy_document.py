@@ -234,7 +234,7 @@ def test_an_unknown_field_is_not_repeated() -> None:
 )
 def test_a_misspelt_field_is_named(path: str, meant: str) -> None:
     """A field with digits or hyphens in its name is named, too, with the one that was meant."""
-    with pytest.raises(PolicyError, match=f"has the unknown field {path.rpartition('.')[2]}; did you mean {meant}"):
+    with pytest.raises(PolicyError, match=rf"has the unknown field {path.rpartition('.')[2]} \(did you mean {meant}"):
         parse_policy(changed(path, "x"), "v")
 
 

@@ -37,11 +37,11 @@ def test_a_proxy_is_used_if_there_is_one() -> None:
     ("url", "expected"),
     [
         ("http://u:canary@proxy:3128", "must have no login; set BROKER_PROXY_USERNAME and BROKER_PROXY_PASSWORD_FILE"),
-        ("proxy:3128", "must be a URL with a port"),
-        ("http://proxy", "must be a URL with a port"),
-        ("socks5://proxy:1080", "must be a URL with a port"),
-        ("http://proxy:3128/canary", "must be a URL with a port"),
-        ("http://proxy:0", "must be a URL with a port"),
+        ("proxy:3128", "must be http:// or https://, then the host and the port of an HTTP proxy"),
+        ("http://proxy", "must name the proxy's port, such as http://proxy.example.com:3128"),
+        ("socks5://proxy:1080", "must be http:// or https://, then"),
+        ("http://proxy:3128/canary", "must be http:// or https://, then"),
+        ("http://proxy:0", "must be http:// or https://, then"),
     ],
 )
 def test_another_form_of_the_url_is_refused(url: str, expected: str) -> None:
@@ -55,7 +55,8 @@ def test_another_form_of_the_url_is_refused(url: str, expected: str) -> None:
 @pytest.mark.parametrize("alone", LOGIN)
 def test_a_login_is_whole_and_needs_a_proxy(alone: str) -> None:
     """A user without a password file, or the other way round, is refused; so is a login without a proxy."""
-    assert "need each other" in refusal(**PROXY, **{alone: LOGIN[alone]})
+    [other] = LOGIN.keys() - {alone}
+    assert f"{other} is required with {alone}" in refusal(**PROXY, **{alone: LOGIN[alone]})
     assert "BROKER_PROXY_URL is required" in refusal(**LOGIN)
 
 

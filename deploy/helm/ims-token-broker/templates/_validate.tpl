@@ -78,7 +78,7 @@
 {{- fail "proxy.url is required with proxy.username and proxy.password.existingSecret; set it, or remove them." -}}
 {{- end -}}
 {{- if ne (empty $v.proxy.username) (empty $v.proxy.password.existingSecret) -}}
-{{- fail "proxy.username and proxy.password.existingSecret need each other; set both, or remove both." -}}
+{{- fail "proxy.username and proxy.password.existingSecret belong together; set both, or remove both." -}}
 {{- end -}}
 
 {{- range $path, $ca := dict "vault.ca" $v.vault.ca "redis.tls.ca" $v.redis.tls.ca "ims.ca" $v.ims.ca -}}
