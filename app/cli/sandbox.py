@@ -24,9 +24,6 @@ from app.cli.sandbox_replay import replay
 if TYPE_CHECKING:
     from app.sandbox import Sandbox, SandboxClient
 
-DEFAULT_TOKEN_LIFETIME = 86399.0
-"""Seconds. The lifetime of Adobe's tokens."""
-
 _LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -52,8 +49,9 @@ def sandbox(
         typer.Option("--clients", metavar="FILE", help="The clients it knows (JSON). Default: one sample client."),
     ] = None,
     token_lifetime: Annotated[
-        float, typer.Option("--token-lifetime", metavar="SECONDS", help="Lifetime of its tokens.")
-    ] = DEFAULT_TOKEN_LIFETIME,
+        float | None,
+        typer.Option("--token-lifetime", metavar="SECONDS", help="Lifetime of its tokens. Default: a day."),
+    ] = None,
     last_used_lag: Annotated[
         float,
         typer.Option("--last-used-lag", metavar="SECONDS", help="Until its secrets API shows that a secret was used."),
@@ -72,7 +70,7 @@ def sandbox(
         _refuse_options_of_the_server(context)
         return
     from app.cli.local_ims import free_socket
-    from app.sandbox import SandboxConfigError, create_sandbox, load_clients
+    from app.sandbox import TOKEN_LIFETIME, SandboxConfigError, create_sandbox, load_clients
 
     sock = free_socket(host, port, " Choose another --port; 0 takes a free one.")
     address, number = sock.getsockname()[:2]
@@ -83,7 +81,7 @@ def sandbox(
             known,
             base_url=base_url,
             aliases=base_urls or (),
-            token_lifetime=token_lifetime,
+            token_lifetime=TOKEN_LIFETIME if token_lifetime is None else token_lifetime,
             last_used_lag=last_used_lag,
         )
     except SandboxConfigError as error:

@@ -26,3 +26,12 @@ def test_the_documented_values_are_the_tested_ones() -> None:
     documented, tested = yaml.safe_load(fenced("kubernetes.md", "openshift")), ci_values("openshift")
 
     assert documented == {name: tested[name] for name in documented}
+
+
+def test_the_callers_may_still_call() -> None:
+    """Helm replaces lists, so the list for OpenShift has each peer that the values above it allow to call."""
+    general, openshift = (yaml.safe_load(fenced("kubernetes.md", name)) for name in ("values", "openshift"))
+    allowed, replaced = (values["networkPolicy"]["ingress"]["from"] for values in (general, openshift))
+
+    assert allowed
+    assert [peer for peer in allowed if peer not in replaced] == []

@@ -42,6 +42,22 @@ _COMMANDS = [rule[1:] for rule in _ACL_RULES if rule.startswith("+")]
 _numbers = itertools.count()
 
 
+def test_every_page_shows_the_same_rights() -> None:
+    """The rights in Vault that the README and the guide for Kubernetes show are lines of the least-privilege page."""
+    shown = [
+        line
+        for page in ("README.md", "docs/kubernetes.md")
+        for line in _rights((ROOT / page).read_text())
+        if not line[0].startswith("auth/")
+    ]
+    assert len(shown) >= 6
+    assert [line for line in shown if line not in _rights("\n".join(_POLICY_LINES))] == []
+
+
+def _rights(text: str) -> list[tuple[str, str]]:
+    return re.findall(r'^ *path "([^"]+)" *\{ capabilities = (\[[^]]+\]) \}', text, re.MULTILINE)
+
+
 # Vault --------------------------------------------------------------------------------------------------------------
 
 

@@ -97,7 +97,7 @@ class VaultServer:
             (f"{MOUNT}/data/{PREFIX}/*", "read"),
             (f"{MOUNT}/metadata/{PREFIX}", "list"),
             (f"{MOUNT}/metadata/{PREFIX}/*", "list"),
-            ("transit/sign/*", "update"),
+            ("transit/sign/+", "update"),
         )
         return name
 
