@@ -69,5 +69,5 @@ class CredentialStoreSettings(SettingsGroup):
             )
         else:
             given = {name.removeprefix("vault_") for name, value in self if name.startswith("vault_") and value}
-            store = rules.vault_rules(self.vault_auth, given)
+            store = rules.vault_rules(self.vault_auth, given, plain=(self.vault_addr or "").lower().startswith("http:"))
         return (*super()._rules(), *store)

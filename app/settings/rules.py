@@ -53,14 +53,25 @@ def given_twice_for_login(auth: VaultAuth, given: Set[str]) -> tuple[str, ...]:
     return both if given >= set(both) else ()
 
 
-def vault_rules(auth: VaultAuth, given: Set[str]) -> tuple[SettingRule, ...]:
-    """Rules of the settings of Vault. Arguments as `missing_for_login`."""
+def vault_rules(auth: VaultAuth, given: Set[str], *, plain: bool) -> tuple[SettingRule, ...]:
+    """Rules of the settings of Vault.
+
+    Args:
+        auth: As `missing_for_login`.
+        given: As `missing_for_login`.
+        plain: Whether Vault's address begins with ``http://``.
+
+    """
     variables = {name: f"BROKER_VAULT_{name.upper()}" for group in _VAULT_LOGINS[auth] for name in group}
     missing = (" or ".join(variables[name] for name in group) for group in missing_for_login(auth, given))
     twice = [f"BROKER_VAULT_{name.upper()}" for name in given_twice_for_login(auth, given)]
     return (
         ("addr" not in given, "BROKER_VAULT_ADDR is required with the vault store"),
         *pair_rules("BROKER_VAULT", cert="cert_file" in given, key="key_file" in given),
+        (
+            plain and not given.isdisjoint({"cert_file", "key_file"}),
+            "BROKER_VAULT_CERT_FILE and _KEY_FILE are for https:// only; change BROKER_VAULT_ADDR or leave them out",
+        ),
         *((True, f"{names} is required for auth {auth}") for names in missing),
         (bool(twice), f"{' and '.join(twice)} are both set; give one"),
     )

@@ -187,6 +187,8 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("default", {"redis.host": ""}, "redis.host is required with redis.mode: standalone"),
     ("default", {"cacheKeys.existingSecret": ""}, "cacheKeys.existingSecret is required with Redis"),
     ("existing-secret", {"redis.tls.enabled": False}, "redis.tls.ca is for redis.tls.enabled: true"),
+    ("default", {"vault.addr": "http://vault:8200", "vault.clientCertificate.existingSecret": "c"},
+     "vault.clientCertificate is for https:// only"),
     ("default", {"redis.tls.enabled": False, "redis.tls.clientCertificate.existingSecret": "c"},
      "redis.tls.clientCertificate is for redis.tls.enabled: true"),
     ("default", {"redis.username": "u"}, "redis.username needs redis.password.existingSecret"),

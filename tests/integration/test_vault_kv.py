@@ -100,6 +100,7 @@ class TestWrongSettings:
             ("secret/team", PREFIX, 2, "longer than the mount"),
             (MOUNT, f"data/{PREFIX}", 2, "BROKER_VAULT_PREFIX begins with `data`"),
             (MOUNT, PREFIX, 1, "set BROKER_VAULT_KV_VERSION=2"),
+            (f"{MOUNT}/data", PREFIX, 1, "BROKER_VAULT_MOUNT is longer than the mount; leave out `data`"),
             ("cubbyhole", PREFIX, 2, "another secrets engine"),
         ],
     )

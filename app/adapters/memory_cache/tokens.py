@@ -14,6 +14,9 @@ from app.ports import Clock
 class MemoryTokenCache:
     """Tokens, holds and replacements in dictionaries.
 
+    Tokens have no bound per credential here. `app.service.memory.TokenMemory` of the same process has one, is asked
+    first, and holds more: if the sets of scopes of one credential push others out here, those are still served there.
+
     Args:
         clock: Unix time in seconds.
         purge_log: The epochs that decide which tokens are current.

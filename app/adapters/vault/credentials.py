@@ -23,15 +23,24 @@ _LISTINGS_AT_ONCE = 2
 """Fewer than the threads of the session, so that listing never delays a read."""
 
 
-class _PathDeniedError(CredentialStoreError):
-    """Vault's policy denies a path, perhaps because the path is wrong."""
+class _PathRefusedError(CredentialStoreError):
+    """Vault refuses a path, perhaps because mount, prefix or version in the settings are wrong."""
 
-    def __init__(self) -> None:
-        super().__init__(VaultProblem.POLICY.value)
+    def __init__(self, problem: VaultProblem) -> None:
+        super().__init__(problem.value)
 
 
-_READ: Meaning = {VaultProblem.ABSENT: CredentialNotFoundError, VaultProblem.POLICY: _PathDeniedError}
-_LIST: Meaning = {VaultProblem.POLICY: _PathDeniedError}
+def _refuses_path(problem: VaultProblem) -> Meaning:
+    return {problem: partial(_PathRefusedError, problem)}
+
+
+_READ: Meaning = {
+    VaultProblem.ABSENT: CredentialNotFoundError,
+    **_refuses_path(VaultProblem.POLICY),
+    **_refuses_path(VaultProblem.VERSION_2),
+}
+# Version 2 has no listing below ``data/``, and answers 405.
+_LIST: Meaning = {**_refuses_path(VaultProblem.POLICY), **_refuses_path(VaultProblem.UNEXPECTED_RESPONSE)}
 
 
 class VaultCredentialStore:
@@ -78,7 +87,7 @@ class VaultCredentialStore:
         work = partial(self._engine.read, self._path(ref.org, ref.name))
         try:
             document, generation = await self._session.call("read", work, _READ)
-        except (CredentialNotFoundError, _PathDeniedError):
+        except (CredentialNotFoundError, _PathRefusedError):
             await self._layout.check()
             raise
         self._layout.confirm()
@@ -117,7 +126,7 @@ class VaultCredentialStore:
     async def _top_names(self) -> list[str]:
         try:
             names = await self._names(self._prefix)
-        except _PathDeniedError:
+        except _PathRefusedError:
             await self._layout.check()
             raise
         if not names:

@@ -71,6 +71,8 @@ class KvEngine:
         document = answer.get("data")
         if not isinstance(document, Mapping):
             raise VaultProblemError(VaultProblem.UNEXPECTED_RESPONSE)
+        if document.keys() == {"data", "metadata"}:  # version 2 wraps a document so; no credential has these fields
+            raise VaultProblemError(VaultProblem.VERSION_2)
         return document, ""
 
     def _read_2(self, path: str, adapter: VaultAdapter) -> tuple[object, str]:

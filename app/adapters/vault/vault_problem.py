@@ -20,6 +20,9 @@ class VaultProblem(Enum):
     POLICY = "The Vault policy does not allow the broker to read there; check it, and BROKER_VAULT_MOUNT and _PREFIX."
     ABSENT = "Vault has nothing at that path."
     NO_MOUNT = "Vault has nothing mounted at that path; check BROKER_VAULT_MOUNT and BROKER_VAULT_TRANSIT_MOUNT."
+    VERSION_2 = (
+        "That path is of KV version 2; leave `data` out of BROKER_VAULT_MOUNT, and set BROKER_VAULT_KV_VERSION=2."
+    )
     CHANGED = "The document was changed in Vault meanwhile."
     INVALID = "Vault says that the request is invalid."
     SEALED = "Vault is sealed or not initialised."

@@ -217,6 +217,8 @@ def test_related_variables_are_required_together(base: dict[str, str], missing: 
     (VAULT, {"VAULT_TOKEN_FILE": "/t"}, "BROKER_VAULT_TOKEN and BROKER_VAULT_TOKEN_FILE are both set; give one"),
     (APPROLE, {"VAULT_SECRET_ID_FILE": "/s"},
      "BROKER_VAULT_SECRET_ID and BROKER_VAULT_SECRET_ID_FILE are both set; give one"),
+    (VAULT_TLS, {"VAULT_ADDR": "HTTP://vault:8200"},
+     "BROKER_VAULT_CERT_FILE and _KEY_FILE are for https:// only; change BROKER_VAULT_ADDR or leave them out"),
     (LOGIN, {"REDIS_PASSWORD_FILE": "/p"},
      "BROKER_REDIS_PASSWORD and BROKER_REDIS_PASSWORD_FILE are both set; give one"),
     *((REDIS, more, URL_NAMES) for more in ({"REDIS_PASSWORD": MARK}, {"REDIS_PASSWORD_FILE": "/p"},

@@ -96,6 +96,9 @@
 {{- else if or $v.tls.existingSecret $v.tls.certManager.enabled -}}
 {{- fail "tls.enabled is false, but a certificate is configured; set tls.enabled: true or remove tls.existingSecret and tls.certManager." -}}
 {{- end -}}
+{{- if and $v.vault.clientCertificate.existingSecret (hasPrefix "http://" (lower $v.vault.addr)) -}}
+{{- fail "vault.clientCertificate is for https:// only; change vault.addr or remove it." -}}
+{{- end -}}
 {{- if and $v.tls.enabled $v.broker.publicUrl (hasPrefix "http://" $v.broker.publicUrl) -}}
 {{- fail "broker.publicUrl begins with http://, but tls.enabled is true; change it to https://." -}}
 {{- end -}}
