@@ -208,14 +208,15 @@ async def test_what_is_not_a_proxy_is_reported(ims: SecureIms) -> None:
             assert "does not answer as an HTTP proxy: check its port" in await failure(ims, server.base_url)
 
 
-async def test_https_to_a_proxy_without_tls_is_reported(proxy: ProxyServer, ims: SecureIms) -> None:
+async def test_https_to_a_proxy_without_tls_is_reported(ims: SecureIms) -> None:
     """``https://`` in the URL of a proxy that speaks plain HTTP, and waits or answers: the sentence names TLS."""
-    waits = await failure(ims, proxy.url.replace("http:", "https:"))
 
     async def refuse(line: AcceptedConnection) -> None:
         await line.reader.read(1000)
         await line.send(http_answer(b"", status="400 Bad Request"))
 
+    async with run_raw(lambda line: line.gone()) as server:
+        waits = await failure(ims, server.base_url.replace("http:", "https:"))
     async with run_raw(refuse) as server:
         answers = await failure(ims, server.base_url.replace("http:", "https:"))
 
