@@ -94,6 +94,8 @@ class Endpoint:
             raise BrokerUnavailableError(f"The broker at {self.url} {reason}.") from None
         received = {name.lower(): value for name, value in response.getheaders()}
         document = _document(content)
+        if not document and time.monotonic() >= ends:  # cut off by the watch, which looks like an end of the answer
+            raise BrokerUnavailableError(f"The broker at {self.url} did not answer in time.")
         if response.status != 200:
             raise self._refusal(response.status, received, document)
         return Answer(received, document)
