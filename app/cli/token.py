@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,9 @@ from app.cli.failure import USAGE, CommandError
 from app.domain.access_token import MAX_MIN_TTL
 
 app = typer.Typer(name="token", help="Tokens of a running broker.", rich_markup_mode=None)
+
+_ENVIRONMENT = {"IMS_ACCESS_TOKEN": "access_token", "IMS_API_KEY": "client_id", "IMS_ORG_ID": "org_id"}
+"""Variables of a shell, and the member of the broker's response that each is set to."""
 
 
 @app.callback()
@@ -41,13 +46,16 @@ def get(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the broker's whole response.")] = False,
     as_header: Annotated[bool, typer.Option("--header", help="Print an Authorization header.")] = False,
+    as_env: Annotated[
+        bool, typer.Option("--env", help="Print lines for eval: IMS_ACCESS_TOKEN, IMS_API_KEY, IMS_ORG_ID.")
+    ] = False,
 ) -> None:
     """Print an access token, and nothing else."""
     from app.domain.errors import InvalidRequestError
     from app.domain.names import parse_credential_name, parse_org
 
-    if as_json and as_header:
-        raise CommandError("Give either --json or --header.", USAGE)
+    if as_json + as_header + as_env > 1:
+        raise CommandError("Give only one of --json, --header and --env.", USAGE)
     try:
         query = {"org": parse_org(org), "credential": parse_credential_name(credential)}
     except InvalidRequestError as error:
@@ -57,5 +65,14 @@ def get(
     answer = BrokerClient(url, read_api_key(api_key_file), ca_file).token({**query, "min_ttl": str(min_ttl)})
     if as_json:
         typer.echo(json.dumps(answer))
+    elif as_env:
+        typer.echo(_export_lines(answer))
     else:
         typer.echo(f"{'Authorization: Bearer ' if as_header else ''}{answer['access_token']}")
+
+
+def _export_lines(answer: Mapping[str, object]) -> str:
+    values = {variable: answer.get(member) for variable, member in _ENVIRONMENT.items()}
+    if not all(isinstance(value, str) and value.isprintable() for value in values.values()):
+        raise CommandError("The response has no client_id or org_id: it is not from a broker; check --url.")
+    return "\n".join(f"export {variable}={shlex.quote(str(value))}" for variable, value in values.items())

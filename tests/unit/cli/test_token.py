@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.support.ims_server import answering, http_answer, run_raw
 
 ORG = "0123456789ABCDEF01234567@AdobeOrg"
 KEY = "itb_x_" + "k" * 43
-ANSWER = {"access_token": "eyJ.a.b", "token_type": "Bearer", "expires_in": 60}
+ANSWER = {"access_token": "eyJ.a.b", "token_type": "Bearer", "expires_in": 60, "client_id": "a'b", "org_id": ORG}
 
 
 def _get(*arguments: str, env: dict[str, str] | None = None) -> Result:
@@ -44,6 +45,23 @@ async def test_the_output_has_three_forms(option: tuple[str, ...], expected: str
     """The bare token is printed by default; a header line or the whole answer on request."""
     result, _ = await _asked(http_answer(json.dumps(ANSWER).encode()), *option)
     assert (result.exit_code, result.stdout, result.stderr) == (0, expected, "")
+
+
+async def test_a_shell_gets_what_a_request_to_adobe_needs() -> None:
+    """--env prints lines that a shell evaluates: the token, the client id for x-api-key, and the org."""
+    result, _ = await _asked(http_answer(json.dumps(ANSWER).encode()), "--env")
+    script = f'{result.stdout}printf "%s|" "$IMS_ACCESS_TOKEN" "$IMS_API_KEY" "$IMS_ORG_ID"'
+    shell = await asyncio.to_thread(
+        subprocess.run, ["sh", "-c", script], capture_output=True, text=True, check=True, env={}
+    )
+    assert (result.exit_code, shell.stdout) == (0, f"eyJ.a.b|a'b|{ORG}|")
+
+
+@pytest.mark.parametrize("client_id", [None, 1, "a\nb"])
+async def test_a_shell_gets_no_half_of_a_response(client_id: object) -> None:
+    """--env prints nothing if the response lacks a value, or has one that does not fit on a line."""
+    result, _ = await _asked(http_answer(json.dumps(ANSWER | {"client_id": client_id}).encode()), "--env")
+    assert (result.exit_code, result.stdout, "not from a broker" in result.stderr) == (1, "", True)
 
 
 async def test_the_request_carries_all_options() -> None:
@@ -124,7 +142,7 @@ def test_an_unreachable_broker_is_one_sentence() -> None:
     [
         (["x"], {}, "org must be an IMS org id"),
         ([ORG, "--credential", "a b"], {}, "credential must be"),
-        ([ORG, "--json", "--header"], {}, "either --json or --header"),
+        ([ORG, "--json", "--header"], {}, "only one of --json, --header and --env"),
         ([ORG, "--min-ttl", "43201"], {}, "--min-ttl"),
         ([ORG, "--url", "127.0.0.1:8080"], {}, "--url must be like"),
         ([ORG, "--url", "http://user:pw@127.0.0.1"], {}, "--url must be like"),
