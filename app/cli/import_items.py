@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 LINES = ".jsonl"
 """How the name of a file ends that has one credential per line."""
 
-_NEIGHBOURS = {"private_key": ".key", "passphrase": ".passphrase", "certificate": ".crt"}
-"""The options that a file with the same name gives to one of a folder, and how its name ends."""
-
 
 def is_bulk(file: Path) -> bool:
     """Whether `file` has many credentials."""
@@ -56,20 +53,29 @@ def _files(folder: Path) -> list[Path]:
 
 def _items_of_folder(folder: Path, name: CredentialName, options: ImportOptions) -> Iterator[ImportItem]:
     from app.domain.credential_document import MAX_DOCUMENT_BYTES
-    from app.process.regular_file import FileError, read_bytes, read_text
+    from app.process.regular_file import FileError, read_bytes
 
     for path in _files(folder):
         try:
-            given = {
-                option: read_text(neighbour, MAX_PEM_BYTES)
-                for option, ending in _NEIGHBOURS.items()
-                if (neighbour := path.with_suffix(ending)).exists()
-            }
+            given = replace(
+                options,
+                private_key=_neighbour(path, ".key"),
+                passphrase=_neighbour(path, ".passphrase"),
+                certificate=_neighbour(path, ".crt"),
+            )
             content = read_bytes(path, MAX_DOCUMENT_BYTES)
         except FileError as error:
             yield _unreadable(path.name, error.reason)
         else:
-            yield _item(path.name, content, name, replace(options, **given))
+            yield _item(path.name, content, name, given)
+
+
+def _neighbour(path: Path, ending: str) -> str | None:
+    """The text of the file that has the same name and another ending; None if there is none."""
+    from app.process.regular_file import read_text
+
+    neighbour = path.with_suffix(ending)
+    return read_text(neighbour, MAX_PEM_BYTES) if neighbour.exists() else None
 
 
 def _items_of_lines(file: Path, name: CredentialName, options: ImportOptions) -> Iterator[ImportItem]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.org_options import CredentialOption, named_credential
 from app.cli.policy_input import JsonOption
 from app.cli.with_tools import with_tools
+from app.domain.names import DEFAULT_CREDENTIAL
 
 if TYPE_CHECKING:
     from app.bootstrap.credential_tools import CredentialTools
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def remove_org(
     org: Annotated[str, typer.Argument(metavar="ORG", help="The IMS org id.", show_default=False)],
-    credential: Annotated[str, typer.Option(metavar="NAME", help="Name of the org's credential.")] = "default",
+    credential: CredentialOption = DEFAULT_CREDENTIAL,
     destroy: Annotated[
         bool, typer.Option("--destroy", help="Also destroy all older versions in Vault; this cannot be undone.")
     ] = False,
@@ -33,7 +35,7 @@ def remove_org(
     On a terminal it asks for the org id; otherwise it needs --yes. The credential at Adobe stays, and tokens that the
     broker has cached are served until they end or are purged.
     """
-    ref = _ref(org, credential)
+    ref = named_credential(org, credential)
 
     async def work(tools: CredentialTools) -> Version:
         from app.domain.tenant_errors import CredentialNotFoundError
@@ -57,16 +59,6 @@ def remove_org(
     typer.echo(f"Removed {ref.org}, credential {ref.name} (version {version}).")
     for line in _remains(ref, undo):
         typer.echo(line)
-
-
-def _ref(org: str, credential: str) -> CredentialRef:
-    from app.domain.errors import InvalidRequestError
-    from app.domain.names import CredentialRef, parse_credential_name, parse_org
-
-    try:
-        return CredentialRef(parse_org(org), parse_credential_name(credential))
-    except InvalidRequestError as error:
-        raise CommandError(error.detail, USAGE) from None
 
 
 def _ask(ref: CredentialRef, version: Version) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from app.domain.adobe_file import NO_CREDENTIAL, AdobeFile, recognised
 from app.domain.credential import CredentialKind
 from app.domain.document_reader import SEPARATORS, is_json_text
+from app.domain.secret_rotation_state import CONSOLE_CREDENTIAL_FIELD, CONSOLE_ORG_FIELD, ConsoleIds
 from app.domain.strict_json import strict_json
 from app.hosts import STAGE_IMS_BASE_URL
 
@@ -149,11 +150,22 @@ def _aem(integration: Members) -> dict[str, object]:
 
 
 def _project(project: Members) -> Iterator[dict[str, object]]:
-    org = _object(project, "org").get("ims_org_id")
+    org = _object(project, "org")
     credentials = _object(_object(project, "workspace"), "details").get("credentials")
     for credential in credentials if isinstance(credentials, list) else []:
         if isinstance(credential, Mapping):
-            yield from _credential({"ims_org_id": org, **credential})
+            numbers = _console_ids(org.get("id"), credential.get("id"))
+            for fields in _credential({"ims_org_id": org.get("ims_org_id"), **credential}):
+                yield {**fields, **numbers} if fields["kind"] == CredentialKind.OAUTH_SERVER_TO_SERVER else fields
+
+
+def _console_ids(org: object, credential: object) -> dict[str, object]:
+    """The numbers of the console, with which secrets can be rotated; none if one is missing or odd."""
+    try:
+        ids = ConsoleIds(str(org), str(credential))
+    except ValueError:
+        return {}
+    return {CONSOLE_ORG_FIELD: ids.org, CONSOLE_CREDENTIAL_FIELD: ids.credential}
 
 
 def _postman(document: Members) -> dict[object, object]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from app.domain.adobe_import import Draft, ImportFileError
 from app.domain.credential import KINDS, Credential, CredentialKind
+from app.domain.secret_rotation_state import CONSOLE_FIELDS
 
 _REMEDIES = {
     "org_id": "has no org id; give --org ORG",
@@ -77,8 +78,10 @@ def document_of(drafts: Sequence[Draft], options: ImportOptions) -> dict[str, ob
 
 
 def with_kept_fields(draft: Mapping[str, object], stored: Mapping[str, object]) -> dict[str, object]:
-    """`draft` with the fields of the `stored` document that no file of Adobe has."""
-    return {**{name: stored[name] for name in KEPT if name in stored}, **draft}
+    """`draft` with the fields of the `stored` document that its file does not have."""
+    same_client = draft.get("client_id") == stored.get("client_id")
+    kept = (*KEPT, *CONSOLE_FIELDS) if same_client else KEPT
+    return {**{name: stored[name] for name in kept if name in stored}, **draft}
 
 
 def _chosen(drafts: Sequence[Draft], options: ImportOptions) -> Draft:

@@ -13,6 +13,7 @@ from app.domain.credential import Credential, CredentialKind
 from app.domain.credential_document import parse_credential
 from app.domain.import_options import ImportOptions, document_of, with_kept_fields
 from app.domain.names import CredentialRef, OrgId
+from app.domain.secret_rotation_state import ConsoleIds
 from app.domain.signing import StoredKey
 from app.hosts import DEFAULT_IMS_BASE_URL, STAGE_IMS_BASE_URL
 from tests.support import adobe_files
@@ -176,6 +177,24 @@ def test_what_is_missing_is_one_sentence_with_the_remedy(
 ) -> None:
     """A file that lacks something, or does not fit the options, is refused with what to do, and without its values."""
     assert expected in refusal(document, options)
+
+
+def test_a_project_has_what_a_rotation_of_secrets_needs() -> None:
+    """The numbers of the console are taken from a project, unless they are odd, so that its secrets can be rotated."""
+    document = adobe_files.oauth_project(TENANT)
+    found = document_of(drafts_of(document), NOTHING)
+    assert ConsoleIds.of(found) == ConsoleIds("25591412", "1")
+
+    document["project"]["org"]["id"] = CANARY
+    assert ConsoleIds.of(document_of(drafts_of(document), NOTHING)) is None
+
+
+def test_the_numbers_of_the_console_are_kept_for_the_same_client() -> None:
+    """A file without the numbers of the console keeps those that are stored, unless it is for another client."""
+    stored = {"client_id": "a", "console_org_id": "1", "console_credential_id": "2"}
+
+    assert with_kept_fields({"client_id": "a"}, stored) == stored
+    assert with_kept_fields({"client_id": "b"}, stored) == {"client_id": "b"}
 
 
 def test_what_no_file_of_adobe_has_is_kept() -> None:
