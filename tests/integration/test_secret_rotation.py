@@ -119,6 +119,19 @@ class TestKilled:
             number += 1
         assert number > 12
 
+    async def test_a_new_secret_whose_answer_is_lost_is_replaced(self, tenant: RotatingTenant) -> None:
+        """If Adobe adds a secret and the answer does not arrive, the next run deletes it and adds another one."""
+        # The second call lists the secrets once more, and the third one adds one.
+        tenant.ims.sandbox.state.faults.add(Fault(kind=FaultKind.LATENCY, path="/console", count=2))
+        tenant.ims.sandbox.state.faults.add(Fault(kind=FaultKind.LOST, path="/console", count=1))
+        with pytest.raises(SecretsApiUnavailableError):
+            await tenant.rotation(AT_ONCE, "first").advance(tenant.ref)
+        assert len(tenant.known_secrets) == 2
+        [lost] = set(tenant.known_secrets) - set(tenant.stored_secrets)
+        assert isinstance(await tenant.rotation(AT_ONCE, "second").advance(tenant.ref), Rotated)
+        assert tenant.stored_secrets == list(tenant.known_secrets)
+        assert lost not in tenant.known_secrets
+
     async def test_of_two_runs_one_stops(self, tenant: RotatingTenant) -> None:
         """A run that was overtaken by another one stops at its next step, and the other one finishes."""
         first = tenant.rotation(AT_ONCE, "first", Deadline(6, after=True))
