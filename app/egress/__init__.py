@@ -1,4 +1,4 @@
-"""The way out to systems on the internet: directly, or through the company's proxy. Used by several adapters."""
+"""Outgoing connections to the internet: directly, or through the company's proxy. Used by several adapters."""
 
 from app.egress.connect_failure import ConnectFailure, connect_failure
 from app.egress.proxy import EgressProxy, ProxyPasswordError

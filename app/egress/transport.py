@@ -1,4 +1,4 @@
-"""Chooses the way of each request: directly, or through the proxy."""
+"""Chooses for each request whether it goes directly or through the proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the way out: the company's proxy, if IMS and the issuers of callers are reached only through one."""
+"""Settings of the egress proxy, if IMS and the issuers of callers are reached only through one."""
 
 from __future__ import annotations
 

@@ -22,6 +22,9 @@ LIMITS = {
     "a kind of credential": 3,
     "a signer": 3,
     "a command": 3,
+    "a command that changes credentials": 4,
+    "a reason why a caller is refused": 3,
+    "a row of the troubleshooting page": 2,
     "a member of the audit line": 6,
     "a cache backend": 8,
 }

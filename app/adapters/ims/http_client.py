@@ -33,7 +33,9 @@ def ims_client(
 
     """
     return httpx2.AsyncClient(
-        transport=_FreshAfterStale(verify or httpx2.create_ssl_context(trust_env=False), max_connections, proxy),
+        transport=_RetryOnClosedConnection(
+            verify or httpx2.create_ssl_context(trust_env=False), max_connections, proxy
+        ),
         timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
         follow_redirects=False,
         trust_env=False,
@@ -42,7 +44,7 @@ def ims_client(
     )
 
 
-class _FreshAfterStale(httpx2.AsyncBaseTransport):
+class _RetryOnClosedConnection(httpx2.AsyncBaseTransport):
     """Repeats a request once, on a new connection, if a kept one was closed before any byte of the answer.
 
     A server may close an idle connection in the moment we use it. Whether it saw the request cannot be known; a second

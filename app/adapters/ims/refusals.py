@@ -13,9 +13,9 @@ from app.domain.credential import RefusalHints
 from app.domain.grant import Grant
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 
-_ODD = re.compile(r"[^A-Za-z0-9_.-]")
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]")
 _MAX_CODE = 64
-_TELLING = 8
+_REVEALING_LENGTH = 8
 """So many characters of a secret in a row must not be shown; fewer would be found in any word."""
 
 _CERTIFICATE = (
@@ -62,15 +62,15 @@ def cleaned(unverified: str | None, secrets: Iterable[str]) -> str | None:
     """The plain characters of an identifier of IMS, 64 at most; None if there are none, or a part of a secret."""
     if unverified is None:
         return None
-    code = _ODD.sub("", unverified)
+    code = _UNUSUAL.sub("", unverified)
     return None if _repeats(code.lower(), secrets) else code[:_MAX_CODE] or None
 
 
 def _repeats(identifier: str, secrets: Iterable[str]) -> bool:
     """Whether `identifier` has a part in common with a secret: it need not repeat it whole, nor in the same case."""
     # The identifier is short and the secrets are long, so its parts are looked up in them. A newline is in no part.
-    searched = "\n".join(_ODD.sub("", secret).lower() for secret in secrets)
-    parts = (identifier[at : at + _TELLING] for at in range(len(identifier) - _TELLING + 1))
+    searched = "\n".join(_UNUSUAL.sub("", secret).lower() for secret in secrets)
+    parts = (identifier[at : at + _REVEALING_LENGTH] for at in range(len(identifier) - _REVEALING_LENGTH + 1))
     return any(part in searched for part in parts)
 
 

@@ -41,7 +41,7 @@ class PurgeFeed:
         self._client = client
         self._stream = stream
         self._position: _Id | None = None
-        self._deaf = False
+        self._missed_entries = False
 
     async def announce(self, ref: CredentialRef, epoch: int) -> None:
         """Announce to all replicas that the epoch of `ref` is now `epoch`.
@@ -80,13 +80,13 @@ class PurgeFeed:
         try:
             first, last = await self._client.listen("purges", self._ends)
         except CacheUnavailableError:
-            self._deaf = self._deaf or self._position is None
+            self._missed_entries = self._missed_entries or self._position is None
             raise
         position = self._position
         if position is None:
             self._position = last
             # Before the first connection, other replicas may have purged what this one has.
-            missed, self._deaf = self._deaf, False
+            missed, self._missed_entries = self._missed_entries, False
             return missed
         # If nothing was read yet, there is no entry to look for; only a trimmed stream can have hidden one.
         lost = last < position or (position > _NOTHING_READ and first > position)
