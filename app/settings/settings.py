@@ -40,7 +40,7 @@ _Read = TypeVar("_Read", bound=SettingsGroup)
 
 
 def unread_proxy_variables(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """The usual variables of a proxy that are set. They are not read, because a secret must not go to a proxy that no one chose for it.
+    """The usual variables of a proxy that are set. They are not read: a secret must go through a chosen proxy only.
 
     Args:
         environment: Instead of the environment of the process.
