@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.cert_check import check
 from app.cli.failure import USAGE, CommandError
 from app.cli.new_file import write_new_file
 
@@ -22,10 +23,7 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 app = typer.Typer(name="cert", help="Key pairs and certificates of JWT credentials.", rich_markup_mode=None)
 
-
-@app.callback()
-def _cert() -> None:
-    """Keep ``create`` a subcommand while it is the only one."""
+app.command("check")(check)
 
 
 @app.command("create")

@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
+"""A larger key would block the event loop for tens of milliseconds per signature."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:

@@ -20,11 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from app.domain.credential import Credential
-from app.domain.signing import StoredKey
+from app.domain.signing import MAX_RSA_BITS, MIN_RSA_BITS, StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
-
-_MIN_BITS = 2048
-_MAX_BITS = 8192  # a larger key would block the event loop for tens of milliseconds per signature
 
 _MAX_ROUNDS = 1_000_000
 """PBKDF2 rounds, about 0.2 s. OpenSSL uses 2,048; OWASP recommends 600,000."""
@@ -48,13 +45,23 @@ def signing_key(credential: Credential) -> rsa.RSAPrivateKey:
     """
     if not isinstance(credential.signing, StoredKey):
         raise CredentialMisconfiguredError("private_key", "is needed to sign here")
-    private_key = _checked(_rsa_key(_bytes(credential.signing.private_key), credential.signing.passphrase))
+    private_key = rsa_key(credential.signing.private_key, credential.signing.passphrase)
     if credential.certificate is not None:
         _check_certificate(credential.certificate, private_key)
     return private_key
 
 
-def _rsa_key(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
+def rsa_key(pem: str, passphrase: str | None) -> rsa.RSAPrivateKey:
+    """The private key in PEM text.
+
+    Raises:
+        CredentialMisconfiguredError: ``private_key`` or ``private_key_passphrase`` is not valid.
+
+    """
+    return _checked(_loaded(_bytes(pem), passphrase))
+
+
+def _loaded(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
     encrypted = b"ENCRYPTED" in pem
     if encrypted and not passphrase:
         raise CredentialMisconfiguredError("private_key_passphrase", "is missing, and the private key is encrypted")
@@ -69,9 +76,9 @@ def _rsa_key(pem: bytes, passphrase: str | None) -> rsa.RSAPrivateKey:
     if not isinstance(key, rsa.RSAPrivateKey):
         what = "an elliptic-curve key" if isinstance(key, ec.EllipticCurvePrivateKey) else "not an RSA key"
         raise CredentialMisconfiguredError("private_key", f"is {what}; Adobe accepts RSA keys only")
-    if not _MIN_BITS <= key.key_size <= _MAX_BITS:
+    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         raise CredentialMisconfiguredError(
-            "private_key", f"is an RSA key of {key.key_size} bits; it must have {_MIN_BITS} to {_MAX_BITS}"
+            "private_key", f"is an RSA key of {key.key_size} bits; it must have {MIN_RSA_BITS} to {MAX_RSA_BITS}"
         )
     return key
 
