@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from app.adapters.certificates import certificate_not_after
 from app.bootstrap.minting import egress_proxy, minting_parts
 from app.lifecycle.canary import Canary
 from app.lifecycle.checkup import Checkups
-from app.ports import ApiProbe, ClientSecrets, Clock, CredentialStore, DocumentStore, EventSink
+from app.ports import ApiProbe, ClientSecrets, Clock, CredentialStore, DocumentStore, EventSink, RemoteKeys
 from app.process.ca_bundle import client_context
 from app.service.present import Presenter
 from app.settings.settings import MintingSettings
@@ -31,6 +31,7 @@ class CredentialTools:
         canary: Makes real exchanges.
         checkups: Checks credentials.
         secrets_api: Opens Adobe's secrets API at a URL.
+        remote_keys: By scheme, the keys of the remote signers to which a key can be moved. Empty without Vault.
 
     """
 
@@ -39,6 +40,7 @@ class CredentialTools:
     canary: Canary
     checkups: Checkups
     secrets_api: Callable[[str], AbstractAsyncContextManager[ClientSecrets]]
+    remote_keys: Mapping[str, RemoteKeys]
 
 
 @asynccontextmanager
@@ -59,7 +61,14 @@ async def credential_tools(settings: MintingSettings, sink: EventSink, clock: Cl
         canary = Canary(presenter, settings.allowed_ims_base_urls)
         async with _api_probe(settings) as probe:
             checkups = Checkups(parts.store, canary, probe, certificate_not_after)
-            yield CredentialTools(parts.store, parts.documents, canary, checkups, partial(client_secrets, settings))
+            yield CredentialTools(
+                store=parts.store,
+                documents=parts.documents,
+                canary=canary,
+                checkups=checkups,
+                secrets_api=partial(client_secrets, settings),
+                remote_keys=parts.remote_keys,
+            )
 
 
 @asynccontextmanager

@@ -14,10 +14,17 @@ from app.adapters.certificates import certificate_not_after
 from app.adapters.directory import DirectoryCredentialStore, DirectoryDocuments
 from app.adapters.ims import HttpTokenExchanger, ims_client
 from app.adapters.jose_signer import JoseAssertionSigner
-from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultDocuments, VaultSession, VaultTransitSigner
+from app.adapters.vault import (
+    VaultConfig,
+    VaultCredentialStore,
+    VaultDocuments,
+    VaultSession,
+    VaultTransitKeys,
+    VaultTransitSigner,
+)
 from app.domain.signing import StoredKey
 from app.egress import EgressProxy
-from app.ports import AssertionSigner, Clock, CredentialStore, DocumentStore, EventSink, TokenExchanger
+from app.ports import AssertionSigner, Clock, CredentialStore, DocumentStore, EventSink, RemoteKeys, TokenExchanger
 from app.process.ca_bundle import client_context
 from app.service.mint import Minter
 from app.settings.no_proxy import parse_no_proxy
@@ -51,6 +58,7 @@ class MintingParts:
         store: The credential store.
         documents: Its documents, for commands that change them.
         signers: The signer of each scheme of keys.
+        remote_keys: By scheme, the keys of the remote signers to which commands can move a key.
         exchanger: IMS.
         vault_token_remaining: As of `Minting`.
 
@@ -59,6 +67,7 @@ class MintingParts:
     store: CredentialStore
     documents: DocumentStore
     signers: Mapping[str, AssertionSigner]
+    remote_keys: Mapping[str, RemoteKeys]
     exchanger: TokenExchanger
     vault_token_remaining: Callable[[], float]
 
@@ -70,6 +79,7 @@ class _Credentials:
     store: CredentialStore
     documents: DocumentStore
     signers: Mapping[str, AssertionSigner] = field(default_factory=dict)
+    remote_keys: Mapping[str, RemoteKeys] = field(default_factory=dict)
     token_remaining: Callable[[], float] = lambda: math.nan
 
 
@@ -107,7 +117,14 @@ async def minting_parts(
             await _ims_client(settings, stack), clock, sink, outgoing=outgoing, has_proxy=settings.proxy_url is not None
         )
         signers: dict[str, AssertionSigner] = {StoredKey.scheme: key_signer, **credentials.signers}
-        yield MintingParts(credentials.store, credentials.documents, signers, exchanger, credentials.token_remaining)
+        yield MintingParts(
+            store=credentials.store,
+            documents=credentials.documents,
+            signers=signers,
+            remote_keys=credentials.remote_keys,
+            exchanger=exchanger,
+            vault_token_remaining=credentials.token_remaining,
+        )
 
 
 def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSink, outgoing: Outgoing) -> _Credentials:
@@ -127,7 +144,8 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
     )
     documents = VaultDocuments(session, settings.vault_mount, settings.vault_prefix, settings.vault_kv_version)
     signers = {"transit": VaultTransitSigner(session, settings.vault_transit_mount)}
-    return _Credentials(store, documents, signers, session.remaining)
+    keys = {"transit": VaultTransitKeys(session, settings.vault_transit_mount)}
+    return _Credentials(store, documents, signers, keys, session.remaining)
 
 
 def _vault_config(settings: MintingSettings) -> VaultConfig:

@@ -36,7 +36,7 @@ class RemoteKey:
 
     Args:
         scheme: The scheme of its signer, a key of `REMOTE_SCHEMES`.
-        name: Its name at the signer.
+        name: Its name at the signer, in the form that `REMOTE_SCHEMES` allows.
 
     """
 
@@ -68,8 +68,8 @@ class RemoteScheme:
 REMOTE_SCHEMES: Mapping[str, RemoteScheme] = {
     "transit": RemoteScheme(
         field="transit_key",
-        name=re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"),
-        expected="the name of a Vault transit key",
+        name=re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(:[1-9][0-9]{0,5})?"),
+        expected="the name of a Vault transit key, or name:version",
         needs="Vault: BROKER_CREDENTIAL_STORE=vault",
     ),
 }

@@ -10,7 +10,13 @@ from collections.abc import Callable
 from app.ports.cache_ports import Lease, PurgeLog, TokenCache
 from app.ports.caller_ports import CallerVerifier, PolicySource
 from app.ports.console_ports import ApiProbe, ClientSecrets
-from app.ports.credential_ports import AssertionSigner, CredentialStore, DocumentStore, TokenExchanger
+from app.ports.credential_ports import (
+    AssertionSigner,
+    CredentialStore,
+    DocumentStore,
+    RemoteKeys,
+    TokenExchanger,
+)
 from app.ports.observer_ports import EventSink, Result, Tracer
 
 __all__ = [
@@ -26,6 +32,7 @@ __all__ = [
     "Lease",
     "PolicySource",
     "PurgeLog",
+    "RemoteKeys",
     "Result",
     "TokenCache",
     "TokenExchanger",

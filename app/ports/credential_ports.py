@@ -93,6 +93,41 @@ class AssertionSigner(Protocol):
         ...
 
 
+class RemoteKeys(Protocol):
+    """The keys of a remote signer, for commands that move a key there. The broker itself only signs with them."""
+
+    async def import_key(self, name: str, private_key_pem: str, passphrase: str | None = None) -> None:
+        """Move a private key there; it cannot be read again. Repeating it with the same key changes nothing.
+
+        Args:
+            name: The name that the key gets.
+            private_key_pem: PEM, PKCS#8 or PKCS#1.
+            passphrase: The passphrase that decrypts it, or None.
+
+        Raises:
+            CredentialMisconfiguredError: The key cannot be used there, or `name` is that of another key.
+            CredentialStoreError: The signer is unusable, or denies this login to import.
+
+        """
+        ...
+
+    async def public_key(self, name: str) -> bytes:
+        """The public half of the key that signs for `name`, as `CertificateFacts.belongs_to` takes it.
+
+        Args:
+            name: The name, in the form that a credential has it.
+
+        Returns:
+            SubjectPublicKeyInfo, DER.
+
+        Raises:
+            CredentialMisconfiguredError: There is no such key, or it is not an RSA key.
+            CredentialStoreError: The signer is unusable, or denies this login to read.
+
+        """
+        ...
+
+
 class TokenExchanger(Protocol):
     """IMS. An outage: no new exchange; tokens already minted are served to their end."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -12,8 +13,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 from cryptography.x509.oid import NameOID
 
+from app.adapters.vault import VaultConfig, VaultSession, VaultTransitKeys
 from tests.support.fleet import Fleet, outcomes
 from tests.support.keys import key_pair
+from tests.support.recorded_events import RecordedEvents
 from tests.support.tenants import Tenant, new_secret
 from tests.support.traffic import Traffic, traffic
 from tests.support.wire import Reply
@@ -97,6 +100,18 @@ async def test_a_transit_key_signs_without_leaving_vault(fleet: Fleet) -> None:
     refused = await fleet.replicas[0].token(tenant.org)
     assert (refused.status, refused.json["code"]) == (502, "credential_rejected")
     fleet.sandbox.put_client({**tenant.client(), "certificates": [_certificate_of(public_key)]})
+    assert (await fleet.replicas[0].token(tenant.org)).status == 200
+
+
+async def test_a_key_that_was_moved_into_vault_needs_no_new_certificate(fleet: Fleet) -> None:
+    """After its private key was moved into Vault and out of its document, a tenant gets tokens as before."""
+    tenant = fleet.tenant(kind="jwt")
+    session = VaultSession(VaultConfig(addr=fleet.vault.addr, token=fleet.vault.root_token), RecordedEvents())
+    async with aclosing(session):
+        await VaultTransitKeys(session, "transit").import_key(tenant.client_id, tenant.key.pkcs8)
+    document = tenant.document()
+    del document["private_key"]
+    fleet.vault.put(tenant.org, "default", {**document, "transit_key": tenant.client_id})
     assert (await fleet.replicas[0].token(tenant.org)).status == 200
 
 

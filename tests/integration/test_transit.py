@@ -75,6 +75,23 @@ async def test_rotated_key(vault_server: VaultServer, session: VaultSession, key
     assert jwt.decode(token, rsa_key(newest), algorithms=["RS256"]) == {"sub": "x"}
 
 
+async def test_pinned_version(vault_server: VaultServer, session: VaultSession, key: str) -> None:
+    """A version that the credential names goes on signing after a rotation in Vault."""
+    first = vault_server.transit_key(key)
+    vault_server.write(f"transit/keys/{key}/rotate")
+    token = await VaultTransitSigner(session, "transit").sign(credential(f"{key}:1"), {"sub": "x"})
+    assert jwt.decode(token, rsa_key(first), algorithms=["RS256"]) == {"sub": "x"}
+
+
+async def test_missing_version(vault_server: VaultServer, session: VaultSession, key: str) -> None:
+    """A version that the key does not have is an error in the document."""
+    vault_server.transit_key(key)
+    with pytest.raises(
+        CredentialMisconfiguredError, match="transit_key: must name an RSA key of Vault's transit engine, and after a"
+    ):
+        await VaultTransitSigner(session, "transit").sign(credential(f"{key}:2"), {})
+
+
 async def test_missing_key(session: VaultSession) -> None:
     """A key that does not exist is an error in the document."""
     with pytest.raises(CredentialMisconfiguredError) as caught:

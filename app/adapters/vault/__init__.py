@@ -8,6 +8,14 @@ from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.credentials import VaultCredentialStore
 from app.adapters.vault.session import VaultSession
 from app.adapters.vault.transit import VaultTransitSigner
+from app.adapters.vault.transit_keys import VaultTransitKeys
 from app.adapters.vault.vault_documents import VaultDocuments
 
-__all__ = ["VaultConfig", "VaultCredentialStore", "VaultDocuments", "VaultSession", "VaultTransitSigner"]
+__all__ = [
+    "VaultConfig",
+    "VaultCredentialStore",
+    "VaultDocuments",
+    "VaultSession",
+    "VaultTransitKeys",
+    "VaultTransitSigner",
+]

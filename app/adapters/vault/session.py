@@ -93,25 +93,27 @@ class VaultSession:
 
     def remaining(self) -> float:
         """Seconds until the token expires; NaN if there is no token, or if it does not expire."""
-        access = self._access
-        if access is None or access.lifetime <= 0:
+        if (access := self._access) is None or access.lifetime <= 0:
             return math.nan
         return max(0.0, access.since + access.lifetime - self._monotonic())
 
-    async def call(self, operation: str, work: Callable[[VaultAdapter], T], meaning: Meaning | None = None) -> T:
+    async def call(
+        self, operation: str, work: Callable[[VaultAdapter], T], meaning: Meaning | None = None, deadline: float = 0.0
+    ) -> T:
         """Run `work`, which blocks, with the current token.
 
         Args:
             operation: The operation, for the metrics; a constant of the code.
             work: Makes one request and reads its answer.
             meaning: The errors for some problems of this operation; any other is a `CredentialStoreError`.
+            deadline: Seconds; 0 for those of the configuration.
 
         Raises:
             CredentialStoreError: Vault is unusable, refuses the broker, or does not answer within the deadline.
             BrokerError: The error of `meaning`.
 
         """
-        until = asyncio.get_running_loop().time() + self._config.deadline
+        until = asyncio.get_running_loop().time() + (deadline or self._config.deadline)
         access: Access | None = None
         while True:
             before, access = access, await self._access_after(access, until)
@@ -124,8 +126,7 @@ class VaultSession:
 
     async def _access_after(self, refused: Access | None, until: float) -> Access:
         """The current access, or that of a new login if the current one was refused."""
-        present = self._access
-        if present is not None and (refused is None or present.adapter is not refused.adapter):
+        if (present := self._access) is not None and (refused is None or present.adapter is not refused.adapter):
             return present
         if self._closed and _LOGIN not in self._logins:
             raise CredentialStoreError(VaultProblem.CLOSED.value)

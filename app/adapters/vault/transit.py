@@ -26,19 +26,24 @@ _SIGNATURE = re.compile(r"vault:v[0-9]+:([A-Za-z0-9_-]+)")
 
 
 def _no_such_key() -> CredentialMisconfiguredError:
-    return CredentialMisconfiguredError("transit_key", "must name an RSA key of Vault's transit engine")
+    return CredentialMisconfiguredError(
+        "transit_key",
+        "must name an RSA key of Vault's transit engine, and after a colon only a version of it that may sign",
+    )
 
 
 def _not_allowed() -> CredentialStoreError:
     return CredentialStoreError("The Vault policy does not allow the broker to sign with that transit key.")
 
 
-# Vault answers 400 for a missing key, and for a key that cannot sign.
+# Vault answers 400 for a missing key or version, and for a key that cannot sign.
 _MEANING: Meaning = {VaultProblem.INVALID: _no_such_key, VaultProblem.POLICY: _not_allowed}
 
 
 class VaultTransitSigner:
     """The `AssertionSigner` for credentials that have a ``transit_key``.
+
+    The latest version of the key signs, unless the credential names one.
 
     Args:
         session: Logs in and makes the calls.
@@ -54,7 +59,7 @@ class VaultTransitSigner:
         """Let Vault sign `claims` with RS256; the answer is a compact JWS.
 
         Raises:
-            CredentialMisconfiguredError: The key does not exist, or is not an RSA key.
+            CredentialMisconfiguredError: The key or its version does not exist, or is not an RSA key.
             CredentialStoreError: Vault is unusable, or its policy denies the broker this key.
 
         """
@@ -65,10 +70,18 @@ class VaultTransitSigner:
         return f"{signed}.{await self._session.call('sign', work, _MEANING)}"
 
 
-def _sign(mount: str, key: str, signed: str, adapter: VaultAdapter) -> str:
+def key_and_version(name: str) -> tuple[str, int | None]:
+    """The parts of a ``transit_key``, which is ``name`` or ``name:version``."""
+    key, _, version = name.partition(":")
+    return key, int(version) if version else None
+
+
+def _sign(mount: str, name: str, signed: str, adapter: VaultAdapter) -> str:
     """The signature of `signed`, base64url."""
+    key, version = key_and_version(name)
     answer = Transit(adapter).sign_data(  # type: ignore[no-untyped-call]  # hvac's stubs leave it open
         key,
+        key_version=version,
         hash_input=base64.b64encode(signed.encode()).decode(),
         hash_algorithm="sha2-256",
         signature_algorithm="pkcs1v15",

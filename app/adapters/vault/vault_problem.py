@@ -91,6 +91,13 @@ _BY_STATUS = {
     503: VaultProblem.SEALED,
 }
 
+_BY_WORDS = {
+    "node not active": VaultProblem.STANDBY,
+    "requested version for signing": VaultProblem.INVALID,
+    "cannot be used with an existing key": VaultProblem.INVALID,
+}
+"""What a 500 is about, if it is not an error of Vault; by words of its message."""
+
 Meaning = Mapping[VaultProblem, Callable[[], BrokerError]]
 """The errors for some problems of one operation, if they differ from the usual `CredentialStoreError`."""
 
@@ -129,14 +136,12 @@ def refused(status: int, errors: object) -> VaultProblem:
             return VaultProblem.NO_MOUNT if errors else VaultProblem.ABSENT
         case 503 if "sealed" not in said:
             return VaultProblem.NOT_READY
-        case 500 if "node not active" in said:
-            return VaultProblem.STANDBY
         case _ if status in _BY_STATUS:
             return _BY_STATUS[status]
         case _ if 300 <= status < 400:
             return VaultProblem.REDIRECT
         case _ if status >= 500:
-            return VaultProblem.SERVER
+            return next((problem for words, problem in _BY_WORDS.items() if words in said), VaultProblem.SERVER)
         case _:
             return VaultProblem.UNEXPECTED_RESPONSE
 
