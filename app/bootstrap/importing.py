@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from app.adapters.certificates import certificate_not_after
+from app.adapters.certificates import certificate_facts
 from app.bootstrap.credential_tools import CredentialTools
+from app.domain.key_move import TRANSIT
 from app.lifecycle.import_credential import Importer
+from app.lifecycle.move_key import KeyMover
 from app.ports import Clock
 
 
@@ -16,4 +18,5 @@ def importer(tools: CredentialTools, clock: Clock) -> Importer:
         clock: Unix time in seconds.
 
     """
-    return Importer(tools.documents, tools.store, tools.canary, certificate_not_after, clock)
+    mover = KeyMover(tools.remote_keys.get(TRANSIT))
+    return Importer(tools.documents, tools.store, tools.canary, mover, certificate_facts, clock)

@@ -39,6 +39,7 @@ def read_options(
     passphrase: Path | None,
     certificate: Path | None,
     ims_base_url: str | None,
+    transit_key: str | None = None,
 ) -> ImportOptions:
     """The options, with the content of the files that they name.
 
@@ -61,6 +62,7 @@ def read_options(
             private_key=content(private_key),
             passphrase=content(passphrase),
             certificate=content(certificate),
+            transit_key=transit_key,
             ims_base_url=ims_base_url,
         )
     except InvalidRequestError as error:

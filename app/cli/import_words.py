@@ -39,7 +39,7 @@ def description(given: ImportInput, prepared: PreparedImport) -> Iterator[str]:
             yield f"  {change.field}: {change.after}"
         else:
             yield f"  {change.field}: {change.before or 'absent'} -> {change.after or 'absent'}"
-    yield from given.notes
+    yield from prepared.notes
     if prepared.proofs:
         count, token = len(prepared.proofs), prepared.proofs[0].token
         secrets = "the client secret" if count == 1 else f"each of the {count} client secrets"
@@ -75,7 +75,7 @@ def as_object(imported: Imported) -> dict[str, object]:
         "version": imported.version,
         "changes": [asdict(change) for change in prepared.changes],
         "proof": _proof(prepared),
-        "notes": list(given.notes),
+        "notes": list(prepared.notes),
     }
 
 

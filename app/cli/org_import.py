@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,10 @@ def import_org(
     certificate: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The certificate (PEM) that was uploaded to Adobe.")
     ] = None,
+    transit: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Move the private key into Vault's transit engine, or use the key there."),
+    ] = None,
     ims_base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The IMS host, in place of the file's, such as a sandbox.")
     ] = None,
@@ -60,22 +65,25 @@ def import_org(
     """
     from app.domain.errors import InvalidRequestError
     from app.domain.import_options import ImportOptions
+    from app.domain.key_move import ORG_PLACE
     from app.domain.names import parse_credential_name
 
     try:
         name = parse_credential_name(credential)
     except InvalidRequestError as error:
         raise CommandError(f"--{error.detail}", USAGE) from None
-    options = read_options(org, client_id, private_key, passphrase_file, certificate, ims_base_url)
+    options = read_options(org, client_id, private_key, passphrase_file, certificate, ims_base_url, transit)
     mode = ImportMode(dry_run, yes, as_json)
     if is_bulk(file):
-        if options != ImportOptions(ims_base_url=options.ims_base_url):
+        if options != ImportOptions(ims_base_url=ims_base_url, transit_key=transit):
             raise CommandError(
                 "A folder or a .jsonl file takes none of --org, --client-id, --private-key, --passphrase-file and"
                 " --certificate: put keys next to the files, as docs/credentials.md says.",
                 USAGE,
             )
-        import_many(file, name, options, mode, report, parallel)
+        if transit is not None and ORG_PLACE not in transit:
+            raise CommandError(f"For many credentials --transit must have {ORG_PLACE}, which is the org's id.", USAGE)
+        import_many(file, name, replace(options, many=True), mode, report, parallel)
     elif report is not None:
         raise CommandError("--report is for a folder or a .jsonl file.", USAGE)
     else:

@@ -57,7 +57,7 @@ async def _import(given: ImportInput, tools: CredentialTools, mode: ImportMode) 
 
     workflow = importer(tools, time.time)
     try:
-        prepared = await workflow.prepare(given.ref, given.document, whole=given.whole)
+        prepared = await workflow.prepare(given)
     except BrokerError as error:
         raise CommandError(f"{error.detail} Nothing was written.", FAILED) from None
     if not mode.as_json:

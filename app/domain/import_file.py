@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from app.domain.adobe_import import OWN, ImportFileError, drafts_of
 from app.domain.errors import InvalidRequestError
 from app.domain.import_options import ImportOptions, document_of
+from app.domain.key_move import KeyToMove, key_taken_out
 from app.domain.names import CredentialName, CredentialRef, parse_org
 from app.domain.strict_json import strict_json
 
@@ -24,6 +25,7 @@ class ImportInput:
         document: Its document, complete.
         whole: Whether the file was a document of the broker, so that nothing is added to it.
         notes: What a person should know.
+        key: A private key that is to be moved to a remote signer; None if there is none.
 
     """
 
@@ -32,6 +34,7 @@ class ImportInput:
     document: dict[str, object] = field(repr=False)
     whole: bool
     notes: tuple[str, ...] = ()
+    key: KeyToMove | None = None
 
 
 def parse_import(content: bytes, name: CredentialName, options: ImportOptions) -> ImportInput:
@@ -56,15 +59,16 @@ def parse_import(content: bytes, name: CredentialName, options: ImportOptions) -
         ref = CredentialRef(parse_org(str(document["org_id"])), name)
     except InvalidRequestError:
         raise ImportFileError("has a defect in org_id: must be 24 letters or digits, then @AdobeOrg") from None
+    document, key = key_taken_out(document) if options.transit_key is not None else (document, None)
     source = drafts[0].source
     notes = () if len(drafts) == 1 else (f"The file has {len(drafts)} credentials; kind {document['kind']} was taken.",)
-    return ImportInput(source, ref, document, source == OWN, notes)
+    return ImportInput(source, ref, document, source == OWN, notes, key)
 
 
 def input_digest(content: bytes, name: CredentialName, options: ImportOptions) -> str:
     """The SHA-256 of everything that `parse_import` would read, in hex: the same input gives the same document."""
     options_text = (options.org, options.client_id, options.private_key, options.passphrase)
-    parts = [name, *options_text, options.certificate, options.ims_base_url]
+    parts = [name, *options_text, options.certificate, options.transit_key, options.ims_base_url]
     digest = hashlib.sha256(content)
     for part in parts:
         # Each part is hashed on its own, so that two parts cannot be cut in another place.

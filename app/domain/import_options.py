@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from app.domain.adobe_import import Draft, ImportFileError
 from app.domain.credential import KINDS, Credential, CredentialKind
+from app.domain.key_move import FIELD, key_name
 from app.domain.secret_rotation_state import CONSOLE_FIELDS
 
 _REMEDIES = {
@@ -16,9 +17,17 @@ _REMEDIES = {
     "technical_account_id": "has no technical account id; download it again from the console",
     "scopes": "has no scopes; add an API to the project in the console, and download the file again",
     "metascopes": "has no metascopes; add an API to the project in the console, and download the file again",
-    "private_key": "has no private key, because Adobe does not keep it; give --private-key FILE",
+    "private_key": "has no private key, because Adobe does not keep it; give --private-key FILE (or --transit NAME)",
 }
 """What is missing and what to do, as the end of a sentence, by field."""
+
+_OPTIONS = {
+    "private_key": "--private-key",
+    "private_key_passphrase": "--passphrase-file",
+    "certificate": "--certificate",
+    FIELD: "--transit",
+}
+"""The option that gives a field about the key."""
 
 KEPT = ("sandbox", "not_before")
 """Fields of a stored document that no file of Adobe can have: an import keeps them."""
@@ -34,7 +43,9 @@ class ImportOptions:
         private_key: PEM text.
         passphrase: The passphrase that decrypts that key.
         certificate: PEM text.
+        transit_key: The name of the key in Vault's transit engine that signs; ``{org}`` is the place of the org id.
         ims_base_url: Takes the place of the file's endpoint.
+        many: Whether they are for many files; some of them may need no key.
 
     """
 
@@ -43,12 +54,14 @@ class ImportOptions:
     private_key: str | None = field(repr=False, default=None)
     passphrase: str | None = field(repr=False, default=None)
     certificate: str | None = field(repr=False, default=None)
+    transit_key: str | None = None
     ims_base_url: str | None = None
+    many: bool = False
 
     @property
     def signs(self) -> bool:
         """Whether they are for a credential that signs."""
-        return self.private_key is not None
+        return self.private_key is not None or (self.transit_key is not None and not self.many)
 
 
 def document_of(drafts: Sequence[Draft], options: ImportOptions) -> dict[str, object]:
@@ -61,15 +74,12 @@ def document_of(drafts: Sequence[Draft], options: ImportOptions) -> dict[str, ob
     document = dict(_chosen(drafts, options).fields)
     _set_org(document, options.org)
     kind = _kind(document)
-    signing = {
-        "private_key": options.private_key,
-        "private_key_passphrase": options.passphrase,
-        "certificate": options.certificate,
-    }
-    given = {name: value for name, value in signing.items() if value is not None}
-    if given and kind is not None and not kind.signs:
-        option = f"--{next(iter(given)).replace('_', '-')}"
-        raise ImportFileError(f"has a credential of kind {kind.kind}, which needs no key; leave out {option}")
+    given = _signing(options, document)
+    if kind is not None and not kind.signs:
+        if given and not options.many:
+            option = _OPTIONS[next(iter(given))]
+            raise ImportFileError(f"has a credential of kind {kind.kind}, which needs no key; leave out {option}")
+        given = {}
     document |= given
     if options.ims_base_url is not None:
         document["ims_base_url"] = options.ims_base_url
@@ -82,6 +92,18 @@ def with_kept_fields(draft: Mapping[str, object], stored: Mapping[str, object]) 
     same_client = draft.get("client_id") == stored.get("client_id")
     kept = (*KEPT, *CONSOLE_FIELDS) if same_client else KEPT
     return {**{name: stored[name] for name in kept if name in stored}, **draft}
+
+
+def _signing(options: ImportOptions, document: Mapping[str, object]) -> dict[str, object]:
+    """The fields about the key that the options give."""
+    name = options.transit_key and key_name(options.transit_key, document.get("org_id"))
+    fields = {
+        "private_key": options.private_key,
+        "private_key_passphrase": options.passphrase,
+        "certificate": options.certificate,
+        FIELD: name,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _chosen(drafts: Sequence[Draft], options: ImportOptions) -> Draft:
@@ -110,7 +132,7 @@ def _refuse_incomplete(document: Mapping[str, object], kind: type[Credential] | 
     if kind is not None:
         needed += ["technical_account_id"] if kind.signs else []
         needed += [kind.scopes_field]
-        needed += ["private_key"] if kind.signs and "transit_key" not in document else []
+        needed += ["private_key"] if kind.signs and FIELD not in document else []
     missing = next((name for name in needed if document.get(name) in (None, "", [])), None)
     if missing is not None:
         raise ImportFileError(_REMEDIES[missing])

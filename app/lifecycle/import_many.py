@@ -159,7 +159,7 @@ class BulkImport:
         """The prepared import; IMS is asked again while it cannot answer."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._importer.prepare(given.ref, given.document, whole=given.whole)
+                return await self._importer.prepare(given)
             except DependencyError as error:
                 if isinstance(error, CredentialStoreError) or attempt == ATTEMPTS:
                     raise

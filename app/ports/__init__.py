@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.domain.certificate_check import CertificateFacts
 from app.ports.cache_ports import Lease, PurgeLog, TokenCache
 from app.ports.caller_ports import CallerVerifier, PolicySource
 from app.ports.console_ports import ApiProbe, ClientSecrets
@@ -24,6 +25,7 @@ __all__ = [
     "AssertionSigner",
     "CallerVerifier",
     "CertificateEnd",
+    "CertificateReader",
     "ClientSecrets",
     "Clock",
     "CredentialStore",
@@ -44,3 +46,6 @@ Clock = Callable[[], float]
 
 CertificateEnd = Callable[[str], float]
 """Unix time in seconds at which a PEM certificate ends."""
+
+CertificateReader = Callable[[str], CertificateFacts]
+"""What a PEM certificate says; raises `CredentialMisconfiguredError` for anything else."""

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.adapters.certificates import certificate_not_after
+from app.adapters.certificates import certificate_facts
 from app.adapters.directory import DirectoryCredentialStore, DirectoryDocuments
 from app.domain.errors import BrokerError
+from app.domain.import_file import ImportInput
+from app.domain.key_move import KeyToMove
 from app.domain.stored_document import DocumentPath, StoredDocument, Version, credential_path
 from app.lifecycle.canary import Canary
-from app.lifecycle.import_credential import Importer
+from app.lifecycle.import_credential import Importer, PreparedImport
+from app.lifecycle.move_key import KeyMover
+from app.ports import CredentialStore, RemoteKeys
 from app.service.present import Presenter
 from tests.fakes import FakeExchanger, FakeSigner, ManualClock
 from tests.support.documents import ALLOWED, ref_of
 
 REF = ref_of(1)
 PATH = credential_path(REF)
+
+
+def given(document: Mapping[str, object], *, whole: bool = False, key: KeyToMove | None = None) -> ImportInput:
+    """What is imported."""
+    return ImportInput("a file", REF, dict(document), whole, key=key)
 
 
 class WatchedDocuments:
@@ -57,11 +66,19 @@ class ImportBench:
         self.store = DirectoryCredentialStore(folder, ALLOWED)
         canary = Canary(Presenter({"stored": FakeSigner()}, self.exchanger, self.clock), ALLOWED)
         self.canary = canary
-        self.importer = Importer(self.documents, self.store, canary, certificate_not_after, self.clock)
+        self.importer = self.importer_with(self.store)
+
+    def importer_with(self, store: CredentialStore, keys: RemoteKeys | None = None) -> Importer:
+        """An importer that reads back from `store`, and moves keys to `keys`."""
+        return Importer(self.documents, store, self.canary, KeyMover(keys), certificate_facts, self.clock)
+
+    async def prepare(self, document: Mapping[str, object]) -> PreparedImport:
+        """Prepare the import of a file of Adobe."""
+        return await self.importer.prepare(given(document))
 
     async def run(self, document: Mapping[str, object], *, whole: bool = False) -> Version | None:
         """A whole import; its version, or None if there was nothing to do."""
-        prepared = await self.importer.prepare(REF, document, whole=whole)
+        prepared = await self.importer.prepare(given(document, whole=whole))
         return await self.importer.apply(prepared) if prepared.changes else None
 
     async def stored(self) -> Mapping[str, object] | None:

@@ -110,6 +110,17 @@ class VaultServer:
         )
         return name
 
+    def mover_policy(self, name: str = "mover") -> str:
+        """A policy for the commands that move keys into the transit engine, and prove them there."""
+        self.policy(
+            name,
+            ("transit/wrapping_key", "read"),
+            ("transit/keys/+", "read"),
+            ("transit/keys/+/import", "update"),
+            ("transit/sign/+", "update"),
+        )
+        return name
+
     def token(self, *policies: str, ttl: str = "1h", **options: object) -> str:
         """A new token with these policies."""
         answer = self.write("auth/token/create-orphan", policies=list(policies), ttl=ttl, **options)

@@ -11,8 +11,9 @@ import pytest
 from app.domain.adobe_import import ImportFileError, drafts_of
 from app.domain.credential import Credential, CredentialKind
 from app.domain.credential_document import parse_credential
+from app.domain.import_file import parse_import
 from app.domain.import_options import ImportOptions, document_of, with_kept_fields
-from app.domain.names import CredentialRef, OrgId
+from app.domain.names import DEFAULT_CREDENTIAL, CredentialRef, OrgId
 from app.domain.secret_rotation_state import ConsoleIds
 from app.domain.signing import StoredKey
 from app.hosts import DEFAULT_IMS_BASE_URL, STAGE_IMS_BASE_URL
@@ -177,6 +178,43 @@ def test_what_is_missing_is_one_sentence_with_the_remedy(
 ) -> None:
     """A file that lacks something, or does not fit the options, is refused with what to do, and without its values."""
     assert expected in refusal(document, options)
+
+
+@pytest.mark.parametrize(
+    "document", [adobe_files.aem_service_credentials(JWT), {**JWT.document(), "private_key": key_pair().pkcs8}]
+)
+def test_a_private_key_is_taken_out_for_the_transit_engine(document: object) -> None:
+    """With --transit the document names the key, with the org in its name, and the key itself is apart."""
+    options = ImportOptions(transit_key="ims-{org}", passphrase="canary")
+    found = parse_import(json.dumps(document).encode(), DEFAULT_CREDENTIAL, options)
+
+    assert found.document["transit_key"] == f"ims-{TENANT.org[:24]}"
+    assert not {"private_key", "private_key_passphrase"} & found.document.keys()
+    assert found.key is not None
+    assert (found.key.name, found.key.passphrase) == (found.document["transit_key"], "canary")
+    assert found.key.private_key in {key_pair().pkcs1, key_pair().pkcs8}
+    assert found.key.with_key(found.document) == {
+        **{name: value for name, value in found.document.items() if name != "transit_key"},
+        "private_key": found.key.private_key,
+        "private_key_passphrase": "canary",
+    }
+    assert "PRIVATE" not in repr(found)
+
+
+def test_a_key_that_is_in_the_transit_engine_already() -> None:
+    """With --transit no private key is needed."""
+    options = ImportOptions(transit_key="ims-key:2")
+    found = parse_import(json.dumps(adobe_files.jwt_project(JWT)).encode(), DEFAULT_CREDENTIAL, options)
+
+    assert (found.document["transit_key"], found.key) == ("ims-key:2", None)
+
+
+def test_options_for_many_files_are_only_for_those_that_sign() -> None:
+    """Among many files, those that need no key are imported without one; alone, the option is a mistake."""
+    document = adobe_files.oauth_project(TENANT)
+
+    assert "leave out --transit" in refusal(document, ImportOptions(transit_key="a"))
+    assert imported(document, ImportOptions(transit_key="a", many=True)).signing is None
 
 
 def test_a_project_has_what_a_rotation_of_secrets_needs() -> None:

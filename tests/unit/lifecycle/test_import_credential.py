@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.certificates import certificate_not_after
 from app.domain.adobe_import import ImportFileError
 from app.domain.dependency_errors import CredentialStoreError, ImsUnavailableError
 from app.domain.errors import BrokerError
 from app.domain.stored_document import DocumentChangedError
 from app.domain.tenant_errors import CredentialRejectedError
-from app.lifecycle.import_credential import Importer, NotReadBackError
+from app.lifecycle.import_credential import NotReadBackError
 from tests.fakes import DAY, FakeCredentialStore
 from tests.support.documents import CANARY, SECRET, jwt_document, oauth_document
-from tests.support.import_bench import PATH, REF, ImportBench
+from tests.support.import_bench import PATH, REF, ImportBench, given
 from tests.support.keys import key_pair
 
 DOCUMENT = oauth_document(REF)
@@ -34,7 +33,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[ImportBench]:
 
 async def test_each_secret_is_proven_before_anything_is_written(bench: ImportBench) -> None:
     """Each client secret is exchanged once, with all scopes, and nothing is written before the last one."""
-    prepared = await bench.importer.prepare(REF, OTHER)
+    prepared = await bench.prepare(OTHER)
 
     assert [grant.form["client_secret"] for grant in bench.exchanger.grants] == OTHER["client_secrets"]
     assert [len(proof.token.scopes) for proof in prepared.proofs] == [2, 2]
@@ -65,7 +64,7 @@ async def test_the_same_document_again_is_nothing_to_do(bench: ImportBench) -> N
 async def test_a_newer_version_is_never_overwritten(bench: ImportBench) -> None:
     """If someone else writes between the comparison and the write, nothing is written, and their version stays."""
     await bench.run(DOCUMENT)
-    prepared = await bench.importer.prepare(REF, OTHER)
+    prepared = await bench.prepare(OTHER)
     theirs = oauth_document(REF, client_secrets=[f"{CANARY}-theirs"])
     found = await bench.documents.read(PATH)
     assert found is not None
@@ -78,7 +77,7 @@ async def test_a_newer_version_is_never_overwritten(bench: ImportBench) -> None:
 
 async def test_two_first_imports_at_once(bench: ImportBench) -> None:
     """Of two imports that both found nothing stored, one is refused."""
-    first, second = await bench.importer.prepare(REF, DOCUMENT), await bench.importer.prepare(REF, OTHER)
+    first, second = await bench.prepare(DOCUMENT), await bench.prepare(OTHER)
     await bench.importer.apply(first)
 
     with pytest.raises(DocumentChangedError):
@@ -101,18 +100,18 @@ async def test_what_cannot_be_read_back_is_undone(bench: ImportBench, before: di
         await bench.run(before)
     broken = FakeCredentialStore()
     broken.failure = CredentialStoreError("The store is away.")
-    importer = Importer(bench.documents, broken, bench.canary, certificate_not_after, bench.clock)
+    importer = bench.importer_with(broken)
 
     with pytest.raises(NotReadBackError, match=r"the change was undone: The store is away\."):
-        await importer.apply(await importer.prepare(REF, OTHER))
+        await importer.apply(await importer.prepare(given(OTHER)))
     assert await bench.stored() == before
 
 
 async def test_another_document_in_place_of_the_new_one_is_undone(bench: ImportBench) -> None:
     """If the broker reads something else in the new version, the change is undone."""
     other = FakeCredentialStore()
-    importer = Importer(bench.documents, other, bench.canary, certificate_not_after, bench.clock)
-    prepared = await importer.prepare(REF, OTHER)
+    importer = bench.importer_with(other)
+    prepared = await importer.prepare(given(OTHER))
     version = await bench.run(OTHER)
     found = await bench.documents.read(PATH)
     assert found is not None
@@ -131,10 +130,20 @@ async def test_a_certificate_that_has_ended_is_refused_before_ims_is_asked(bench
     document = jwt_document(REF, private_key=pair.pkcs8, certificate=pair.certificate)
 
     with pytest.raises(
-        ImportFileError, match=r"has a defect in certificate: has ended on 20.*, so IMS refuses what its key signs"
+        ImportFileError, match=r"has a defect in certificate: It has ended on 20.*: IMS refuses what its key signs"
     ):
         await bench.run(document)
     assert bench.exchanger.grants == []
+
+
+async def test_a_certificate_that_ends_soon_is_a_note(bench: ImportBench) -> None:
+    """A certificate that ends within 30 days is imported, and a person reads so."""
+    pair = key_pair()
+    bench.clock.now = pair.not_after - 10 * DAY
+    prepared = await bench.prepare(jwt_document(REF, private_key=pair.pkcs8, certificate=pair.certificate))
+
+    assert [note.partition(" on ")[0] for note in prepared.notes] == ["The certificate: It ends"]
+    assert len(prepared.proofs) == 1
 
 
 async def test_a_defect_is_named_without_its_value(bench: ImportBench) -> None:
@@ -158,7 +167,7 @@ async def test_the_sandbox_of_the_stored_document_is_kept(bench: ImportBench) ->
 
 async def test_no_secret_is_in_a_repr(bench: ImportBench) -> None:
     """What the workflow hands on shows no secret, and no token."""
-    prepared = await bench.importer.prepare(REF, DOCUMENT)
+    prepared = await bench.prepare(DOCUMENT)
 
     assert SECRET not in repr(prepared)
     assert "eyJ" not in repr(prepared)
