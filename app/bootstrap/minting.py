@@ -136,7 +136,7 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
         stack.push_async_callback(directory.aclose)
         stack.push_async_callback(files.aclose)
         return _Credentials(directory, files)
-    session = VaultSession(_vault_config(settings), sink, outgoing=outgoing)
+    session = VaultSession(vault_config(settings), sink, outgoing=outgoing)
     stack.push_async_callback(session.aclose)
     session.start()
     store = VaultCredentialStore(
@@ -148,7 +148,8 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
     return _Credentials(store, documents, signers, keys, session.remaining)
 
 
-def _vault_config(settings: MintingSettings) -> VaultConfig:
+def vault_config(settings: MintingSettings) -> VaultConfig:
+    """Where Vault is, and how to log in; for the vault store only."""
     assert settings.vault_addr is not None  # noqa: S101  # the settings require it
     token, secret_id = settings.vault_token, settings.vault_secret_id
     return VaultConfig(

@@ -49,7 +49,7 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
     assert settings.cache_keys_file is not None  # noqa: S101  # the settings require it
     key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
     tls = RedisTls(settings.redis_cacert, settings.redis_cert_file, settings.redis_key_file)
-    client = RedisClient(url, sink, tls, _login(settings))
+    client = RedisClient(url, sink, tls, redis_login(settings))
     prefix = settings.redis_prefix
     try:
         yield SharedCache(
@@ -62,7 +62,8 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
         await client.aclose()
 
 
-def _login(settings: Settings) -> RedisLogin:
+def redis_login(settings: Settings) -> RedisLogin:
+    """User and password for Redis, if the URL does not name them."""
     password = settings.redis_password
     return RedisLogin(
         settings.redis_username,

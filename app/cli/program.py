@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import audit, caller, cert, dev, health, keys, org, policy, sandbox, secret, serve, status, token
+from app.cli import audit, caller, cert, dev, doctor, health, keys, org, policy, sandbox, secret, serve, status, token
 from app.cli.failure import USAGE, Program
 
 HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
@@ -43,6 +43,7 @@ def _root(
 
 app.command("serve")(serve.serve)
 app.command("health")(health.health)
+app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("dev")(dev.dev)
 for group in (sandbox.app, token.app, org.app, caller.app, policy.app, keys.app, cert.app, secret.app, audit.app):

@@ -2,5 +2,6 @@
 
 from app.adapters.ims.exchanger import HttpTokenExchanger
 from app.adapters.ims.http_client import ims_client
+from app.adapters.ims.ims_diagnosis import ims_finding
 
-__all__ = ["HttpTokenExchanger", "ims_client"]
+__all__ = ["HttpTokenExchanger", "ims_client", "ims_finding"]

@@ -9,12 +9,15 @@ from app.adapters.vault.credentials import VaultCredentialStore
 from app.adapters.vault.session import VaultSession
 from app.adapters.vault.transit import VaultTransitSigner
 from app.adapters.vault.transit_keys import VaultTransitKeys
+from app.adapters.vault.vault_diagnosis import VaultDiagnosis, VaultLayout
 from app.adapters.vault.vault_documents import VaultDocuments
 
 __all__ = [
     "VaultConfig",
     "VaultCredentialStore",
+    "VaultDiagnosis",
     "VaultDocuments",
+    "VaultLayout",
     "VaultSession",
     "VaultTransitKeys",
     "VaultTransitSigner",

@@ -73,12 +73,12 @@ class KvLayout:
 
     async def _ask(self) -> str | None:
         try:
-            return await self._session.call("mount", partial(_defect_of, self._engine, self._prefix))
+            return await self._session.call("mount", partial(layout_defect, self._engine, self._prefix))
         except CredentialStoreError:
             return None  # Vault does not say; the error of the call that found nothing stands.
 
 
-def _defect_of(engine: KvEngine, prefix: str, adapter: VaultAdapter) -> str | None:
+def layout_defect(engine: KvEngine, prefix: str, adapter: VaultAdapter) -> str | None:
     """The sentence about the setting that is wrong, if one is."""
     answer = adapter.request("get", f"/v1/sys/internal/ui/mounts/{engine.mount}")
     data = answer.get("data")
