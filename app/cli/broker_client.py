@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import httpx2
 
 API_KEY_VARIABLE = "ITB_API_KEY"
+URLS_VARIABLE = "ITB_URLS"
+"""The brokers of all regions, separated by commas."""
+
 TIMEOUT = 20.0
 """Seconds. The broker itself answers within 15."""
 
@@ -49,6 +52,13 @@ def read_api_key(file: Path | None) -> str:
     if _VISIBLE.fullmatch(key) is None or len(key) > MAX_KEY_BYTES:
         raise CommandError(f"{place} does not hold an API key.", USAGE)
     return key
+
+
+def urls_of_all_regions() -> tuple[str, ...]:
+    """The URLs in ITB_URLS, each once."""
+    # This variable belongs to the client; it is not one of the broker's settings.
+    listed = os.environ.get(URLS_VARIABLE, "")  # noqa: TID251  # see above
+    return tuple(dict.fromkeys(url.strip() for url in listed.split(",") if url.strip()))
 
 
 def _content(file: Path) -> str:
@@ -111,21 +121,32 @@ class BrokerClient:
                 return
             query = {"after": following}
 
-    def _answer(self, path: str, query: Mapping[str, str]) -> Mapping[str, object]:
+    def purge(self, org: str, credential: str) -> None:
+        """Let the broker forget all tokens of a credential (``DELETE /token``).
+
+        Raises:
+            CommandError: As `token`.
+
+        """
+        self._answer("/token", {"org": org, "credential": credential}, "DELETE", 204)
+
+    def _answer(
+        self, path: str, query: Mapping[str, str], method: str = "GET", expected: int = 200
+    ) -> Mapping[str, object]:
         import httpx2
 
         try:
-            status, header_id, body = asyncio.run(self._get(f"{self._base_url}{path}", query))
+            status, header_id, body = asyncio.run(self._send(method, f"{self._base_url}{path}", query))
         except (TimeoutError, httpx2.TimeoutException):
             raise CommandError(f"The broker at {self._base_url} does not answer in time.") from None
         except httpx2.HTTPError as error:
             raise CommandError(f"The broker at {self._base_url} cannot be reached: {_reason(error)}.") from None
         answer = _document(body)
-        if status != 200:
+        if status != expected:
             raise CommandError(_refusal(status, answer, header_id))
         return answer
 
-    async def _get(self, url: str, query: Mapping[str, str]) -> tuple[int, str, bytes]:
+    async def _send(self, method: str, url: str, query: Mapping[str, str]) -> tuple[int, str, bytes]:
         """Status, request id and body of an answer; a body that is too long to be valid is cut off."""
         import httpx2
 
@@ -135,7 +156,7 @@ class BrokerClient:
         async with (
             asyncio.timeout(TIMEOUT),
             httpx2.AsyncClient(verify=self._tls, trust_env=False, timeout=TIMEOUT) as client,
-            client.stream("GET", url, params=dict(query), headers=headers) as response,
+            client.stream(method, url, params=dict(query), headers=headers) as response,
         ):
             async for piece in response.aiter_bytes():
                 body += piece

@@ -7,7 +7,24 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import audit, caller, cert, dev, doctor, health, keys, org, policy, sandbox, secret, serve, status, token
+from app.cli import (
+    audit,
+    caller,
+    cert,
+    dev,
+    doctor,
+    health,
+    incident,
+    keys,
+    org,
+    policy,
+    purge,
+    sandbox,
+    secret,
+    serve,
+    status,
+    token,
+)
 from app.cli.failure import USAGE, Program
 
 HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
@@ -45,6 +62,18 @@ app.command("serve")(serve.serve)
 app.command("health")(health.health)
 app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
+app.command("purge")(purge.purge)
 app.command("dev")(dev.dev)
-for group in (sandbox.app, token.app, org.app, caller.app, policy.app, keys.app, cert.app, secret.app, audit.app):
+for group in (
+    sandbox.app,
+    token.app,
+    org.app,
+    caller.app,
+    policy.app,
+    keys.app,
+    cert.app,
+    secret.app,
+    audit.app,
+    incident.app,
+):
     app.add_typer(group)
