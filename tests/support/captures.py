@@ -34,6 +34,7 @@ _CONSTANT = {
     r"until \S+Z, because the old secret was in use until \S+Z": (
         "until 2026-11-26T10:00:00Z, because the old secret was in use until 2026-11-26T09:00:00Z"
     ),
+    r"The limit is \d+": "The limit is 65536",
     r"23 h \d\d min": "23 h 59 min",
     r"#{9}[#.]": "##########",
 }
@@ -75,7 +76,7 @@ def commands(ims: str, broker: str) -> tuple[Command, ...]:
     """
     file = ("org", "import", "download.json", "--ims-base-url", ims)
     rotate = ("secret", "rotate", IMPORTED, "--console-url", ims)
-    may = ("policy", "explain", "--policy", "policy.json", "--caller", "campaigns")
+    may = ("policy", "explain", "--caller", "campaigns")
     return (
         Command(
             "What an import would write, after a real exchange. Values are shown by fingerprint.", (*file, "--dry-run")
@@ -87,6 +88,7 @@ def commands(ims: str, broker: str) -> tuple[Command, ...]:
             ("org", "check", "--all", "--parallel", "1"),
             code=1,
         ),
+        Command("What is wrong with the set-up: here nothing.", ("doctor",)),
         Command("What a running broker knows, after each org's token was requested once.", ("status", "--url", broker)),
         Command("A rotation that has to wait for the old secret to be quiet.", (*rotate, "--no-wait")),
         Command("The same command finishes it; `--now` does not wait.", (*rotate, "--now")),
@@ -133,6 +135,8 @@ def _prepare(broker: BrokerWithoutVault, folder: Path) -> None:
     (folder / "download.json").write_text(json.dumps(download))
     broker.tenant(org=SIGNING, client_id="demo-jwt", kind="jwt")
     broker.tenant(org=REFUSED, client_id="demo-refused", known_secrets=("not-this-one",))
+    for file in (folder / "credentials").rglob("*.json"):
+        file.chmod(0o600)
     broker.policy.caller("campaigns", {"orgs": [IMPORTED], "scopes": ["openid", "AdobeID"]})
 
 
@@ -144,6 +148,7 @@ async def _captured(command: Command, broker: BrokerWithoutVault, folder: Path) 
         "BROKER_CREDENTIAL_STORE": "directory",
         "BROKER_CREDENTIAL_DIR": "credentials",
         "BROKER_IMS_BASE_URLS": broker.sandbox.base_url,
+        "BROKER_POLICY_FILE": "policy.json",
         "ITB_API_KEY": broker.replica.key,
     }
     ran = await run_cli(*command.words, env=env, cwd=folder)
