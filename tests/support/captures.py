@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import resource
 import shlex
 import tempfile
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _CONSTANT = {
     r"until \S+Z, because the old secret was in use until \S+Z": (
         "until 2026-11-26T10:00:00Z, because the old secret was in use until 2026-11-26T09:00:00Z"
     ),
-    r"The limit is \d+": "The limit is 65536",
+    r"The limit is \w+": "The limit is 65536",
     r"23 h \d\d min": "23 h 59 min",
     r"#{9}[#.]": "##########",
 }
@@ -103,6 +104,9 @@ def commands(ims: str, broker: str) -> tuple[Command, ...]:
 
 async def captures() -> str:
     """The captures as Markdown, made now."""
+    # `doctor` warns of the soft limit that many machines have.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="captures-") as place:
         folder = Path(place)
         with broker_without_vault(folder, 0) as broker:
