@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCache
-from app.adapters.redis import RedisClient, RedisLease, RedisLogin, RedisPurgeLog, RedisTls, RedisTokenCache
+from app.adapters.redis import (
+    RedisClient,
+    RedisLease,
+    RedisLogin,
+    RedisPurgeLog,
+    RedisTls,
+    RedisTokenCache,
+    sealed_counts,
+)
 from app.ports import Clock, EventSink, Lease, PurgeLog, TokenCache
+from app.settings.redis import RedisSettings
 from app.settings.settings import Settings
 from app.shared_cache.key_ring import load_key_ring
+
+_COUNT_TIMEOUT = 5.0
+"""Seconds for one page of keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
         await client.aclose()
 
 
-def redis_login(settings: Settings) -> RedisLogin:
+def redis_login(settings: RedisSettings) -> RedisLogin:
     """User and password for Redis, if the URL does not name them."""
     password = settings.redis_password
     return RedisLogin(
@@ -70,3 +82,21 @@ def redis_login(settings: Settings) -> RedisLogin:
         None if password is None else password.get_secret_value(),
         settings.redis_password_file,
     )
+
+
+async def counted_seals(settings: RedisSettings, sink: EventSink) -> Mapping[str, int]:
+    """How many tokens in Redis each key of the ring seals, by the id of the key; empty without Redis.
+
+    Raises:
+        CacheUnavailableError: Redis does not answer, or does not allow it.
+
+    """
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        return {}
+    tls = RedisTls(settings.redis_cacert, settings.redis_cert_file, settings.redis_key_file)
+    client = RedisClient(url, sink, tls, redis_login(settings), timeout=_COUNT_TIMEOUT)
+    try:
+        return await sealed_counts(client, settings.redis_prefix)
+    finally:
+        await client.aclose()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.keys_life import retire_key, rotate_keys
 from app.cli.new_file import write_new_file
 
 app = typer.Typer(name="keys", help="Keys that seal the cached tokens in Redis.", rich_markup_mode=None)
@@ -67,3 +68,7 @@ def check(
     else:
         count = f"{len(ring.ids)} key{'' if len(ring.ids) == 1 else 's'}"
         typer.echo(f"{file}: valid: {count}, {ring.sealing_id} seals")
+
+
+app.command("rotate")(rotate_keys)
+app.command("retire")(retire_key)

@@ -81,6 +81,19 @@ def read_minting_settings(environment: Mapping[str, str] | None = None) -> Minti
     return _read(MintingSettings, environment)
 
 
+def read_redis_settings(environment: Mapping[str, str] | None = None) -> RedisSettings:
+    """Read what a command needs that looks into Redis. Other settings may be missing, and are not checked.
+
+    Args:
+        environment: Instead of the environment of the process.
+
+    Raises:
+        SettingsError: A variable is unknown, or one for Redis is malformed or missing.
+
+    """
+    return _read(RedisSettings, environment)
+
+
 def _read(model: type[_Read], environment: Mapping[str, str] | None) -> _Read:
     values = dict(os.environ if environment is None else environment)
     ours = {name: value for name, value in values.items() if name.upper().startswith(PREFIX)}

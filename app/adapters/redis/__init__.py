@@ -6,6 +6,16 @@ from app.adapters.redis.lease import RedisLease
 from app.adapters.redis.login_provider import RedisLogin
 from app.adapters.redis.purge_log import RedisPurgeLog
 from app.adapters.redis.redis_diagnosis import RedisDiagnosis
+from app.adapters.redis.sealed_counts import sealed_counts
 from app.adapters.redis.tls_contexts import RedisTls
 
-__all__ = ["RedisClient", "RedisDiagnosis", "RedisLease", "RedisLogin", "RedisPurgeLog", "RedisTls", "RedisTokenCache"]
+__all__ = [
+    "RedisClient",
+    "RedisDiagnosis",
+    "RedisLease",
+    "RedisLogin",
+    "RedisPurgeLog",
+    "RedisTls",
+    "RedisTokenCache",
+    "sealed_counts",
+]
