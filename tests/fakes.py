@@ -75,6 +75,7 @@ class FakeCredentialStore:
     def __init__(self, *credentials: Credential) -> None:
         self.documents: dict[CredentialRef, Credential] = {credential.ref: credential for credential in credentials}
         self.fetches: list[CredentialRef] = []
+        self.recent_app: list[bool] = []
         self.failure: Exception | None = None
         self.calls = PausableCalls()
 
@@ -82,9 +83,10 @@ class FakeCredentialStore:
         """Store `credential`, replacing the one of the same ref."""
         self.documents[credential.ref] = credential
 
-    async def fetch(self, ref: CredentialRef) -> Credential:
+    async def fetch(self, ref: CredentialRef, *, recent_app: bool = False) -> Credential:
         """As `CredentialStore.fetch`."""
         self.fetches.append(ref)
+        self.recent_app.append(recent_app)
         await self.calls.begin()
         if self.failure is not None:
             raise self.failure

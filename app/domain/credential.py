@@ -7,7 +7,7 @@ branches on a credential's kind.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import ClassVar
@@ -61,7 +61,7 @@ class Credential(ABC):
 
     Args:
         ref: Its org and name.
-        generation: The version of its document.
+        generation: The version of its document; with an app, ``<app's>.<org's>``.
         client_id: As issued by Adobe.
         client_secrets: One or two, tried in order.
         scopes: All its scopes; for kind ``jwt``, its metascopes.
@@ -70,6 +70,7 @@ class Credential(ABC):
         certificate: PEM, or None.
         sandbox: The default for ``x-sandbox-name``, or None.
         signing: The key that signs its assertions; None for the kinds that have no assertion.
+        app: The app whose document has its client, and the version of that document; None without one.
 
     """
 
@@ -83,6 +84,7 @@ class Credential(ABC):
     certificate: str | None = field(repr=False)
     sandbox: str | None
     signing: SigningKey | None = None
+    app: tuple[str, str] | None = None
 
     kind: ClassVar[CredentialKind]
     path: ClassVar[str]
@@ -98,6 +100,11 @@ class Credential(ABC):
     token_claims_scopes: ClassVar[bool] = True
     """Whether the ``scope`` claim of its tokens lists the scopes that were asked for."""
     hints: ClassVar[RefusalHints] = RefusalHints()
+
+    @property
+    def secrets_version(self) -> Hashable:
+        """Identifies the document that has its client secrets, in its version: many orgs may share an app's."""
+        return self.app or (self.ref, self.generation)
 
     @abstractmethod
     def form(self, scopes: tuple[Scope, ...], client_secret: str, assertion: str | None) -> dict[str, str]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from app.domain.adobe_file import adobe_file
+from app.domain.app_document import CLIENT_FIELDS, StoredApp, app_reader, of_app
 from app.domain.credential import KINDS, Credential, CredentialKind
 from app.domain.document_reader import SEPARATORS, STORE_AS_JSON, DocumentReader, is_json_text
 from app.domain.errors import InvalidRequestError
@@ -27,6 +29,7 @@ _SANDBOX = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _METASCOPE_PREFIX = re.compile(r"\A(https://[^/]+)?/s/")
 _FIELDS = frozenset(
     [
+        "app",
         "kind",
         "org_id",
         "client_id",
@@ -51,7 +54,11 @@ _IGNORED = frozenset(
 
 
 def parse_credential(
-    document: object, ref: CredentialRef, generation: str, allowed_base_urls: frozenset[str]
+    document: object,
+    ref: CredentialRef,
+    generation: str,
+    allowed_base_urls: frozenset[str],
+    app: StoredApp | None = None,
 ) -> Credential:
     """Parse a credential document.
 
@@ -60,9 +67,11 @@ def parse_credential(
         ref: The org and name of the path it was read from.
         generation: The version of the document in the store.
         allowed_base_urls: The allow-list of IMS hosts, each as `normal_ims_base_url` gives it.
+        app: The document of the app that this one names.
 
     Raises:
-        CredentialMisconfiguredError: A field is missing, unknown or malformed, or contradicts `ref`.
+        CredentialMisconfiguredError: A field is missing, unknown or malformed, or contradicts `ref`. A defect of the
+            app's document is one of the field ``app``.
 
     """
     if not isinstance(document, Mapping):
@@ -80,18 +89,58 @@ def parse_credential(
     technical_account_id = reader.optional("technical_account_id", _TECHNICAL_ACCOUNT_ID, "…@techacct.adobe.com")
     if kind.signs and technical_account_id is None:
         raise CredentialMisconfiguredError("technical_account_id", f"is required for kind {kind.kind}")
+    if reader.has("app"):
+        client = _client_of_app(reader, kind, app, allowed_base_urls)
+    else:
+        client = _client(reader, kind.scopes_field, allowed_base_urls)
     return kind(
         ref=ref,
-        generation=generation,
-        client_id=reader.matching("client_id", _CLIENT_ID, "letters, digits, dots, hyphens or underscores"),
-        client_secrets=_secrets(reader),
-        scopes=_scopes(reader, kind.scopes_field),
+        generation=generation if app is None else f"{app.version}.{generation}",
+        client_id=client.client_id,
+        client_secrets=client.client_secrets,
+        scopes=client.scopes,
         technical_account_id=technical_account_id,
-        ims_base_url=_base_url(reader, allowed_base_urls),
+        ims_base_url=client.ims_base_url,
         certificate=reader.pem("certificate", certificate_pem),
         sandbox=reader.optional("sandbox", _SANDBOX, "letters, digits, hyphens or underscores"),
         signing=_signing(reader) if kind.signs else None,
+        app=None if app is None else (app.name, app.version),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """What an org's document has, or that of its app."""
+
+    client_id: str
+    client_secrets: tuple[str, ...] = field(repr=False)
+    scopes: tuple[Scope, ...]
+    ims_base_url: str
+
+
+def _client(reader: DocumentReader, scopes_field: str, allowed_base_urls: frozenset[str]) -> _Client:
+    return _Client(
+        client_id=reader.matching("client_id", _CLIENT_ID, "letters, digits, dots, hyphens or underscores"),
+        client_secrets=_secrets(reader),
+        scopes=_scopes(reader, scopes_field),
+        ims_base_url=_base_url(reader, allowed_base_urls),
+    )
+
+
+def _client_of_app(
+    reader: DocumentReader, kind: type[Credential], app: StoredApp | None, allowed_base_urls: frozenset[str]
+) -> _Client:
+    if kind.kind is not CredentialKind.ENTERPRISE_WEB_APP:
+        raise CredentialMisconfiguredError("app", f"is only for kind {CredentialKind.ENTERPRISE_WEB_APP}")
+    for name in CLIENT_FIELDS:
+        if reader.has(name):
+            raise CredentialMisconfiguredError(name, "is in the document of the app; leave it out, or leave out app")
+    if app is None:
+        raise CredentialMisconfiguredError("app", "names a shared document, which is not read here")
+    try:
+        return _client(app_reader(app.content), kind.scopes_field, allowed_base_urls)
+    except CredentialMisconfiguredError as error:
+        raise of_app(error) from None
 
 
 def _kind(reader: DocumentReader) -> CredentialKind:

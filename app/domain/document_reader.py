@@ -48,6 +48,10 @@ class DocumentReader:
         if problem is not None:
             raise CredentialMisconfiguredError("document", problem)
 
+    def has(self, name: str) -> bool:
+        """Whether the document has a field, and it is not null."""
+        return name in self._values
+
     def text(self, name: str) -> str:
         """The text of a required field, without blanks at its ends."""
         value = self._required(name)

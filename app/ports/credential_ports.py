@@ -14,12 +14,16 @@ from app.domain.stored_document import DocumentPath, StoredDocument, Version
 class CredentialStore(Protocol):
     """Where tenants' credentials live. An outage: no new exchange; tokens already minted are served to their end."""
 
-    async def fetch(self, ref: CredentialRef) -> Credential:
+    async def fetch(self, ref: CredentialRef, *, recent_app: bool = False) -> Credential:
         """Read the current version of a credential.
+
+        Args:
+            ref: The credential.
+            recent_app: Whether the document of its app may be up to 2 s old. Then many orgs of one app cost few reads.
 
         Raises:
             CredentialNotFoundError: Nothing is stored there.
-            CredentialMisconfiguredError: The document is defective.
+            CredentialMisconfiguredError: The document is defective, or that of its app.
             CredentialStoreError: The store cannot be read.
 
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -68,16 +68,17 @@ class Minter:
         self._sink = sink
         self._clock = clock
         self._draw = draw
-        # The client secret that was accepted last. So a refused one costs one exchange, not one exchange each time.
-        self._accepted = LRUCache[CredentialRef, tuple[str, int]](MAX_REMEMBERED_ANSWERS)
+        # The client secret that was accepted last. So a refused one costs one exchange, not one exchange each time,
+        # and not one for each org of an app.
+        self._accepted = LRUCache[Hashable, int](MAX_REMEMBERED_ANSWERS)
         # By key, not by credential, because IMS may refuse only one of its scopes.
         self._rejected = LRUCache[TokenKey, _Rejection](MAX_REMEMBERED_ANSWERS)
 
     async def mint(self, key: TokenKey, epoch: int) -> AccessToken:
         """Mint a token for `key`, stamped with `epoch`.
 
-        A refusal may mean that the document was rotated between reading and sending it. So it is read once more, and
-        if it has changed, the new one is tried.
+        A refusal may mean that the document, or its app's, was rotated since it was read. So both are read once more,
+        and if one has changed, the new one is tried. After a purge nothing that was read before it is used.
 
         Raises:
             TenantError: The credential of this tenant does not work.
@@ -85,11 +86,11 @@ class Minter:
             DependencyError: Vault or IMS does not answer.
 
         """
-        credential = await self._fetch(key.ref)
+        credential = await self._fetch(key.ref, recent_app=epoch == 0)
         try:
             return await self._mint_with(credential, key, epoch)
         except CredentialRejectedError:
-            again = await self._fetch(key.ref)
+            again = await self._fetch(key.ref, recent_app=False)
             if again.generation == credential.generation:
                 raise
             return await self._mint_with(again, key, epoch)
@@ -106,8 +107,8 @@ class Minter:
         times = known.times if known is not None and known.document == document else 0
         self._rejected[key] = _Rejection(document, error, times + 1, self._clock())
 
-    async def _fetch(self, ref: CredentialRef) -> Credential:
-        credential = await self._store.fetch(ref)
+    async def _fetch(self, ref: CredentialRef, *, recent_app: bool) -> Credential:
+        credential = await self._store.fetch(ref, recent_app=recent_app)
         if credential.certificate is not None:
             self._sink.emit(CertificateSeen(ref, self._not_after(credential.certificate)))
         return credential
@@ -149,14 +150,12 @@ class Minter:
                     raise
                 refusal = refusal or error
             else:
-                self._accepted[credential.ref] = (credential.generation, number)
+                self._accepted[credential.secrets_version] = number
                 return issued
         assert refusal is not None  # noqa: S101  # a credential has one or two secrets, so the loop ran
         raise refusal
 
     def _order(self, credential: Credential) -> tuple[int, ...]:
-        generation, first = self._accepted.get(credential.ref, ("", 0))
-        if generation != credential.generation:
-            first = 0
+        first = self._accepted.get(credential.secrets_version, 0)
         others = (number for number in range(len(credential.client_secrets)) if number != first)
         return (first, *others)

@@ -117,7 +117,7 @@ class StatusReader:
         if outage.error is not None:
             raise outage.error.with_traceback(None)
         try:
-            return await self._store.fetch(ref)
+            return await self._store.fetch(ref, recent_app=True)
         except CredentialStoreError as error:
             outage.error = error
             raise

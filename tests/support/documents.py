@@ -40,6 +40,16 @@ def jwt_document(ref: CredentialRef, **changes: object) -> dict[str, object]:
     return {**document, **changes}
 
 
+def app_document(**changes: object) -> dict[str, object]:
+    """A valid document of an app, with `changes`."""
+    return {"client_id": "shared-app", "client_secrets": [SECRET], "scopes": ["openid", "AdobeID"], **changes}
+
+
+def app_org_document(ref: CredentialRef, app: str, **changes: object) -> dict[str, object]:
+    """A valid document of an org that names an app, with `changes`."""
+    return {"kind": "enterprise_web_app", "org_id": ref.org, "app": app, **changes}
+
+
 def without(document: Mapping[str, object], name: str) -> dict[str, object]:
     """The document without one field."""
     return {key: value for key, value in document.items() if key != name}

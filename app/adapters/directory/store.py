@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.adapters.directory.one_file import parse_document, read_document, version_of
+from app.domain.app_document import APP_IS_MISSING, AppName, StoredApp, app_of, app_path, of_app, stored_app
 from app.domain.credential import Credential
 from app.domain.credential_document import parse_credential
 from app.domain.dependency_errors import CredentialStoreError
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
+from app.domain.stored_document import DocumentPath, credential_path
+from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
 from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
+from app.process.recent_reads import RecentReads
 
 T = TypeVar("T")
 
@@ -42,18 +46,21 @@ class DirectoryCredentialStore:
         self._directory = directory
         self._allowed_base_urls = allowed_base_urls
         self._threads = OwnThreads("credential-files", threads=_THREADS, waiting=_WAITING, deadline=_DEADLINE)
+        self._apps = RecentReads(self._app)
 
-    async def fetch(self, ref: CredentialRef) -> Credential:
-        """Read the current version of a credential.
+    async def fetch(self, ref: CredentialRef, *, recent_app: bool = False) -> Credential:
+        """As `CredentialStore.fetch`.
 
         Raises:
             CredentialNotFoundError: There is no such file.
-            CredentialMisconfiguredError: The document is defective.
+            CredentialMisconfiguredError: The document is defective, or that of its app.
             CredentialStoreError: The directory or the file cannot be read.
 
         """
-        document, generation = await self._run(partial(_read, self._directory, ref))
-        return parse_credential(document, ref, generation, self._allowed_base_urls)
+        document, generation = await self._run(partial(_read, self._directory, credential_path(ref)))
+        name = app_of(document)
+        app = None if name is None else await self._apps.get(name, recent=recent_app)
+        return parse_credential(document, ref, generation, self._allowed_base_urls, app)
 
     async def refs(self) -> tuple[CredentialRef, ...]:
         """All credentials that have a file, sorted; anything else in the directory is ignored.
@@ -68,6 +75,15 @@ class DirectoryCredentialStore:
         """Let the threads end."""
         self._threads.close()
 
+    async def _app(self, name: AppName) -> StoredApp:
+        try:
+            document, version = await self._run(partial(_read, self._directory, app_path(name)))
+            return stored_app(name, document, version)
+        except CredentialNotFoundError:
+            raise CredentialMisconfiguredError("app", APP_IS_MISSING) from None
+        except CredentialMisconfiguredError as error:
+            raise of_app(error) from None
+
     async def _run(self, work: Callable[[], T]) -> T:
         try:
             return await self._threads.run(work)
@@ -79,9 +95,9 @@ class DirectoryCredentialStore:
             raise CredentialStoreError("The credential directory does not answer in time.") from None
 
 
-def _read(directory: Path, ref: CredentialRef) -> tuple[object, str]:
-    """The document of `ref` and its generation."""
-    content = read_document(directory, directory / ref.org / f"{ref.name}.json")
+def _read(directory: Path, path: DocumentPath) -> tuple[object, str]:
+    """The document at `path` and its version."""
+    content = read_document(directory, directory.joinpath(*path.parts[:-1], f"{path.parts[-1]}.json"))
     return parse_document(content), version_of(content)
 
 

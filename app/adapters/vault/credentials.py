@@ -12,12 +12,14 @@ from app.adapters.vault.kv_engine import KvEngine
 from app.adapters.vault.kv_layout import KvLayout
 from app.adapters.vault.session import VaultSession
 from app.adapters.vault.vault_problem import Meaning, VaultProblem
+from app.domain.app_document import APP_IS_MISSING, AppName, StoredApp, app_of, app_path, of_app, stored_app
 from app.domain.credential import Credential
 from app.domain.credential_document import parse_credential
 from app.domain.dependency_errors import CredentialStoreError
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, OrgId, parse_credential_name, parse_org
-from app.domain.tenant_errors import CredentialNotFoundError
+from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialNotFoundError
+from app.process.recent_reads import RecentReads
 
 _LISTINGS_AT_ONCE = 2
 """Fewer than the threads of the session, so that listing never delays a read."""
@@ -41,6 +43,16 @@ _READ: Meaning = {
 }
 # Version 2 has no listing below ``data/``, and answers 405.
 _LIST: Meaning = {**_refuses_path(VaultProblem.POLICY), **_refuses_path(VaultProblem.UNEXPECTED_RESPONSE)}
+
+
+class _AppDeniedError(CredentialStoreError):
+    """Vault's policy denies the document of an app, although it allows that of an org."""
+
+    def __init__(self) -> None:
+        super().__init__("Vault's policy does not let the broker read below `_apps`, where the document of the app is.")
+
+
+_READ_APP: Meaning = {VaultProblem.ABSENT: CredentialNotFoundError, VaultProblem.POLICY: _AppDeniedError}
 
 
 class VaultCredentialStore:
@@ -73,13 +85,14 @@ class VaultCredentialStore:
         self._prefix = prefix.strip("/")
         self._allowed_base_urls = allowed_base_urls
         self._layout = KvLayout(session, self._engine, self._prefix, monotonic)
+        self._apps = RecentReads(self._app, monotonic=monotonic)
 
-    async def fetch(self, ref: CredentialRef) -> Credential:
-        """Read the current version of a credential.
+    async def fetch(self, ref: CredentialRef, *, recent_app: bool = False) -> Credential:
+        """As `CredentialStore.fetch`.
 
         Raises:
             CredentialNotFoundError: Nothing is stored there, or its newest version was deleted or destroyed.
-            CredentialMisconfiguredError: The document is defective.
+            CredentialMisconfiguredError: The document is defective, or that of its app.
             CredentialStoreError: Vault is unusable, its policy denies the broker this path, or no credential can be
                 found with these settings.
 
@@ -91,7 +104,9 @@ class VaultCredentialStore:
             await self._layout.check()
             raise
         self._layout.confirm()
-        return parse_credential(document, ref, generation, self._allowed_base_urls)
+        name = app_of(document)
+        app = None if name is None else await self._apps.get(name, recent=recent_app)
+        return parse_credential(document, ref, generation, self._allowed_base_urls, app)
 
     async def refs(self) -> tuple[CredentialRef, ...]:
         """All credentials that have a path, sorted; including those whose last version was deleted.
@@ -113,6 +128,16 @@ class VaultCredentialStore:
             # The first failure stopped the others. Callers of the port do not expect exception groups.
             raise failed.exceptions[0] from None
         return tuple(sorted(ref for listing in listings for ref in listing.result()))
+
+    async def _app(self, name: AppName) -> StoredApp:
+        work = partial(self._engine.read, self._path(*app_path(name).parts))
+        try:
+            document, version = await self._session.call("read", work, _READ_APP)
+            return stored_app(name, document, version)
+        except CredentialNotFoundError:
+            raise CredentialMisconfiguredError("app", APP_IS_MISSING) from None
+        except CredentialMisconfiguredError as error:
+            raise of_app(error) from None
 
     async def _refs_of(self, org: OrgId, gate: asyncio.Semaphore) -> list[CredentialRef]:
         async with gate:

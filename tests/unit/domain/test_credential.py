@@ -18,7 +18,17 @@ from app.domain.credential_document import parse_credential
 from app.domain.signing import RemoteKey, StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.hosts import DEFAULT_IMS_BASE_URL
-from tests.support.documents import ALLOWED, CANARY, PRIVATE_KEY, SECRET, jwt_document, oauth_document, ref_of, without
+from tests.support.documents import (
+    ALLOWED,
+    CANARY,
+    PRIVATE_KEY,
+    SECRET,
+    app_org_document,
+    jwt_document,
+    oauth_document,
+    ref_of,
+    without,
+)
 
 REF = ref_of(1)
 OTHER_HOST = "https://ims-na1-stg1.adobelogin.com"
@@ -235,3 +245,22 @@ class TestDocumentDefects:
 def test_secrets_are_not_in_the_repr(document: Mapping[str, object]) -> None:
     """A credential's repr contains no secret."""
     assert CANARY not in repr(parsed(document))
+
+
+class TestAppDocuments:
+    """Documents that take their client from an app."""
+
+    @pytest.mark.parametrize("field", ["client_id", "client_secrets", "scopes", "ims_base_url"])
+    def test_a_field_of_the_app_is_refused_in_the_orgs_document(self, field: str) -> None:
+        """A document that names an app and has one of the app's fields is refused by the name of the field."""
+        document = app_org_document(REF, "shared", **{field: [CANARY]})
+        with pytest.raises(CredentialMisconfiguredError, match="is in the document of the app") as caught:
+            parsed(document)
+        assert caught.value.field == field
+
+    @pytest.mark.parametrize("document", [oauth_document(REF, app="shared"), jwt_document(REF, app="shared")])
+    def test_only_an_enterprise_web_app_names_an_app(self, document: Mapping[str, object]) -> None:
+        """A document of another kind that names an app is refused by that field."""
+        with pytest.raises(CredentialMisconfiguredError, match="only for kind enterprise_web_app") as caught:
+            parsed(document)
+        assert caught.value.field == "app"
