@@ -40,6 +40,7 @@ def read_options(
     certificate: Path | None,
     ims_base_url: str | None,
     transit_key: str | None = None,
+    app: str | None = None,
 ) -> ImportOptions:
     """The options, with the content of the files that they name.
 
@@ -47,9 +48,11 @@ def read_options(
         CommandError: A file or a value is unusable.
 
     """
+    from app.domain.app_document import app_of
     from app.domain.errors import InvalidRequestError
     from app.domain.import_options import ImportOptions
     from app.domain.names import parse_org
+    from app.domain.tenant_errors import CredentialMisconfiguredError
     from app.process.regular_file import FileError, read_text
 
     def content(path: Path | None) -> str | None:
@@ -63,10 +66,13 @@ def read_options(
             passphrase=content(passphrase),
             certificate=content(certificate),
             transit_key=transit_key,
+            app=app_of({"app": app}),
             ims_base_url=ims_base_url,
         )
     except InvalidRequestError as error:
         raise CommandError(f"--{error.detail}", USAGE) from None
+    except CredentialMisconfiguredError as error:
+        raise CommandError(f"--{error.field} {error.expected}.", USAGE) from None
     except FileError as error:
         raise CommandError(f"{error}.", USAGE) from None
 

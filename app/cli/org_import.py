@@ -41,6 +41,7 @@ def import_org(
         str | None,
         typer.Option(metavar="NAME", help="Move the private key into Vault's transit engine, or use the key there."),
     ] = None,
+    app: Annotated[str | None, typer.Option(metavar="NAME", help="Name of an app whose client many orgs use.")] = None,
     ims_base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The IMS host, in place of the file's, such as a sandbox.")
     ] = None,
@@ -72,10 +73,12 @@ def import_org(
         name = parse_credential_name(credential)
     except InvalidRequestError as error:
         raise CommandError(f"--{error.detail}", USAGE) from None
-    options = read_options(org, client_id, private_key, passphrase_file, certificate, ims_base_url, transit)
+    options = read_options(org, client_id, private_key, passphrase_file, certificate, ims_base_url, transit, app)
+    if app is not None and (transit is not None or options.signs):
+        raise CommandError("An app has a client secret and signs nothing: give --app without a key.", USAGE)
     mode = ImportMode(dry_run, yes, as_json)
     if is_bulk(file):
-        if options != ImportOptions(ims_base_url=ims_base_url, transit_key=transit):
+        if options != ImportOptions(ims_base_url=ims_base_url, transit_key=transit, app=app):
             raise CommandError(
                 "A folder or a .jsonl file takes none of --org, --client-id, --private-key, --passphrase-file and"
                 " --certificate: put keys next to the files, as docs/credentials.md says.",

@@ -44,6 +44,7 @@ class ImportOptions:
         passphrase: The passphrase that decrypts that key.
         certificate: PEM text.
         transit_key: The name of the key in Vault's transit engine that signs; ``{org}`` is the place of the org id.
+        app: The name of the app whose client the org uses; None if it has a client of its own.
         ims_base_url: Takes the place of the file's endpoint.
         many: Whether they are for many files; some of them may need no key.
 
@@ -55,6 +56,7 @@ class ImportOptions:
     passphrase: str | None = field(repr=False, default=None)
     certificate: str | None = field(repr=False, default=None)
     transit_key: str | None = None
+    app: str | None = None
     ims_base_url: str | None = None
     many: bool = False
 
@@ -71,7 +73,7 @@ def document_of(drafts: Sequence[Draft], options: ImportOptions) -> dict[str, ob
         ImportFileError: Something is missing, or an option does not fit the file.
 
     """
-    document = dict(_chosen(drafts, options).fields)
+    document = dict(chosen_draft(drafts, options).fields)
     _set_org(document, options.org)
     kind = _kind(document)
     given = _signing(options, document)
@@ -83,7 +85,7 @@ def document_of(drafts: Sequence[Draft], options: ImportOptions) -> dict[str, ob
     document |= given
     if options.ims_base_url is not None:
         document["ims_base_url"] = options.ims_base_url
-    _refuse_incomplete(document, kind)
+    refuse_incomplete(document, _needed(document, kind))
     return document
 
 
@@ -106,7 +108,13 @@ def _signing(options: ImportOptions, document: Mapping[str, object]) -> dict[str
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _chosen(drafts: Sequence[Draft], options: ImportOptions) -> Draft:
+def chosen_draft(drafts: Sequence[Draft], options: ImportOptions) -> Draft:
+    """The credential that the options choose.
+
+    Raises:
+        ImportFileError: There is none, or there are several.
+
+    """
     wanted = [draft for draft in drafts if options.client_id in {None, draft.client_id}]
     if not wanted:
         raise ImportFileError("has no credential with the client id of --client-id")
@@ -127,12 +135,23 @@ def _kind(document: Mapping[str, object]) -> type[Credential] | None:
     return next((known for kind, known in KINDS.items() if kind == document.get("kind")), None)
 
 
-def _refuse_incomplete(document: Mapping[str, object], kind: type[Credential] | None) -> None:
-    needed = ["org_id", "client_id", "client_secrets"]
-    if kind is not None:
+def _needed(document: Mapping[str, object], kind: type[Credential] | None) -> list[str]:
+    """The fields that a complete document has."""
+    needed = ["org_id"] if "app" in document else ["org_id", "client_id", "client_secrets"]
+    if kind is not None and "app" not in document:
         needed += ["technical_account_id"] if kind.signs else []
         needed += [kind.scopes_field]
         needed += ["private_key"] if kind.signs and FIELD not in document else []
-    missing = next((name for name in needed if document.get(name) in (None, "", [])), None)
+    return needed
+
+
+def refuse_incomplete(fields: Mapping[str, object], needed: Sequence[str]) -> None:
+    """Refuse `fields` without one of the `needed` ones.
+
+    Raises:
+        ImportFileError: One is missing; the text says what to do.
+
+    """
+    missing = next((name for name in needed if fields.get(name) in (None, "", [])), None)
     if missing is not None:
         raise ImportFileError(_REMEDIES[missing])

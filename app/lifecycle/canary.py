@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from app.domain.app_document import StoredApp
 from app.domain.credential import Credential
 from app.domain.credential_document import parse_credential
 from app.domain.grant import IssuedToken
@@ -50,14 +51,14 @@ class Canary:
         self._presenter = presenter
         self._allowed_base_urls = allowed_base_urls
 
-    def parsed(self, ref: CredentialRef, document: Mapping[str, object]) -> Credential:
-        """The credential that the broker would read from `document`.
+    def parsed(self, ref: CredentialRef, document: Mapping[str, object], app: StoredApp | None = None) -> Credential:
+        """The credential that the broker would read from `document`, which may name an app.
 
         Raises:
             CredentialMisconfiguredError: The document is defective.
 
         """
-        return parse_credential(document, ref, _CANDIDATE, self._allowed_base_urls)
+        return parse_credential(document, ref, _CANDIDATE, self._allowed_base_urls, app)
 
     async def prove(self, ref: CredentialRef, document: Mapping[str, object]) -> tuple[Proof, ...]:
         """Exchange `document` with each of its client secrets, for all its scopes.

@@ -23,6 +23,7 @@ from app.domain.names import CredentialRef
 from app.domain.stored_document import DocumentChangedError, StoredDocument, Version, credential_path
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.lifecycle.canary import Canary, Proof
+from app.lifecycle.import_app import AppImport, AppInUse
 from app.lifecycle.move_key import KeyMover
 from app.lifecycle.replace import replace
 from app.ports import CertificateReader, Clock, CredentialStore, DocumentStore
@@ -76,6 +77,7 @@ class PreparedImport:
         changes: How they differ; empty if there is nothing to do.
         proofs: One exchange for each client secret; none if there is nothing to do.
         findings: What a person should know of its certificate.
+        app: The app that the document names, or None.
 
     """
 
@@ -85,6 +87,7 @@ class PreparedImport:
     changes: tuple[FieldChange, ...]
     proofs: tuple[Proof, ...]
     findings: tuple[CertificateFinding, ...] = ()
+    app: AppInUse | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -130,6 +133,7 @@ class Importer:
         clock: Clock,
     ) -> None:
         self._documents = documents
+        self._apps = AppImport(documents)
         self._store = store
         self._canary = canary
         self._mover = mover
@@ -149,14 +153,17 @@ class Importer:
         """
         ref, document = given.ref, given.document
         with _named():
-            findings = self._findings(self._checked(ref, document))
+            app = await self._apps.find(given)
+            findings = self._findings(self._checked(ref, document, app))
         stored = await self._documents.read(credential_path(ref))
         if stored is not None and not given.whole:
             document = with_kept_fields(document, stored.content)
         changes = document_changes({} if stored is None else stored.content, document)
+        if app is not None:
+            changes += app.changes
         with _named():
-            proofs = await self._proofs(given, document) if changes else ()
-        return PreparedImport(given, document, stored, changes, proofs, findings)
+            proofs = await self._proofs(given, document, app) if changes else ()
+        return PreparedImport(given, document, stored, changes, proofs, findings, app)
 
     async def apply(self, prepared: PreparedImport) -> Version:
         """Write a prepared document over the version that it was compared with, and read it back.
@@ -173,6 +180,7 @@ class Importer:
 
         """
         await self._move(prepared)
+        await self._apps.store(prepared.app)
         before = None if prepared.stored is None else prepared.stored.version
         path = credential_path(prepared.given.ref)
         version = await replace(self._documents, path, prepared.document, before)
@@ -181,14 +189,19 @@ class Importer:
         except BrokerError as error:
             await self._undo(prepared, version, error)
         else:
-            expected = changed(self._canary.parsed(prepared.given.ref, prepared.document), generation=found.generation)
-            if found.generation == version and found != expected:
+            written = self._parsed(prepared.given.ref, prepared.document, prepared.app)
+            expected = changed(written, generation=found.generation, app=found.app)
+            # With an app, the generation is that of both documents.
+            if found.generation.rpartition(".")[2] == version and found != expected:
                 await self._undo(prepared, version, None)
         return version
 
-    def _checked(self, ref: CredentialRef, document: Mapping[str, object]) -> Credential:
+    def _parsed(self, ref: CredentialRef, document: Mapping[str, object], app: AppInUse | None) -> Credential:
+        return self._canary.parsed(ref, document, None if app is None else app.app)
+
+    def _checked(self, ref: CredentialRef, document: Mapping[str, object], app: AppInUse | None = None) -> Credential:
         """The credential in `document`, whose certificate is valid now."""
-        credential = self._canary.parsed(ref, document)
+        credential = self._parsed(ref, document, app)
         for finding in self._findings(credential):
             if finding.code in _REFUSED:
                 raise CredentialMisconfiguredError("certificate", finding.detail.rstrip("."))
@@ -201,8 +214,10 @@ class Importer:
     def _facts(self, credential: Credential) -> CertificateFacts | None:
         return None if credential.certificate is None else self._certificate_reader(credential.certificate)
 
-    async def _proofs(self, given: ImportInput, document: Mapping[str, object]) -> tuple[Proof, ...]:
-        credential = self._checked(given.ref, document)
+    async def _proofs(
+        self, given: ImportInput, document: Mapping[str, object], app: AppInUse | None
+    ) -> tuple[Proof, ...]:
+        credential = self._checked(given.ref, document, app)
         if given.key is not None:
             self._mover.available()
             credential = self._checked(given.ref, given.key.with_key(document))
