@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from app.cli.cert_check import check
+from app.cli.cert_rotate import rotate_certificate
 from app.cli.failure import USAGE, CommandError
 from app.cli.new_file import write_new_file
 
@@ -24,6 +25,7 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 app = typer.Typer(name="cert", help="Key pairs and certificates of JWT credentials.", rich_markup_mode=None)
 
 app.command("check")(check)
+app.command("rotate")(rotate_certificate)
 
 
 @app.command("create")

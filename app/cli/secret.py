@@ -20,7 +20,7 @@ def _secret() -> None:
 
 
 @app.command("rotate")
-def rotate(
+def rotate_secret(
     org: Annotated[str | None, typer.Argument(metavar="[ORG]", help="The IMS org id.", show_default=False)] = None,
     credential: Annotated[str, typer.Option(metavar="NAME", help="Name of the org's credential.")] = "default",
     all_orgs: Annotated[

@@ -35,6 +35,11 @@ def rotation_path(ref: CredentialRef) -> DocumentPath:
     return DocumentPath(("_rotations", ref.org, ref.name))
 
 
+def certificate_rotation_path(ref: CredentialRef) -> DocumentPath:
+    """Where a command keeps a new key until the credential's document has it. Like `rotation_path`, never listed."""
+    return DocumentPath(("_certificates", ref.org, ref.name))
+
+
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
     """A document as it is stored, valid or not.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.domain.dependency_errors import CredentialStoreError
 from app.domain.names import CredentialRef
-from app.domain.stored_document import DocumentPath, Version, credential_path, rotation_path
+from app.domain.stored_document import DocumentPath, Version, certificate_rotation_path, credential_path, rotation_path
 from app.domain.tenant_errors import CredentialNotFoundError
 from app.ports import DocumentStore
 
@@ -38,9 +38,10 @@ async def remove_credential(documents: DocumentStore, ref: CredentialRef, versio
 
     """
     await _remove(documents, credential_path(ref), version, destroy=destroy)
-    left = await documents.read(rotation_path(ref))
-    if left is not None:
-        await _remove(documents, rotation_path(ref), left.version, destroy=destroy)
+    for path in (rotation_path(ref), certificate_rotation_path(ref)):
+        left = await documents.read(path)
+        if left is not None:
+            await _remove(documents, path, left.version, destroy=destroy)
 
 
 async def _remove(documents: DocumentStore, path: DocumentPath, version: Version, *, destroy: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -50,7 +51,8 @@ class Deadline:
         if self.seen != self.at:
             return await call()
         if self.after:
-            await call()
+            with contextlib.suppress(Exception):
+                await call()
         raise Killed
 
 
