@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.domain.credential import Credential, CredentialKind, ExpiresInUnit
@@ -9,7 +11,7 @@ from app.domain.errors import InvalidScopeError
 from app.domain.events import CertificateSeen
 from app.domain.grant import Grant
 from app.domain.tenant_errors import CredentialMisconfiguredError, CredentialRejectedError
-from tests.factories import KEY, REF, make_credential, make_key
+from tests.factories import KEY, OTHER_KEY, OTHER_REF, REF, make_credential, make_key
 from tests.support.replica_in_memory import ReplicaInMemory, World
 
 SECRET_REFUSED = CredentialRejectedError("invalid_client", "debug-1", secret_refused=True)
@@ -129,6 +131,26 @@ async def test_a_document_rotated_between_reading_and_presenting_is_read_once_mo
     assert token.generation == "2"
     assert secrets_sent(world) == ["old", "new"]
     assert world.store.fetches == [REF, REF]
+
+
+async def test_only_a_first_attempt_without_a_purge_takes_a_recent_app(world: World, replica: ReplicaInMemory) -> None:
+    """After a refusal or a purge, no document of an app that was read before is used."""
+    world.put(make_credential(secrets=("refused",)))
+    world.exchanger.refused_secrets["refused"] = SECRET_REFUSED
+    for epoch in (0, 1):
+        with pytest.raises(CredentialRejectedError):
+            await replica.minter.mint(KEY, epoch)
+    assert world.store.recent_app == [True, False, False, False]
+
+
+async def test_a_secret_of_an_app_is_refused_once_for_all_its_orgs(world: World, replica: ReplicaInMemory) -> None:
+    """That the second secret of an app was accepted for one org is known for the next org."""
+    for ref in (REF, OTHER_REF):
+        world.put(replace(make_credential(ref, secrets=("refused", "accepted")), app=("shared", "1")))
+    world.exchanger.refused_secrets["refused"] = SECRET_REFUSED
+    for key in (KEY, OTHER_KEY):
+        await replica.minter.mint(key, 0)
+    assert secrets_sent(world) == ["refused", "accepted", "accepted"]
 
 
 async def test_a_document_that_is_rotated_again_and_again_is_retried_once(
