@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ from app.hosts import is_loopback
 
 _ADOBE = ("adobe.io", "adobe.com", "adobelogin.com", "adobeaemcloud.com", "omniture.com", "adobedc.net", "demdex.net")
 """Domains of Adobe. A token is sent nowhere else."""
+
+_HOST = re.compile(r"[a-z0-9.-]+")
 
 
 class ProbeUnavailableError(DependencyError):
@@ -43,4 +46,5 @@ def may_be_probed(url: str) -> bool:
         return False
     if is_loopback(host):
         return parts.scheme in {"http", "https"}
-    return parts.scheme == "https" and any(host == domain or host.endswith(f".{domain}") for domain in _ADOBE)
+    named = _HOST.fullmatch(host) is not None  # not another host for a client that reads a backslash as a slash
+    return named and parts.scheme == "https" and any(host == domain or host.endswith(f".{domain}") for domain in _ADOBE)
