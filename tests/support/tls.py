@@ -44,6 +44,8 @@ class Authority:
         self._certificate = (
             _builder(self._name, self._name, self._key.public_key(), _DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_signs_certificates(), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.pem = self._certificate.public_bytes(Encoding.PEM)
@@ -61,6 +63,8 @@ class Authority:
         certificate = (
             _builder(_name("server of the tests"), self._name, key.public_key(), life)
             .add_extension(names, critical=False)
+            # Python 3.13 asks for it, as RFC 5280 section 4.2.1.1 does.
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return IssuedCertificate(
@@ -73,6 +77,17 @@ class Authority:
     def client(self) -> ssl.SSLContext:
         """A client's context that trusts only this authority."""
         return ssl.create_default_context(cadata=self.pem.decode())
+
+
+def _signs_certificates() -> x509.KeyUsage:
+    other = dict.fromkeys(
+        (
+            *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+            *("key_agreement", "encipher_only", "decipher_only"),
+        ),
+        False,
+    )
+    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **other)
 
 
 def server_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path, Path]:
