@@ -1,5 +1,5 @@
-# Three stages. `wheel` builds the program; its tools are not in the other stages. `rootfs` installs the packages of requirements/otel.lock,
-# with hashes, and copies into /rootfs only what the program needs at run time: interpreter, packages, their shared
+# Three stages. `wheel` builds the program; its tools are not in the other stages. `rootfs` installs the packages of requirements/otel.lock
+# and aws.lock, with hashes, and copies into /rootfs only what the program needs at run time: interpreter, packages, their shared
 # libraries (found with ldd, so that any Debian release works), CA certificates. The last stage starts from scratch and contains only that
 # folder, in one layer: no shell, no package manager, no pip, no setuid file, and nothing to update that is not used.
 # The base image must have glibc, Debian packages and Python 3.11 or newer. Pin yours by digest: --build-arg PYTHON_IMAGE=…@sha256:…
@@ -19,9 +19,9 @@ RUN SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH}" /opt/build/bin/python -m hatchling 
 FROM ${PYTHON_IMAGE} AS rootfs
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_COMPILE=1
 WORKDIR /src
-COPY requirements/otel.lock requirements/
+COPY requirements/otel.lock requirements/aws.lock requirements/
 RUN python -m venv --without-pip /opt/broker \
- && python -m pip --python /opt/broker/bin/python install --require-hashes -r requirements/otel.lock
+ && python -m pip --python /opt/broker/bin/python install --require-hashes -r requirements/otel.lock -r requirements/aws.lock
 COPY --from=wheel /wheel /wheel
 COPY deploy/image/rootfs.py LICENSE ./
 ARG SOURCE_DATE_EPOCH=315532800

@@ -14,7 +14,7 @@ VERSIONS ?= python3.11 python3.12 python3.13
 # Test files in parallel; most of them spend their time waiting.
 WORKERS ?= 2
 
-.PHONY: help run test test-versions venv-dev check fmt lock bench image sbom chart clean
+.PHONY: help run test test-versions coverage mutants venv-dev check fmt lock schedules fleet-year faults faults-soak bench bench-guard image sbom chart clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,15 @@ test-versions: ## Run the fast tests on other installed Python versions (VERSION
 	  ".venv-$$python/bin/pytest" -q --numprocesses $(WORKERS) --dist loadfile tests/unit tests/contract clients/python || exit 1; \
 	done
 
+coverage: $(VENV)/.dev ## Run the unit tests, and list the branches of app/domain and app/service that they do not reach (MIN=100)
+	@$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest -q --numprocesses $(WORKERS) --dist loadfile tests/unit
+	@$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report --skip-covered --show-missing --fail-under $(or $(MIN),100)
+
+mutants: $(VENV)/.dev ## Change the code of a sample of places, and count what the unit tests detect (MODULE=service/mint SAMPLE=25 SEED=0 MIN=90)
+	$(VENV)/bin/python -m tests.mutation --sample $(or $(SAMPLE),25) --seed $(or $(SEED),0) --minimum $(or $(MIN),90) $(MODULE)
+
 check: $(VENV)/.dev ## Check format, lint, types and import directions; change nothing
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check
@@ -48,12 +57,28 @@ lock: ## Resolve the dependencies again into requirements/*.lock (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv, which resolves for every platform at once." >&2; exit 1; }
 	uv pip compile $(LOCKING) pyproject.toml --output-file requirements/runtime.lock
 	uv pip compile $(LOCKING) pyproject.toml --extra otel --constraints requirements/runtime.lock --output-file requirements/otel.lock
+	uv pip compile $(LOCKING) pyproject.toml --extra aws --constraints requirements/runtime.lock --output-file requirements/aws.lock
 	uv pip compile $(LOCKING) pyproject.toml --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock
 	uv pip compile $(LOCKING) --group sbom --output-file requirements/sbom.lock
 	printf 'hatchling\neditables\n' | uv pip compile $(LOCKING) --no-annotate - --constraints requirements/dev.lock --output-file requirements/build.lock
 
-bench: $(VENV)/.dev ## Measure the warm path on this machine
-	$(VENV)/bin/python -m benchmarks.warm_path $(ARGS)
+schedules: $(VENV)/.dev ## Search seeded interleavings of simulated replicas for a broken promise (COUNT=100000, SEED=0)
+	$(VENV)/bin/python -m tests.simulation --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
+
+faults: $(VENV)/.dev ## Run the tests of the fault table, with a line per row (ROWS="1-15")
+	$(VENV)/bin/python -m tests.faults --workers $(WORKERS) --rows "$(or $(ROWS),1-86)"
+
+faults-soak: $(VENV)/.dev ## Inject random faults into real processes, and check what clients saw (SECONDS=1200, SEED=random)
+	$(VENV)/bin/python -m tests.faults.soak --seconds $(or $(SECONDS),1200) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fleet-year: $(VENV)/.dev ## Simulate one year of nine replicas in three regions, with the outages of a calendar (ARGS="--orgs 100")
+	$(VENV)/bin/python -m tests.simulation.fleet_year $(ARGS)
+
+bench: $(VENV)/.dev ## Run the benchmarks, and write benchmarks/RESULTS.md (ARGS="warm_path peers")
+	$(VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-guard: $(VENV)/.dev ## Fail if the warm path is slower than the committed results, by its ratio to a raw ASGI app
+	$(VENV)/bin/python -m benchmarks.guard
 
 image: ## Build the container image (docker, podman or buildah, or BUILD="tool build"; IMAGE=name:tag, PYTHON_IMAGE=…)
 	@if [ -n "$(BUILD)" ]; then exec $(BUILD) $(IMAGE_OPTIONS); fi; \
@@ -81,7 +106,7 @@ chart: $(VENV)/.dev ## Check the Helm chart and package it into dist/ (builds he
 	done; "$$helm" package $$chart --destination dist
 
 clean: ## Remove the environment, caches and build results
-	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov mutants dist
 	find app clients tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The image's labels, and the time of its files: the time of the commit, so that the same commit gives the same image.
@@ -108,12 +133,12 @@ $(VENV)/.dev: requirements/dev.lock requirements/runtime.lock requirements/build
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable . --editable clients/python
 	@touch $(VENV)/.runtime $@
 
-$(SBOM)/.made: requirements/sbom.lock requirements/otel.lock | $(VENV)/bin/pip
-	@echo "Installing the packages of requirements/sbom.lock and requirements/otel.lock; this takes a minute the first time."
+$(SBOM)/.made: requirements/sbom.lock requirements/otel.lock requirements/aws.lock | $(VENV)/bin/pip
+	@echo "Installing the packages of requirements/sbom.lock, otel.lock and aws.lock; this takes a minute the first time."
 	@rm -rf $(SBOM) && $(VENV)/bin/python -m venv $(SBOM) && $(VENV)/bin/python -m venv --without-pip $(SBOM)/image
 	@$(SBOM)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/sbom.lock
 	@$(SBOM)/bin/python -m pip --disable-pip-version-check --python $(SBOM)/image/bin/python install --quiet --require-hashes \
-	  -r requirements/otel.lock
+	  -r requirements/otel.lock -r requirements/aws.lock
 	@touch $@
 
 # A command of that name may be a shim for a Python that is not installed, or lack venv: so each one is tried.

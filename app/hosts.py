@@ -6,6 +6,9 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+AWS_REGION = r"[a-z]{2,6}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}"
+"""The form of an AWS region, such as ``eu-central-1``: a part of the names of its hosts."""
+
 DEFAULT_IMS_BASE_URL = "https://ims-na1.adobelogin.com"
 
 STAGE_IMS_BASE_URL = "https://ims-na1-stg1.adobelogin.com"

@@ -156,9 +156,9 @@ def measure(orgs: int, connections: int, folder: Path) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--orgs", type=int, default=10_000)
-    parser.add_argument("--connections", type=int, default=16)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__.partition("\n")[0])
+    parser.add_argument("--orgs", type=int, default=10_000, help="orgs, with one token each; default: %(default)s")
+    parser.add_argument("--connections", type=int, default=16, help="concurrent connections; default: %(default)s")
     arguments = parser.parse_args()
     if shutil.which("redis-server") is None:
         raise SystemExit("This needs redis-server (Debian package of that name).")

@@ -153,7 +153,10 @@ async def _fewest(client: http.client.HTTPConnection, ask: Ask, times: int) -> T
 
 def main() -> None:
     """Trace and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.traced_calls",
+        description="How many Python functions, in how many files of app/, one request enters.",
+    )
     parser.add_argument("--names", action="store_true", help="also list the functions")
     names: bool = parser.parse_args().names
     print(f"{'':28}{'calls':>8}{'files':>8}{'moves':>8}")

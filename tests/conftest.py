@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is a matter of the machine's load, and not what these tests are about.
+settings.register_profile("no clock", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -87,6 +87,7 @@ def make_credential(
     transit_key: str | None = None,
     certificate: str | None = None,
     sandbox: str | None = None,
+    not_before: float | None = None,
 ) -> Credential:
     """A credential of `kind`; a key object is never made of its private key here."""
     fields = {
@@ -98,6 +99,7 @@ def make_credential(
         "ims_base_url": "https://ims-na1.adobelogin.com",
         "certificate": certificate,
         "sandbox": sandbox,
+        "not_before": not_before,
     }
     account = "ABCDEF0123456789ABCDEF01@techacct.adobe.com"
     match kind:

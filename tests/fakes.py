@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCache
@@ -115,7 +116,10 @@ class FakeSigner:
 
 
 class FakeExchanger:
-    """IMS: issues a token that names its org, client and number, in the order asked."""
+    """IMS: issues a token that names its org, client and number, in the order asked.
+
+    With `repeats` it issues the same token of an org again until that ends.
+    """
 
     def __init__(self, clock: ManualClock, lifetime: float = DAY) -> None:
         self.clock = clock
@@ -125,6 +129,8 @@ class FakeExchanger:
         self.failures: dict[OrgId, Exception] = {}
         self.refused_secrets: dict[str, Exception] = {}
         self.before: Callable[[Grant], Awaitable[None]] | None = None
+        self.repeats = False
+        self._last: dict[OrgId, IssuedToken] = {}
         self.running = 0
         self.most_at_once = 0
 
@@ -148,8 +154,12 @@ class FakeExchanger:
         refusal = self.refused_secrets.get(grant.form["client_secret"]) or self.failures.get(org)
         if refusal is not None:
             raise refusal
+        last = self._last.get(org)
+        if self.repeats and last is not None and last.expires_at > self.clock():
+            return replace(last, issued_at=self.clock())
         value = f"eyJ.{number}.{grant.credential.client_id}.{org}.{'+'.join(grant.scopes)}"
-        return IssuedToken(value, grant.scopes, self.clock(), self.clock() + self.lifetime)
+        issued = self._last[org] = IssuedToken(value, grant.scopes, self.clock(), self.clock() + self.lifetime)
+        return issued
 
 
 class FakeVerifier:
@@ -157,6 +167,8 @@ class FakeVerifier:
 
     def __init__(self) -> None:
         self.known: dict[bytes, Identity] = {}
+        self.refused: dict[bytes, UnauthenticatedError] = {}
+        """Why others are refused, if not because they are malformed."""
         self.issuers: tuple[Issuer, ...] = ()
         self.verified: list[bytes] = []
         self.failure: Exception | None = None
@@ -173,7 +185,7 @@ class FakeVerifier:
         if self.failure is not None:
             raise self.failure
         if unverified_jwt not in self.known:
-            raise UnauthenticatedError(RefusalReason.MALFORMED)
+            raise self.refused.get(unverified_jwt) or UnauthenticatedError(RefusalReason.MALFORMED)
         return self.known[unverified_jwt]
 
 
@@ -216,7 +228,7 @@ class FakePurgeLog:
         self.connection = connection
         self.inner = MemoryPurgeLog()
 
-    async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
+    async def raise_epoch(self, ref: CredentialRef, above: int, *, in_background: bool = False) -> int:
         """As `PurgeLog.raise_epoch`."""
         await self.connection.reach("raise_epoch")
         return await self.inner.raise_epoch(ref, above)
@@ -245,8 +257,8 @@ class FakePurgeLog:
 class FakeCache:
     """The memory token cache over the connection of its purge log."""
 
-    def __init__(self, clock: ManualClock, purge_log: FakePurgeLog) -> None:
-        self._inner = MemoryTokenCache(clock, purge_log.inner)
+    def __init__(self, clock: ManualClock, purge_log: FakePurgeLog, steady: ManualClock | None = None) -> None:
+        self._inner = MemoryTokenCache(clock, purge_log.inner, steady or clock)
         self._connection = purge_log.connection
         self.before_store: Callable[[AccessToken], Awaitable[None]] | None = None
 

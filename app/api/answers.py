@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol
 
 from starlette.responses import Response
 
@@ -22,80 +24,149 @@ _JSON_HEADERS = (
     (b"content-type", b"application/json"),
 )
 
+_KNOWN_LENGTHS = 1024
+"""Lengths of bodies for which the headers are kept: tokens of one kind have few."""
+
 
 @dataclass(frozen=True, slots=True)
+class ResponseHeaders:
+    """The headers of an answer except the request id; many answers share them.
+
+    Args:
+        fields: Names in lower case, and values.
+
+    """
+
+    fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    lines: bytes = field(init=False, repr=False)
+    """The headers as they are on the wire."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lines", b"".join(b"%b: %b\r\n" % header for header in self.fields))
+
+
 class Answer:
-    """A status 200, rendered.
+    """An answer, rendered. It has no `repr` of its own, because there may be a token in it.
 
     Args:
         headers: All response headers except the request id.
         body: The whole body.
+        status: The HTTP status.
 
     """
 
-    headers: list[tuple[bytes, bytes]] = field(repr=False)
-    body: bytes = field(repr=False)
+    __slots__ = ("body", "headers", "lines", "status")
+
+    def __init__(self, headers: ResponseHeaders, body: bytes, status: int = 200) -> None:
+        self.status = status
+        self.headers = headers.fields
+        self.lines = headers.lines
+        self.body = body
 
     def response(self) -> Response:
         """The answer as the framework's response."""
-        response = Response(self.body)
+        response = Response(self.body, self.status)
         response.raw_headers = list(self.headers)
         return response
 
 
-def token_answer(token: AccessToken) -> Callable[[int], Answer]:
-    """``GET /token``'s answer as a function of the whole seconds left."""
-    return _json_answer(
-        {"access_token": token.value, "token_type": "Bearer"},
-        {
-            "expires_at": rfc3339(token.expires_at),
-            "org_id": token.key.ref.org,
-            "client_id": token.client_id,
-            "credential": token.key.ref.name,
-            "scope": " ".join(token.scopes),
-            "generation": token.generation,
-        },
-    )
+class AnswerForm(Protocol):
+    """How an endpoint answers with a token."""
+
+    def rest(self, token: AccessToken) -> str:
+        """What can be rendered once for a token. The token itself is not in it, so it may outlive the token."""
+        ...
+
+    def answer(self, token: AccessToken, seconds_left: int, rest: str | None = None) -> Answer:
+        """The answer.
+
+        Args:
+            token: The token.
+            seconds_left: Whole seconds.
+            rest: What `rest` returned for this token, or None.
+
+        """
+        ...
 
 
-def oauth2_answer(token: AccessToken) -> Callable[[int], Answer]:
-    """The answer of RFC 6749 section 5.1 as a function of the whole seconds left.
+class JsonForm:
+    """A JSON object with the token, the seconds left, and other members.
 
-    Without ``expires_at``: several client libraries keep a Unix time under that name and fail on any other form.
+    Args:
+        members: The other members.
+
     """
-    return _json_answer(
-        {"access_token": token.value, "token_type": "Bearer"},
-        {
-            "scope": " ".join(token.scopes),
-            "org_id": token.key.ref.org,
-            "client_id": token.client_id,
-            "credential": token.key.ref.name,
-            "generation": token.generation,
-        },
-    )
+
+    def __init__(self, members: Callable[[AccessToken], dict[str, str]]) -> None:
+        self._members = members
+
+    def rest(self, token: AccessToken) -> str:
+        """See `AnswerForm.rest`."""
+        return json.dumps(self._members(token), separators=(",", ":"))[1:]
+
+    def answer(self, token: AccessToken, seconds_left: int, rest: str | None = None) -> Answer:
+        """See `AnswerForm.answer`."""
+        value = f'"{token.value}"' if token.is_plain_in_json else json.dumps(token.value)
+        rest = self.rest(token) if rest is None else rest
+        body = f'{{"access_token":{value},"token_type":"Bearer","expires_in":{seconds_left},{rest}'.encode()
+        return answer_with_json(body)
 
 
-def headers_answer(token: AccessToken) -> Callable[[int], Answer]:
-    """``/headers``' answer: the headers of an Adobe API call and no body, whatever the seconds left."""
-    headers = {**TOKEN_HEADERS, **adobe_headers(token), "content-length": "0"}
-    answer = Answer([(name.lower().encode(), value.encode()) for name, value in headers.items()], b"")
-    return lambda _seconds_left: answer
+class HeadersForm:
+    """The headers of an Adobe API call and no body, whatever the seconds left."""
+
+    def rest(self, token: AccessToken) -> str:  # noqa: ARG002  # as `AnswerForm`
+        """Nothing."""
+        return ""
+
+    def answer(self, token: AccessToken, seconds_left: int, rest: str | None = None) -> Answer:  # noqa: ARG002  # as `AnswerForm`
+        """See `AnswerForm.answer`."""
+        headers = {**TOKEN_HEADERS, **adobe_headers(token), "content-length": "0"}
+        return Answer(
+            ResponseHeaders(tuple((name.lower().encode(), value.encode()) for name, value in headers.items())), b""
+        )
 
 
-def _json_answer(before: dict[str, str], after: dict[str, str]) -> Callable[[int], Answer]:
-    """A JSON object in two halves; ``expires_in`` goes between them."""
-    head = f'{_compact(before)[:-1]},"expires_in":'.encode()
-    tail = f",{_compact(after)[1:]}".encode()
+def _token_members(token: AccessToken) -> dict[str, str]:
+    return {
+        "expires_at": rfc3339(token.expires_at),
+        "org_id": token.key.ref.org,
+        "client_id": token.client_id,
+        "credential": token.key.ref.name,
+        "scope": " ".join(token.scopes),
+        "generation": token.generation,
+    }
 
-    def answer(seconds_left: int) -> Answer:
-        body = b"%b%d%b" % (head, seconds_left, tail)
-        return Answer([(b"content-length", b"%d" % len(body)), *_JSON_HEADERS], body)
 
-    return answer
+def _oauth2_members(token: AccessToken) -> dict[str, str]:
+    """Without ``expires_at``: several client libraries keep a Unix time there, and fail on any other form."""
+    return {
+        "scope": " ".join(token.scopes),
+        "org_id": token.key.ref.org,
+        "client_id": token.client_id,
+        "credential": token.key.ref.name,
+        "generation": token.generation,
+    }
 
 
-def _compact(document: dict[str, str]) -> str:
-    return json.dumps(document, separators=(",", ":"))
+TOKEN_ANSWER: AnswerForm = JsonForm(_token_members)
+"""Of ``GET /token``."""
+
+OAUTH2_ANSWER: AnswerForm = JsonForm(_oauth2_members)
+"""Of RFC 6749 section 5.1."""
+
+HEADERS_ANSWER: AnswerForm = HeadersForm()
+"""Of ``/headers``."""
+
+
+def answer_with_json(body: bytes) -> Answer:
+    """An answer with this JSON, which has a token in it."""
+    return Answer(_json_headers(len(body)), body)
+
+
+@lru_cache(_KNOWN_LENGTHS)
+def _json_headers(length: int) -> ResponseHeaders:
+    return ResponseHeaders(((b"content-length", b"%d" % length), *_JSON_HEADERS))
 
 
 def adobe_headers(token: AccessToken) -> dict[str, str]:

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from app import __version__
-from app.api.answers import headers_answer, oauth2_answer, token_answer
+from app.api.answers import HEADERS_ANSWER, OAUTH2_ANSWER, TOKEN_ANSWER
 from app.api.caller_gate import CallerGate
-from app.api.frame import ErrorResponse, RequestFrame, request_id_of
+from app.api.frame import RequestFrame, request_id_of
 from app.api.headers import headers_routes
 from app.api.health import Readiness, health_routes
 from app.api.limits import Limits
@@ -26,9 +26,15 @@ from app.api.oauth2 import oauth2_error, oauth2_routes
 from app.api.openapi import SECURITY_SCHEMES
 from app.api.orgs import orgs_routes
 from app.api.problems import Problem, problem_body, unexpected_response
+from app.api.refusal_answers import ErrorResponse
 from app.api.token import token_routes
-from app.api.warm import WarmPath
-from app.ports import CallerVerifier, Clock, EventSink
+from app.api.tokens import tokens_routes
+from app.api.warm import WarmMemory, WarmPath
+from app.api.warm_batch import WarmBatch
+from app.api.warm_form import WarmForm
+from app.api.warm_head import WarmBody
+from app.ports import CallerVerifier, Clock, RequestSink
+from app.service.fleet_limits import FleetLimits
 from app.service.purges import Purges
 from app.service.reload import PolicyInForce
 from app.service.status import StatusReader
@@ -65,7 +71,10 @@ class Services:
         clock: Unix time in seconds.
         render_metrics: Renders the metrics in the Prometheus text format.
         readiness: Whether this replica accepts requests.
+        audit_is_full: Whether no request may be accepted, because its line in the audit log might be lost.
+        fleet_limits: The callers' limits that all replicas share.
         public_url: The URL of the broker for its callers, or None.
+        workers: The number of processes of the replica, which share its limits.
 
     """
 
@@ -74,11 +83,14 @@ class Services:
     vendor: TokenVendor
     purges: Purges
     status: StatusReader
-    sink: EventSink
+    sink: RequestSink
     clock: Clock
     render_metrics: Callable[[], bytes]
     readiness: Readiness
+    audit_is_full: Callable[[], bool]
+    fleet_limits: FleetLimits
     public_url: str | None = None
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ class Api:
         warm: The warm paths that need only the head of a request, by path.
         refusals: The paths whose errors are not problem documents, with their error responses.
         limits: The limits on waiting requests and on their bodies.
+        warm_bodies: The warm paths that need the body, too, by path.
 
     """
 
@@ -97,6 +110,7 @@ class Api:
     warm: Mapping[str, WarmPath]
     refusals: Mapping[str, ErrorResponse]
     limits: Limits = field(default_factory=Limits)
+    warm_bodies: Mapping[str, WarmBody] = field(default_factory=dict)
 
 
 def create_api(services: Services, limits: Limits) -> Api:
@@ -104,11 +118,14 @@ def create_api(services: Services, limits: Limits) -> Api:
 
     A function, so that tests and production build the same app from their own parts.
     """
-    gate, vendor = CallerGate(services.policy, services.verifier, services.clock), services.vendor
+    gate = CallerGate(services.policy, services.verifier, services.clock, services.fleet_limits, services.workers)
+    vendor = services.vendor
     frame = RequestFrame(gate, vendor, services.sink, services.clock, limits)
-    token = WarmPath("/token", token_answer, gate, vendor, methods=frozenset({"GET", "HEAD"}))
-    headers = WarmPath("/headers", headers_answer, gate, vendor)
-    form = WarmPath("/oauth2/token", oauth2_answer, gate, vendor, verified=gate.forms)
+    memory = WarmMemory()
+    token = WarmPath("/token", TOKEN_ANSWER, gate, vendor, memory, methods=frozenset({"GET", "HEAD"}))
+    headers = WarmPath("/headers", HEADERS_ANSWER, gate, vendor, memory)
+    batch = WarmPath("/tokens", TOKEN_ANSWER, gate, vendor, memory)
+    form = WarmPath("/oauth2/token", OAUTH2_ANSWER, gate, vendor, memory, verified=gate.forms, refuse=oauth2_error)
     api = FastAPI(
         title="ims-token-broker",
         version=__version__,
@@ -119,6 +136,7 @@ def create_api(services: Services, limits: Limits) -> Api:
         telemetry=_NO_TELEMETRY,
     )
     api.include_router(token_routes(frame, services.purges, token))
+    api.include_router(tokens_routes(frame, batch))
     api.include_router(headers_routes(frame, headers))
     api.include_router(oauth2_routes(frame, form))
     api.include_router(orgs_routes(frame, services.status))
@@ -127,7 +145,9 @@ def create_api(services: Services, limits: Limits) -> Api:
     api.add_exception_handler(HTTPException, _http_error)
     api.add_exception_handler(Exception, _unexpected_error)
     _declare_security(api)
-    return Api(api, {path.endpoint: path for path in (token, headers)}, {form.endpoint: oauth2_error}, limits)
+    heads = {path.endpoint: path for path in (token, headers)}
+    bodies: dict[str, WarmBody] = {form.endpoint: WarmForm(form), batch.endpoint: WarmBatch(frame, batch)}
+    return Api(api, heads, {form.endpoint: oauth2_error}, limits, bodies)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

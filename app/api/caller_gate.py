@@ -6,17 +6,20 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from app.api.authorization import bearer_credential
+from app.api.expired_jwts import ExpiredJwts
+from app.api.failing_sources import REFUSALS_OF_A_SOURCE, FailingSources
 from app.domain.api_key import API_KEY_PREFIX, parse_api_key
-from app.domain.errors import RateLimitedError, UnauthenticatedError
+from app.domain.errors import RateLimitedError, UnauthenticatedError, UnknownCallerError
 from app.domain.identity import ApiKeyIdentity, Identity, JwtIdentity
 from app.domain.policy import Caller, Policy
-from app.domain.rate_limit import RateLimit, TokenBucket
+from app.domain.rate_limit import Bucket, LimitScope, RateLimit, TokenBucket
 from app.domain.refusal_reason import RefusalReason
 from app.ports import CallerVerifier, Clock
 from app.process.fair_memory import FairMemory
+from app.service.fleet_limits import FleetLimits
 from app.service.reload import PolicyInForce
 
-MAX_AUTHORIZATION_BYTES = 16 * 1024
 REMEMBER_JWT_SECONDS = 60.0
 MAX_PROOFS = 20_000
 """The number of proofs that each memory keeps."""
@@ -47,8 +50,13 @@ class Admission:
         object.__setattr__(self, "api_key_sha256", digest)
 
 
+def proof_of(sent: bytes) -> bytes:
+    """What is remembered of bytes that prove a caller: their SHA-256."""
+    return hashlib.sha256(sent).digest()
+
+
 class VerifiedCallers:
-    """Remembers the proofs of callers by their SHA-256, never the secrets, and only for one version of the policy.
+    """Remembers callers by their proofs (see `proof_of`), never the secrets, and only for one version of the policy.
 
     Args:
         policy: The policy in force.
@@ -63,10 +71,10 @@ class VerifiedCallers:
         self._known_under: Policy | None = None
 
     def recall(self, proof: bytes, now: float) -> Admission | None:
-        """The caller that these very bytes proved under the policy in force; None if they must be verified."""
+        """The caller that has this proof under the policy in force; None if its bytes must be verified."""
         if self._known_under is not self._policy.current:
             return None
-        known = self._known.get(hashlib.sha256(proof).digest())
+        known = self._known.get(proof)
         return known if known is not None and now < known.until else None
 
     def remember(self, proof: bytes, admission: Admission) -> None:
@@ -76,7 +84,7 @@ class VerifiedCallers:
         if self._known_under is not admission.policy:
             self._known.clear()
             self._known_under = admission.policy
-        self._known.keep(admission.caller, hashlib.sha256(proof).digest(), admission)
+        self._known.keep(admission.caller, proof, admission)
 
 
 class CallerGate:
@@ -89,16 +97,30 @@ class CallerGate:
         policy: The policy in force.
         verifier: Verifies JWTs.
         clock: Unix time in seconds.
+        fleet: The limits that all replicas share.
+        workers: The number of processes of the replica: each has an equal part of each limit of the replica.
 
     """
 
-    def __init__(self, policy: PolicyInForce, verifier: CallerVerifier, clock: Clock) -> None:
+    def __init__(
+        self,
+        policy: PolicyInForce,
+        verifier: CallerVerifier,
+        clock: Clock,
+        fleet: FleetLimits,
+        workers: int = 1,
+    ) -> None:
         self._policy = policy
         self._verifier = verifier
         self._clock = clock
+        self._fleet = fleet
         self.headers = VerifiedCallers(policy)
         self.forms = VerifiedCallers(policy)
         self.credentials = VerifiedCallers(policy)
+        self._workers = workers
+        self._failing = FailingSources(REFUSALS_OF_A_SOURCE.part(workers))
+        self._proven_jwts = FairMemory[str, bytes, None](MAX_PROOFS)
+        self._expired = ExpiredJwts()
         self._buckets: dict[tuple[str, RateLimit], TokenBucket] = {}
         self._buckets_of: Policy | None = None
 
@@ -107,47 +129,107 @@ class CallerGate:
         """The policy in force."""
         return self._policy.current
 
-    async def admit(self, authorizations: Iterable[bytes]) -> Admission:
+    async def admit(self, authorizations: Iterable[bytes], address: str = "") -> Admission:
         """The caller that the Authorization headers prove.
 
+        Args:
+            authorizations: The headers.
+            address: The IP address that they came from.
+
         Raises:
+            SourceLimitedError: Too many credentials from this address were refused.
             UnauthenticatedError: There is not exactly one header, or it proves nothing.
             ForbiddenError: A valid JWT that no caller entry matches.
             IdentityUnavailableError: The issuer's keys are unavailable.
 
         """
         headers = tuple(authorizations)
-        if len(headers) != 1:
-            raise UnauthenticatedError(RefusalReason.REPEATED if headers else RefusalReason.MISSING)
-        return await self._admit(self.headers, headers[0], bearer_credential(headers[0]))
+        known = self.recognise(headers, address, self._clock())
+        if known is not None:
+            return known
+        return await self._verified(self.headers, proof_of(headers[0]), bearer_credential(headers[0]), address)
 
-    async def admit_credential(self, unverified: bytes) -> Admission:
-        """The caller that a bare credential proves: an API key or a JWT.
+    def recognise(self, authorizations: tuple[bytes, ...], address: str, now: float) -> Admission | None:
+        """The caller that the Authorization headers prove, without asking anyone; None if it is a JWT to be verified.
+
+        Args:
+            authorizations: The headers.
+            address: The IP address that they came from.
+            now: Unix time in seconds.
 
         Raises:
+            SourceLimitedError: As of `admit`.
+            UnauthenticatedError: As of `admit`.
+
+        """
+        if len(authorizations) != 1:
+            raise UnauthenticatedError(RefusalReason.REPEATED if authorizations else RefusalReason.MISSING)
+        proof = proof_of(authorizations[0])
+        known = self.headers.recall(proof, now)
+        return known or self._looked_at(self.headers, proof, bearer_credential(authorizations[0]), address, now)
+
+    async def admit_credential(self, unverified: bytes, address: str = "") -> Admission:
+        """The caller that a bare credential proves: an API key or a JWT. `address` as of `admit`.
+
+        Raises:
+            SourceLimitedError: Too many credentials from this address were refused.
             UnauthenticatedError: It proves nothing.
             ForbiddenError: A valid JWT that no caller entry matches.
             IdentityUnavailableError: The issuer's keys are unavailable.
 
         """
-        return await self._admit(self.credentials, unverified, unverified)
+        proof, now = proof_of(unverified), self._clock()
+        known = self.credentials.recall(proof, now) or self._looked_at(
+            self.credentials, proof, unverified, address, now
+        )
+        return known or await self._verified(self.credentials, proof, unverified, address)
 
-    async def _admit(self, memory: VerifiedCallers, proof: bytes, credential: bytes) -> Admission:
-        known = memory.recall(proof, self._clock())
-        if known is not None:
-            return known
-        trusted = self._policy.current
-        identity = await self._identify(credential)
-        admission = self._admission(identity)
+    def _looked_at(
+        self, memory: VerifiedCallers, proof: bytes, credential: bytes, address: str, now: float
+    ) -> Admission | None:
+        """The caller, if its credential is an API key; None if it is a JWT that must be verified."""
+        if credential.startswith(API_KEY_PREFIX):
+            return self._of_api_key(memory, proof, credential, address, now)
+        # Each policy is a new one, but a JWT that has proven a caller under an earlier one was not guessed.
+        digest = proof_of(credential)
+        if digest not in self._proven_jwts:
+            self._failing.check(address, now)
+        refused = self._expired.recall(digest, self._policy.current, now)
+        if refused is None:
+            return None
+        self._failing.count(address, now)
+        raise refused
+
+    def _of_api_key(
+        self, memory: VerifiedCallers, proof: bytes, credential: bytes, address: str, now: float
+    ) -> Admission:
+        try:
+            admission = self._admission(parse_api_key(credential))
+        except UnauthenticatedError:
+            # A key costs one look at the policy, so a good one is served whatever others at its address do.
+            self._failing.check(address, now)
+            self._failing.count(address, now)
+            raise
+        memory.remember(proof, admission)
+        return admission
+
+    async def _verified(self, memory: VerifiedCallers, proof: bytes, jwt: bytes, address: str) -> Admission:
+        digest, trusted = proof_of(jwt), self._policy.current
+        try:
+            admission = self._admission(await self._verifier.verify(jwt))
+        except (UnauthenticatedError, UnknownCallerError) as error:
+            now = self._clock()
+            self._failing.count(address, now)
+            if isinstance(error, UnauthenticatedError):
+                self._expired.remember(digest, error, trusted, now)
+            raise
+        # The entry keeps its owner, even if another policy gives the JWT another caller.
+        if digest not in self._proven_jwts:
+            self._proven_jwts.keep(admission.caller.name, digest, None)
         # If the issuer changed during verification, the JWT may have been verified with its old keys.
         if admission.policy is trusted:
             memory.remember(proof, admission)
         return admission
-
-    async def _identify(self, unverified: bytes) -> Identity:
-        if unverified.startswith(API_KEY_PREFIX):
-            return parse_api_key(unverified)
-        return await self._verifier.verify(unverified)
 
     def _admission(self, identity: Identity) -> Admission:
         policy = self._policy.current
@@ -170,20 +252,22 @@ class CallerGate:
         # It was proven under an older policy, so it must not be remembered for this one.
         return Admission(admission.identity, policy.caller(admission.identity), policy, until=0.0)
 
-    def bucket(self, caller: Caller) -> TokenBucket | None:
-        """The caller's rate limit on this replica, or None if it has none.
+    def bucket(self, caller: Caller) -> Bucket | None:
+        """The caller's rate limit on this replica, or the replica's part of its fleet-wide limit; None without a limit.
 
-        A bucket is kept as long as the policy has its caller with the same limit. No request can evict it, and there
+        A bucket is kept as long as the policy has the caller with the same limit. No request can evict it, and there
         are at most as many buckets as callers.
         """
         limit = caller.rate_limit
         if limit is None:
             return None
+        if limit.scope is LimitScope.FLEET:
+            return self._fleet.share(caller, limit)
         if self._buckets_of is not self._policy.current:
             self._drop_other_buckets(self._policy.current)
         bucket = self._buckets.get((caller.name, limit))
         if bucket is None:
-            bucket = self._buckets[caller.name, limit] = TokenBucket(limit)
+            bucket = self._buckets[caller.name, limit] = TokenBucket(limit.part(self._workers))
         return bucket
 
     def _drop_other_buckets(self, policy: Policy) -> None:
@@ -198,33 +282,14 @@ class CallerGate:
             RateLimitedError: It is over its limit.
 
         """
+        for refusal in self.count_each(caller, 1).values():
+            raise refusal
+
+    def count_each(self, caller: Caller, requests: int) -> dict[int, RateLimitedError]:
+        """Count so many requests of `caller`, one after the other: the errors of those that are over its limit."""
         bucket = self.bucket(caller)
-        wait = 0.0 if bucket is None else bucket.take(self._clock())
-        if wait > 0:
-            raise RateLimitedError(wait)
-
-
-def scheme_and_credential(authorization: bytes) -> tuple[bytes, bytes]:
-    """The parts of an Authorization header: the scheme in lower case, and what follows it.
-
-    The value is trimmed (RFC 9110 section 5.5), and one or more spaces follow the scheme (section 11.4).
-    """
-    scheme, _, credential = authorization.strip(b" \t").partition(b" ")
-    return scheme.lower(), credential.lstrip(b" ")
-
-
-def bearer_credential(authorization: bytes) -> bytes:
-    """The credential of a Bearer header (RFC 6750 section 2.1; the scheme is case-insensitive).
-
-    Raises:
-        UnauthenticatedError: The scheme is another, or the credential is empty or larger than 16 KiB.
-
-    """
-    if len(authorization) > MAX_AUTHORIZATION_BYTES:
-        raise UnauthenticatedError(RefusalReason.MALFORMED)
-    scheme, credential = scheme_and_credential(authorization)
-    if scheme != b"bearer":
-        raise UnauthenticatedError(RefusalReason.SCHEME if scheme else RefusalReason.MISSING)
-    if not credential:
-        raise UnauthenticatedError(RefusalReason.MISSING)
-    return credential
+        if bucket is None:
+            return {}
+        now = self._clock()
+        waits = [bucket.take(now) for _ in range(requests)]
+        return {number: RateLimitedError(wait) for number, wait in enumerate(waits) if wait > 0}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -14,6 +13,7 @@ from app.api.app import Api
 from app.api.health import OPERATOR_PATHS
 from app.api.limits import Limits
 from app.api.problems import problem_response, unexpected_response
+from app.api.warm_head import WarmHead
 from app.domain.decision import Decision
 from app.domain.dependency_errors import OverloadedError
 from app.domain.errors import InvalidRequestError
@@ -21,9 +21,8 @@ from app.domain.events import RequestDecided
 from app.ports import Clock, EventSink
 from app.process.correlation import REQUEST_ID
 
-_OVERLOADED = Decision(endpoint="*", action=None, outcome=OverloadedError.code)
-_MALFORMED = Decision(endpoint="*", action=None, outcome=InvalidRequestError.code)
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_OVERLOADED = Decision(endpoint="*", action=None, outcome=OverloadedError.code, is_shared=True)
+_MALFORMED = Decision(endpoint="*", action=None, outcome=InvalidRequestError.code, is_shared=True)
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +40,28 @@ class Door:
         sink: Listens to events.
         clock: Unix time in seconds.
         new_id: Makes a request id.
+        audit_is_full: See `Services`.
 
     """
 
-    def __init__(self, api: Api, sink: EventSink, clock: Clock, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        sink: EventSink,
+        clock: Clock,
+        new_id: Callable[[], str],
+        audit_is_full: Callable[[], bool],
+    ) -> None:
         self._inner: ASGIApp = api.app
-        self._warm = api.warm
         self._refusals = api.refusals
         self._emit = sink.emit
         self._clock = clock
-        self._new_id = new_id
+        self._audit_is_full = audit_is_full
+        self.warm = WarmHead(api.warm, api.warm_bodies, sink, clock, new_id, audit_is_full)
+        """Answers what needs only the head of a request; asked by the connection, for bodies as well."""
         self._limits = api.limits
-        self._waiting = 0
+        self.waiting = 0
+        """Requests on the long path that have no answer yet, without those that wait for their body."""
         self._bodies: dict[asyncio.Timeout, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,38 +69,29 @@ class Door:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        authorization: bytes | None = None
-        request_id: bytes | None = None
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                # The long path refuses a second header.
-                authorization = value if authorization is None else b""
-            elif name == b"x-request-id":
-                request_id = value
-        if request_id is None or _REQUEST_ID.fullmatch(request_id) is None:
-            request_id = self._new_id().encode()
-        warm = self._warm.get(scope["path"])
-        if authorization and warm is not None and (warm.methods is None or scope["method"] in warm.methods):
-            now = self._clock()
-            prepared = warm.decide(authorization, scope["query_string"], now)
-            if prepared is not None:
-                self._emit(RequestDecided(now, request_id.decode(), prepared.decision))
-                headers = [*prepared.answer.headers, (b"x-request-id", request_id)]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                await send({"type": "http.response.body", "body": prepared.answer.body})
-                return
+        authorizations, request_id = self.warm.identify(scope["headers"])
+        path, query, client = scope["path"], scope["query_string"], scope.get("client")
+        address = "" if client is None else client[0]
+        answer = self.warm.answer(scope["method"], path, query, authorizations, address, request_id)
+        if answer is not None:
+            headers = [*answer.headers, (b"x-request-id", request_id)]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body})
+            return
         await self._long_path(scope, receive, send, request_id)
 
     async def _long_path(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
-        identified = _Identified(send, request_id)
+        place = _Place(self)
+        identified = _Identified(send, request_id, place.give_back)
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         REQUEST_ID.set(request_id.decode())  # for this request's task, and the tasks that it starts
-        if self._waiting >= self._limits.waiting and scope["path"] not in OPERATOR_PATHS:
+        overloaded = self._overloaded()
+        if overloaded is not None and scope["path"] not in OPERATOR_PATHS:
             self._emit(RequestDecided(self._clock(), request_id.decode(), _OVERLOADED))
             refuse = self._refusals.get(scope["path"], problem_response)
-            await refuse(OverloadedError(), request_id.decode())(scope, receive, identified)
+            await refuse(overloaded, request_id.decode())(scope, receive, identified)
             return
-        self._waiting += 1
+        place.take()
         try:
             await self._inner(scope, _Capped(receive, self._body_awaited, self._limits), identified)
         except Exception as error:  # the last resort: a constant answer, without any part of the error
@@ -99,7 +99,13 @@ class Door:
             if not identified.started:
                 await unexpected_response(request_id.decode())(scope, receive, identified)
         finally:
-            self._waiting -= 1
+            place.give_back()
+
+    def _overloaded(self) -> OverloadedError | None:
+        """The error of a request that there is no room for, or None."""
+        if self._audit_is_full():
+            return OverloadedError("The broker cannot write its audit log.")
+        return OverloadedError() if self.waiting >= self._limits.waiting else None
 
     @contextmanager
     def _body_awaited(self, limit: asyncio.Timeout) -> Iterator[None]:
@@ -109,25 +115,53 @@ class Door:
             del self._bodies[longest]
             longest.reschedule(0.0)
         self._bodies[limit] = None
-        self._waiting -= 1
+        self.waiting -= 1
         try:
             yield
         finally:
             self._bodies.pop(limit, None)
-            self._waiting += 1
+            self.waiting += 1
+
+
+class _Place:
+    """One of the places of waiting requests."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._taken = False
+
+    def take(self) -> None:
+        """Take it."""
+        self._taken = True
+        self._door.waiting += 1
+
+    def give_back(self) -> None:
+        """Give it back, once."""
+        if self._taken:
+            self._taken = False
+            self._door.waiting -= 1
 
 
 class _Identified:
-    """A `send` that adds the request id to every answer."""
+    """A `send` that adds the request id to every answer.
 
-    def __init__(self, send: Send, request_id: bytes) -> None:
+    Args:
+        send: Sends a message to the client.
+        request_id: The id.
+        answered: Called when the answer begins: from then on only the client can keep the request waiting.
+
+    """
+
+    def __init__(self, send: Send, request_id: bytes, answered: Callable[[], None]) -> None:
         self._send = send
         self._request_id = request_id
+        self._answered = answered
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
+            self._answered()
             headers = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
             message = {**message, "headers": headers}
         await self._send(message)

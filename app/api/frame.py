@@ -3,90 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.api.caller_gate import Admission, CallerGate
+from app.api.facts import RequestFacts, caller_refused
 from app.api.limits import Limits
 from app.api.parameters import parse_token_query
 from app.api.problems import problem_response
+from app.api.refusal_answers import ErrorResponse
 from app.api.warm import WarmPath
 from app.domain.access_token import AccessToken
 from app.domain.authorisation import authorise
-from app.domain.decision import DONE, VENDED, Decision, Tier
+from app.domain.decision import DONE, VENDED, Decision
 from app.domain.dependency_errors import OverloadedError
-from app.domain.errors import (
-    BrokerError,
-    CallerError,
-    ForbiddenError,
-    InvalidRequestError,
-    UnauthenticatedError,
-    UnknownCallerError,
-)
-from app.domain.events import CallerRefused, RequestDecided
-from app.domain.names import CredentialRef, Scope, TokenKey
-from app.domain.policy import Action, Caller
-from app.domain.refusal_reason import RefusalReason
-from app.ports import Clock, EventSink
-from app.service.shared_exchange import Obtained
+from app.domain.errors import BrokerError, ForbiddenError, InvalidRequestError
+from app.domain.events import RequestDecided
+from app.domain.names import Scope, TokenKey
+from app.domain.policy import Action
+from app.ports import Clock, RequestSink
+from app.service.need import Obtained
 from app.service.vend import TokenVendor
 
-
-@dataclass(slots=True)
-class RequestFacts:
-    """The facts about a request: filled in during the request, reported at its end."""
-
-    endpoint: str
-    action: str
-    admission: Admission | None = None
-    ref: CredentialRef | None = None
-    token: AccessToken | None = None
-    tier: Tier | None = None
-    prepared: Decision | None = None
-
-    @property
-    def admitted(self) -> Admission:
-        """The caller with its proof, once it has been admitted."""
-        assert self.admission is not None  # noqa: S101  # admit() ran
-        return self.admission
-
-    @property
-    def caller(self) -> Caller:
-        """The caller, once it has been admitted."""
-        return self.admitted.caller
-
-    def decided(self, outcome: str, reason: RefusalReason | None = None, audit_rule: str | None = None) -> Decision:
-        """These facts as an event's decision.
-
-        Args:
-            outcome: What was answered, as in the audit log.
-            reason: Why the caller credential was refused, or None.
-            audit_rule: The rule with ``mode: audit`` that would have allowed it, or None.
-
-        """
-        token = self.token
-        return Decision(
-            endpoint=self.endpoint,
-            action=self.action,
-            outcome=outcome,
-            caller=None if self.admission is None else self.admission.caller.name,
-            org=None if self.ref is None else self.ref.org,
-            credential=None if self.ref is None else self.ref.name,
-            scope=None if token is None else " ".join(token.scopes),
-            generation=None if token is None else token.generation,
-            token_sha256=None if token is None else token.sha256,
-            tier=self.tier,
-            reason=reason,
-            audit_rule=audit_rule,
-            api_key_sha256=None if self.admission is None else self.admission.api_key_sha256,
-        )
-
-
 Handler = Callable[[Request, RequestFacts], Awaitable[Response]]
-ErrorResponse = Callable[[BrokerError, str], Response]
 
 
 class RequestFrame:
@@ -105,7 +46,7 @@ class RequestFrame:
         self,
         gate: CallerGate,
         vendor: TokenVendor,
-        sink: EventSink,
+        sink: RequestSink,
         clock: Clock,
         limits: Limits,
     ) -> None:
@@ -160,7 +101,12 @@ class RequestFrame:
             IdentityUnavailableError: The issuer's keys are unavailable.
 
         """
-        self.enter(await self.gate.admit(request_headers(request, b"authorization")), facts)
+        await self.prove(request, facts)
+        self.gate.count(facts.caller)
+
+    async def prove(self, request: Request, facts: RequestFacts) -> None:
+        """Authenticate the caller by its Authorization header. Raises as `admit`, but does not count the request."""
+        facts.admission = await self.gate.admit(request_headers(request, b"authorization"), address_of(request))
 
     def enter(self, admission: Admission, facts: RequestFacts) -> None:
         """Admit a proven caller, and count the request against its limit.
@@ -171,6 +117,32 @@ class RequestFrame:
         """
         facts.admission = admission
         self.gate.count(admission.caller)
+
+    def item_deadline(self) -> float:
+        """When the items of a batch that begins now must have ended, by the clock of the event loop."""
+        return asyncio.get_running_loop().time() + self._limits.item_seconds
+
+    async def item(self, work: Callable[[], Awaitable[AccessToken]], deadline: float) -> AccessToken | BrokerError:
+        """The token of one item of a batch, or its error. It has its own deadline; `report_item` reports it."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await work()
+        except TimeoutError:
+            return OverloadedError("The request took too long.")
+        except BrokerError as error:
+            return error
+
+    def report_item(self, facts: RequestFacts, error: BrokerError | None, request_id: str) -> None:
+        """Emit the event of an item of a batch: it ended with `error`, or with a token."""
+        if error is not None:
+            self._note_refused(facts, error, request_id)
+        else:
+            self._emit(facts.prepared or facts.decided(VENDED), request_id)
+
+    def report_warm(self, decisions: Iterable[Decision], request_id: str) -> None:
+        """Emit the events of the items of a batch that waited for nothing."""
+        now = self.clock()
+        self._sink.emit_granted([RequestDecided(now, request_id, decision) for decision in decisions])
 
     async def vended(self, request: Request, facts: RequestFacts, warm: WarmPath) -> AccessToken:
         """The token that the Authorization header and the query ask for. It prepares `warm` for the next such request.
@@ -183,8 +155,14 @@ class RequestFrame:
         raw = request.scope["query_string"]
         query = parse_token_query(raw)
         facts.ref = query.ref
-        token = await self.obtain(facts, Action.VEND, query.scopes, lambda key: self.vendor.vend(key, query.min_ttl))
-        warm.learn(facts.admitted, raw, token.key, query.min_ttl)
+        try:
+            token = await self.obtain(
+                facts, Action.VEND, query.scopes, lambda key: self.vendor.vend(key, query.min_ttl)
+            )
+        except ForbiddenError:
+            warm.learn_denied(facts, raw)
+            raise
+        warm.learn(facts.admitted, raw, token, query.min_ttl)
         return token
 
     async def obtain(
@@ -215,34 +193,36 @@ class RequestFrame:
         """The key of the token that the caller may have under the policy in force."""
         assert facts.ref is not None  # noqa: S101  # the parser ran
         facts.admission = self.gate.renewed(facts.admitted)
-        return TokenKey(facts.ref, authorise(facts.caller, action, facts.ref, scopes))
+        try:
+            return TokenKey(facts.ref, authorise(facts.caller, action, facts.ref, scopes))
+        except ForbiddenError as denied:
+            facts.denied = denied
+            raise
 
     def _refused(self, facts: RequestFacts, error: BrokerError, request_id: str, refuse: ErrorResponse) -> Response:
-        facts.token = facts.tier = None
-        reason = None
-        if isinstance(error, UnauthenticatedError | UnknownCallerError):
-            reason = error.reason
-            self._sink.emit(_caller_refused(error, facts.endpoint, self.clock()))
-        audit_rule = error.audit_rule if isinstance(error, CallerError) else None
-        self._emit(facts.decided(error.code, reason, audit_rule), request_id)
+        self._note_refused(facts, error, request_id)
         return refuse(error, request_id)
+
+    def _note_refused(self, facts: RequestFacts, error: BrokerError, request_id: str) -> None:
+        facts.token = facts.tier = None
+        event = caller_refused(error, facts.endpoint, self.clock())
+        if event is not None:
+            self._sink.emit(event)
+        self._emit(facts.refused(error), request_id)
 
     def _emit(self, decision: Decision, request_id: str) -> None:
         self._sink.emit(RequestDecided(self.clock(), request_id, decision))
-
-
-def _caller_refused(error: UnauthenticatedError | UnknownCallerError, endpoint: str, now: float) -> CallerRefused:
-    signed_for = error.signed_for
-    if signed_for is None:
-        return CallerRefused(now, endpoint, error.reason)
-    callers = error.callers or None if isinstance(error, UnknownCallerError) else None
-    return CallerRefused(now, endpoint, error.reason, signed_for.issuer, signed_for.subject, callers)
 
 
 def request_id_of(request: Request) -> str:
     """The id that `Door` gave the request."""
     value: str = request.scope["state"]["request_id"]
     return value
+
+
+def address_of(request: Request) -> str:
+    """The IP address at the other end of the connection."""
+    return "" if request.client is None else request.client.host
 
 
 def request_headers(request: Request, name: bytes) -> tuple[bytes, ...]:

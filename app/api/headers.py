@@ -11,8 +11,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.api import openapi
-from app.api.answers import headers_answer
-from app.api.frame import RequestFacts, RequestFrame
+from app.api.answers import HEADERS_ANSWER
+from app.api.facts import RequestFacts
+from app.api.frame import RequestFrame
 from app.api.schemas import TEXT
 from app.api.warm import WarmPath
 from app.domain.policy import Action
@@ -58,7 +59,7 @@ def headers_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
 
     async def vend_headers(request: Request, facts: RequestFacts) -> Response:
         token = await frame.vended(request, facts, warm)
-        return headers_answer(token)(int(token.remaining(frame.clock()))).response()
+        return HEADERS_ANSWER.answer(token, frame.vendor.seconds_left(token)).response()
 
     vend = frame.around("/headers", Action.VEND, vend_headers)
     for method in METHODS:

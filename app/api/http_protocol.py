@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import httptools
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from app.api.http_connection import WRITE_SECONDS, EndingConnection
 from app.api.problems import Problem, problem_body
 from app.domain.errors import InvalidRequestError
 
@@ -37,12 +38,12 @@ _TOO_LARGE = (
 )
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(EndingConnection):
     """One connection. It is closed after a refused request."""
 
     refused: Refused = staticmethod(lambda _request_id: None)
     head_seconds: float = HEAD_SECONDS
-    """Both are set on a subclass by `bounded_http_protocol`, because uvicorn makes the instances."""
+    """Both, and `write_seconds`, are set on a subclass by `bounded_http_protocol`, as uvicorn makes the instances."""
 
     _head_bytes = 0
     _piece = 0
@@ -52,6 +53,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _reads_no_more = False
     _reason = _MALFORMED
     _deadline: asyncio.TimerHandle | None = None
+    _in_body: RequestResponseCycle | None = None
+    """The request whose body is being read."""
+    _refusal: tuple[bytes, str] | None = None
+    """What to send, with its request id, once all requests before it are answered."""
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # the same as in uvicorn
@@ -78,6 +83,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.send_400_response("")
             return
+        if self.is_ending:
+            self.drain()
         # Checked afterwards, because a segment nearly always has the whole head.
         if self._in_head and not self.transport.is_closing():
             # Most of the segment in which it began may belong to other requests.
@@ -108,13 +115,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._in_body = None
         self._in_head, self._head_bytes, self._begins_here = True, 0, True
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # A trailer field, which must not count as a header (RFC 9110 section 6.5.1).
-        super().on_header(name, value.strip(b" \t"))  # The parser trims only what precedes the value.
+        # As in uvicorn, without a further call for each header. The parser trims only what precedes the value.
+        name, value = name.lower(), value.strip(b" \t")
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
         if len(self.headers) > MAX_HEADER_FIELDS:
             self._reason = _TOO_LARGE
             raise ValueError("too many header fields")  # The parser stops, and `send_400_response` is called.
@@ -126,21 +138,40 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise ValueError("a large head")
         self._head_is_complete()
         names = [name for name, _ in self.headers]
-        hosts, encodings = names.count(b"host"), names.count(b"transfer-encoding")
+        hosts, codings = names.count(b"host"), names.count(b"transfer-encoding")
         # RFC 9112 sections 3.2 and 6.1: two parsers could read these differently.
-        if (hosts != 1 and self.parser.get_http_version() == "1.1") or hosts > 1 or encodings > 1:
+        if (hosts != 1 and self.parser.get_http_version() == "1.1") or hosts > 1 or codings > 1:
             raise ValueError("an ambiguous request")
+        if codings and self.headers[names.index(b"transfer-encoding")][1].lower() != b"chunked":
+            raise ValueError("a coding besides chunked, which another parser may take for no chunks at all")
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self._offers_upgrade = True
             return
+        self.begin_request(names)
+
+    def begin_request(self, names: list[bytes]) -> None:  # noqa: ARG002  # for a subclass
+        """Start or queue the request whose head is complete.
+
+        Args:
+            names: The names of its headers.
+
+        """
         super().on_headers_complete()
+        self._in_body = self.cycle
 
     @override
     def on_message_complete(self) -> None:
         if not self._offers_upgrade:
+            self._in_body = None
             super().on_message_complete()
+
+    @override
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._refusal is not None and not self.is_answering() and not self.transport.is_closing():
+            self.end_with(*self._refusal)
 
     @override
     def send_400_response(self, msg: str) -> None:
@@ -163,57 +194,73 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._refuse(_TOO_SLOW)
         else:
-            self.transport.close()
+            self.close()
 
     def _is_idle(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
+        """Whether nothing would close the connection: there was a request, and it is answered."""
         return (
-            cycle is not None
-            and cycle.response_complete
-            and self.timeout_keep_alive_task is None
+            self.timeout_keep_alive_task is None
+            and self._deadline is None
+            and not self.is_answering()
             and not self.transport.is_closing()
         )
 
-    def _is_answering(self) -> bool:
-        # uvicorn's type says that it is never None, but it is before the first request.
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
+    def is_between_requests(self) -> bool:
+        """Whether the parser has read whole requests, bodies included, and nothing of a further one."""
+        return not self._in_head and self._in_body is None
 
     def _answers_head(self) -> bool:
         """Whether the request is HEAD: the parser knows its method once it has begun to read the target."""
         return bool(self.url) and self.parser.get_method() == b"HEAD"
 
     def _refuse(self, reason: tuple[Problem, str, str]) -> None:
-        """Answer with a problem document like any other error, and close."""
+        """Answer with a problem document like any other error, and close.
+
+        Complete requests before it are answered first (RFC 9112 section 9.3.2).
+        """
         self._head_is_complete()
-        if self._is_answering():
-            if not self.cycle.more_body:
-                # All of the last good request is here. It and those before it are answered before the end.
-                self.cycle.keep_alive, self._reads_no_more = False, True
-                return
-            if self.pipeline or self.cycle.response_started:
-                # An answer has begun, and the client would read another one as a part of it.
-                self.transport.close()
-                return
+        self._reads_no_more = True
+        malformed, self._in_body = self._in_body, None
+        if malformed is not None and self.pipeline:
+            # Its answer has not begun, because others are before it.
+            self.pipeline.popleft()
+            assert self._running is not None  # noqa: S101  # only then others wait
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running
+        elif malformed is not None and malformed.response_started:
+            # The client would read another answer as a part of this one, or as that to its next request.
+            self.close()
+            return
+        elif malformed is not None:
             # Nothing was sent yet. The answer of the app is dropped, because its request turned out to be malformed.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            malformed.disconnected, malformed.response_complete = True, True
+            malformed.message_event.set()
         request_id = secrets.token_hex(14)
         response = problem_body(*reason, request_id)
         headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         body = b"" if self._answers_head() else bytes(response.body)
-        self.transport.write(STATUS_LINE[reason[0].status] + lines + b"\r\n" + body)
-        self.transport.close()
+        answer = STATUS_LINE[reason[0].status] + lines + b"\r\n" + body
+        if self.is_answering():
+            self._refusal = answer, request_id
+        else:
+            self.end_with(answer, request_id)
+
+    def end_with(self, answer: bytes, request_id: str) -> None:
+        """Send the refusal with this request id, and close."""
+        self.transport.write(answer)
+        self.close()
         self.refused(request_id)
 
 
-def bounded_http_protocol(refused: Refused, head_seconds: float = HEAD_SECONDS) -> type[BoundedHttpProtocol]:
+def bounded_http_protocol(
+    refused: Refused, head_seconds: float = HEAD_SECONDS, write_seconds: float = WRITE_SECONDS
+) -> type[BoundedHttpProtocol]:
     """The protocol for a server that calls `refused` with the request id of each refusal.
 
     Args:
         refused: Called with the request id of each refusal.
         head_seconds: From the start of the connection, or of a further request, to the end of its headers.
+        write_seconds: In which a client must read an answer that the buffers on the way cannot hold.
 
     """
 
@@ -222,4 +269,5 @@ def bounded_http_protocol(refused: Refused, head_seconds: float = HEAD_SECONDS) 
 
     Reporting.refused = staticmethod(refused)
     Reporting.head_seconds = head_seconds
+    Reporting.write_seconds = write_seconds
     return Reporting

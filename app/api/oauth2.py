@@ -9,8 +9,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api.answers import oauth2_answer
-from app.api.frame import RequestFacts, RequestFrame
+from app.api.answers import OAUTH2_ANSWER
+from app.api.facts import RequestFacts
+from app.api.frame import RequestFrame, request_id_of
 from app.api.oauth2_client import Form, authenticate, read_form
 from app.api.oauth2_openapi import OAUTH2_TOKEN
 from app.api.parameters import parse_ref, parse_urlencoded
@@ -55,14 +56,20 @@ def oauth2_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
         query = _query_of(request)
         form = await read_form(request)
         digest = form.digest(request.scope["query_string"])
-        prepared = warm.decide(digest, digest, frame.clock())
-        if prepared is not None:
-            facts.prepared = prepared.decision
-            return prepared.answer.response()
-        token = await _vended(frame, facts, form, query)
+        decided = warm.decide(digest, digest, frame.clock())
+        if decided is not None:
+            facts.prepared = decided.decision
+            return decided.answer_to(request_id_of(request)).response()
+        try:
+            token = await _vended(frame, facts, form, query)
+        except ForbiddenError:
+            if facts.denied is not None:
+                frame.gate.forms.remember(digest, facts.admitted)
+                warm.learn_denied(facts, digest)
+            raise
         frame.gate.forms.remember(digest, facts.admitted)
-        warm.learn(facts.admitted, digest, token.key)
-        return oauth2_answer(token)(int(token.remaining(frame.clock()))).response()
+        warm.learn(facts.admitted, digest, token)
+        return OAUTH2_ANSWER.answer(token, frame.vendor.seconds_left(token)).response()
 
     answer = frame.around("/oauth2/token", Action.VEND, issue_token, oauth2_error)
     router.add_api_route("/oauth2/token", answer, methods=["POST"], **OAUTH2_TOKEN)
@@ -77,7 +84,7 @@ async def _vended(frame: RequestFrame, facts: RequestFacts, sent: Form, query: M
 
     """
     form = sent.fields()
-    await authenticate(frame, sent.authorizations, form, facts)
+    await authenticate(frame, sent, form, facts)
     if form.get("grant_type") != "client_credentials":
         raise _grant_type_error(form)
     asked = _joined(form, query)

@@ -6,14 +6,16 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
-from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, Admission, scheme_and_credential
-from app.api.frame import RequestFacts, RequestFrame, request_headers
+from app.api.authorization import MAX_AUTHORIZATION_BYTES, scheme_and_credential
+from app.api.caller_gate import Admission
+from app.api.facts import RequestFacts
+from app.api.frame import RequestFrame, address_of, request_headers
 from app.api.parameters import parse_urlencoded
 from app.domain.api_key import API_KEY_PREFIX
 from app.domain.errors import InvalidRequestError, UnauthenticatedError
@@ -29,15 +31,15 @@ _FORM = b"application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form of the right media type, not yet parsed, and the Authorization headers of its request."""
+    """A form of the right media type, not yet parsed, with the Authorization headers and the address of its request."""
 
     authorizations: tuple[bytes, ...] = field(repr=False)
     body: bytes = field(repr=False)
+    address: str = ""
 
     def digest(self, query: bytes) -> bytes:
         """SHA-256 of all input of the decision. Each part has its length before it, so that parts cannot be shifted."""
-        parts = (query, self.body, *self.authorizations)
-        return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).digest()
+        return form_digest(query, self.body, self.authorizations)
 
     def fields(self) -> dict[str, str]:
         """The parameters; one without a value counts as omitted (RFC 6749 section 3.2).
@@ -49,6 +51,17 @@ class Form:
         return {name: value for name, value in parse_urlencoded(self.body, limit=MAX_FORM_BYTES).items() if value}
 
 
+def form_digest(query: bytes, body: bytes, authorizations: tuple[bytes, ...]) -> bytes:
+    """See `Form.digest`."""
+    parts = b"".join([b"%d:%b" % (len(part), part) for part in (query, body, *authorizations)])
+    return hashlib.sha256(parts).digest()
+
+
+def is_form(content_types: Sequence[bytes]) -> bool:
+    """Whether these are the Content-Type headers of a form."""
+    return len(content_types) == 1 and content_types[0].partition(b";")[0].strip().lower() == _FORM
+
+
 async def read_form(request: Request) -> Form:
     """Read the form.
 
@@ -56,15 +69,12 @@ async def read_form(request: Request) -> Form:
         InvalidRequestError: The media type is another, or the body did not arrive in full.
 
     """
-    content_types = request_headers(request, b"content-type")
-    if len(content_types) != 1 or content_types[0].partition(b";")[0].strip().lower() != _FORM:
+    if not is_form(request_headers(request, b"content-type")):
         raise InvalidRequestError("Send the parameters as application/x-www-form-urlencoded.")
-    return Form(request_headers(request, b"authorization"), await request.body())
+    return Form(request_headers(request, b"authorization"), await request.body(), address_of(request))
 
 
-async def authenticate(
-    frame: RequestFrame, basic: tuple[bytes, ...], form: Mapping[str, str], facts: RequestFacts
-) -> None:
+async def authenticate(frame: RequestFrame, sent: Form, form: Mapping[str, str], facts: RequestFacts) -> None:
     """Authenticate the client by exactly one method (RFC 6749 section 2.3, RFC 7523 section 2.2).
 
     Raises:
@@ -72,6 +82,7 @@ async def authenticate(
         UnauthenticatedError: It uses none, or its credential proves nothing.
 
     """
+    basic = sent.authorizations
     if len(basic) + ("client_secret" in form) + ("client_assertion" in form) > 1:
         raise InvalidRequestError("Authenticate the client by only one method.")
     client_id = form.get("client_id")
@@ -91,7 +102,7 @@ async def authenticate(
     # An API key is not an assertion, and a JWT is not a secret, even if either would prove the caller.
     if credential.encode().startswith(API_KEY_PREFIX) == ("client_assertion" in form):
         raise UnauthenticatedError(RefusalReason.SCHEME)
-    admission = await frame.gate.admit_credential(credential.encode())
+    admission = await frame.gate.admit_credential(credential.encode(), sent.address)
     _check_client_id(admission, client_id)
     frame.enter(admission, facts)
 

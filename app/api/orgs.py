@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import openapi
-from app.api.frame import RequestFacts, RequestFrame
+from app.api.facts import RequestFacts
+from app.api.frame import RequestFrame
 from app.api.parameters import parse_urlencoded
 from app.api.schemas import ORGS_SCHEMA
 from app.domain.authorisation import authorise_listing

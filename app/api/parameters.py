@@ -95,7 +95,16 @@ def parse_token_query(raw: bytes, known: Iterable[str] = ("org", "credential", "
         InvalidRequestError: A parameter is malformed, repeated, unknown or missing.
 
     """
-    fields = parse_urlencoded(raw, known)
+    return parse_token_fields(parse_urlencoded(raw, known))
+
+
+def parse_token_fields(fields: Mapping[str, str]) -> TokenQuery:
+    """Parse ``org``, ``credential``, ``scope`` and ``min_ttl``.
+
+    Raises:
+        InvalidRequestError: One of them is malformed, or ``org`` is missing.
+
+    """
     scopes = parse_scopes(fields["scope"]) if "scope" in fields else None
     return TokenQuery(parse_ref(fields), scopes, _parse_min_ttl(fields.get("min_ttl", "0")))
 

@@ -48,7 +48,7 @@ PROBLEMS: dict[type[BrokerError], Problem] = {
         400,
         "The request is malformed",
         "a parameter is malformed, repeated, unknown or missing; or `min_ttl` is not "
-        "clearly shorter than the life of the tokens that IMS issues",
+        "clearly shorter than the lifetime of the tokens that IMS issues",
     ),
     UnauthenticatedError: Problem(
         401,
@@ -67,8 +67,9 @@ PROBLEMS: dict[type[BrokerError], Problem] = {
     ),
     RateLimitedError: Problem(
         429,
-        "Too many requests of this caller",
-        "the caller's own `rate_limit` is exceeded; wait for `Retry-After`",
+        "Too many requests",
+        "the caller's own `rate_limit` is exceeded, or too many credentials from its address were refused; "
+        "wait for `Retry-After`",
     ),
     CredentialRejectedError: Problem(
         502,
@@ -88,7 +89,7 @@ PROBLEMS: dict[type[BrokerError], Problem] = {
     CredentialStoreError: Problem(
         503,
         "The credential store is unavailable",
-        "the credential store is unavailable",
+        "the credential store, or the signer that keeps a credential's key (Vault, AWS KMS), is unavailable",
     ),
     ImsUnavailableError: Problem(
         503,
@@ -142,6 +143,13 @@ def unexpected_response(request_id: str) -> Response:
     return problem_body(_UNEXPECTED, BrokerError.code, _UNEXPECTED_DETAIL, request_id)
 
 
+def problem_document(error: BrokerError, request_id: str) -> dict[str, object]:
+    """`error` as a problem document within another answer, with the seconds of ``Retry-After`` as a member."""
+    document = _document(problem_of(error), error.code, error.detail, request_id, retryable=error.retryable)
+    retry_after = retry_after_of(error)
+    return document if retry_after is None else {**document, "retry_after": retry_after}
+
+
 def problem_body(
     problem: Problem,
     code: str,
@@ -152,7 +160,13 @@ def problem_body(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """A problem document, with headers that forbid caching."""
-    document = {
+    document = _document(problem, code, detail, request_id, retryable=retryable)
+    body = json.dumps(document, separators=(",", ":")).encode()
+    return Response(body, problem.status, headers={**NO_STORE, **(headers or {})}, media_type=PROBLEM_JSON)
+
+
+def _document(problem: Problem, code: str, detail: str, request_id: str, *, retryable: bool) -> dict[str, object]:
+    return {
         "type": f"urn:ims-token-broker:problem:{code}",
         "title": problem.title,
         "status": problem.status,
@@ -161,5 +175,3 @@ def problem_body(
         "request_id": request_id,
         "retryable": retryable,
     }
-    body = json.dumps(document, separators=(",", ":")).encode()
-    return Response(body, problem.status, headers={**NO_STORE, **(headers or {})}, media_type=PROBLEM_JSON)

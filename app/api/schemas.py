@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from app.domain.access_token import MAX_MIN_TTL
+
 TEXT = {"type": "string"}
 _NULLABLE_TEXT = {"type": ["string", "null"]}
 _TIME = {"type": "string", "format": "date-time"}
@@ -48,6 +50,26 @@ PROBLEM_SCHEMA = object_schema(
         "retryable": {"type": "boolean"},
     }
 )
+TOKENS_SCHEMA = object_schema({"items": {"type": "array", "items": {"anyOf": [TOKEN_SCHEMA, PROBLEM_SCHEMA]}}})
+BATCH_SCHEMA = object_schema(
+    {
+        "items": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 100,
+            "items": object_schema(
+                {
+                    "org": TEXT,
+                    "credential": TEXT,
+                    "scope": TEXT,
+                    "min_ttl": {"type": "integer", "minimum": 0, "maximum": MAX_MIN_TTL},
+                },
+                ["org"],
+            )
+            | {"additionalProperties": False},
+        }
+    }
+) | {"additionalProperties": False}
 OAUTH2_ERROR_SCHEMA = object_schema({"error": TEXT, "error_description": TEXT, "code": TEXT, "request_id": TEXT})
 ORGS_SCHEMA = object_schema(
     {
@@ -62,7 +84,7 @@ ORGS_SCHEMA = object_schema(
                     "certificate_expires_at": _NULLABLE_TIME,
                     "token": object_schema(
                         {
-                            "state": {"enum": ["fresh", "aging", "expired", "absent"]},
+                            "state": {"enum": ["fresh", "aging", "critical", "expired", "absent"]},
                             "expires_at": _NULLABLE_TIME,
                             "refresh_at": _NULLABLE_TIME,
                             "generation": _NULLABLE_TEXT,

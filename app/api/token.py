@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import openapi
-from app.api.answers import token_answer
-from app.api.frame import RequestFacts, RequestFrame
+from app.api.answers import TOKEN_ANSWER
+from app.api.facts import RequestFacts
+from app.api.frame import RequestFrame
 from app.api.parameters import parse_ref, parse_sha256, parse_token_query, parse_urlencoded
 from app.api.schemas import object_schema
 from app.api.warm import WarmPath
@@ -65,7 +66,7 @@ def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRout
 
     async def vend_token(request: Request, facts: RequestFacts) -> Response:
         token = await frame.vended(request, facts, warm)
-        return token_answer(token)(int(token.remaining(frame.clock()))).response()
+        return TOKEN_ANSWER.answer(token, frame.vendor.seconds_left(token)).response()
 
     async def report_token(request: Request, facts: RequestFacts) -> Response:
         await frame.admit(request, facts)
@@ -73,7 +74,7 @@ def token_routes(frame: RequestFrame, purges: Purges, warm: WarmPath) -> APIRout
         facts.ref = query.ref
         sha256 = _reported_sha256(await request.body())
         token = await frame.obtain(facts, Action.REPORT, query.scopes, lambda key: frame.vendor.report(key, sha256))
-        return token_answer(token)(int(token.remaining(frame.clock()))).response()
+        return TOKEN_ANSWER.answer(token, frame.vendor.seconds_left(token)).response()
 
     async def purge_token(request: Request, facts: RequestFacts) -> Response:
         await frame.admit(request, facts)

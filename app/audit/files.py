@@ -27,7 +27,7 @@ def lines_of(name: str, max_line: int, on_read: Callable[[int], None]) -> Iterat
 
     Args:
         name: Its path, or `STANDARD_INPUT`.
-        max_line: Bytes.
+        max_line: Longest line, in bytes.
         on_read: Called every few thousand lines with the number of bytes of the file read since the last call.
 
     Raises:

@@ -32,8 +32,8 @@ class AuditLine:
     """A line of a log.
 
     Args:
-        place: Where it ends.
-        text: As the broker wrote it, without newline and the container runtime's wrapping.
+        place: Where the line ends.
+        text: The line as the broker wrote it, without the newline and the container runtime's wrapping.
         whole: False for the last line of a file if it has no newline.
 
     """

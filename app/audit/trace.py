@@ -40,11 +40,11 @@ class Receiver:
         caller: The policy's name for it.
         org: The token's organisation.
         credential: The credential's short name.
-        endpoint: Where it asked.
+        endpoint: The endpoint that it called.
         tier: Where the token came from.
         first: Time of the first answer, RFC 3339.
-        last: Time of the last one.
-        count: Answers.
+        last: Time of the last answer.
+        count: Number of answers.
         request_ids: Those of the first `MAX_REQUEST_IDS`.
 
     """

@@ -19,9 +19,9 @@ class LogPeriod:
     """The lines that were read.
 
     Args:
-        lines: Their number.
+        lines: Number of lines.
         since: Time of the earliest, RFC 3339; None if there is none.
-        until: Time of the latest.
+        until: Time of the latest line.
 
     """
 

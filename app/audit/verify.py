@@ -17,9 +17,9 @@ class ChainSummary:
     """A chain, after all lines were read.
 
     Args:
-        head: Its last line; worth keeping elsewhere.
+        head: Its last line; store it elsewhere.
         first: Number of its first line that was read.
-        lines: How many lines fit.
+        lines: Number of lines that verify.
         ended: Whether its process ended cleanly. If not, it is running, was killed, or the end was cut off.
         lost: Lines that the log says it could not write.
 
@@ -61,7 +61,7 @@ class AuditVerifier:
                 yield from self._unchained(line, readable=record is not None)
                 before = line.place
                 continue
-            yield from self._after_stump(link)
+            yield from self._after_stump(line, link)
             if link.event == LINES_LOST and isinstance(count := record.get("count"), int):
                 self._lost[link.chain] = self._lost.get(link.chain, 0) + count
             yield from self._chained(Seen(link, line.place), before)
@@ -105,7 +105,7 @@ class AuditVerifier:
         return None
 
     def _unchained(self, line: AuditLine, *, readable: bool) -> Iterator[Finding]:
-        yield from self._after_stump(None)
+        yield from self._after_stump(line, None)
         if not readable and (line.text.startswith(_CHAINED) or _CHAINED.startswith(line.text)) and line.text:
             self._stump = line
         else:
@@ -116,14 +116,19 @@ class AuditVerifier:
                     f"{line.place} is in no chain: it was changed, inserted, or is not an audit line (see --mixed).",
                 )
 
-    def _after_stump(self, link: Link | None) -> Iterator[Finding]:
-        """A line was cut short: no fault if the next line says that lines were lost, or that a process started."""
+    def _after_stump(self, line: AuditLine | None, link: Link | None) -> Iterator[Finding]:
+        """A line was cut short: no fault if the next line says that lines were lost, or that a process started.
+
+        Nor if the next line is the same one, whole: then nothing was lost.
+        """
         stump, self._stump = self._stump, None
         if stump is None:
             return
         if link is not None and link.event in {LINES_LOST, STARTED}:
             why = "the log could not be written then" if link.event == LINES_LOST else "its process was stopped then"
             yield Finding(stump.place, f"{stump.place} is torn: {why}.", is_fault=False)
+        elif line is not None and line.text.startswith(stump.text):
+            yield Finding(stump.place, f"{stump.place} is torn: it was written again after it.", is_fault=False)
         else:
             yield Finding(stump.place, f"{stump.place} was cut short, or damaged, after it was written.")
 
@@ -132,7 +137,7 @@ class AuditVerifier:
             place = self._stump.place
             yield Finding(place, f"{place} ends within the line: it is being written, or torn.", is_fault=False)
             self._stump = None
-        yield from self._after_stump(None)
+        yield from self._after_stump(None, None)
         for chain in self._chains.values():
             yield from chain.finish()
 

@@ -18,7 +18,7 @@ class CertificateReport:
     """What was found out about a certificate.
 
     Args:
-        facts: What it says.
+        facts: What the certificate says.
         key_matches: Whether the private key belongs to it; None if there is none, or it is unusable.
         findings: What a person should know; the errors first.
 

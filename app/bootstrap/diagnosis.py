@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 
+import httpx2
+
 from app.adapters.directory import DirectoryCredentialStore, directory_finding
-from app.adapters.ims import ims_client, ims_finding
-from app.adapters.jwt_verifier import issuer_finding
+from app.adapters.ims import clock_finding, ims_client, ims_finding
+from app.adapters.jwt_verifier import issuer_finding, token_review_finding
 from app.adapters.policy_file import read_policy
-from app.adapters.redis import RedisClient, RedisDiagnosis, RedisTls
+from app.adapters.redis import RedisDiagnosis
 from app.adapters.vault import VaultDiagnosis, VaultLayout, VaultSession
 from app.bootstrap.local_checks import (
     certificate_finding,
@@ -20,9 +22,11 @@ from app.bootstrap.local_checks import (
     permissions_finding,
     policy_finding,
     proxy_finding,
+    tracing_finding,
 )
-from app.bootstrap.minting import egress_proxy, vault_config
-from app.bootstrap.shared_cache import redis_login
+from app.bootstrap.minting import egress_proxy
+from app.bootstrap.redis_client import redis_client
+from app.bootstrap.vault_config import vault_config
 from app.diagnosis import Check, Checked, CheckFinding, failed, fine, run_checks, skipped
 from app.domain.identity import Issuer
 from app.domain.plain_document import PolicyError
@@ -41,7 +45,7 @@ async def diagnose(settings: Settings, sink: EventSink, clock: Clock, timeout: f
     """Run all checks that fit the settings.
 
     Args:
-        settings: Of the broker.
+        settings: The broker's settings.
         sink: Takes events of the calls.
         clock: Unix time in seconds.
         timeout: Seconds for each check.
@@ -54,8 +58,9 @@ async def diagnose(settings: Settings, sink: EventSink, clock: Clock, timeout: f
         checks = [
             Check("settings", _settings_are_valid),
             *_credential_checks(settings, stack, sink),
+            *_kms_checks(settings, stack, sink),
             *_redis_checks(settings, stack, sink, run),
-            *_ims_checks(settings, run, clock),
+            *_ims_checks(settings, run, clock, timeout),
             *await _policy_checks(settings, run, timeout),
             *_machine_checks(settings, run),
         ]
@@ -66,7 +71,7 @@ class _InThreads:
     """Turns work that blocks into the work of a check.
 
     Args:
-        threads: Run it.
+        threads: Threads that run it.
 
     """
 
@@ -103,13 +108,22 @@ def _credential_checks(settings: Settings, stack: AsyncExitStack, sink: EventSin
     yield from VaultDiagnosis(config, session, layout).checks()
 
 
+def _kms_checks(settings: Settings, stack: AsyncExitStack, sink: EventSink) -> Iterator[Check]:
+    if settings.kms_region is None:
+        return
+    from app.adapters.aws_kms import KmsConfig, KmsSigner, kms_finding
+
+    signer = KmsSigner(KmsConfig(settings.kms_region, settings.kms_endpoint_url, egress_proxy(settings)), sink)
+    stack.callback(signer.close)
+    remedy = "Check the broker's IAM role, the firewall, and BROKER_KMS_ENDPOINT_URL."
+    yield Check("aws kms", partial(kms_finding, signer), remedy=remedy)
+
+
 def _redis_checks(settings: Settings, stack: AsyncExitStack, sink: EventSink, run: _InThreads) -> Iterator[Check]:
-    url = settings.redis_url.get_secret_value()
-    if not url or settings.cache_keys_file is None:
+    if not settings.redis_url.get_secret_value() or settings.cache_keys_file is None:
         yield Check("redis", _memory_only)
         return
-    tls = RedisTls(settings.redis_cacert, settings.redis_cert_file, settings.redis_key_file)
-    client = RedisClient(url, sink, tls, redis_login(settings), timeout=_REDIS_SECONDS)
+    client = redis_client(settings, sink, _REDIS_SECONDS)
     stack.push_async_callback(client.aclose)
     yield from RedisDiagnosis(client, settings.redis_prefix).checks()
     yield Check("key ring", run(partial(key_ring_finding, settings.cache_keys_file)))
@@ -119,22 +133,26 @@ async def _memory_only() -> CheckFinding:
     return fine("BROKER_REDIS_URL is not set: memory only, so each replica exchanges for itself.")
 
 
-def _ims_checks(settings: Settings, run: _InThreads, clock: Clock) -> Iterator[Check]:
+def _ims_checks(settings: Settings, run: _InThreads, clock: Clock, timeout: float) -> Iterator[Check]:
     proxy = egress_proxy(settings)
     if proxy is not None:
         yield Check("egress proxy", run(partial(proxy_finding, proxy)))
 
-    async def look(base_url: str) -> CheckFinding:
+    async def look(finding: Callable[[httpx2.AsyncClient], Awaitable[CheckFinding]]) -> CheckFinding:
         try:
             file = settings.ims_cacert
             verify = None if file is None else await run.threads.run(partial(client_context, file))
         except FileError as error:
             return failed(f"BROKER_IMS_CACERT {error.reason}.", "Correct the file.")
         async with ims_client(verify, proxy=proxy) as client:
-            return await ims_finding(client, base_url, clock)
+            return await finding(client)
 
-    for base_url in sorted(settings.allowed_ims_base_urls):
-        yield Check(f"ims {base_url}", partial(look, base_url), remedy="Check the firewall, and BROKER_PROXY_URL.")
+    base_urls = sorted(settings.allowed_ims_base_urls)
+    for base_url in base_urls:
+        finding = partial(ims_finding, base_url=base_url)
+        yield Check(f"ims {base_url}", partial(look, finding), remedy="Check the firewall, and BROKER_PROXY_URL.")
+    # A host that does not answer is the failure of its own check, so this one ends before its deadline.
+    yield Check("clock", partial(look, partial(clock_finding, base_urls=base_urls, clock=clock, timeout=0.8 * timeout)))
 
 
 async def _policy_checks(settings: Settings, run: _InThreads, timeout: float) -> list[Check]:
@@ -147,9 +165,12 @@ async def _policy_checks(settings: Settings, run: _InThreads, timeout: float) ->
     except (PolicyError, TimeoutError):
         checks.append(Check("issuers", _unknown_issuers, "policy"))
     proxy = egress_proxy(settings)
-    return checks + [
-        Check(f"issuer {issuer.issuer}", partial(issuer_finding, issuer, run.threads, proxy)) for issuer in issuers
-    ]
+    for issuer in issuers:
+        checks.append(Check(f"issuer {issuer.issuer}", partial(issuer_finding, issuer, run.threads, proxy)))
+        if issuer.token_review_url is not None:
+            review = partial(token_review_finding, issuer, run.threads, proxy)
+            checks.append(Check(f"token review {issuer.issuer}", review))
+    return checks
 
 
 async def _unknown_issuers() -> CheckFinding:
@@ -159,5 +180,7 @@ async def _unknown_issuers() -> CheckFinding:
 def _machine_checks(settings: Settings, run: _InThreads) -> Iterator[Check]:
     if settings.tls_cert_file is not None and settings.tls_key_file is not None:
         yield Check("certificate", run(partial(certificate_finding, settings.tls_cert_file, settings.tls_key_file)))
+    if settings.tracing != "off":
+        yield Check("tracing", run(tracing_finding))
     yield Check("file permissions", run(partial(permissions_finding, settings)))
     yield Check("open files", run(open_files_finding))

@@ -16,6 +16,7 @@ from app.adapters.event_stream import EventStream
 from app.adapters.json_logs import LogSink, lines_lost
 from app.adapters.prometheus import PrometheusSink
 from app.api.health import OPERATOR_PATHS
+from app.bootstrap.workers import THE_ONLY_ONE, WorkerPlace
 from app.ports import Clock
 from app.settings.settings import Settings
 
@@ -30,12 +31,14 @@ class Listeners:
     Args:
         sink: Takes the events of all parts.
         metrics: Counts events, and reads gauges.
+        audit_is_full: Whether no further request may be accepted, because its line in the audit log might be lost.
         tracer: Draws spans, or None if tracing is off.
 
     """
 
     sink: EventStream
     metrics: PrometheusSink
+    audit_is_full: Callable[[], bool]
     tracer: OtlpTracer | None
 
     @property
@@ -50,7 +53,7 @@ class Listeners:
 
 
 @asynccontextmanager
-async def listeners(settings: Settings, clock: Clock) -> AsyncIterator[Listeners]:
+async def listeners(settings: Settings, clock: Clock, place: WorkerPlace = THE_ONLY_ONE) -> AsyncIterator[Listeners]:
     """Run the listeners within the context. The audit log ends last.
 
     Raises:
@@ -58,18 +61,27 @@ async def listeners(settings: Settings, clock: Clock) -> AsyncIterator[Listeners
 
     """
     async with AsyncExitStack() as stack:
-        audit = AuditLog(settings.audit_file, chained=settings.audit_chain)
+        audit = AuditLog(
+            settings.audit_file,
+            chained=settings.audit_chain,
+            blocks=settings.audit_overflow == "block",
+            lock=place.audit_lock,
+        )
         stack.push_async_callback(audit.aclose)
         audit.start()
-        metrics = PrometheusSink(CollectorRegistry(), clock, __version__)
+        metrics = PrometheusSink(CollectorRegistry(), clock, __version__, place.metrics)
+        # Last, so that what the end of the process counts is in it.
+        stack.callback(metrics.share)
         metrics.gauge("audit_lines_lost", lambda: audit.dropped)
         metrics.gauge("log_lines_lost", lines_lost)
+        metrics.gauge("worker_restarts", lambda: place.replaces_another)
         tracer = _tracer(settings, stack, metrics)
         sink = EventStream()
         # The tracer first, because audit lines name the trace.
-        for listener in (*(() if tracer is None else (tracer,)), metrics, audit, LogSink()):
+        for listener in (*(() if tracer is None else (tracer,)), metrics, audit):
             sink.add(listener)
-        yield Listeners(sink, metrics, tracer)
+        sink.add_without_requests(LogSink())
+        yield Listeners(sink, metrics, audit.is_full, tracer)
 
 
 def _tracer(settings: Settings, stack: AsyncExitStack, metrics: PrometheusSink) -> OtlpTracer | None:

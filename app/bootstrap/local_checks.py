@@ -11,6 +11,7 @@ from pathlib import Path
 from app.adapters.policy_file import read_policy
 from app.adapters.server_certificate import server_context
 from app.diagnosis import CheckFinding, failed, fine, warning
+from app.domain.amount import amount
 from app.domain.plain_document import PolicyError
 from app.domain.policy import Policy
 from app.domain.policy_ends import ended_notes, without_ended
@@ -39,10 +40,13 @@ def policy_finding(file: Path) -> CheckFinding:
     except PolicyError as error:
         return failed(f"BROKER_POLICY_FILE: {error}.", "Correct it; `policy check` says the same.")
     now = time.time()
-    detail = f"Valid: {len(policy.callers)} callers, {len(policy.issuers)} issuers, version {policy.version}."
+    callers, issuers = amount(len(policy.callers), "caller"), amount(len(policy.issuers), "issuer")
+    detail = f"Valid: {callers}, {issuers}, version {policy.version}."
     notes = [*policy.notes, *ended_notes(policy, now)]
     if notes:
-        return warning(f"{detail} {len(notes)} entries allow nothing.", "`policy check` lists them.")
+        return warning(
+            f"{detail} {amount(len(notes), 'entry allows', 'entries allow')} nothing.", "`policy check` lists them."
+        )
     if _ends_by(policy, now + SOON_SECONDS):
         return warning(f"{detail} A rule or an API key ends within 14 days.", "`policy review` lists them.")
     return fine(detail)
@@ -58,7 +62,9 @@ def key_ring_finding(file: Path) -> CheckFinding:
         ring = load_key_ring(file)
     except KeyRingError as error:
         return failed(f"BROKER_CACHE_KEYS_FILE: {error}.", "Make one with `keys create`, the same for all replicas.")
-    return fine(f"Valid: seals with {ring.sealing_id}, opens {', '.join(ring.ids)}. All replicas must have the same.")
+    return fine(
+        f"Valid: encrypts with {ring.sealing_id}, decrypts with {', '.join(ring.ids)}. All replicas must have the same."
+    )
 
 
 def certificate_finding(cert_file: Path, key_file: Path) -> CheckFinding:
@@ -81,6 +87,22 @@ def proxy_finding(proxy: EgressProxy) -> CheckFinding:
     except ProxyPasswordError as error:
         return failed(f"{error}.", "Correct the file.")
     return fine(f"BROKER_PROXY_URL is set, {'without a login' if login is None else 'with a login'}.")
+
+
+def tracing_finding() -> CheckFinding:
+    """Whether traces can be made: they need an extra, which is not always installed."""
+    try:
+        from app.adapters.otlp import SpanExport
+
+        SpanExport.check()
+    except ModuleNotFoundError:
+        return failed(
+            "BROKER_TRACING is on, and OpenTelemetry is not installed (the extra otel).",
+            "pip install -r requirements/otel.lock, or BROKER_TRACING=off.",
+        )
+    except ValueError:
+        return failed("An OTEL_ variable has a value that cannot be used.", "Correct it; docs/tracing.md lists them.")
+    return fine("BROKER_TRACING is on, and OpenTelemetry is installed.")
 
 
 def permissions_finding(settings: Settings) -> CheckFinding:

@@ -14,14 +14,6 @@ from app.adapters.certificates import certificate_not_after
 from app.adapters.directory import DirectoryCredentialStore, DirectoryDocuments
 from app.adapters.ims import HttpTokenExchanger, ims_client
 from app.adapters.jose_signer import JoseAssertionSigner
-from app.adapters.vault import (
-    VaultConfig,
-    VaultCredentialStore,
-    VaultDocuments,
-    VaultSession,
-    VaultTransitKeys,
-    VaultTransitSigner,
-)
 from app.domain.signing import StoredKey
 from app.egress import EgressProxy
 from app.ports import AssertionSigner, Clock, CredentialStore, DocumentStore, EventSink, RemoteKeys, TokenExchanger
@@ -42,12 +34,16 @@ class Minting:
         store: The credential store.
         minter: Exchanges a credential for a token.
         vault_token_remaining: Seconds until the broker's Vault token expires; NaN without Vault.
+        vault_breaker_open: Whether the circuit breaker of Vault is open; never without Vault.
+        ims_breaker_open: Whether the circuit breaker of any IMS host is open.
 
     """
 
     store: CredentialStore
     minter: Minter
     vault_token_remaining: Callable[[], float]
+    vault_breaker_open: Callable[[], bool]
+    ims_breaker_open: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +55,10 @@ class MintingParts:
         documents: Its documents, for commands that change them.
         signers: The signer of each scheme of keys.
         remote_keys: By scheme, the keys of the remote signers to which commands can move a key.
-        exchanger: IMS.
-        vault_token_remaining: As of `Minting`.
+        exchanger: Exchanges grants at IMS.
+        vault_token_remaining: See `Minting`.
+        vault_breaker_open: As of `Minting`.
+        ims_breaker_open: As of `Minting`.
 
     """
 
@@ -70,6 +68,8 @@ class MintingParts:
     remote_keys: Mapping[str, RemoteKeys]
     exchanger: TokenExchanger
     vault_token_remaining: Callable[[], float]
+    vault_breaker_open: Callable[[], bool]
+    ims_breaker_open: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,16 @@ class _Credentials:
     signers: Mapping[str, AssertionSigner] = field(default_factory=dict)
     remote_keys: Mapping[str, RemoteKeys] = field(default_factory=dict)
     token_remaining: Callable[[], float] = lambda: math.nan
+    breaker_open: Callable[[], bool] = lambda: False
 
 
 @asynccontextmanager
 async def minting(
-    settings: MintingSettings, sink: EventSink, clock: Clock, outgoing: Outgoing = dict
+    settings: MintingSettings,
+    sink: EventSink,
+    clock: Clock,
+    outgoing: Outgoing = dict,
+    heeding: Callable[[CredentialStore], CredentialStore] = lambda store: store,
 ) -> AsyncIterator[Minting]:
     """Run the parts that mint tokens within the context.
 
@@ -94,14 +99,16 @@ async def minting(
         sink: Listens to events.
         clock: Unix time in seconds.
         outgoing: Header fields that are sent with each call.
+        heeding: Wraps the credential store, to heed what its documents say.
 
     Raises:
         FileError: A CA bundle is unusable.
 
     """
     async with minting_parts(settings, sink, clock, outgoing) as parts:
-        minter = Minter(parts.store, parts.signers, parts.exchanger, certificate_not_after, sink, clock)
-        yield Minting(parts.store, minter, parts.vault_token_remaining)
+        store = heeding(parts.store)
+        minter = Minter(store, parts.signers, parts.exchanger, certificate_not_after, sink, clock)
+        yield Minting(store, minter, parts.vault_token_remaining, parts.vault_breaker_open, parts.ims_breaker_open)
 
 
 @asynccontextmanager
@@ -116,7 +123,11 @@ async def minting_parts(
         exchanger = HttpTokenExchanger(
             await _ims_client(settings, stack), clock, sink, outgoing=outgoing, has_proxy=settings.proxy_url is not None
         )
-        signers: dict[str, AssertionSigner] = {StoredKey.scheme: key_signer, **credentials.signers}
+        signers: dict[str, AssertionSigner] = {
+            StoredKey.scheme: key_signer,
+            **credentials.signers,
+            **_kms_signer(settings, stack, sink),
+        }
         yield MintingParts(
             store=credentials.store,
             documents=credentials.documents,
@@ -124,6 +135,8 @@ async def minting_parts(
             remote_keys=credentials.remote_keys,
             exchanger=exchanger,
             vault_token_remaining=credentials.token_remaining,
+            vault_breaker_open=credentials.breaker_open,
+            ims_breaker_open=lambda: exchanger.breaker_is_open,
         )
 
 
@@ -136,6 +149,21 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
         stack.push_async_callback(directory.aclose)
         stack.push_async_callback(files.aclose)
         return _Credentials(directory, files)
+    return _in_vault(settings, stack, sink, outgoing)
+
+
+def _in_vault(settings: MintingSettings, stack: AsyncExitStack, sink: EventSink, outgoing: Outgoing) -> _Credentials:
+    """Credentials in Vault. Only then is its client imported."""
+    from app.adapters.vault import (
+        VaultCredentialStore,
+        VaultDocuments,
+        VaultSession,
+        VaultTransitKeys,
+        VaultTransitSigner,
+    )
+    from app.bootstrap.vault_config import vault_config
+
+    allowed = settings.allowed_ims_base_urls
     session = VaultSession(vault_config(settings), sink, outgoing=outgoing)
     stack.push_async_callback(session.aclose)
     session.start()
@@ -145,29 +173,18 @@ def _credentials(settings: MintingSettings, stack: AsyncExitStack, sink: EventSi
     documents = VaultDocuments(session, settings.vault_mount, settings.vault_prefix, settings.vault_kv_version)
     signers = {"transit": VaultTransitSigner(session, settings.vault_transit_mount)}
     keys = {"transit": VaultTransitKeys(session, settings.vault_transit_mount)}
-    return _Credentials(store, documents, signers, keys, session.remaining)
+    return _Credentials(store, documents, signers, keys, session.remaining, lambda: session.circuit_is_open)
 
 
-def vault_config(settings: MintingSettings) -> VaultConfig:
-    """Where Vault is, and how to log in; for the vault store only."""
-    assert settings.vault_addr is not None  # noqa: S101  # the settings require it
-    token, secret_id = settings.vault_token, settings.vault_secret_id
-    return VaultConfig(
-        addr=settings.vault_addr,
-        auth=settings.vault_auth,
-        token=None if token is None else token.get_secret_value(),
-        token_file=settings.vault_token_file,
-        role_id=settings.vault_role_id,
-        secret_id=None if secret_id is None else secret_id.get_secret_value(),
-        secret_id_file=settings.vault_secret_id_file,
-        role=settings.vault_role,
-        kubernetes_token_file=settings.vault_kubernetes_token_file,
-        auth_mount=settings.vault_auth_mount,
-        cacert=settings.vault_cacert,
-        cert_file=settings.vault_cert_file,
-        key_file=settings.vault_key_file,
-        namespace=settings.vault_namespace,
-    )
+def _kms_signer(settings: MintingSettings, stack: AsyncExitStack, sink: EventSink) -> Mapping[str, AssertionSigner]:
+    """The signer of AWS KMS, if it is configured. Only then is the AWS SDK imported."""
+    if settings.kms_region is None:
+        return {}
+    from app.adapters.aws_kms import KmsConfig, KmsSigner
+
+    signer = KmsSigner(KmsConfig(settings.kms_region, settings.kms_endpoint_url, egress_proxy(settings)), sink)
+    stack.callback(signer.close)
+    return {"kms": signer}
 
 
 def egress_proxy(settings: MintingSettings) -> EgressProxy | None:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from app.adapters.memory_cache import MemoryLease, MemoryPurgeLog, MemoryTokenCache
-from app.adapters.redis import (
-    RedisClient,
-    RedisLease,
-    RedisLogin,
-    RedisPurgeLog,
-    RedisTls,
-    RedisTokenCache,
-    sealed_counts,
+from app.adapters.memory_cache import (
+    MemoryExchangeBudget,
+    MemoryLease,
+    MemoryLimitShares,
+    MemoryPurgeLog,
+    MemoryTokenCache,
 )
-from app.ports import Clock, EventSink, Lease, PurgeLog, TokenCache
-from app.settings.redis import RedisSettings
+from app.domain.dependency import Dependency
+from app.domain.names import TokenKey
+from app.ports import Clock, EventSink, ExchangeBudget, Lease, LimitShares, PurgeLog, TokenCache
+from app.service.fleet_budget import FleetBudget
 from app.settings.settings import Settings
-from app.shared_cache.key_ring import load_key_ring
-
-_COUNT_TIMEOUT = 5.0
-"""Seconds for one page of keys."""
+from app.shared_cache.key_ring_in_force import KeyRingInForce
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +30,22 @@ class SharedCache:
         tokens: Tokens and back-offs.
         purge_log: Purges.
         lease: The lease of the right to exchange for a key.
+        budget: How often IMS may be called with one client.
+        limits: The callers' limits that all replicas share.
         breaker_open: Whether the circuit breaker of Redis is open; never without Redis.
+        dependency: The external system that has it; None for the memory of this process.
+        key_ring: What seals the tokens in Redis, to be watched; None without Redis.
 
     """
 
     tokens: TokenCache
     purge_log: PurgeLog
     lease: Lease
+    budget: ExchangeBudget
+    limits: LimitShares
     breaker_open: Callable[[], bool]
+    dependency: Dependency | None = None
+    key_ring: KeyRingInForce | None = None
 
 
 @asynccontextmanager
@@ -53,50 +56,39 @@ async def shared_cache(settings: Settings, sink: EventSink, clock: Clock) -> Asy
         KeyRingError: The key ring is bad.
 
     """
-    url = settings.redis_url.get_secret_value()
-    if not url:
+    if not settings.redis_url.get_secret_value():
         purge_log = MemoryPurgeLog()
-        yield SharedCache(MemoryTokenCache(clock, purge_log), purge_log, MemoryLease(time.monotonic), lambda: False)
+        tokens, lease = MemoryTokenCache(clock, purge_log, time.monotonic), MemoryLease(time.monotonic)
+        budget, limits = MemoryExchangeBudget(time.monotonic), MemoryLimitShares(time.monotonic)
+        yield SharedCache(tokens, purge_log, lease, budget, limits, lambda: False)
         return
+    # Only now, because importing redis-py takes a fifth of the start.
+    from app.adapters.redis import (
+        RedisExchangeBudget,
+        RedisLease,
+        RedisLimitShares,
+        RedisPurgeLog,
+        RedisTokenCache,
+    )
+    from app.bootstrap.redis_client import redis_client
+
     assert settings.cache_keys_file is not None  # noqa: S101  # the settings require it
-    key_ring = await asyncio.to_thread(load_key_ring, settings.cache_keys_file)
-    tls = RedisTls(settings.redis_cacert, settings.redis_cert_file, settings.redis_key_file)
-    client = RedisClient(url, sink, tls, redis_login(settings))
+    key_ring = KeyRingInForce(settings.cache_keys_file, sink, clock)
+    client = redis_client(settings, sink)
     prefix = settings.redis_prefix
     try:
+        await key_ring.load()
+        holders: dict[TokenKey, str] = {}
         yield SharedCache(
-            RedisTokenCache(client, key_ring, sink, prefix),
+            RedisTokenCache(client, key_ring.current, sink, prefix, holders),
             RedisPurgeLog(client, prefix),
-            RedisLease(client, prefix),
+            RedisLease(client, prefix, holders=holders),
+            FleetBudget(RedisExchangeBudget(client, prefix), MemoryExchangeBudget(time.monotonic)),
+            RedisLimitShares(client, prefix),
             lambda: client.circuit_is_open,
+            "redis",
+            key_ring,
         )
     finally:
-        await client.aclose()
-
-
-def redis_login(settings: RedisSettings) -> RedisLogin:
-    """User and password for Redis, if the URL does not name them."""
-    password = settings.redis_password
-    return RedisLogin(
-        settings.redis_username,
-        None if password is None else password.get_secret_value(),
-        settings.redis_password_file,
-    )
-
-
-async def counted_seals(settings: RedisSettings, sink: EventSink) -> Mapping[str, int]:
-    """How many tokens in Redis each key of the ring seals, by the id of the key; empty without Redis.
-
-    Raises:
-        CacheUnavailableError: Redis does not answer, or does not allow it.
-
-    """
-    url = settings.redis_url.get_secret_value()
-    if not url:
-        return {}
-    tls = RedisTls(settings.redis_cacert, settings.redis_cert_file, settings.redis_key_file)
-    client = RedisClient(url, sink, tls, redis_login(settings), timeout=_COUNT_TIMEOUT)
-    try:
-        return await sealed_counts(client, settings.redis_prefix)
-    finally:
+        await key_ring.aclose()
         await client.aclose()

@@ -11,6 +11,7 @@ import typer
 
 from app.cli.audit_input import audit_lines_of
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.printable import printable
 
 if TYPE_CHECKING:
     from app.audit.follow import Finding
@@ -23,7 +24,7 @@ _Files = Annotated[
     list[str],
     typer.Argument(metavar="FILE…", help="Logs (gzip too), oldest first; - is standard input.", show_default=False),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Answer as JSON lines.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 
 MAX_PRINTED = 1000
 """Findings that are printed; any more are only counted."""
@@ -44,12 +45,14 @@ def verify(
         typer.Option(metavar="CHAIN:SEQ:SHA256", help="A stored head; its line must be in the log. Repeatable."),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Earlier files are not given: chains may begin late.")
+        bool, typer.Option("--partial", help="Earlier files are missing: chains may begin in the middle.")
     ] = False,
     mixed: Annotated[bool, typer.Option("--mixed", help="Accept lines that are not in a chain.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Find removed, changed, inserted and reordered lines of a log with BROKER_AUDIT_CHAIN. Exit code 0: none; 1: some.
+    """Find removed, changed, inserted and reordered lines of a log with BROKER_AUDIT_CHAIN.
+
+    Exit status 0: it found none; 1: it found some.
 
     It cannot detect lines cut off at the very end of a chain, or a change of its last line, unless --expect names it.
     Nor can it detect that someone with write access rewrote a whole chain. Store the printed heads elsewhere.
@@ -92,9 +95,9 @@ def trace_token(
     token_stdin: Annotated[
         bool, typer.Option("--token-stdin", help="Read the token itself from standard input, and hash it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """List every caller that received a token. Exit code 0: at least one did; 1: none in these files."""
+    """List every caller that received a token. Exit status 0: at least one did; 1: none in these files."""
     from app.audit.trace import token_prefix, trace
 
     if (token_sha256 is None) is not token_stdin:
@@ -125,7 +128,7 @@ def _sha256_of_standard_input() -> str:
 
     token = sys.stdin.buffer.read(MAX_TOKEN + 1).strip()
     if not token or len(token) > MAX_TOKEN:
-        raise CommandError("Standard input must hold the token, and nothing else.", USAGE)
+        raise CommandError("Standard input must contain only the token.", USAGE)
     return hashlib.sha256(token).hexdigest()
 
 
@@ -147,10 +150,11 @@ def _print_chains(verifier: AuditVerifier, as_json: bool) -> None:
 
 def _print_table(found: Trace) -> None:
     for receiver in found.receivers:
-        ids = ", ".join(receiver.request_ids)
+        ids = printable(", ".join(receiver.request_ids))
         more = receiver.count - len(receiver.request_ids)
-        typer.echo(f"{receiver.caller}  {receiver.org}  {receiver.credential}  {receiver.endpoint}  {receiver.tier}")
-        typer.echo(f"    {receiver.count} times, {receiver.first} to {receiver.last}")
+        who = (receiver.caller, receiver.org, receiver.credential, receiver.endpoint, receiver.tier)
+        typer.echo("  ".join(map(printable, who)))
+        typer.echo(f"    {receiver.count} times, {printable(receiver.first)} to {printable(receiver.last)}")
         typer.echo(f"    requests: {ids}{f' and {more} more' if more else ''}")
     if found.left_out:
         typer.echo(f"{found.left_out} further answers, to more callers than are listed, are left out.")

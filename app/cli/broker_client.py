@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.cli.failure import USAGE, CommandError
+from app.cli.printable import printable
 from app.process.ca_bundle import client_context
 from app.process.regular_file import FileError
 
@@ -31,7 +32,6 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_KEY_BYTES = 16 * 1024
 
 _VISIBLE = re.compile(r"[!-~]+")
-_UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
 def read_api_key(file: Path | None) -> str:
@@ -130,21 +130,34 @@ class BrokerClient:
         """
         self._answer("/token", {"org": org, "credential": credential}, "DELETE", 204)
 
+    def token_status(self, query: Mapping[str, str]) -> int:
+        """Get the status of ``GET /token``, and drop the token.
+
+        Raises:
+            CommandError: The broker cannot be reached.
+
+        """
+        return self._exchanged("/token", query)[0]
+
     def _answer(
         self, path: str, query: Mapping[str, str], method: str = "GET", expected: int = 200
     ) -> Mapping[str, object]:
-        import httpx2
-
-        try:
-            status, header_id, body = asyncio.run(self._send(method, f"{self._base_url}{path}", query))
-        except (TimeoutError, httpx2.TimeoutException):
-            raise CommandError(f"The broker at {self._base_url} does not answer in time.") from None
-        except httpx2.HTTPError as error:
-            raise CommandError(f"The broker at {self._base_url} cannot be reached: {_reason(error)}.") from None
+        status, header_id, body = self._exchanged(path, query, method)
         answer = _document(body)
         if status != expected:
             raise CommandError(_refusal(status, answer, header_id))
         return answer
+
+    def _exchanged(self, path: str, query: Mapping[str, str], method: str = "GET") -> tuple[int, str, bytes]:
+        """Status, request id and body of one request."""
+        import httpx2
+
+        try:
+            return asyncio.run(self._send(method, f"{self._base_url}{path}", query))
+        except (TimeoutError, httpx2.TimeoutException):
+            raise CommandError(f"The broker at {self._base_url} does not answer in time.") from None
+        except httpx2.HTTPError as error:
+            raise CommandError(f"The broker at {self._base_url} cannot be reached: {_reason(error)}.") from None
 
     async def _send(self, method: str, url: str, query: Mapping[str, str]) -> tuple[int, str, bytes]:
         """Status, request id and body of an answer; a body that is too long to be valid is cut off."""
@@ -204,9 +217,4 @@ def _refusal(status: int, problem: Mapping[str, object], header_id: str) -> str:
         detail = "The server there is not a broker; check --url."
     request_id = problem.get("request_id") or header_id or "unknown"
     known_as = f"{problem.get('code') or 'error'}, request id {request_id}"
-    return f"{_plain(detail, 500)} ({status} {_plain(known_as, 200)})"
-
-
-def _plain(text: str, longest: int) -> str:
-    """`text` without terminal control characters: the server at that URL may be anything."""
-    return _UNPRINTABLE.sub(" ", text)[:longest]
+    return f"{printable(detail, 500)} ({status} {printable(known_as, 200)})"

@@ -12,7 +12,7 @@ import typer
 from app.cli.failure import USAGE, CommandError
 from app.domain.names import EXAMPLE_ORG
 
-app = typer.Typer(name="caller", help="Callers: the internal services that ask for tokens.", rich_markup_mode=None)
+app = typer.Typer(name="caller", help="Callers: the internal services that request tokens.", rich_markup_mode=None)
 
 
 @app.callback()
@@ -23,13 +23,16 @@ def _caller() -> None:
 @app.command("create")
 def create(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Its name in policy, audit log and metrics.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME", help="The caller's name in the policy, audit log and metrics.", show_default=False
+        ),
     ],
     orgs: Annotated[
         list[str] | None,
         typer.Option("--org", metavar="ORG", help='An IMS org it may get tokens for; repeatable; or "*" for all.'),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Make an API key and its policy lines.
 

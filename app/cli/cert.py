@@ -31,15 +31,17 @@ app.command("rotate")(rotate_certificate)
 @app.command("create")
 def create(
     out_dir: Annotated[Path, typer.Option("--out-dir", metavar="DIR", help="Folder to write to.", show_default=False)],
-    org: Annotated[str | None, typer.Option(metavar="ORG", help="The IMS org id, as the certificate's name.")] = None,
+    org: Annotated[
+        str | None, typer.Option(metavar="ORG", help="Use this IMS org id as the certificate's common name.")
+    ] = None,
     client_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="The client id, as the certificate's name instead.")
+        str | None, typer.Option(metavar="ID", help="Use this client id as the certificate's common name instead.")
     ] = None,
     days: Annotated[
         int, typer.Option(metavar="DAYS", min=1, max=MAX_DAYS, help="Days the certificate is valid.")
     ] = 365,
     bits: Annotated[int, typer.Option(metavar="BITS", min=2048, max=4096, help="Size of the RSA key.")] = 2048,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Make an RSA private key (PKCS#8, mode 0600) and a self-signed certificate to upload to Adobe."""
     common_name = _common_name(org, client_id)
@@ -64,7 +66,7 @@ def create(
     typer.echo(f"Certificate: {certificate_file} (not after {not_after})")
     typer.echo(
         f"Next: upload {certificate_file} to the integration in Adobe's console,"
-        " then store the private key in the tenant's credential document as private_key."
+        f" then store its credential: ims-token-broker org import FILE --private-key {key_file}"
     )
 
 
@@ -103,4 +105,4 @@ def _prepare(out_dir: Path, files: tuple[Path, ...]) -> None:
         raise CommandError(f"{out_dir} cannot be used as a folder: {error.strerror}.", USAGE) from None
     for file in files:
         if file.exists():
-            raise CommandError(f"{file} exists already; it is never overwritten.", USAGE)
+            raise CommandError(f"{file} already exists; it is never overwritten.", USAGE)

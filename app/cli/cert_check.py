@@ -30,14 +30,14 @@ def check(
         ),
     ],
     private_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The private key to compare it with, in PEM form.")
+        Path | None, typer.Option(metavar="FILE", help="A private key (PEM) to compare with the certificate.")
     ] = None,
     passphrase_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The passphrase of the private key.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a certificate says, whether the private key belongs to it, and what Adobe will refuse.
+    """Show what is in a certificate, whether the private key belongs to it, and what Adobe will reject.
 
     Exit status 1 if something is wrong. Nothing is sent anywhere.
     """

@@ -61,7 +61,7 @@ def rotate_certificate(
     org: Annotated[str, typer.Argument(metavar="ORG", help="The IMS org id.", show_default=False)],
     credential: CredentialOption = "default",
     private_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The new private key; without it a pair is made.")
+        Path | None, typer.Option(metavar="FILE", help="The new private key. Default: create a new pair.")
     ] = None,
     certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate of --private-key.")] = None,
     passphrase_file: Annotated[
@@ -69,22 +69,22 @@ def rotate_certificate(
     ] = None,
     days: Annotated[int, typer.Option(metavar="DAYS", min=1, max=3650, help="Days a new certificate is valid.")] = 365,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the new certificate there, not to standard output.")
+        Path | None, typer.Option(metavar="FILE", help="File for the new certificate. Default: standard output.")
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Stay until Adobe has the new certificate, or leave at once.")
+        bool, typer.Option("--wait/--no-wait", help="Wait until Adobe has the new certificate, or exit at once.")
     ] = True,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="The longest time to wait.")] = "15m",
     discard: Annotated[
-        bool, typer.Option("--discard", help="Forget a rotation whose new key is not in the document.")
+        bool, typer.Option("--discard", help="Discard a rotation whose new key is not in the document.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Replace the key and certificate of a JWT credential without a failed request.
 
     Makes a new pair and keeps it in the credential store; you upload its certificate in Adobe's console, next to the
-    old one. When a real exchange with the new key succeeds, the document is written and proven once more. Needs the
-    variables of ``serve`` and a login that may write. A run that was interrupted is finished by the next one.
+    old one. When a real exchange with the new key succeeds, the document is written and tested again. Needs the
+    variables of ``serve`` and a login with write access. If a run is interrupted, the next one finishes it.
     """
     ref = named_credential(org, credential)
     if (private_key is None) != (certificate is None):

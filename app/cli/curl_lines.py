@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 _NEWLINE = r"-w '\n'"
 """Responses do not end with a newline, so the shell prompt would follow on the same line."""
 
+_NAME = "ims-token-broker"
 _ADOBE_HEADERS = "^(authorization|x-api-key|x-gw-ims-org-id):"
 
 
@@ -56,9 +60,15 @@ def curl_lines(
 
 def sandbox_lines(sandbox: str) -> Mapping[str, str]:
     """Orders to a sandbox, by name: make it fail, remove all faults, see what it was asked."""
-    program, url = "ims-token-broker sandbox", f"--url {shlex.quote(sandbox)}"
+    program, url = f"{shlex.quote(_program())} sandbox", f"--url {shlex.quote(sandbox)}"
     return {
         "fault": f"{program} fault status --status 503 --times 3 {url}",
         "clear": f"{program} fault --clear {url}",
         "journal": f"{program} journal --follow {url}",
     }
+
+
+def _program() -> str:
+    """How this program is called: its name, or its path if the shell does not find the name (as with `make run`)."""
+    called = sys.argv[0]
+    return called if shutil.which(_NAME) is None and Path(called).name == _NAME else _NAME

@@ -15,6 +15,7 @@ import typer
 from app.cli.failure import FAILED, USAGE
 from app.cli.policy_input import JsonOption
 from app.cli.tables import table_console
+from app.domain.amount import amount
 
 if TYPE_CHECKING:
     from app.diagnosis import Checked
@@ -31,13 +32,15 @@ class _Deaf:
 
 
 def doctor(
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, max=600, help="For each check.")] = 5.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=600, help="Time limit of each check.")
+    ] = 5.0,
     as_json: JsonOption = False,
 ) -> None:
     """Check everything that the broker needs, with the BROKER_ variables of ``serve``, and say what to do.
 
-    Nothing is changed, no token is requested, and no secret is printed: the output is fit for a ticket. Exit code 0:
-    all is well, perhaps with warnings; 1: something is wrong; 2: a setting is not valid.
+    Changes nothing, requests no token and prints no secret, so you can paste the output into a ticket. Exit status 0:
+    no failures, perhaps warnings; 1: something is wrong; 2: a setting is invalid.
     """
     from app.bootstrap.diagnosis import diagnose
     from app.diagnosis import Checked, failed
@@ -76,7 +79,7 @@ def _print(results: Sequence[Checked], as_json: bool) -> None:
         if each.finding.remedy:
             console.print(Text(f"    {each.finding.remedy}"), soft_wrap=True)
     counts = [sum(each.finding.status == status for each in results) for status in _MARKS]
-    console.print(f"{counts[0]} ok, {counts[1]} warnings, {counts[2]} failed, {counts[3]} skipped")
+    console.print(f"{counts[0]} ok, {amount(counts[1], 'warning')}, {counts[2]} failed, {counts[3]} skipped")
 
 
 def _as_json(checked: Checked) -> dict[str, object]:

@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
@@ -53,7 +53,7 @@ class Running:
 
     broker: str
     sandbox: str
-    api_key: str
+    api_key: str = field(repr=False)
     files: str
 
 
@@ -110,7 +110,7 @@ def _as_text(running: Running) -> str:
     blocks = (f"# {heading}\n{line}\n" for heading, line in _lines(running).values())
     commands = "\n".join(sandbox_lines(running.sandbox).values())
     rehearse = (
-        f"# Let the next three exchanges fail, take all faults back, watch what the sandbox is asked\n{commands}\n"
+        f"# Make the next three exchanges fail, remove all faults, show the requests to the sandbox\n{commands}\n"
     )
     return "\n".join((facts, *blocks, rehearse, "Ctrl-C ends everything."))
 

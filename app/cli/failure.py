@@ -1,4 +1,4 @@
-"""How a command fails: with one sentence on standard error and an exit code, never with a traceback."""
+"""How a command fails: with one sentence on standard error and an exit status, never with a traceback."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from typer.exceptions import TyperException
 from typing_extensions import override
 
 FAILED = 1
-"""Exit code: the command line was valid, but what it checks is wrong, or the command did not succeed."""
+"""Exit status: the command line was valid, but what it checks is wrong, or the command did not succeed."""
 
 USAGE = 2
-"""Exit code: the command line or a setting is wrong, or a file given to it is missing or cannot be used."""
+"""Exit status: the command line or a setting is wrong, or a file given to it is missing or cannot be used."""
 
 INTERNAL = 70
-"""Exit code: an error of the program itself, which says nothing about what it checks; EX_SOFTWARE of sysexits(3)."""
+"""Exit status: an error of the program itself, which says nothing about what it checks; EX_SOFTWARE of sysexits(3)."""
+
+INTERRUPTED = 130
+"""Exit status: stopped by Ctrl-C."""
 
 
 class CommandError(TyperException):
@@ -41,14 +44,17 @@ class Program(TyperGroup):
 
     @override
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command line and end the process with its exit code."""
+        """Run the command line and end the process with its exit status."""
         extra["standalone_mode"] = False
         try:
             code = super().main(*args, **extra)
         except TyperException as error:
-            # Usage errors carry their exit code on a class that Typer does not export.
+            # Usage errors carry their exit status on a class that Typer does not export.
             _leave(_sentence(error), getattr(error, "exit_code", FAILED))
-        except typer.Abort:
+        except typer.Abort as error:
+            # A question was not answered: its input ended, or Ctrl-C was pressed.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                sys.exit(INTERRUPTED)
             _leave("Aborted.", FAILED)
         except Exception as error:  # noqa: BLE001  # the last resort: a traceback may quote a secret
             _leave(f"Internal error: {type(error).__name__} at {_place(error)}. Please report it.", INTERNAL)

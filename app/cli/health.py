@@ -29,10 +29,10 @@ def health(
         str | None,
         typer.Option(metavar="URL", help="The broker's base URL. Default: the address in the BROKER_ variables."),
     ] = None,
-    ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
+    ready: Annotated[bool, typer.Option("--ready", help="Check /readyz instead of /livez.")] = False,
     expect_unauthenticated: Annotated[
         bool,
-        typer.Option("--expect-unauthenticated", help="Ask for a token without a credential; expect a 401."),
+        typer.Option("--expect-unauthenticated", help="Request a token without a credential, and expect a 401."),
     ] = False,
     ca_file: Annotated[
         str | None, typer.Option("--ca-file", metavar="FILE", help="CA bundle for https. Default: the system's.")
@@ -46,7 +46,7 @@ def health(
         str | None, typer.Option(envvar="BROKER_TLS_CERT_FILE", hidden=True, help="Same as for `serve`.")
     ] = None,
 ) -> None:
-    """Check that a running broker is alive (or ready, or refuses unknown callers). Exit code 0: yes; 1: no.
+    """Check that a running broker is alive (or ready, or refuses unknown callers). Exit status 0: yes; 1: no.
 
     The certificate of a broker on this machine is not verified: it names the service, not the loopback address, and
     nothing secret is sent. The certificate of any other host is verified, and so is every one if --ca-file is given.

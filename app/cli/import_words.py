@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from app.domain.amount import amount
+
 if TYPE_CHECKING:
     from app.domain.import_file import ImportInput
     from app.domain.stored_document import Version
@@ -43,8 +45,9 @@ def description(given: ImportInput, prepared: PreparedImport) -> Iterator[str]:
     if prepared.proofs:
         count, token = len(prepared.proofs), prepared.proofs[0].token
         secrets = "the client secret" if count == 1 else f"each of the {count} client secrets"
+        scopes = amount(len(token.scopes), "scope")
         hours = (token.expires_at - token.issued_at) / 3600
-        yield f"IMS accepts {secrets}: a token with {len(token.scopes)} scopes that lives {hours:.1f} h was issued."
+        yield f"IMS accepts {secrets}: a token with {scopes} that lives {hours:.1f} h was issued."
 
 
 def sentence(imported: Imported) -> str:

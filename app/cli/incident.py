@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.broker_options import DEFAULT_URLS, ApiKeyOption, CaOption, EverywhereOption, UrlsOption
 from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.incident_report import Containment, lines_of_report
 from app.cli.org_options import named_credential
 from app.cli.policy_input import JsonOption
-from app.cli.purge import DEFAULT_URLS, ApiKeyOption, CaOption, EverywhereOption, UrlsOption
 from app.cli.regions import Purged, broker_urls, purge_at
+from app.domain.secret_rotation_state import DEFAULT_CONSOLE_URL
+from app.hosts import is_https_or_loopback
 
 if TYPE_CHECKING:
     from app.audit.trace import Receiver, Trace
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 _MAX_TOKEN_BYTES = 1 << 16
 
-app = typer.Typer(name="incident", help="What to do about a token that leaked.", rich_markup_mode=None)
+app = typer.Typer(name="incident", help="Contain a leaked token.", rich_markup_mode=None)
 
 
 @app.callback()
@@ -36,7 +38,7 @@ def _incident() -> None:
 @app.command("contain")
 def contain(
     token_stdin: Annotated[
-        bool, typer.Option("--token-stdin", help="Read the token from standard input. There is no other way.")
+        bool, typer.Option("--token-stdin", help="Read the token from standard input (required).")
     ] = False,
     audit_log: Annotated[
         list[str] | None,
@@ -52,20 +54,36 @@ def contain(
     everywhere: EverywhereOption = False,
     api_key_file: ApiKeyOption = None,
     ca_file: CaOption = None,
+    rotate: Annotated[
+        bool,
+        typer.Option(
+            "--rotate", help="Replace the secret, too; needs the variables of serve and a login that may write."
+        ),
+    ] = False,
+    console_url: Annotated[
+        str, typer.Option(metavar="URL", help="With --rotate: Adobe's secrets API.")
+    ] = DEFAULT_CONSOLE_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Find who received a leaked token, purge its credential everywhere, and say how to replace the secret.
+    """Find who received a leaked token, purge its credential everywhere, and replace its secret or say how to.
 
-    The report also says what cannot be undone: Adobe accepts the token until its end. Exit code 0: all was purged; 1: a
-    broker was not, or no audit log shows the token.
+    With --rotate, the secret is replaced after the purge, as `secret rotate ORG --now` does. If a person must act, as
+    for the certificate of a JWT credential, the report has the reason and the command. The report also says what cannot
+    be undone: Adobe accepts the token until it expires. Exit status 0: all was done; 1: a broker did not purge, no
+    audit log shows the token, or a secret was not replaced.
     """
+    from app.cli.incident_rotation import replace_secrets
+
+    if not is_https_or_loopback(console_url):
+        raise CommandError("--console-url must be a base URL: https, or http for loopback only.", USAGE)
     if not token_stdin:
         raise CommandError("Give the token on standard input, with --token-stdin.", USAGE)
     token = _token()
     found = _trace(token, audit_log or [])
     refs = _credentials(found, org, credential)
     results = {ref: purge_at(broker_urls(urls, everywhere=everywhere), ref, api_key_file, ca_file) for ref in refs}
-    done = Containment(token, found, results, time.time())
+    replaced = replace_secrets(refs, console_url) if rotate else {}
+    done = Containment(token, found, results, time.time(), replaced)
     if as_json:
         typer.echo(json.dumps(_as_json(done)))
     else:
@@ -129,6 +147,7 @@ def _as_json(done: Containment) -> dict[str, object]:
         "received_by": [] if found is None else [asdict(receiver) for receiver in found.receivers],
         "searched": None if found is None else {"lines": found.lines, "since": found.since, "until": found.until},
         "purged": [_purged(ref, results) for ref, results in done.purges.items()],
+        "replaced": [{"org": ref.org, "credential": ref.name, **asdict(it)} for ref, it in done.replaced.items()],
         "complete": done.complete,
     }
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.cli.org_options import name_of
+from app.cli.org_options import arguments_of, name_of
+from app.cli.printable import printable
 from app.domain.rfc3339 import rfc3339
 
 if TYPE_CHECKING:
     from app.audit.trace import Trace
+    from app.cli.incident_rotation import SecretReplacement
     from app.cli.regions import Purged
     from app.domain.leaked_token import LeakedToken
     from app.domain.names import CredentialRef
@@ -24,6 +26,7 @@ class Containment:
         token: The token, without its value.
         found: Who received it; None if no audit log was given.
         purges: The result of each broker, by credential.
+        replaced: What became of the secret or key of each credential; empty if that was not asked for.
         now: Unix time in seconds.
 
     """
@@ -32,17 +35,19 @@ class Containment:
     found: Trace | None
     purges: Mapping[CredentialRef, tuple[Purged, ...]]
     now: float
+    replaced: Mapping[CredentialRef, SecretReplacement] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        """Whether all brokers purged, and the receivers are known."""
+        """Whether all brokers purged, the receivers are known, and all secrets that were to be replaced are."""
         purged = all(result.error is None for results in self.purges.values() for result in results)
-        return purged and self.found is not None and bool(self.found.receivers)
+        rotated = all(result.status == "rotated" for result in self.replaced.values())
+        return purged and rotated and self.found is not None and bool(self.found.receivers)
 
 
 def lines_of_report(done: Containment) -> Iterator[str]:
     """The report as lines of text. No token and no secret is in it."""
-    yield f"Token {done.token.sha256[:16]}…, client {done.token.client_id or 'unknown'}"
+    yield f"Token {done.token.sha256[:16]}…, client {printable(done.token.client_id) or 'unknown'}"
     yield ""
     yield "Who received it"
     yield from _receivers(done)
@@ -53,6 +58,11 @@ def lines_of_report(done: Containment) -> Iterator[str]:
             said = "done" if result.error is None else f"NOT DONE: {result.error}"
             yield f"  {name_of(ref)} at {result.url}: {said}"
     yield ""
+    if done.replaced:
+        yield "Secret or key"
+        for ref, replacement in done.replaced.items():
+            yield f"  {name_of(ref)}: {_said(replacement)}"
+        yield ""
     yield "What you must do now"
     for number, step in enumerate(_steps(done), start=1):
         yield f"  {number}. {step}"
@@ -61,15 +71,19 @@ def lines_of_report(done: Containment) -> Iterator[str]:
     yield f"  {_remaining(done)}"
 
 
+def _said(replacement: SecretReplacement) -> str:
+    if replacement.status == "rotated":
+        return "the secret is replaced, and the old one is deleted at Adobe"
+    return f"NOT REPLACED: {replacement.reason}"
+
+
 def _receivers(done: Containment) -> Iterator[str]:
     if done.found is None:
         yield "  unknown: no audit log was given"
         return
     for receiver in done.found.receivers:
-        times = (
-            receiver.first if receiver.count == 1 else f"{receiver.first} to {receiver.last}, {receiver.count} times"
-        )
-        yield f"  {receiver.caller} at {receiver.endpoint}: {times}"
+        several = f" to {printable(receiver.last)}, {receiver.count} times" if receiver.count > 1 else ""
+        yield f"  {printable(receiver.caller)} at {printable(receiver.endpoint)}: {printable(receiver.first)}{several}"
     if not done.found.receivers:
         yield f"  no one in {done.found.lines} audit lines; look in older logs"
 
@@ -79,11 +93,14 @@ def _steps(done: Containment) -> Iterator[str]:
     if failed:
         yield f"Run this command again until {' and '.join(failed)} did it: they still hand the token out."
     for ref in done.purges:
-        named = "" if ref.name == "default" else f" --credential {ref.name}"
-        yield (
-            f"If the secret or key may have leaked too: ims-token-broker secret rotate {ref.org}{named} --now"
-            f" (a JWT credential: ims-token-broker cert rotate {ref.org}{named})."
-        )
+        if ref in done.replaced:
+            for command in done.replaced[ref].commands:
+                yield f"Replace the secret or key of {name_of(ref)}: {command}"
+        else:
+            yield (
+                f"If the secret or key may have leaked too: ims-token-broker secret rotate {arguments_of(ref)} --now"
+                f" (a JWT credential: ims-token-broker cert rotate {arguments_of(ref)})."
+            )
     yield "Ask Adobe's support to invalidate the token; say its client id and org."
     yield "Take the API key of the caller that leaked it out of the policy, if you know which one it was."
 

@@ -1,4 +1,4 @@
-"""``keys``: the key ring that seals cached tokens in Redis."""
+"""``keys``: the key ring that encrypts cached tokens in Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.keys_life import retire_key, rotate_keys
 from app.cli.new_file import write_new_file
 
-app = typer.Typer(name="keys", help="Keys that seal the cached tokens in Redis.", rich_markup_mode=None)
+app = typer.Typer(name="keys", help="Keys that encrypt the cached tokens in Redis.", rich_markup_mode=None)
 
 
 @app.command("create")
@@ -46,9 +46,12 @@ def check(
         Path | None,
         typer.Argument(metavar="FILE", envvar="BROKER_CACHE_KEYS_FILE", help="The key ring.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Validate a key ring exactly as the broker does, without showing a key. Exit code 0: valid; 1: not; 2: no file."""
+    """Validate a key ring exactly as the broker does, without showing a key.
+
+    Exit status 0: valid; 1: not; 2: there is no file.
+    """
     from app.shared_cache.key_ring import KeyRingError, UnreadableKeyRingError, load_key_ring
 
     if file is None:
@@ -67,7 +70,7 @@ def check(
         typer.echo(json.dumps({"valid": True, "keys": ring.ids, "sealing": ring.sealing_id}))
     else:
         count = f"{len(ring.ids)} key{'' if len(ring.ids) == 1 else 's'}"
-        typer.echo(f"{file}: valid: {count}, {ring.sealing_id} seals")
+        typer.echo(f"{file}: valid: {count}, {ring.sealing_id} encrypts")
 
 
 app.command("rotate")(rotate_keys)

@@ -38,8 +38,8 @@ def check_orgs(
 ) -> None:
     """Make one real exchange with each client secret, and say what is wrong and what to do.
 
-    Uses the variables of ``serve``. Nothing is written, and no token is shown. Exit code 0: all is in order; 1: it is
-    not.
+    Uses the variables of ``serve``. Writes nothing and shows no token. Exit status 0: no problem found; 1:
+    something is wrong.
     """
     from app.domain.probe_answer import may_be_probed
 

@@ -20,13 +20,13 @@ def import_org(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="What Adobe's console lets you download (JSON); or a folder.", show_default=False
+            metavar="FILE", help="The file downloaded from Adobe's console (JSON), or a folder.", show_default=False
         ),
     ],
     org: Annotated[str | None, typer.Option(metavar="ORG", help="The IMS org id, if the file has none.")] = None,
     credential: Annotated[str, typer.Option(metavar="NAME", help="Name of the org's credential.")] = "default",
     client_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="Which credential, if the file has several.")
+        str | None, typer.Option(metavar="ID", help="The credential to import, if the file has several.")
     ] = None,
     private_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The private key (PEM), if the file has none.")
@@ -41,28 +41,28 @@ def import_org(
         str | None,
         typer.Option(metavar="NAME", help="Move the private key into Vault's transit engine, or use the key there."),
     ] = None,
-    app: Annotated[str | None, typer.Option(metavar="NAME", help="Name of an app whose client many orgs use.")] = None,
+    app: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the app whose client the org uses.")] = None,
     ims_base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="The IMS host, in place of the file's, such as a sandbox.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything except the write.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Replace a different credential without asking.")] = False,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="For many credentials: results, from which a run resumes.")
+        Path | None, typer.Option(metavar="FILE", help="For many credentials: the report from which a run resumes.")
     ] = None,
     parallel: Annotated[
         int, typer.Option(metavar="NUMBER", min=1, max=64, help="For many credentials: how many at a time.")
     ] = 8,
     as_json: JsonOption = False,
 ) -> None:
-    """Store the credential of a file of Adobe, after IMS has accepted it.
+    """Store the credential in a file from Adobe, after IMS has accepted it.
 
     The file is what the Adobe Developer Console or the AEM Developer Console lets you download, a context of aio, or a
-    document of the broker. Each client secret is proven by a real exchange; nothing is written if IMS refuses one. A
-    different credential that is stored already is only replaced with --yes, or after a question on a terminal.
+    document of the broker. Each client secret is tested with a real exchange; nothing is written if IMS refuses one.
+    A different credential that is already stored is replaced only with --yes, or after confirmation on a terminal.
 
     FILE can also be a folder with such files (NAME.json, with NAME.key, NAME.passphrase and NAME.crt next to it), or a
-    file .jsonl with one credential per line. With --report, a run that was interrupted resumes where it stopped.
+    file .jsonl with one credential per line. With --report, an interrupted run resumes where it stopped.
     """
     from app.domain.errors import InvalidRequestError
     from app.domain.import_options import ImportOptions

@@ -19,6 +19,7 @@ from app.cli.import_input import ImportMode
 from app.cli.import_items import count_items, import_items
 from app.cli.import_report import ImportReport, open_report
 from app.cli.with_tools import with_tools
+from app.domain.amount import amount
 
 if TYPE_CHECKING:
     from app.bootstrap.credential_tools import CredentialTools
@@ -65,7 +66,7 @@ class ImportTally:
         """The answer for a person."""
         counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
         total = self.outcomes.total()
-        yield f"{total} credentials in {seconds:.0f} s ({total / max(seconds, 0.001):.0f}/s): {counts}."
+        yield f"{amount(total, 'credential')} in {seconds:.0f} s ({total / max(seconds, 0.001):.0f}/s): {counts}."
         for (_, error), items in self._by_count():
             more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
             yield f"  {len(items)} failed: {error} ({', '.join(sorted(items)[:_NAMED])}{more})"
@@ -115,7 +116,7 @@ def import_many(
         finished = with_tools(work)
     _tell(tally, time.monotonic() - begun, kept, mode)
     if not finished:
-        raise CommandError("The credential store failed so often in a row that the rest was not tried.", FAILED)
+        raise CommandError("The credential store failed too often in a row, so the rest was not tried.", FAILED)
     if tally.failures:
         raise typer.Exit(FAILED)
 

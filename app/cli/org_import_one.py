@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import typer
 from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.import_input import ImportMode, read_import
 from app.cli.import_words import Imported, as_object, description, sentence
+from app.cli.questions import confirmed, is_terminal
 from app.cli.with_tools import with_tools
 
 if TYPE_CHECKING:
@@ -72,6 +72,4 @@ async def _import(given: ImportInput, tools: CredentialTools, mode: ImportMode) 
 
 def _confirmed() -> bool:
     """Whether a person at a terminal agrees; False without a terminal."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    return typer.confirm("Replace what is stored?", err=True)
+    return is_terminal() and confirmed("Replace what is stored?")

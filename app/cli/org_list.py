@@ -10,7 +10,7 @@ import typer
 
 from app.cli.bulk_progress import bulk_progress
 from app.cli.policy_input import JsonOption
-from app.cli.tables import table_console
+from app.cli.tables import table_console, table_of_orgs
 from app.cli.with_tools import with_tools
 
 if TYPE_CHECKING:
@@ -50,14 +50,10 @@ def list_orgs(
 
 
 def _print(checkups: list[Checkup]) -> None:
-    from rich.table import Table
-
     if not checkups:
         typer.echo("No credentials are stored. Add one with: ims-token-broker org import FILE", err=True)
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("ORG", "CREDENTIAL", "KIND", "GENERATION", "CERTIFICATE", "PROBLEM"):
-        table.add_column(heading, overflow="fold")
+    table = table_of_orgs("CREDENTIAL", "KIND", "GENERATION", "CERTIFICATE", "PROBLEM")
     for checkup in checkups:
         credential = checkup.credential
         kind, generation = ("", "") if credential is None else (str(credential.kind), credential.generation)

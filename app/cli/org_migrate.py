@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +14,7 @@ import typer
 from app.cli.bulk_progress import bulk_progress
 from app.cli.durations import parse_duration
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.import_input import read_import, read_options
 from app.cli.org_options import CredentialOption, name_of, named_credential
 from app.cli.policy_input import JsonOption
 from app.cli.with_tools import with_tools
@@ -23,11 +22,9 @@ from app.cli.with_tools import with_tools
 if TYPE_CHECKING:
     from app.bootstrap.credential_tools import CredentialTools
     from app.domain.import_file import ImportInput
+    from app.domain.import_options import ImportOptions
     from app.domain.names import CredentialRef
     from app.lifecycle.migration import Comparison, Migration
-
-_WATCH_PAUSE = 10.0
-"""Seconds between two exchanges of a migration that is watched."""
 
 
 class Status(StrEnum):
@@ -85,7 +82,7 @@ def migrate_org(
     ] = None,
     credential: CredentialOption = "default",
     every: Annotated[bool, typer.Option("--all", help="All orgs that have a file in the folder.")] = False,
-    back: Annotated[bool, typer.Option("--back", help="Go back to the document from before the migration.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="Restore the document from before the migration.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Mint both tokens and compare them, but do not write.")
     ] = False,
@@ -93,23 +90,41 @@ def migrate_org(
         bool, typer.Option("--accept-loss", help="Migrate even if the new token lacks something.")
     ] = False,
     watch: Annotated[
-        str, typer.Option(metavar="DURATION", help="Go on exchanging for this time, and go back if IMS refuses.")
+        str,
+        typer.Option(
+            metavar="DURATION", help="After the switch, keep testing for this time, and switch back if IMS refuses."
+        ),
     ] = "0s",
+    client_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The credential to take, if a file has several.")
+    ] = None,
+    private_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The private key (PEM), if the file has none.")
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The passphrase of an encrypted private key.")
+    ] = None,
+    ims_base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="The IMS host, in place of the file's, such as a sandbox.")
+    ] = None,
     parallel: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="With --all: migrations at a time.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
     """Change a credential's kind in place, such as from JWT to OAuth Server-to-Server, and back with --back.
 
-    Both tokens are minted and compared, and the differences are shown before anything is written. Tokens that callers
-    have stay valid. The document from before is kept until the next migration or --back.
+    Mints and compares both tokens, and shows the differences before anything is written. Tokens that callers
+    have stay valid. The previous document is kept until the next migration or --back.
     """
     if (org is None) != every or (to is None) != back or (back and every):
         raise CommandError("Give ORG with --to FILE or --back, or --all with --to FOLDER.", USAGE)
+    if every and (client_id or private_key or passphrase_file):
+        raise CommandError("--client-id, --private-key and --passphrase-file are for one org, not for --all.", USAGE)
     if back:
         ref = named_credential(org or "", credential)
         results = with_tools(lambda tools: _go_back(tools, ref))
     else:
-        inputs = _inputs(to or Path(), org, credential)
+        options = read_options(org, client_id, private_key, passphrase_file, None, ims_base_url)
+        inputs = _inputs(to or Path(), credential, options)
         order = _Order(inputs, dry_run, accept_loss, parse_duration("--watch", watch))
         results = with_tools(lambda tools: _migrate_all(tools, order, parallel, as_json))
     failed = any(result.status is Status.FAILED for result in results)
@@ -122,9 +137,8 @@ def migrate_org(
         raise typer.Exit(FAILED)
 
 
-def _inputs(to: Path, org: str | None, credential: str) -> tuple[ImportInput, ...]:
-    from app.cli.import_input import read_import, read_options
-
+def _inputs(to: Path, credential: str, options: ImportOptions) -> tuple[ImportInput, ...]:
+    org = options.org
     if org is None:
         files = sorted(to.glob("*.json")) if to.is_dir() else []
         if not files:
@@ -132,7 +146,6 @@ def _inputs(to: Path, org: str | None, credential: str) -> tuple[ImportInput, ..
     else:
         files = [to]
     name = named_credential(org or "0" * 24 + "@AdobeOrg", credential).name
-    options = read_options(org, None, None, None, None, None)
     return tuple(read_import(file, name, options) for file in files)
 
 
@@ -156,32 +169,23 @@ async def _migrate_all(tools: CredentialTools, order: _Order, parallel: int, as_
 
 
 async def _migrate(migration: Migration, given: ImportInput, order: _Order) -> Migrated:
+    from app.domain.adobe_import import ImportFileError
     from app.domain.errors import BrokerError
+    from app.lifecycle.migration import MigrationError
 
     comparison = None
     try:
-        comparison = await migration.compare(given.ref, given.document)
         if order.dry_run:
-            return Migrated(given.ref, Status.COMPARED, comparison)
-        await migration.switch(given.ref, given.document, accept_loss=order.accept_loss)
-        await _watch(migration, given.ref, order.watch)
+            return Migrated(given.ref, Status.COMPARED, await migration.compare(given))
+        comparison = await migration.switch(given, accept_loss=order.accept_loss)
+        await migration.watch(given.ref, order.watch)
+    except MigrationError as error:
+        return Migrated(given.ref, Status.FAILED, error.comparison or comparison, error.detail)
+    except ImportFileError as error:
+        return Migrated(given.ref, Status.FAILED, None, f"The file {error}.")
     except BrokerError as error:
         return Migrated(given.ref, Status.FAILED, comparison, error.detail)
     return Migrated(given.ref, Status.MIGRATED, comparison)
-
-
-async def _watch(migration: Migration, ref: CredentialRef, seconds: float) -> None:
-    """Exchange again and again; if IMS refuses the new credential, go back and raise its error."""
-    from app.domain.tenant_errors import TenantError
-
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        await asyncio.sleep(min(_WATCH_PAUSE, max(0.0, end - time.monotonic())))
-        try:
-            await migration.prove(ref)
-        except TenantError:
-            await migration.go_back(ref)
-            raise
 
 
 async def _go_back(tools: CredentialTools, ref: CredentialRef) -> list[Migrated]:
@@ -202,6 +206,8 @@ def _lines(result: Migrated) -> Iterator[str]:
     for difference in differences:
         loss = " (callers may miss this)" if difference.is_loss else ""
         yield f"{difference.what}: {difference.before or 'none'} -> {difference.after or 'none'}{loss}"
+    for change in () if result.comparison is None else result.comparison.changes:
+        yield f"document: {change.field}: {change.before or 'none'} -> {change.after or 'none'}"
     if result.detail is not None:
         yield result.detail
     if result.status is Status.MIGRATED:
@@ -219,6 +225,10 @@ def _as_json(result: Migrated) -> dict[str, object]:
         "differences": [
             {"what": each.what, "before": each.before, "after": each.after, "is_loss": each.is_loss}
             for each in (() if comparison is None else comparison.differences)
+        ],
+        "changes": [
+            {"field": each.field, "before": each.before, "after": each.after}
+            for each in (() if comparison is None else comparison.changes)
         ],
         "detail": result.detail,
     }

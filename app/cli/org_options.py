@@ -29,3 +29,8 @@ def named_credential(org: str, credential: str) -> CredentialRef:
 def name_of(ref: CredentialRef) -> str:
     """A credential in a sentence: its org, and its name unless that is the usual one."""
     return ref.org if ref.name == DEFAULT_CREDENTIAL else f"{ref.org} {ref.name}"
+
+
+def arguments_of(ref: CredentialRef) -> str:
+    """A credential as the arguments of a command: its org, and its name unless that is the usual one."""
+    return ref.org if ref.name == DEFAULT_CREDENTIAL else f"{ref.org} --credential {ref.name}"

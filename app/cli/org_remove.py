@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.org_options import CredentialOption, named_credential
 from app.cli.policy_input import JsonOption
+from app.cli.questions import is_terminal, typed
 from app.cli.with_tools import with_tools
 from app.domain.names import DEFAULT_CREDENTIAL
 
@@ -33,7 +33,7 @@ def remove_org(
     """Remove a credential from the store.
 
     On a terminal it asks for the org id; otherwise it needs --yes. The credential at Adobe stays, and tokens that the
-    broker has cached are served until they end or are purged.
+    broker has cached are served until they expire or are purged.
     """
     ref = named_credential(org, credential)
 
@@ -68,10 +68,10 @@ def _ask(ref: CredentialRef, version: Version) -> None:
         CommandError: There is no terminal, or they typed something else.
 
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise CommandError("Nothing was removed: give --yes, because there is no terminal to ask at.", USAGE)
+    if not is_terminal():
+        raise CommandError("Nothing was removed: there is no terminal to ask on; give --yes.", USAGE)
     typer.echo(f"Credential {ref.name} of {ref.org} is stored in version {version}.", err=True)
-    if typer.prompt("Type the org id to remove it", err=True).strip() != ref.org:
+    if typed("Type the org id to remove it") != ref.org:
         raise CommandError("That is not the org id, so nothing was removed.", FAILED)
 
 
@@ -90,7 +90,7 @@ def _remains(ref: CredentialRef, undo: str | None) -> Iterator[str]:
     yield "What remains:"
     yield (
         "  Tokens in the broker's memory and in Redis are served until they end, unless they are purged: "
-        f"DELETE /token?org={ref.org}&credential={ref.name} at any replica, as a caller with the action purge."
+        f"ims-token-broker purge --org {ref.org} --credential {ref.name}, as a caller with the action purge."
     )
     yield "  Tokens that callers have, and the credential itself, until you remove it in Adobe's console."
     yield "  The org in the rules of the policy."

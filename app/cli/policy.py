@@ -29,7 +29,7 @@ def check(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Validate a policy file exactly as the broker does. Exit code 0: valid; 1: not; 2: there is no file.
+    """Validate a policy file exactly as the broker does. Exit status 0: valid; 1: not; 2: there is no file.
 
     A valid file may have entries that allow nothing, because something is missing or blank, or their not_after has
     passed; these are listed.

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="The policy before (YAML).", show_default=False)],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The policy after (YAML).", show_default=False)],
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="The old policy (YAML).", show_default=False)],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The new policy (YAML).", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:
-    """Say who gains and who loses what, from one policy to another, whatever the order of the rules.
+    """Show who gains and who loses access from one policy to another, whatever the order of the rules.
 
-    What has ended by its not_after counts as removed. At most ten orgs or scopes are printed at a time; --json has all.
-    Exit code 0: no difference; 1: differences; 2: a file is missing or bad.
+    Anything whose not_after has passed counts as removed. At most ten orgs or scopes are printed at a time; --json has
+    all. Exit status 0: no difference; 1: differences; 2: a file is missing or bad.
     """
     from app.domain.policy_comparison import rights_changes
     from app.domain.policy_identities import other_changes

@@ -36,10 +36,11 @@ def explain(
     policy: PolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain whether a caller may have a token, and which rule decides; or list who may have an org's tokens.
+    """Explain whether a caller may have a token, and which rule decides; or list every caller that may.
 
-    If the request is denied, the rule that nearly allows it is shown, and what it lacks. No broker is asked.
-    Exit code 0: allowed (without --caller: at least one caller is listed); 1: not; 2: the command or the policy is bad.
+    If the request is denied, shows the rule that comes closest, and what it lacks. Needs no running broker.
+    Exit status 0: allowed (without --caller: at least one caller is listed); 1: not; 2: the command or the policy is
+    invalid.
     """
     from app.domain.errors import InvalidRequestError
     from app.domain.names import parse_credential_name, parse_org, parse_scopes

@@ -18,7 +18,7 @@ PolicyOption = Annotated[
 ]
 """The option that names the policy of a command."""
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 
 
 def read_policy_option(file: Path | None) -> Policy:

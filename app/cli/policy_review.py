@@ -27,18 +27,18 @@ def review(
     ],
     policy: PolicyOption = None,
     unused_days: Annotated[
-        int, typer.Option(metavar="DAYS", min=1, max=3650, help="Report what was not used for so long.")
+        int, typer.Option(metavar="DAYS", min=1, max=3650, help="Report what has not been used for this many days.")
     ] = 90,
     ending_days: Annotated[
-        int, typer.Option(metavar="DAYS", min=0, max=3650, help="Report what ends within this time.")
+        int, typer.Option(metavar="DAYS", min=0, max=3650, help="Report what expires within this many days.")
     ] = 14,
     as_json: JsonOption = False,
 ) -> None:
-    """Print when each API key and rule was last used, and report what is unused, ends soon, or has ended.
+    """Print when each API key and rule was last used, and report what is unused, expires soon, or has expired.
 
-    Give the logs of all replicas. Something is only called unused if the logs cover so many days in which it was not
-    used. A rule counts as used by each granted request that it allows; a rule with mode audit by each request that it
-    would have allowed. Exit code 0: nothing to report; 1: something; 2: the command or a file is bad.
+    Give the logs of all replicas. A key or rule is reported as unused only if the logs cover that many days without a
+    use. A rule counts as used if it allows a request that was granted; a rule with mode audit if it would have allowed
+    the request. Exit status 0: nothing to report; 1: something; 2: the command or a file is bad.
     """
     from app.audit.usage import note_usage
     from app.domain.policy_usage import PolicyUsage, counted, verdict

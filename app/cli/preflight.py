@@ -67,19 +67,22 @@ def _certificate_error(error: CertificatePairError, name: str = "tls") -> Comman
 
 
 def _check_redis(settings: Settings) -> None:
+    if not settings.redis_url.get_secret_value() or settings.cache_keys_file is None:
+        return
     from app.adapters.redis.login_provider import PasswordFileError, read_password
     from app.shared_cache.key_ring import KeyRingError, load_key_ring
 
-    if not settings.redis_url.get_secret_value() or settings.cache_keys_file is None:
-        return
     try:
         load_key_ring(settings.cache_keys_file)
-        if settings.redis_password_file is not None:
-            read_password(settings.redis_password_file)
-    except PasswordFileError as error:
-        raise CommandError(f"{_variable('redis_password_file')}: {error}.", USAGE) from None
     except KeyRingError as error:
         raise CommandError(f"{_variable('cache_keys_file')}: {error}.", USAGE) from None
+    for name in ("redis_password_file", "redis_sentinel_password_file"):
+        file: Path | None = getattr(settings, name)
+        try:
+            if file is not None:
+                read_password(file)
+        except PasswordFileError as error:
+            raise CommandError(f"{_variable(name)}: {error}.", USAGE) from None
 
 
 def _check_proxy(settings: Settings) -> None:

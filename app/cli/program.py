@@ -1,36 +1,34 @@
-"""The tree of commands. Slow imports are inside the commands, so that ``--help`` is quick."""
+"""The tree of commands. A command is imported when it is needed, and imports inside it what is slow."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from app import __version__
-from app.cli import (
-    audit,
-    caller,
-    cert,
-    dev,
-    doctor,
-    health,
-    incident,
-    keys,
-    org,
-    policy,
-    purge,
-    sandbox,
-    secret,
-    serve,
-    status,
-    token,
-)
 from app.cli.failure import USAGE, Program
+from app.cli.lazy_commands import LazyCommands
+
+COMMAND_NAMES = (
+    *("serve", "health", "doctor", "status", "purge", "probe", "dev"),
+    *("sandbox", "token", "org", "caller", "policy", "keys", "cert", "secret", "audit", "incident"),
+)
+"""Commands and groups of commands, in the order of the help. Each is a module of this package."""
 
 HELP_OPTIONS = {"help_option_names": ["--help", "-h"]}
 
+
+class _AllCommands(Program):
+    """The top-level command with all commands of the program, which are imported when they are needed."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = LazyCommands(__package__, COMMAND_NAMES)
+
+
 app = typer.Typer(
-    cls=Program,
+    cls=_AllCommands,
     help="Hands short-lived Adobe IMS access tokens to internal services, for many IMS organisations at once.",
     epilog="Start with: ims-token-broker dev",
     add_completion=False,
@@ -56,24 +54,3 @@ def _root(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(USAGE)
-
-
-app.command("serve")(serve.serve)
-app.command("health")(health.health)
-app.command("doctor")(doctor.doctor)
-app.command("status")(status.status)
-app.command("purge")(purge.purge)
-app.command("dev")(dev.dev)
-for group in (
-    sandbox.app,
-    token.app,
-    org.app,
-    caller.app,
-    policy.app,
-    keys.app,
-    cert.app,
-    secret.app,
-    audit.app,
-    incident.app,
-):
-    app.add_typer(group)

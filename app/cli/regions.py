@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.broker_client import URLS_VARIABLE, BrokerClient, read_api_key, urls_of_all_regions
 from app.cli.failure import USAGE, CommandError
 from app.domain.names import CredentialRef
+
+MAX_AT_ONCE = 16
+"""Brokers that are asked at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ def broker_urls(given: Sequence[str], *, everywhere: bool) -> tuple[str, ...]:
 def purge_at(
     urls: Sequence[str], ref: CredentialRef, api_key_file: Path | None, ca_file: Path | None
 ) -> tuple[Purged, ...]:
-    """Purge a credential at each broker; a broker that fails does not stop the others.
+    """Purge a credential at all brokers at once; one that fails, or does not answer, holds up no other.
 
     Raises:
         CommandError: The API key, a URL or the CA bundle cannot be used: nothing was asked.
@@ -55,7 +59,8 @@ def purge_at(
     """
     key = read_api_key(api_key_file)
     clients = [(url, BrokerClient(url, key, ca_file)) for url in urls]
-    return tuple(_purged(url, client, ref) for url, client in clients)
+    with ThreadPoolExecutor(MAX_AT_ONCE) as pool:
+        return tuple(pool.map(lambda asked: _purged(asked[0], asked[1], ref), clients))
 
 
 def _purged(url: str, client: BrokerClient, ref: CredentialRef) -> Purged:

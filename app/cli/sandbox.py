@@ -46,25 +46,27 @@ def sandbox(
     ] = DEFAULT_SANDBOX_PORT,
     clients: Annotated[
         Path | None,
-        typer.Option("--clients", metavar="FILE", help="The clients it knows (JSON). Default: one sample client."),
+        typer.Option("--clients", metavar="FILE", help="The sandbox's clients (JSON). Default: one sample client."),
     ] = None,
     token_lifetime: Annotated[
         float | None,
-        typer.Option("--token-lifetime", metavar="SECONDS", help="Lifetime of its tokens. Default: a day."),
+        typer.Option("--token-lifetime", metavar="SECONDS", help="Lifetime of the tokens. Default: a day."),
     ] = None,
     last_used_lag: Annotated[
         float,
-        typer.Option("--last-used-lag", metavar="SECONDS", help="Until its secrets API shows that a secret was used."),
+        typer.Option(
+            "--last-used-lag", metavar="SECONDS", help="Delay until the secrets API shows that a secret was used."
+        ),
     ] = 0.0,
     base_urls: Annotated[
         list[str] | None,
-        typer.Option("--base-url", metavar="URL", help="Another URL at which it can be reached; repeatable."),
+        typer.Option("--base-url", metavar="URL", help="Another URL of the sandbox; repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print its URL as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the sandbox's URL as one line of JSON.")] = False,
 ) -> None:
-    """Run only a local IMS, which validates and answers like Adobe; or give orders to one that runs.
+    """Run only a local IMS, which validates and answers like Adobe; or control a running one.
 
-    Without a command it runs until Ctrl-C. It knows the clients of a file, or one sample client.
+    Without a command it runs until Ctrl-C. Its clients come from a file; default: one sample client.
     """
     if context.invoked_subcommand is not None:
         _refuse_options_of_the_server(context)

@@ -12,13 +12,14 @@ from urllib.parse import quote, urlencode, urlsplit
 import typer
 
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.printable import printable
 
 DEFAULT_SANDBOX_PORT = 9000
 DEFAULT_SANDBOX_URL = f"http://127.0.0.1:{DEFAULT_SANDBOX_PORT}"
 _TIMEOUT = 10.0
 
 SandboxUrlOption = Annotated[
-    str, typer.Option("--url", envvar="ITB_SANDBOX_URL", metavar="URL", help="Where the sandbox is.")
+    str, typer.Option("--url", envvar="ITB_SANDBOX_URL", metavar="URL", help="The sandbox's URL.")
 ]
 
 
@@ -105,8 +106,7 @@ class SandboxControl:
         if status >= 400:
             if document.get("error") != "invalid_order":
                 raise self._not_a_sandbox()
-            detail = "".join(char if char.isprintable() else " " for char in str(document.get("detail")))
-            raise CommandError(detail, USAGE if status == 400 else FAILED)
+            raise CommandError(printable(document.get("detail")), USAGE if status == 400 else FAILED)
         return document
 
     def _not_a_sandbox(self) -> CommandError:

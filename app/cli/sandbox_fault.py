@@ -20,33 +20,37 @@ KINDS_HELP = (
 
 def fault(
     kind: Annotated[str | None, typer.Argument(metavar="KIND", help=KINDS_HELP, show_default=False)] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List all faults, and how many requests each struck.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List all faults, and how many requests each has affected.")
+    ] = False,
     cleared: Annotated[bool, typer.Option("--clear", help="Remove all faults.")] = False,
     status: Annotated[int | None, typer.Option(metavar="N", min=200, max=599, help="HTTP status (503).")] = None,
     retry_after: Annotated[
         str | None, typer.Option(metavar="S", help="Retry-After header of the answer, word for word.")
     ] = None,
     error: Annotated[str | None, typer.Option(metavar="CODE", help="Error code in the body.")] = None,
-    seconds: Annotated[float | None, typer.Option(metavar="S", min=0, help="Delay of the answer.")] = None,
-    times: Annotated[int | None, typer.Option(metavar="N", min=1, help="Strike so many requests.")] = None,
+    seconds: Annotated[float | None, typer.Option(metavar="S", min=0, help="Delay of the answer, in seconds.")] = None,
+    times: Annotated[int | None, typer.Option(metavar="N", min=1, help="Affect only this many requests.")] = None,
     share: Annotated[
         float | None,
-        typer.Option(metavar="PART", min=0.001, max=1, help="Strike a part of them: 0.25 is every fourth."),
+        typer.Option(metavar="PART", min=0.001, max=1, help="Affect a share of the requests: 0.25 is every fourth."),
     ] = None,
-    lasts: Annotated[float | None, typer.Option("--for", metavar="S", min=0.001, help="End after so long.")] = None,
+    lasts: Annotated[
+        float | None, typer.Option("--for", metavar="S", min=0.001, help="End after this many seconds.")
+    ] = None,
     path: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="Only at paths that begin like this, such as /imp. Default: exchanges."),
+        typer.Option(metavar="PATH", help="Only at paths with this prefix, such as /imp. Default: exchanges."),
     ] = None,
     client_id: Annotated[str | None, typer.Option("--client-id", metavar="ID", help="Only for this client.")] = None,
     org: Annotated[str | None, typer.Option(metavar="ORG", help="Only for this IMS org.")] = None,
     url: SandboxUrlOption = DEFAULT_SANDBOX_URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as one line of JSON.")] = False,
 ) -> None:
-    """Order, list or remove faults of a running sandbox.
+    """Add, list or remove faults of a running sandbox.
 
-    Give KIND, and where, when and how often it strikes; or --list; or --clear. The oldest fault that matches a request
-    strikes it. Times are in seconds.
+    Give KIND, and where, when and how often it applies; or --list; or --clear. If several faults match a request, the
+    oldest one applies. Times are in seconds.
     """
     fields = {"status": status, "retry_after": retry_after, "error": error, "seconds": seconds, "count": times}
     places = {"share": share, "lasts": lasts, "path": path, "client_id": client_id, "org": org}

@@ -10,10 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.failure import INTERRUPTED
 from app.cli.sandbox_control import DEFAULT_SANDBOX_URL, SandboxControl, SandboxUrlOption
-
-INTERRUPTED = 130
-"""Exit code: stopped by Ctrl-C."""
 
 _PAUSE = 0.2
 """Seconds between two looks at the journal."""
@@ -22,16 +20,16 @@ _COLUMNS = "{time:<24}  {endpoint:<17}  {outcome:<18}  {client:<24}  {org:<34}  
 
 
 def journal(
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing what is asked, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new requests until Ctrl-C.")] = False,
     client_id: Annotated[str | None, typer.Option("--client-id", metavar="ID", help="Only this client.")] = None,
     url: SandboxUrlOption = DEFAULT_SANDBOX_URL,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON; with --follow, one per request.")
     ] = False,
 ) -> None:
-    """List what a running sandbox was asked.
+    """List the requests that a running sandbox received.
 
-    Each exchange and each call of a simulated Adobe API has one line: its time, endpoint, outcome, client, org, and the
+    Each exchange and each call to an emulated Adobe API has one line: its time, endpoint, outcome, client, org, and the
     X-Debug-Id of its answer; never a secret or a token. A word in parentheses is the kind of the fault that struck.
     """
     control = SandboxControl(url)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.failure import USAGE, CommandError
+from app.cli.failure import INTERRUPTED, USAGE, CommandError
 from app.cli.sandbox_control import DEFAULT_SANDBOX_URL, SandboxControl, SandboxUrlOption
 from app.cli.sandbox_fault import fault_sentence
-from app.cli.sandbox_journal import INTERRUPTED
 
 if TYPE_CHECKING:
     from app.cli.outage_recording import OutageRecording
@@ -24,15 +23,15 @@ _SHORTEST = 0.001
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The recording (JSON lines).", show_default=False)],
     speed: Annotated[
-        float, typer.Option(metavar="FACTOR", min=0.01, max=10_000, help="Play it so many times as fast.")
+        float, typer.Option(metavar="FACTOR", min=0.01, max=10_000, help="Replay this many times faster.")
     ] = 1.0,
     url: SandboxUrlOption = DEFAULT_SANDBOX_URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as one line of JSON.")] = False,
 ) -> None:
-    """Play a recorded outage on a running sandbox.
+    """Replay a recorded outage on a running sandbox.
 
-    Each line of FILE is a fault of the sandbox with "at" and "lasts", in seconds. It is ordered at its time and removed
-    at the end. --speed 60 plays an hour in a minute: it shortens both times, but not delays of answers or Retry-After.
+    Each line of FILE is a fault of the sandbox with "at" and "lasts", in seconds. It starts at its time and is removed
+    at its end. --speed 60 replays an hour in a minute: it shortens both times, but not response delays or Retry-After.
     """
     recording, control = _recording(file), SandboxControl(url)
     playing = _Playing(control, recording, speed)

@@ -12,32 +12,27 @@ from typing import Annotated
 import typer
 
 from app.cli.broker_client import BrokerClient, read_api_key
-from app.cli.failure import USAGE, CommandError
+from app.cli.broker_options import DEFAULT_URL, ApiKeyOption, CaOption, UrlOption
+from app.cli.failure import INTERRUPTED, USAGE, CommandError
 from app.cli.new_file import replace_file
-from app.cli.sandbox_journal import INTERRUPTED
 from app.cli.status_rows import StatusRow, rows_of
 
 
 def status(
-    url: Annotated[
-        str, typer.Option(envvar="ITB_URL", metavar="URL", help="Where the broker is.")
-    ] = "http://127.0.0.1:8080",
-    api_key_file: Annotated[
-        Path | None, typer.Option("--api-key-file", metavar="FILE", help="Your API key. Default: $ITB_API_KEY.")
-    ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option("--ca-file", metavar="FILE", help="CA bundle for https. Default: the system's.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every --every seconds until Ctrl-C.")] = False,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: ApiKeyOption = None,
+    ca_file: CaOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every --every seconds until Ctrl-C.")] = False,
     every: Annotated[int, typer.Option(metavar="SECONDS", min=1, max=3600, help="With --watch: how often.")] = 5,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page without scripts instead; its mode is 0600.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write an HTML page without scripts to this file instead, with mode 0600."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer as one line of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Show kind, generation, token life, certificate and last error of each credential that you may see.
 
-    The caller needs the action ``status``. Nothing is asked of Vault or IMS that the broker does not ask anyway.
+    The caller needs the action ``status``. The command causes no calls to IMS.
     """
     if as_json and (watch or html is not None):
         raise CommandError("Give --json alone.", USAGE)

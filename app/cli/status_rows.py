@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from app.cli.printable import printable
 from app.domain.rfc3339 import parse_rfc3339
 
 _DAY = 86400.0
@@ -24,7 +25,7 @@ class StatusRow:
         credential: Its name.
         kind: Its kind; empty if its document cannot be read.
         generation: The version of its document; empty if unknown.
-        token_state: ``fresh``, ``aging``, ``expired`` or ``absent``.
+        token_state: ``fresh``, ``aging``, ``critical``, ``expired`` or ``absent``.
         remaining: Seconds that the token has left; None without one.
         share: How much of its life the token has left, from 0 to 1; None without one.
         certificate_days: Days until the certificate ends, negative afterwards; None without one.
@@ -79,15 +80,15 @@ def rows_of(orgs: Iterable[Mapping[str, object]], now: float) -> Iterator[Status
         remaining = None if expires is None else max(0.0, expires - now)
         ends = _time(org.get("certificate_expires_at"))
         yield StatusRow(
-            _text(org.get("org_id")),
-            _text(org.get("credential")),
-            _text(org.get("kind")),
-            _text(org.get("generation")),
-            _text(times.get("state")),
+            printable(org.get("org_id")),
+            printable(org.get("credential")),
+            printable(org.get("kind")),
+            printable(org.get("generation")),
+            printable(times.get("state")),
             remaining,
             _share(remaining, expires, refresh),
             None if ends is None else (ends - now) / _DAY,
-            _text(org.get("last_error")),
+            printable(org.get("last_error")),
         )
 
 
@@ -96,13 +97,6 @@ def _share(remaining: float | None, expires: float | None, refresh: float | None
         return None
     life = 0.0 if refresh is None else (expires - refresh) / _REFRESH_SHARE
     return min(1.0, remaining / life) if life > 0 else 0.0
-
-
-def _text(value: object) -> str:
-    """Printable text: the server may be anything."""
-    return (
-        "".join(character if character.isprintable() else " " for character in value) if isinstance(value, str) else ""
-    )
 
 
 def _time(value: object) -> float | None:

@@ -6,23 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.cli.status_rows import StatusRow
+from app.cli.tables import table_of_orgs
+from app.domain.amount import amount
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 _BAR = 10
-_COLOURS = {"fresh": "green", "aging": "yellow", "expired": "red"}
+_COLOURS = {"fresh": "green", "aging": "yellow", "critical": "red", "expired": "red"}
 
 
 def status_table(rows: Sequence[StatusRow]) -> Group:
     """The rows and a line that counts them."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("ORG", "CREDENTIAL", "KIND", "GENERATION", "TOKEN", "LIFE LEFT", "", "CERTIFICATE", "LAST ERROR"):
-        table.add_column(heading, overflow="fold")
+    table = table_of_orgs("CREDENTIAL", "KIND", "GENERATION", "TOKEN", "LIFE LEFT", "", "CERTIFICATE", "LAST ERROR")
     for row in rows:
         colour = _COLOURS.get(row.token_state, "")
         table.add_row(
@@ -39,8 +38,7 @@ def status_table(rows: Sequence[StatusRow]) -> Group:
 def summary(rows: Sequence[StatusRow]) -> str:
     """How many credentials there are, and how many need a look."""
     attention = sum(row.needs_attention for row in rows)
-    credentials = "1 credential" if len(rows) == 1 else f"{len(rows)} credentials"
-    return f"{credentials}, {attention} to look at"
+    return f"{amount(len(rows), 'credential')}, {attention} to look at"
 
 
 def _bar(share: float | None) -> str:

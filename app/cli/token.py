@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.cli.broker_client import BrokerClient, read_api_key
+from app.cli.broker_options import DEFAULT_URL, ApiKeyOption, CaOption, UrlOption
 from app.cli.failure import USAGE, CommandError
 from app.domain.access_token import MAX_MIN_TTL
 
@@ -33,17 +33,12 @@ def get(
         str | None, typer.Option(metavar="SCOPES", help="A subset of the scopes, separated by spaces or commas.")
     ] = None,
     min_ttl: Annotated[
-        int, typer.Option(metavar="SECONDS", min=0, max=MAX_MIN_TTL, help="Lifetime that must remain.")
+        int,
+        typer.Option(metavar="SECONDS", min=0, max=MAX_MIN_TTL, help="Remaining lifetime that the token must have."),
     ] = 0,
-    url: Annotated[
-        str, typer.Option(envvar="ITB_URL", metavar="URL", help="Where the broker is.")
-    ] = "http://127.0.0.1:8080",
-    api_key_file: Annotated[
-        Path | None, typer.Option("--api-key-file", metavar="FILE", help="Your API key. Default: $ITB_API_KEY.")
-    ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option("--ca-file", metavar="FILE", help="CA bundle for https. Default: the system's.")
-    ] = None,
+    url: UrlOption = DEFAULT_URL,
+    api_key_file: ApiKeyOption = None,
+    ca_file: CaOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the broker's whole response.")] = False,
     as_header: Annotated[bool, typer.Option("--header", help="Print an Authorization header.")] = False,
     as_env: Annotated[

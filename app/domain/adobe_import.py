@@ -77,9 +77,10 @@ class Draft:
         return self.fields.get("kind")
 
     @property
-    def client_id(self) -> object:
-        """Its client id, unverified."""
-        return self.fields.get("client_id")
+    def client_id(self) -> str | None:
+        """Its client id, unverified; None if that is not text."""
+        value = self.fields.get("client_id")
+        return value if isinstance(value, str) else None
 
 
 def drafts_of(document: object) -> tuple[Draft, ...]:
@@ -172,7 +173,7 @@ def _postman(document: Members) -> dict[object, object]:
     values = document.get("values")
     rows = [row for row in values if isinstance(row, Mapping)] if isinstance(values, list) else []
     # Postman exports a variable without a value as an empty string.
-    return {row.get("key"): row.get("value") for row in rows if row.get("value") not in {None, ""}}
+    return {row["key"]: row.get("value") for row in rows if isinstance(row.get("key"), str) and row.get("value") != ""}
 
 
 def _credential(members: Members) -> Iterator[dict[str, object]]:

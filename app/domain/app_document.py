@@ -14,6 +14,7 @@ from app.domain.adobe_file import adobe_file
 from app.domain.credential import CredentialKind
 from app.domain.document_reader import DocumentReader
 from app.domain.names import CREDENTIAL_NAME
+from app.domain.secret_rotation_state import CONSOLE_FIELDS
 from app.domain.stored_document import DocumentPath
 from app.domain.tenant_errors import CredentialMisconfiguredError
 
@@ -83,7 +84,7 @@ def app_of(document: object) -> AppName | None:
 
 
 def app_reader(content: Mapping[object, object]) -> DocumentReader:
-    """A reader of the document of an app, which has no unknown field.
+    """A reader of the document of an app, which has no unknown field; those of a rotation are ignored.
 
     Raises:
         CredentialMisconfiguredError: It is something else. The field is that of the app's document.
@@ -92,7 +93,7 @@ def app_reader(content: Mapping[object, object]) -> DocumentReader:
     if (recognised := adobe_file(content)) is not None:
         raise CredentialMisconfiguredError("document", recognised)
     reader = DocumentReader(content)
-    reader.refuse_unknown(_FIELDS, frozenset())
+    reader.refuse_unknown(_FIELDS, frozenset(CONSOLE_FIELDS))
     if reader.has("kind") and reader.text("kind") != CredentialKind.ENTERPRISE_WEB_APP:
         raise CredentialMisconfiguredError("kind", f"must be {CredentialKind.ENTERPRISE_WEB_APP}, or be left out")
     return reader

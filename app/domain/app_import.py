@@ -8,6 +8,7 @@ from app.domain.adobe_import import ImportFileError, drafts_of
 from app.domain.app_document import CLIENT_FIELDS
 from app.domain.credential import CredentialKind
 from app.domain.import_options import ImportOptions, chosen_draft, refuse_incomplete
+from app.domain.secret_rotation_state import CONSOLE_FIELDS
 
 _ORG_FIELDS = {"org_id", "ims_org_id", "kind", "app", "technical_account_id", "sandbox"}
 """What a file has that only says which org: no client."""
@@ -46,5 +47,5 @@ def org_and_client(decoded: object, options: ImportOptions) -> tuple[dict[str, o
 
 def _client(fields: Mapping[str, object], options: ImportOptions) -> dict[str, object]:
     refuse_incomplete(fields, ("client_id", "client_secrets", "scopes"))
-    client = {name: fields[name] for name in CLIENT_FIELDS if fields.get(name) is not None}
+    client = {name: fields[name] for name in (*CLIENT_FIELDS, *CONSOLE_FIELDS) if fields.get(name) is not None}
     return client if options.ims_base_url is None else {**client, "ims_base_url": options.ims_base_url}

@@ -48,7 +48,7 @@ class CertificateRotationState:
     """What a replacement needs to go on after a crash.
 
     Args:
-        step: How far it is.
+        step: The last step that was recorded.
         new: The new pair.
         old: The fields of the document that it takes the place of, as they were.
 
@@ -75,12 +75,12 @@ class CertificateRotationState:
 
         """
         new, old, step = document.get("new"), document.get("old"), document.get("step")
-        if isinstance(new, Mapping) and isinstance(old, Mapping) and step in set(CertificateStep):
+        if isinstance(new, Mapping) and isinstance(old, Mapping) and step in list(CertificateStep):
             key, certificate, passphrase = (new.get(name) for name in ("private_key", "certificate", SIGNING_FIELDS[1]))
             if isinstance(key, str) and isinstance(certificate, str) and isinstance(passphrase, str | None):
                 return cls(CertificateStep(str(step)), SigningPair(key, certificate, passphrase), old)
         raise RotationError(
-            "The state of this rotation, below _certificates in the credential store, cannot be understood. Compare the"
+            "The state of this rotation, below _certificates in the credential store, cannot be read. Compare the"
             " document with Adobe's console, then remove the state."
         )
 

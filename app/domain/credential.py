@@ -71,6 +71,7 @@ class Credential(ABC):
         sandbox: The default for ``x-sandbox-name``, or None.
         signing: The key that signs its assertions; None for the kinds that have no assertion.
         app: The app whose document has its client, and the version of that document; None without one.
+        not_before: Unix time in seconds; a token that was minted earlier is not served. None if there is no such time.
 
     """
 
@@ -85,6 +86,7 @@ class Credential(ABC):
     sandbox: str | None
     signing: SigningKey | None = None
     app: tuple[str, str] | None = None
+    not_before: float | None = None
 
     kind: ClassVar[CredentialKind]
     path: ClassVar[str]

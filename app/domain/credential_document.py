@@ -16,12 +16,15 @@ from app.domain.document_reader import SEPARATORS, STORE_AS_JSON, DocumentReader
 from app.domain.errors import InvalidRequestError
 from app.domain.names import CredentialRef, Scope, scopes_of
 from app.domain.pem import certificate_pem, private_key_pem
+from app.domain.rfc3339 import parse_rfc3339
 from app.domain.secret_rotation_state import CONSOLE_FIELDS
 from app.domain.signing import REMOTE_SCHEMES, RemoteKey, SigningKey, StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.hosts import DEFAULT_IMS_BASE_URL, normal_ims_base_url
 
 MAX_DOCUMENT_BYTES = 256 * 1024
+NOT_ALLOWED = "not on the allow-list BROKER_IMS_BASE_URLS"
+"""What is wrong with an IMS host that the setting does not name."""
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TECHNICAL_ACCOUNT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}@techacct\.adobe\.com")
@@ -40,6 +43,7 @@ _FIELDS = frozenset(
         "certificate",
         "ims_base_url",
         "sandbox",
+        "not_before",
         *(kind.scopes_field for kind in KINDS.values()),
         *(scheme.field for scheme in REMOTE_SCHEMES.values()),
     ]
@@ -105,6 +109,7 @@ def parse_credential(
         sandbox=reader.optional("sandbox", _SANDBOX, "letters, digits, hyphens or underscores"),
         signing=_signing(reader) if kind.signs else None,
         app=None if app is None else (app.name, app.version),
+        not_before=_not_before(reader),
     )
 
 
@@ -180,11 +185,19 @@ def _signing(reader: DocumentReader) -> SigningKey:
     ]
     fields = ["private_key", *(known.field for known in REMOTE_SCHEMES.values())]
     if not remote and stored is None:
-        raise CredentialMisconfiguredError("private_key", f"is missing: kind jwt needs {' or '.join(fields)}")
+        raise CredentialMisconfiguredError("private_key", f"is missing: kind jwt needs one of {', '.join(fields)}")
     if len(remote) + (stored is not None) > 1:
-        raise CredentialMisconfiguredError("private_key", f"keep one of {' and '.join(fields)}, and remove the other")
+        raise CredentialMisconfiguredError("private_key", f"keep one of {', '.join(fields)}, and remove the rest")
     passphrase = reader.optional_text("private_key_passphrase")
     return StoredKey(stored, passphrase and passphrase.rstrip("\r\n")) if stored is not None else remote[0]
+
+
+def _not_before(reader: DocumentReader) -> float | None:
+    text = reader.optional_text("not_before")
+    try:
+        return None if text is None else parse_rfc3339(text)
+    except ValueError as error:
+        raise CredentialMisconfiguredError("not_before", str(error)) from None
 
 
 def _base_url(reader: DocumentReader, allowed: frozenset[str]) -> str:
@@ -195,7 +208,7 @@ def _base_url(reader: DocumentReader, allowed: frozenset[str]) -> str:
         raise CredentialMisconfiguredError("ims_base_url", str(error)) from None
     if url not in allowed:
         subject = "is" if given else f"is missing, so it is {DEFAULT_IMS_BASE_URL}, which is"
-        raise CredentialMisconfiguredError("ims_base_url", f"{subject} not on the allow-list BROKER_IMS_BASE_URLS")
+        raise CredentialMisconfiguredError("ims_base_url", f"{subject} {NOT_ALLOWED}")
     return url
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from app.domain.errors import SourceLimitedError
 from app.domain.refusal_reason import RefusalReason
 
 Tier = Literal["memory", "shared", "exchange"]
@@ -19,7 +20,7 @@ DONE = "done"
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Decision:
-    """The decision on a request. Requests with the same decision share one object, so listeners may keep it.
+    """The decision on a request. Warm requests with the same decision share one object, so listeners may remember it.
 
     Args:
         endpoint: The route, such as ``/token``.
@@ -34,6 +35,7 @@ class Decision:
         tier: The source of the token, or None.
         reason: Why the caller credential was refused; None if it was not.
         api_key_sha256: The SHA-256 of the caller's API key in hex; None without a valid API key.
+        is_shared: Whether many requests share this object. Remembering others fills memory with what is never found.
         audit_rule: The place of the rule with ``mode: audit`` that would have allowed a refused request, or None.
 
     """
@@ -51,3 +53,12 @@ class Decision:
     reason: RefusalReason | None = None
     audit_rule: str | None = None
     api_key_sha256: str | None = None
+    is_shared: bool = field(default=False, repr=False)  # not a part of what was decided
+
+    @property
+    def was_looked_at(self) -> bool:
+        """Whether the credential was looked at: not if too many of its address were refused.
+
+        The audit log has no line for such a request, because anyone can send any number of them. Metrics count it.
+        """
+        return self.caller is not None or self.outcome != SourceLimitedError.code

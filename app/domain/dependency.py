@@ -6,12 +6,14 @@ from typing import Literal
 
 from app.domain.tenant_errors import TenantError
 
-Dependency = Literal["redis", "vault", "ims", "jwks", "token_review"]
+Dependency = Literal["redis", "vault", "ims", "jwks", "token_review", "kms"]
 
 _ANSWERS = frozenset({"ok", "issued", *(error.code for error in TenantError.__subclasses__() if error.answered)})
 """The outcomes of calls that a dependency answered properly, even with a refusal."""
 
-_OF_ONE_OPERATION = frozenset({"forbidden", "unknown_command", "read_only", "refuses_writes", "out_of_memory"})
+_OF_ONE_OPERATION = frozenset(
+    {"forbidden", "unknown_command", "read_only", "refuses_writes", "out_of_memory", "foreign_value"}
+)
 """The outcomes of calls that Redis refused, while it may do what other calls ask for."""
 
 

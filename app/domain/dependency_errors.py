@@ -23,7 +23,10 @@ class DependencyError(BrokerError):
 
 
 class CredentialStoreError(DependencyError):
-    """The credential store cannot be read: Vault is unreachable, sealed, or refuses the broker."""
+    """The credential store or a remote signer cannot be used: Vault or AWS KMS is away, or refuses the broker.
+
+    Both have one code, because a caller does the same: wait. The sentence says which of them it is.
+    """
 
     code = "vault_unavailable"
 
@@ -47,6 +50,18 @@ class ImsUnavailableError(DependencyError):
         super().__init__(detail, retry_after)
         self.throttled = throttled
         self.debug_id = debug_id
+
+
+class ExchangeDeferredError(ImsUnavailableError):
+    """IMS throttles this client, and its budget is used up for now.
+
+    Args:
+        seconds: Until the next exchange may be tried.
+
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("IMS throttles this client, and other exchanges come first.", seconds)
 
 
 class IdentityUnavailableError(DependencyError):

@@ -9,13 +9,14 @@ BrokerError                           code, oauth_error, retryable, retry_after
 │   ├── ForbiddenError                the policy denies it (the same for a known and an unknown org)
 │   │   └── UnknownCallerError        a valid JWT that no caller matches, or more than one
 │   └── RateLimitedError              the caller's own limit
+│       └── SourceLimitedError        too many credentials from the caller's address were refused
 ├── TenantError (tenant_errors)       this tenant is broken; every other tenant is fine
 │   ├── CredentialNotFoundError       nothing is stored for it
 │   ├── CredentialMisconfiguredError  its document is defective; the detail names the field, never its value
 │   ├── CredentialRejectedError       IMS refused the credential
 │   └── BadUpstreamResponseError      the answer of IMS cannot be trusted
 └── DependencyError (dependency_errors)  an external system fails; worth a retry
-    ├── CredentialStoreError          Vault unreachable, sealed or refusing us
+    ├── CredentialStoreError          Vault or AWS KMS unreachable, or refusing us
     ├── ImsUnavailableError           IMS unreachable, throttling or failing
     ├── IdentityUnavailableError      the keys of a caller's issuer, or its review of a token, are unavailable
     ├── OverloadedError               a limit of this process was reached
@@ -24,7 +25,7 @@ BrokerError                           code, oauth_error, retryable, retry_after
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from app.domain.refusal_reason import RefusalReason, SignedFor
 
@@ -48,6 +49,15 @@ class BrokerError(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+    def copied(self) -> Self:
+        """The same error, to be kept or raised again: without its traceback, which keeps all frames of the first time.
+
+        A kept error that is raised itself would gain frames, and one of them may refer to it: a cycle.
+        """
+        error = type(self).__new__(type(self), *self.args)
+        error.__dict__.update(self.__dict__)
+        return error
 
 
 class CallerError(BrokerError):
@@ -114,7 +124,7 @@ class ForbiddenError(CallerError):
     RFC 6749: "The authenticated client is not authorized to use this authorization grant type."
 
     Args:
-        audit_rule: As of every `CallerError`.
+        audit_rule: See `CallerError`.
 
     """
 
@@ -157,4 +167,17 @@ class RateLimitedError(CallerError):
 
     def __init__(self, retry_after: float) -> None:
         super().__init__("This caller exceeded its rate limit. Retry after the time in Retry-After.")
+        self.retry_after = retry_after
+
+
+class SourceLimitedError(RateLimitedError):
+    """Too many credentials from the caller's address were refused, so this one was not looked at.
+
+    Not 401: the credential may be good, and a client would take a 401 as final.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        BrokerError.__init__(
+            self, "Too many credentials from this address were refused. Retry after the time in Retry-After."
+        )
         self.retry_after = retry_after

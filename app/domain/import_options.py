@@ -9,6 +9,7 @@ from app.domain.adobe_import import Draft, ImportFileError
 from app.domain.credential import KINDS, Credential, CredentialKind
 from app.domain.key_move import FIELD, key_name
 from app.domain.secret_rotation_state import CONSOLE_FIELDS
+from app.domain.signing import REMOTE_SCHEMES
 
 _REMEDIES = {
     "org_id": "has no org id; give --org ORG",
@@ -141,7 +142,8 @@ def _needed(document: Mapping[str, object], kind: type[Credential] | None) -> li
     if kind is not None and "app" not in document:
         needed += ["technical_account_id"] if kind.signs else []
         needed += [kind.scopes_field]
-        needed += ["private_key"] if kind.signs and FIELD not in document else []
+        remote = any(scheme.field in document for scheme in REMOTE_SCHEMES.values())
+        needed += ["private_key"] if kind.signs and not remote else []
     return needed
 
 

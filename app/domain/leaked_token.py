@@ -10,6 +10,10 @@ from app.domain.token_response import readable_claims
 
 _VISIBLE = re.compile(r"[!-~]{16,65536}")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MILLISECONDS = re.compile(r"[0-9]{1,15}")
+
+_LATEST = 253_402_300_799.0
+"""Unix time of the end of the year 9999, the last that RFC 3339 can name. Anyone can write a later one into a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ def parse_leaked_token(text: str) -> LeakedToken:
 
 def _end(created_at: object, expires_in: object) -> float | None:
     """The end by Adobe's claims, which are text with milliseconds (docs/ims.md section 7)."""
-    try:
-        return (int(str(created_at)) + int(str(expires_in))) / 1000
-    except ValueError:
+    texts = (str(created_at), str(expires_in))
+    if not all(_MILLISECONDS.fullmatch(text) for text in texts):
         return None
+    end = sum(map(int, texts)) / 1000
+    return end if end <= _LATEST else None

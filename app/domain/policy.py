@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.domain.claim import Claim, Requirement
 from app.domain.errors import UnauthenticatedError, UnknownCallerError
-from app.domain.identity import ApiKeyIdentity, Identity, Issuer, JwtIdentity
+from app.domain.identity import Identity, Issuer, JwtIdentity
 from app.domain.names import DEFAULT_CREDENTIAL, CredentialName, CredentialRef, OrgId, Scope
 from app.domain.rate_limit import RateLimit
 from app.domain.refusal_reason import RefusalReason, SignedFor
@@ -126,6 +126,12 @@ class Caller:
         object.__setattr__(self, "_audited_by_org", _by_org(self.audit_rules))
 
     @property
+    def ends(self) -> Iterator[float]:
+        """Unix time in seconds at which a rule or an API key ends, for each that does."""
+        yield from self.api_keys_end.values()
+        yield from (rule.not_after for rule in (*self.rules, *self.audit_rules) if rule.not_after is not None)
+
+    @property
     def has_credential(self) -> bool:
         """Whether any API key or JWT is this caller."""
         return bool(self.api_key_digests or self.subjects or self.namespaces or self.claims)
@@ -237,6 +243,8 @@ class Policy:
         self.issuers = tuple(issuers)
         self.version = version
         self.notes = tuple(notes)
+        # Once, by the thread that parses: the event loop asks when a policy comes into force.
+        self.ends = tuple(sorted(end for caller in self.callers for end in caller.ends))
         self._ended_api_keys = frozenset(ended_api_keys)
         # Looked up by the beginning of the digest. Then the whole digest is compared in constant time.
         self._by_digest = {digest[:8]: (digest, caller) for caller in self.callers for digest in caller.api_key_digests}
@@ -250,13 +258,11 @@ class Policy:
             UnknownCallerError: A JWT that no caller matches (docs/contract.md section 9), or more than one.
 
         """
-        match identity:
-            case ApiKeyIdentity(digest):
-                known, caller = self._by_digest.get(digest[:8], (b"", None))
-                if caller is None or not hmac.compare_digest(known, digest):
-                    has_ended = digest in self._ended_api_keys
-                    reason = RefusalReason.API_KEY_EXPIRED if has_ended else RefusalReason.API_KEY_UNKNOWN
-                    raise UnauthenticatedError(reason)
-                return caller
-            case JwtIdentity():
-                return self._by_jwt.caller(identity)
+        if isinstance(identity, JwtIdentity):
+            return self._by_jwt.caller(identity)
+        digest = identity.digest
+        found = self._by_digest.get(digest[:8])
+        if found is None or not hmac.compare_digest(found[0], digest):
+            has_ended = digest in self._ended_api_keys
+            raise UnauthenticatedError(RefusalReason.API_KEY_EXPIRED if has_ended else RefusalReason.API_KEY_UNKNOWN)
+        return found[1]

@@ -48,7 +48,7 @@ class RightsChange:
         other_orgs: The orgs with a change of their own, or with none, if `orgs` is `EVERY_ORG`.
         credential: The name of the credential.
         period: Whether they are gained or lost, and when.
-        actions: Sorted.
+        actions: The actions, sorted.
         scopes: Sorted; `EVERY_SCOPE` alone stands for every scope, except `other_scopes`.
         other_scopes: The scopes with a change of their own, or with none, if `scopes` is `EVERY_SCOPE`.
 

@@ -28,7 +28,7 @@ from app.domain.names import (
 )
 from app.domain.plain_document import Fields, PolicyError, fields_of, is_blank, items_of
 from app.domain.policy import DEFAULT_ACTIONS, Action, Caller, Policy, Rule
-from app.domain.rate_limit import RateLimit
+from app.domain.rate_limit import LimitScope, RateLimit
 from app.domain.rfc3339 import parse_rfc3339
 
 _TOP = frozenset({"version", "issuers", "callers"})
@@ -166,19 +166,17 @@ def _not_after(fields: Fields, place: str) -> float | None:
 
 
 def _rate_limit(value: object, place: str) -> RateLimit:
+    scope = LimitScope.REPLICA
     if isinstance(value, dict):
         fields = fields_of(value, place, _RATE_LIMIT, required=("limit",))
-        if fields.get("scope", "replica") == "fleet":
-            raise PolicyError(
-                f"{place}.scope", "must be replica: fleet, one limit for all replicas, is not available yet"
-            )
-        if fields.get("scope", "replica") != "replica":
-            raise PolicyError(f"{place}.scope", "must be replica")
+        if fields.get("scope", LimitScope.REPLICA) not in list(LimitScope):
+            raise PolicyError(f"{place}.scope", "must be replica, the default, or fleet")
+        scope = LimitScope(str(fields.get("scope", scope)))
         value, place = fields["limit"], f"{place}.limit"
     found = _RATE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise PolicyError(place, "must have the form 200/s, 600/m or 1000/h, with a number from 1 to 1000000")
-    return RateLimit(int(found[1]), _PERIODS[found[2]])
+    return RateLimit(int(found[1]), _PERIODS[found[2]], scope)
 
 
 def _rule(fields: Fields, place: str) -> Rule:

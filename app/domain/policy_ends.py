@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,20 +13,21 @@ from app.domain.rfc3339 import rfc3339
 
 def next_end(policy: Policy, now: float) -> float:
     """The earliest `not_after` that is later than `now`; infinite if there is none. Both are Unix time in seconds."""
-    return min((end for caller in policy.callers for end in _ends(caller) if end > now), default=math.inf)
+    position = bisect_right(policy.ends, now)
+    return policy.ends[position] if position < len(policy.ends) else math.inf
 
 
 def without_ended(policy: Policy, now: float) -> Policy:
     """The policy without the rules and API keys that have ended; the same object if none has.
 
     Args:
-        policy: As it is in the file.
+        policy: The policy as written in the file.
         now: Unix time in seconds.
 
     """
-    callers = tuple(caller_without_ended(caller, now) for caller in policy.callers)
-    if all(one is other for one, other in zip(callers, policy.callers, strict=True)):
+    if not policy.ends or policy.ends[0] > now:
         return policy
+    callers = tuple(caller_without_ended(caller, now) for caller in policy.callers)
     ended = {digest for caller in policy.callers for digest, end in caller.api_keys_end.items() if end <= now}
     return Policy(callers, policy.issuers, policy.version, policy.notes, ended)
 
@@ -34,7 +36,7 @@ def ended_notes(policy: Policy, now: float) -> Iterator[str]:
     """One sentence for each rule and API key that has ended, for a person to remove it from the file.
 
     Args:
-        policy: As it is in the file.
+        policy: The policy as written in the file.
         now: Unix time in seconds.
 
     """
@@ -47,14 +49,9 @@ def ended_notes(policy: Policy, now: float) -> Iterator[str]:
                 yield f"{caller.name}: the API key {digest.hex()[:16]}… is refused since {rfc3339(end)}"
 
 
-def _ends(caller: Caller) -> Iterator[float]:
-    yield from caller.api_keys_end.values()
-    yield from (rule.not_after for rule in (*caller.rules, *caller.audit_rules) if rule.not_after is not None)
-
-
 def caller_without_ended(caller: Caller, now: float) -> Caller:
     """The caller without what has ended, as `without_ended`."""
-    if all(end > now for end in _ends(caller)):
+    if all(end > now for end in caller.ends):
         return caller
     return replace(
         caller,

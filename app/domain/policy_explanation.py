@@ -56,7 +56,7 @@ class Explanation:
     """Why a request is allowed or denied.
 
     Args:
-        allowed: Whether it is.
+        allowed: Whether the request is allowed.
         rules: The rules that match the org and the credential, in order; their scopes and actions add up.
         scopes: The scopes of the token, sorted; None for all scopes of the credential, and if it is denied.
         nearest: If it is denied: the rule that nearly allows it; None if the caller has no rule.
@@ -76,7 +76,7 @@ def explain_access(caller: Caller, request: AccessRequest, now: float) -> Explan
 
     Args:
         caller: The caller, as it is in the file.
-        request: What it asks for.
+        request: The org, credential, scopes and action that it asks for.
         now: Unix time in seconds of the request.
 
     """

@@ -9,7 +9,7 @@ from typing import Literal
 from app.domain.claim import Requirement
 from app.domain.identity import Issuer
 from app.domain.policy import Caller, Policy
-from app.domain.rate_limit import RateLimit
+from app.domain.rate_limit import LimitScope, RateLimit
 from app.domain.rfc3339 import rfc3339
 
 _PERIODS = {1.0: "s", 60.0: "m", 3600.0: "h"}
@@ -95,4 +95,7 @@ def _requirement(either: Requirement) -> str:
 
 
 def _limit(limit: RateLimit | None) -> str:
-    return "none" if limit is None else f"{limit.requests}/{_PERIODS[limit.seconds]}"
+    if limit is None:
+        return "none"
+    whose = " for the fleet" if limit.scope is LimitScope.FLEET else ""
+    return f"{limit.requests}/{_PERIODS[limit.seconds]}{whose}"

@@ -21,6 +21,7 @@ from app.domain.match_document import (
 from app.domain.names import CREDENTIAL_NAME, ORG_ID, SCOPE_TOKEN
 from app.domain.policy import Action
 from app.domain.policy_document import API_KEY_SHA256, CALLER_NAME, MODES, RATE
+from app.domain.rate_limit import LimitScope
 from app.domain.rfc3339 import RFC3339_TIME
 
 Schema = dict[str, Any]
@@ -103,12 +104,13 @@ def _issuer() -> Schema:
 
 
 def _caller() -> Schema:
-    rate = _form(RATE, "Requests per second, minute or hour, per replica: 200/s, 600/m, 1000/h.")
-    scoped = _object({"limit": rate, "scope": {"const": "replica"}}, "limit")
+    rate = _form(RATE, "Requests per second, minute or hour: 200/s, 600/m, 1000/h.")
+    scope = {"enum": [*LimitScope], "description": "replica, the default: of each replica. fleet: of all together."}
+    scoped = _object({"limit": rate, "scope": scope}, "limit")
     properties = {
         "name": _form(CALLER_NAME, "Its name in the audit log and the metrics."),
         "match": _blank_or(_match(), "Who is this caller: API keys, JWTs, or both."),
-        "rate_limit": {"anyOf": [rate, scoped], "description": "Its own limit."},
+        "rate_limit": {"anyOf": [rate, scoped], "description": "Its own limit; the short form is per replica."},
         "allow": _list(_rule(), "What it may do. Rules that match the same org and credential add up."),
     }
     return _object(properties, "name")

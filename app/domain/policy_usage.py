@@ -143,7 +143,7 @@ def verdict(used: Used, since: str, until: str, now: float, *, unused_seconds: f
     """What a person should know about an API key or a rule.
 
     Args:
-        used: It.
+        used: The use.
         since: Time of the log's first line, RFC 3339.
         until: Time of the log's last line, RFC 3339; of the time after it, the log says nothing.
         now: Unix time in seconds.

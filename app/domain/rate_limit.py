@@ -1,19 +1,52 @@
-"""A caller's own limit as a token bucket. Time is an argument."""
+"""A caller's own limit, and the token bucket of one replica. Time is an argument."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
 
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 """A part of a request. A caller that waits exactly for the time in Retry-After is not refused for a rounding error."""
+
+
+class LimitScope(StrEnum):
+    """Whose requests a limit counts."""
+
+    REPLICA = "replica"
+    FLEET = "fleet"
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `requests` in `seconds`, per replica."""
+    """At most `requests` in `seconds`: for each replica, or for all together."""
 
     requests: int
     seconds: float
+    scope: LimitScope = LimitScope.REPLICA
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return self.requests / self.seconds
+
+    def part(self, workers: int) -> RateLimit:
+        """One worker's part: all workers of a replica together allow no more than this limit.
+
+        Exception: with more workers than `requests`, each allows one request at once. The rate is still kept.
+        """
+        if workers == 1:
+            return self
+        requests = max(1, self.requests // workers)
+        return RateLimit(requests, self.seconds * workers * requests / self.requests)
+
+
+class Bucket(Protocol):
+    """What counts the requests of one caller on this replica."""
+
+    def take(self, now: float) -> float:
+        """Allow one request (0.0), or return the seconds until one is allowed. `now` is seconds of any clock."""
+        ...
 
 
 class TokenBucket:
@@ -31,7 +64,7 @@ class TokenBucket:
 
     def __init__(self, limit: RateLimit) -> None:
         self._burst = float(limit.requests)
-        self._rate = limit.requests / limit.seconds
+        self._rate = limit.rate
         self._tokens = self._burst
         self._last = 0.0
 
@@ -52,8 +85,13 @@ class TokenBucket:
             tokens += elapsed * self._rate
             if tokens > self._burst:  # Not min(), because a call is expensive on the hot path.
                 tokens = self._burst
-        if tokens >= 1.0 - _ROUNDING:
+        if tokens >= 1.0 - ROUNDING:
             self._tokens = tokens - 1.0
             return 0.0
         self._tokens = tokens
         return (1.0 - tokens) / self._rate
+
+    def wait(self, now: float) -> float:
+        """How long until a request would be allowed, in seconds; 0.0 if one would be now. It takes nothing."""
+        tokens = min(self._burst, self._tokens + max(0.0, now - self._last) * self._rate)
+        return 0.0 if tokens >= 1.0 - ROUNDING else (1.0 - tokens) / self._rate

@@ -51,7 +51,7 @@ class CallerRefused:
     Args:
         at: Unix time in seconds.
         endpoint: The route, such as ``/token``.
-        reason: Why.
+        reason: Why the credential was refused.
         issuer: The issuer of a JWT with a good signature, or None: anyone can write any other one.
         subject: The subject of a JWT with a good signature, or None.
         callers: The callers that the JWT matches if they are several, or None.

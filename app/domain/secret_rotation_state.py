@@ -5,6 +5,7 @@ The API: docs/ims.md section 3.3. A client has at most two secrets, they never e
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -126,7 +127,7 @@ class RotationState:
     """What a rotation needs to go on after a crash.
 
     Args:
-        step: How far it is.
+        step: The last step that was recorded.
         old: The uuid of the secret to replace.
         since: Unix time in seconds when this step was reached.
         run: Who works on it: a run that finds another one here must not go on.
@@ -168,10 +169,13 @@ class RotationState:
         """
         try:
             new, value, digest = (document.get(name) for name in ("new", "value", "digest"))
+            since = float(str(document["since"]))
+            if not math.isfinite(since):
+                raise ValueError
             return cls(
                 RotationStep(str(document["step"])),
                 str(document["old"]),
-                float(str(document["since"])),
+                since,
                 str(document["run"]),
                 None if new is None else str(new),
                 None if value is None else str(value),
@@ -179,8 +183,9 @@ class RotationState:
             )
         except (KeyError, ValueError):
             raise RotationError(
-                "The state of this rotation, below _rotations in the credential store, cannot be understood. Compare"
-                " the secrets in the Adobe Developer Console with the document, then remove the state."
+                "The state of this rotation, below _rotations in the credential store, cannot be read. Compare"
+                " the secrets in the Adobe Developer Console with the document, then discard the rotation with"
+                " --discard."
             ) from None
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from app.domain.kms_key import KMS_KEY
+
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 """A larger key would block the event loop for tens of milliseconds per signature."""
@@ -71,6 +73,12 @@ REMOTE_SCHEMES: Mapping[str, RemoteScheme] = {
         name=re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(:[1-9][0-9]{0,5})?"),
         expected="the name of a Vault transit key, or name:version",
         needs="Vault: BROKER_CREDENTIAL_STORE=vault",
+    ),
+    "kms": RemoteScheme(
+        field="kms_key",
+        name=KMS_KEY,
+        expected="the key id, the alias (alias/…) or the ARN of an AWS KMS key",
+        needs="AWS KMS: BROKER_KMS_REGION",
     ),
 }
 """The signers that keep keys for credentials, by scheme."""

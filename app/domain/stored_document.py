@@ -35,9 +35,19 @@ def rotation_path(ref: CredentialRef) -> DocumentPath:
     return DocumentPath(("_rotations", ref.org, ref.name))
 
 
+def app_rotation_path(name: str) -> DocumentPath:
+    """The same for the secret of an app, by the app's name."""
+    return DocumentPath(("_rotations", "_apps", name))
+
+
 def certificate_rotation_path(ref: CredentialRef) -> DocumentPath:
     """Where a command keeps a new key until the credential's document has it. Like `rotation_path`, never listed."""
     return DocumentPath(("_certificates", ref.org, ref.name))
+
+
+def migration_path(ref: CredentialRef) -> DocumentPath:
+    """Where the document from before a migration is kept. Like `rotation_path`, never listed."""
+    return DocumentPath(("_migrations", ref.org, ref.name))
 
 
 @dataclass(frozen=True, slots=True)

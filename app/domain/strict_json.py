@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NoReturn
 
 
@@ -49,10 +49,8 @@ def _finite(text: str) -> float:
     return value
 
 
-def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    members: dict[str, object] = {}
-    for name, value in pairs:
-        if name in members:
-            raise _DoubtfulError("a duplicate key in JSON")
-        members[name] = value
+def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _DoubtfulError("a duplicate key in JSON")
     return members

@@ -58,7 +58,7 @@ def decode_token(record: bytes, key: TokenKey) -> AccessToken:
 
     """
     try:
-        fields = json.loads(record)
+        fields = json.loads(record.decode())  # of bytes it would first guess the encoding
     except (ValueError, RecursionError):
         raise TokenRecordError("contradiction") from None
     if not isinstance(fields, dict):

@@ -16,6 +16,7 @@ import httpcore2
 import httpx2
 from typing_extensions import override
 
+from app.egress.bounded_network import SocketOption
 from app.egress.connect_failure import ConnectFailure, connect_failure
 from app.egress.proxy import EgressProxy, ProxyPasswordError
 from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
@@ -29,8 +30,6 @@ _HTTP = b"HTTP/1."
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r]")
 _LOGIN_REQUIRED = ("401", "407")
 """407 by RFC 9110; tinyproxy answers 401 to a wrong password."""
-
-_SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
 class ProxyFailure(httpx2.TransportError):
@@ -59,7 +58,7 @@ class ProxyTunnels(httpcore2.AsyncNetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[_SocketOption] | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """A connection to `host`, by name: the proxy resolves it.
 
@@ -71,19 +70,20 @@ class ProxyTunnels(httpcore2.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(OPENING_SECONDS):
                 login = await self._login()
-                stream = await self._to_the_proxy(timeout)
+                stream = await self._to_the_proxy(timeout, socket_options)
                 await _ask(stream, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", login)
         except BaseException as error:
             if stream is not None:
                 await stream.aclose()
             if isinstance(error, TimeoutError):
-                raise (_unusable(ConnectFailure.TIMEOUT.value) if stream is None else ProxyFailure(_SILENT)) from None
+                reason = proxy_unusable(ConnectFailure.TIMEOUT.value) if stream is None else _SILENT
+                raise ProxyFailure(reason) from None
             raise
         return stream
 
     @override
     async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[_SocketOption] | None = None
+        self, path: str, timeout: float | None = None, socket_options: Iterable[SocketOption] | None = None
     ) -> httpcore2.AsyncNetworkStream:
         return await self._network.connect_unix_socket(path, timeout, socket_options)
 
@@ -95,13 +95,15 @@ class ProxyTunnels(httpcore2.AsyncNetworkBackend):
         """Let the thread that reads files end."""
         self._threads.close()
 
-    async def _to_the_proxy(self, timeout: float | None) -> httpcore2.AsyncNetworkStream:
+    async def _to_the_proxy(
+        self, timeout: float | None, socket_options: Iterable[SocketOption] | None
+    ) -> httpcore2.AsyncNetworkStream:
         try:
-            return await self._connected(timeout)
+            return await self._connected(timeout, socket_options)
         except httpcore2.TimeoutException:
-            raise _unusable(ConnectFailure.TIMEOUT.value) from None
+            raise ProxyFailure(proxy_unusable(ConnectFailure.TIMEOUT.value)) from None
         except (httpcore2.NetworkError, UnicodeError) as error:
-            raise _unusable(connect_failure(error).value) from None
+            raise ProxyFailure(proxy_unusable(connect_failure(error).value)) from None
 
     async def _login(self) -> tuple[str, str] | None:
         try:
@@ -111,11 +113,13 @@ class ProxyTunnels(httpcore2.AsyncNetworkBackend):
         except (TimeoutError, ThreadsBusyError, ThreadsClosedError):
             raise ProxyFailure("BROKER_PROXY_PASSWORD_FILE cannot be read in time.") from None
 
-    async def _connected(self, timeout: float | None) -> httpcore2.AsyncNetworkStream:
+    async def _connected(
+        self, timeout: float | None, socket_options: Iterable[SocketOption] | None
+    ) -> httpcore2.AsyncNetworkStream:
         """A connection to the proxy itself."""
         host, port = self._address.host, self._address.port
         assert port is not None  # noqa: S101  # the settings require it
-        stream = await self._network.connect_tcp(host, port, timeout)
+        stream = await self._network.connect_tcp(host, port, timeout, socket_options=socket_options)
         if self._address.scheme == "http":
             return stream
         try:
@@ -145,7 +149,7 @@ async def _ask(stream: httpcore2.AsyncNetworkStream, target: str, login: tuple[s
     if status is None or (status[1].startswith(b"2") and rest):
         raise ProxyFailure(_NO_HTTP)
     if not status[1].startswith(b"2"):
-        raise ProxyFailure(_refusal(status[1].decode()))
+        raise ProxyFailure(proxy_refusal(status[1].decode()))
 
 
 async def _head(stream: httpcore2.AsyncNetworkStream) -> tuple[bytes, bytes]:
@@ -178,11 +182,13 @@ _NO_HTTP = (
 )
 
 
-def _unusable(reason: str) -> ProxyFailure:
-    return ProxyFailure(f"The proxy of BROKER_PROXY_URL cannot be used: {reason}.")
+def proxy_unusable(reason: str) -> str:
+    """The sentence for a proxy to which there is no connection, because of `reason`."""
+    return f"The proxy of BROKER_PROXY_URL cannot be used: {reason}."
 
 
-def _refusal(status: str) -> str:
+def proxy_refusal(status: str) -> str:
+    """The sentence for a proxy that answers CONNECT with an HTTP `status` that is not a success."""
     if status in _LOGIN_REQUIRED:
         return (
             f"The proxy of BROKER_PROXY_URL asks for a login ({status}): check BROKER_PROXY_USERNAME and "

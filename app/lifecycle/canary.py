@@ -27,8 +27,8 @@ class Proof:
     """A real exchange that succeeded.
 
     Args:
-        credential: What was presented.
-        token: What IMS issued.
+        credential: The credential that was presented.
+        token: The token that IMS issued.
         number: The number of the client secret, from 0.
 
     """
@@ -60,15 +60,14 @@ class Canary:
         """
         return parse_credential(document, ref, _CANDIDATE, self._allowed_base_urls, app)
 
-    async def prove(self, ref: CredentialRef, document: Mapping[str, object]) -> tuple[Proof, ...]:
-        """Exchange `document` with each of its client secrets, for all its scopes.
+    async def prove(self, credential: Credential) -> tuple[Proof, ...]:
+        """Exchange `credential` with each of its client secrets, for all its scopes.
 
         Raises:
-            TenantError: The document is defective, or IMS refuses a secret.
+            TenantError: IMS refuses a secret.
             DependencyError: The signer or IMS does not answer.
 
         """
-        credential = self.parsed(ref, document)
         return tuple([await self.present(credential, number) for number in range(len(credential.client_secrets))])
 
     async def present(self, credential: Credential, number: int = 0) -> Proof:
@@ -93,7 +92,7 @@ class Canary:
         """Exchange `credential` with its first secret, which IMS may not know yet. Raises as `prove`.
 
         Args:
-            credential: What to present.
+            credential: The credential to present.
             sleep: Waits for some seconds.
 
         """

@@ -51,8 +51,8 @@ class AwaitingUpload:
     Args:
         ref: The credential.
         certificate: The new certificate in PEM form, to be uploaded.
-        new: What it says.
-        reason: What IMS answered.
+        new: What the new certificate says.
+        reason: The answer of IMS.
 
     """
 
@@ -160,7 +160,7 @@ class CertificateRotation:
         """
         kept = await self._documents.read(certificate_rotation_path(ref))
         if kept is None:
-            raise RotationError("No rotation of a certificate has begun for this credential.")
+            raise RotationError("No certificate rotation is in progress for this credential.")
         stored = await self._documents.read(credential_path(ref))
         state = CertificateRotationState.parsed(kept.content)
         if stored is not None and _has(stored, state.new):
@@ -170,6 +170,11 @@ class CertificateRotation:
     async def _begin(self, ref: CredentialRef, pair: SigningPair) -> tuple[CertificateRotationState, Version]:
         """Keep the new pair, so that it is not lost while a person uploads its certificate."""
         stored = await self._read(ref)
+        if "app" in stored.content:
+            raise RotationError(
+                "This credential uses the client of its app, which has a client secret and no certificate: rotate the"
+                " secret with `secret rotate --app` and the app's name."
+            )
         if not isinstance(self._canary.parsed(ref, stored.content).signing, StoredKey):
             raise RotationError(
                 "This credential has no private key in its document, so there is no pair to replace. Client secrets"
@@ -214,7 +219,7 @@ class CertificateRotation:
         if not _has(stored, state.new):
             raise RotationError(
                 "The document was changed during the rotation: it does not have the new key any more. Compare it with"
-                " Adobe's console, then forget the rotation with --discard."
+                " Adobe's console, then discard the rotation with --discard."
             )
         try:
             await self._canary.accepted(await self._store.fetch(ref))

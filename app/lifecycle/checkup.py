@@ -22,7 +22,7 @@ class SecretCheck:
     Args:
         number: The secret, from 1.
         lifetime: The life of the token in seconds; None if there was no token.
-        error: Why not.
+        error: Why it failed.
 
     """
 
@@ -54,7 +54,7 @@ class Checkup:
     Args:
         ref: The credential.
         credential: What the store has; None if it cannot be read.
-        error: Why not.
+        error: Why it failed.
         certificate_ends: Unix time in seconds; None without a certificate.
         secrets: The exchange with each client secret.
         probe: The call of an API; None if none was asked for, or there is no token.

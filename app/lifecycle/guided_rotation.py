@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from app.domain.names import CredentialRef
+from app.domain.secret_owner import SecretOwner
 from app.domain.secret_rotation_state import RotationError
-from app.domain.stored_document import StoredDocument, credential_path
-from app.domain.tenant_errors import CredentialNotFoundError
 from app.lifecycle.canary import Canary
-from app.lifecycle.replace import replace
+from app.lifecycle.owned_secrets import open_secrets
 from app.lifecycle.stored_secrets import secrets_of, with_secrets
 from app.ports import DocumentStore
+
+_IN_USE = (
+    "This secret is the one that the document has now. Add a second secret in the Adobe Developer Console, and give"
+    " that one with --new-secret-file. Nothing was changed."
+)
+
+_STORED_ALREADY = (
+    "The document has this secret already, next to another one. When Adobe's console shows that no one uses the second"
+    " one any more, run the command with --finish. Nothing was changed."
+)
+
+_NOTHING_TO_FINISH = (
+    "The document has one secret, so there is nothing to finish. Delete no secret at Adobe because of this: begin with"
+    " --new-secret-file, or, if this rotation was finished before, delete the secret that is not in the document."
+)
 
 
 class GuidedRotation:
@@ -25,42 +38,36 @@ class GuidedRotation:
         self._documents = documents
         self._canary = canary
 
-    async def add(self, ref: CredentialRef, secret: str) -> None:
-        """Prove a new secret, and write it in front of the one that is in use. Nothing changes if it is there already.
+    async def add(self, owner: SecretOwner, secret: str) -> None:
+        """Prove a new secret, and write it in front of the one that is in use.
 
         Raises:
-            RotationError: The document refers to an app.
+            RotationError: The document has this secret already or refers to an app, or the app cannot be proven.
             TenantError: IMS refuses the new secret; nothing was written.
             DependencyError: The credential store or IMS does not answer.
 
         """
-        stored = await self._read(ref)
-        await self._canary.present(self._canary.parsed(ref, with_secrets(stored, [secret])))
-        if secrets_of(stored)[:1] == (secret,):
-            return
-        old = await self._canary.accepted(self._canary.parsed(ref, stored.content))
-        content = with_secrets(stored, [secret, old.credential.client_secrets[old.number]])
-        await replace(self._documents, credential_path(ref), content, stored.version)
+        secrets = await open_secrets(self._documents, self._canary, owner)
+        stored = await secrets.read()
+        if secret in secrets_of(stored):
+            raise RotationError(_STORED_ALREADY if len(secrets_of(stored)) > 1 else _IN_USE)
+        await self._canary.present(secrets.parsed(with_secrets(stored, [secret])))
+        old = await self._canary.accepted(secrets.parsed(stored.content))
+        await secrets.write(with_secrets(stored, [secret, old.credential.client_secrets[old.number]]), stored)
 
-    async def finish(self, ref: CredentialRef) -> None:
-        """Prove the first secret, and write it alone. Nothing changes if it is alone already.
+    async def finish(self, owner: SecretOwner) -> None:
+        """Prove the first secret, and write it alone.
 
         Raises:
-            RotationError: The document refers to an app.
+            RotationError: The document has one secret only or refers to an app, or the app cannot be proven.
             TenantError: IMS refuses the first secret; nothing was written.
             DependencyError: The credential store or IMS does not answer.
 
         """
-        stored = await self._read(ref)
+        secrets = await open_secrets(self._documents, self._canary, owner)
+        stored = await secrets.read()
+        if len(secrets_of(stored)) < 2:
+            raise RotationError(_NOTHING_TO_FINISH)
         content = with_secrets(stored, list(secrets_of(stored)[:1]))
-        await self._canary.prove(ref, content)
-        if len(secrets_of(stored)) > 1:
-            await replace(self._documents, credential_path(ref), content, stored.version)
-
-    async def _read(self, ref: CredentialRef) -> StoredDocument:
-        stored = await self._documents.read(credential_path(ref))
-        if stored is None:
-            raise CredentialNotFoundError
-        if "app" in stored.content:
-            raise RotationError("The secrets of this credential are those of its app; rotate the app's.")
-        return stored
+        await self._canary.prove(secrets.parsed(content))
+        await secrets.write(content, stored)

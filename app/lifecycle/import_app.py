@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.domain.adobe_import import ImportFileError
-from app.domain.app_document import StoredApp, app_of, app_path, stored_app
+from app.domain.app_document import CLIENT_FIELDS, StoredApp, app_of, app_path, stored_app
 from app.domain.document_changes import FieldChange, document_changes
 from app.domain.import_file import ImportInput
 from app.lifecycle.replace import replace
@@ -66,7 +66,7 @@ class AppImport:
                     f"names the app {name}, which is not stored yet; import a file with its client id and secret first"
                 )
             return AppInUse(stored_app(name, given.client, _NEW), given.client)
-        if given.client is not None and document_changes(_without_kind(stored.content), given.client):
+        if given.client is not None and document_changes(_client_of(stored.content), _client_of(given.client)):
             raise ImportFileError(
                 f"has another client or other secrets than the app {name} that is stored; choose another name for --app"
             )
@@ -84,5 +84,6 @@ class AppImport:
             await replace(self._documents, app_path(found.app.name), found.new, None)
 
 
-def _without_kind(content: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in content.items() if name != "kind"}
+def _client_of(content: Mapping[str, object]) -> dict[str, object]:
+    """The fields that say which client it is, without those that only a rotation needs."""
+    return {name: value for name, value in content.items() if name in CLIENT_FIELDS}

@@ -5,13 +5,11 @@ Nothing is written unless IMS accepts each of its secrets. What was written and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from enum import StrEnum
 
-from app.domain.adobe_import import ImportFileError
 from app.domain.certificate_check import CertificateFacts, CertificateFinding, certificate_findings
 from app.domain.credential import Credential
 from app.domain.dependency_errors import CredentialStoreError
@@ -23,6 +21,7 @@ from app.domain.names import CredentialRef
 from app.domain.stored_document import DocumentChangedError, StoredDocument, Version, credential_path
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.lifecycle.canary import Canary, Proof
+from app.lifecycle.file_defects import defects_of_file
 from app.lifecycle.import_app import AppImport, AppInUse
 from app.lifecycle.move_key import KeyMover
 from app.lifecycle.replace import replace
@@ -71,7 +70,7 @@ class PreparedImport:
     """A document that may be written.
 
     Args:
-        given: What is imported.
+        given: The credential to import.
         document: The whole document.
         stored: What is stored now; None if nothing is.
         changes: How they differ; empty if there is nothing to do.
@@ -152,7 +151,7 @@ class Importer:
 
         """
         ref, document = given.ref, given.document
-        with _named():
+        with defects_of_file(given):
             app = await self._apps.find(given)
             findings = self._findings(self._checked(ref, document, app))
         stored = await self._documents.read(credential_path(ref))
@@ -161,7 +160,7 @@ class Importer:
         changes = document_changes({} if stored is None else stored.content, document)
         if app is not None:
             changes += app.changes
-        with _named():
+        with defects_of_file(given):
             proofs = await self._proofs(given, document, app) if changes else ()
         return PreparedImport(given, document, stored, changes, proofs, findings, app)
 
@@ -231,7 +230,7 @@ class Importer:
         given = prepared.given
         if given.key is None:
             return
-        with _named():
+        with defects_of_file(given):
             await self._mover.move(given.key)
         try:
             await self._canary.present(self._canary.parsed(given.ref, prepared.document))
@@ -255,17 +254,3 @@ class Importer:
                 f"The broker cannot read the new document: {reason} It could not be undone: {failure.detail}"
             ) from None
         raise NotReadBackError(f"The broker cannot read the new document, so the change was undone: {reason}")
-
-
-@contextmanager
-def _named() -> Iterator[None]:
-    """Say of a defect that it is in the file, not in what is stored."""
-    try:
-        yield
-    except CredentialMisconfiguredError as error:
-        if error.field == "private_key_passphrase":
-            raise ImportFileError(
-                f"has an encrypted private key, and its passphrase {error.expected.partition(',')[0]};"
-                " give --passphrase-file FILE"
-            ) from None
-        raise ImportFileError(f"has a defect in {error.field}: {error.expected}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from app.domain.adobe_import import ImportFileError
 from app.domain.dependency_errors import CredentialStoreError, DependencyError
@@ -13,6 +14,7 @@ from app.domain.import_file import ImportInput
 from app.domain.names import CredentialRef
 from app.domain.stored_document import Version
 from app.lifecycle.import_credential import WRITES, Importer, ImportOutcome, PreparedImport
+from app.lifecycle.in_parallel import in_parallel
 
 ATTEMPTS = 4
 """How often IMS is asked for one credential while it is unavailable or throttles."""
@@ -88,7 +90,7 @@ class BulkImport:
 
     Args:
         importer: Imports one credential.
-        rules: How.
+        rules: How to import.
         record: Keeps a result for the next run; an input counts as done only afterwards.
         sleep: Waits for some seconds.
 
@@ -110,20 +112,12 @@ class BulkImport:
 
     async def run(self, items: Iterable[ImportItem]) -> bool:
         """Import all `items`; False if the store failed so often that the rest was not tried."""
-        remaining = iter(items)
-
-        async def work() -> None:
-            # The workers share one iterator: each takes the next input.
-            for item in remaining:
-                result = await self._result(item)
-                await self._record(result)
-                if self._is_stopped:
-                    return
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._rules.parallel):
-                group.create_task(work())
+        remaining = takewhile(lambda _item: not self._is_stopped, items)
+        await in_parallel(remaining, self._imported_and_recorded, self._rules.parallel)
         return not self._is_stopped
+
+    async def _imported_and_recorded(self, item: ImportItem) -> None:
+        await self._record(await self._result(item))
 
     @property
     def _is_stopped(self) -> bool:

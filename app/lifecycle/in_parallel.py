@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 async def in_parallel(
-    items: Sequence[Item],
+    items: Iterable[Item],
     work: Callable[[Item], Awaitable[Result]],
     parallel: int,
     heard: Callable[[Result], None] = lambda _result: None,
@@ -35,6 +35,6 @@ async def in_parallel(
             heard(result)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(parallel, len(items))):
+        for _ in range(parallel):
             group.create_task(worker())
     return results

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from app.domain.dependency_errors import CredentialStoreError
 from app.domain.names import CredentialRef
-from app.domain.stored_document import DocumentPath, Version, certificate_rotation_path, credential_path, rotation_path
+from app.domain.stored_document import (
+    DocumentPath,
+    Version,
+    certificate_rotation_path,
+    credential_path,
+    migration_path,
+    rotation_path,
+)
 from app.domain.tenant_errors import CredentialNotFoundError
 from app.ports import DocumentStore
 
@@ -24,7 +31,7 @@ async def stored_version(documents: DocumentStore, ref: CredentialRef) -> Versio
 
 
 async def remove_credential(documents: DocumentStore, ref: CredentialRef, version: Version, *, destroy: bool) -> None:
-    """Remove a credential, and what a rotation of it has left behind.
+    """Remove a credential, and what a rotation or migration of it has left behind.
 
     Args:
         documents: The store.
@@ -38,7 +45,7 @@ async def remove_credential(documents: DocumentStore, ref: CredentialRef, versio
 
     """
     await _remove(documents, credential_path(ref), version, destroy=destroy)
-    for path in (rotation_path(ref), certificate_rotation_path(ref)):
+    for path in (rotation_path(ref), certificate_rotation_path(ref), migration_path(ref)):
         left = await documents.read(path)
         if left is not None:
             await _remove(documents, path, left.version, destroy=destroy)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.domain.names import CredentialRef
+from app.domain.secret_owner import SecretOwner
 
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
     """The rotation is finished: the old secret is deleted."""
 
-    ref: CredentialRef
+    owner: SecretOwner
     new: str
     deleted: str
 
@@ -21,13 +21,13 @@ class Waiting:
     """The new secret is in use, and the old one must not be deleted yet.
 
     Args:
-        ref: The credential.
+        owner: Whose secret it is.
         until: Unix time in seconds of the next attempt.
-        reason: Why, for a person.
+        reason: The reason, for a person.
 
     """
 
-    ref: CredentialRef
+    owner: SecretOwner
     until: float
     reason: str
 
@@ -36,7 +36,7 @@ class Waiting:
 class NotDue:
     """The secret is younger than the age at which secrets are rotated."""
 
-    ref: CredentialRef
+    owner: SecretOwner
     created_at: float
 
 

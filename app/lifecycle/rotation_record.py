@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from app.domain.names import CredentialRef
+from app.domain.secret_owner import SecretOwner
 from app.domain.secret_rotation_state import RotationState, RotationStep
-from app.domain.stored_document import Version, rotation_path
+from app.domain.stored_document import Version
+from app.lifecycle.replace import replace
 from app.ports import Clock, DocumentStore
 
 
 class RotationRecord:
     """The state of one rotation, in the credential store.
 
-    Each change is check-and-set: of two runs for the same credential, one stops at its next step.
+    Each change is check-and-set: of two runs for the same secrets, one stops at its next step.
 
     Args:
         documents: The documents.
-        ref: The credential.
+        owner: Whose secrets are rotated.
         run: A name of this run that no other run has.
         clock: Unix time in seconds.
 
     """
 
-    def __init__(self, documents: DocumentStore, ref: CredentialRef, run: str, clock: Clock) -> None:
+    def __init__(self, documents: DocumentStore, owner: SecretOwner, run: str, clock: Clock) -> None:
         self._documents = documents
-        self._path = rotation_path(ref)
+        self._path = owner.state_path
         self._run = run
         self._clock = clock
         self._state: RotationState | None = None
         self._version: Version | None = None
+        self._is_resumed = False
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether another run began the rotation."""
+        return self._is_resumed
 
     @property
     def state(self) -> RotationState:
@@ -59,7 +66,10 @@ class RotationRecord:
         await self._save()
 
     async def take_over(self) -> None:
-        """Continue a rotation that an earlier run began; that run stops at its next step."""
+        """Continue a rotation that an earlier run began; that run stops at its next step. An own one stays as it is."""
+        if self.state.run == self._run:
+            return
+        self._is_resumed = True
         self._state = self.state.owned_by(self._run)
         await self._save()
 
@@ -79,4 +89,4 @@ class RotationRecord:
         await self._documents.remove(self._path, self._version, destroy=True)
 
     async def _save(self) -> None:
-        self._version = await self._documents.write(self._path, self.state.document(), self._version)
+        self._version = await replace(self._documents, self._path, self.state.document(), self._version)

@@ -5,8 +5,9 @@ The order of steps, each written down before the next begins, so that the next r
 1. ``adding``: ask Adobe for a second secret. Adobe shows its value once. If that is lost, the secret was never used,
    and the next run deletes it and asks again.
 2. ``added``: exchange with the new secret, and write the document with both, the new one first.
-3. ``written``: wait until no one has used the old one for a while.
-4. ``retiring``: write the document with the new one alone, exchange with it, and delete the old one at Adobe.
+3. ``written``: wait until no one has used the old one for a while, exchange with the new one, and write the document
+   with the new one alone.
+4. ``retiring``: exchange with what is stored, and delete the old one at Adobe.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import assert_never
 
-from app.domain.names import CredentialRef
 from app.domain.rfc3339 import rfc3339
+from app.domain.secret_owner import SecretOwner
 from app.domain.secret_rotation_state import (
     MOST_SECRETS,
     ConsoleAccess,
@@ -26,10 +28,9 @@ from app.domain.secret_rotation_state import (
     RotationError,
     RotationStep,
 )
-from app.domain.stored_document import StoredDocument, credential_path
-from app.domain.tenant_errors import CredentialNotFoundError
+from app.domain.stored_document import StoredDocument
 from app.lifecycle.canary import Canary
-from app.lifecycle.replace import replace
+from app.lifecycle.owned_secrets import OwnedSecrets, open_secrets
 from app.lifecycle.rotation_progress import NotDue, Progress, Rotated, RotationRules, Waiting
 from app.lifecycle.rotation_record import RotationRecord
 from app.lifecycle.stored_secrets import is_digest_of, secret_digest, secrets_of, with_secrets
@@ -37,7 +38,7 @@ from app.ports import ClientSecrets, Clock, DocumentStore
 
 
 class SecretRotation:
-    """Rotates the client secret of one credential at a time; safe to run for several at once.
+    """Rotates the client secret of one owner at a time; safe to run for several at once.
 
     Args:
         documents: The documents.
@@ -68,21 +69,21 @@ class SecretRotation:
         self._rules = rules
         self._sleep = sleep
 
-    async def advance(self, ref: CredentialRef, ids: ConsoleIds | None = None) -> Progress:
+    async def advance(self, owner: SecretOwner, ids: ConsoleIds | None = None) -> Progress:
         """Begin or continue a rotation, as far as it goes without waiting for the old secret to be quiet.
 
         Args:
-            ref: The credential.
-            ids: Its numbers at the console, if they are not in its document.
+            owner: Whose secret it is.
+            ids: The credential's numbers at the console, if they are not in its document.
 
         Raises:
             RotationError: It cannot begin or go on.
-            DocumentChangedError: Someone else works on the same credential.
+            DocumentChangedError: Someone else works on the same secret.
             TenantError: The credential does not work.
             DependencyError: The credential store, IMS or Adobe's secrets API does not answer.
 
         """
-        rotation = await self._open(ref, ids)
+        rotation = await self._open(owner, ids)
         if await rotation.record.is_running():
             await rotation.record.take_over()
         else:
@@ -91,19 +92,18 @@ class SecretRotation:
                 return not_due
         return await self._go_on(rotation)
 
-    async def _open(self, ref: CredentialRef, ids: ConsoleIds | None) -> _Rotation:
-        stored = await self._read(ref)
-        if "app" in stored.content:
-            raise RotationError("The secrets of this credential are those of its app; rotate the app's.")
+    async def _open(self, owner: SecretOwner, ids: ConsoleIds | None) -> _Rotation:
+        secrets = await open_secrets(self._documents, self._canary, owner)
+        stored = await secrets.read()
         numbers = ids or ConsoleIds.of(stored.content)
         if numbers is None:
             raise RotationError(
                 "The document has no console_org_id and console_credential_id, which Adobe's secrets API needs: give"
                 " --console-org and --console-credential, or rotate by hand with --new-secret-file."
             )
-        proof = await self._canary.accepted(self._canary.parsed(ref, stored.content))
+        proof = await self._canary.accepted(secrets.parsed(stored.content))
         access = ConsoleAccess(numbers, proof.credential.client_id, proof.token.value)
-        return _Rotation(ref, access, RotationRecord(self._documents, ref, self._run, self._clock))
+        return _Rotation(owner, secrets, access, RotationRecord(self._documents, owner, self._run, self._clock))
 
     async def _go_on(self, rotation: _Rotation) -> Progress:
         while True:
@@ -119,6 +119,8 @@ class SecretRotation:
                     await self._retire(rotation)
                 case RotationStep.RETIRING:
                     return await self._delete(rotation)
+                case other:
+                    assert_never(other)
 
     async def _begin(self, rotation: _Rotation) -> NotDue | None:
         """Write down that a rotation begins; or say that it is too early."""
@@ -129,7 +131,7 @@ class SecretRotation:
             raise RotationError("Adobe shows no secret of this credential; compare the console ids with the document.")
         age = self._clock() - records[0].created_at
         if age < self._rules.older_than:
-            return NotDue(rotation.ref, records[0].created_at)
+            return NotDue(rotation.owner, records[0].created_at)
         await rotation.record.begin(records[0].uuid)
         return None
 
@@ -139,7 +141,9 @@ class SecretRotation:
         for record in await self._secrets.listed(rotation.access):
             if record.uuid == state.old:
                 continue
-            if record.last_used_at is not None or record.created_at < state.since - _CLOCK_SKEW:
+            # A run that began the rotation itself has not asked yet, so this secret is not its own.
+            is_lost = rotation.record.is_resumed and record.last_used_at is None
+            if not is_lost or record.created_at < state.since - _CLOCK_SKEW:
                 raise RotationError(
                     "Someone else added a secret while this rotation began. Delete the one that is not used in the"
                     " Adobe Developer Console, and run the command again."
@@ -154,14 +158,13 @@ class SecretRotation:
         """Prove the new secret, and write it in front of the old one."""
         state = rotation.record.state
         new = NewSecret(str(state.new), str(state.value))
-        stored = await self._read(rotation.ref)
+        stored = await rotation.secrets.read()
         if not is_digest_of(state.digest, secrets_of(stored)[:1]):
-            credential = self._canary.parsed(rotation.ref, with_secrets(stored, [new.value]))
+            credential = rotation.secrets.parsed(with_secrets(stored, [new.value]))
             await self._canary.until_accepted(credential, self._sleep)
-            old = await self._canary.accepted(self._canary.parsed(rotation.ref, stored.content))
+            old = await self._canary.accepted(rotation.secrets.parsed(stored.content))
             kept = old.credential.client_secrets[old.number]
-            content = with_secrets(stored, [new.value, kept])
-            await replace(self._documents, credential_path(rotation.ref), content, stored.version)
+            await rotation.secrets.write(with_secrets(stored, [new.value, kept]), stored)
         await rotation.record.reach(RotationStep.WRITTEN, value=None)
 
     async def _wait_reason(self, rotation: _Rotation) -> Waiting | None:
@@ -171,40 +174,42 @@ class SecretRotation:
         new, old = records.get(str(state.new)), records.get(state.old)
         if new is None:
             raise RotationError(
-                "The new secret was deleted at Adobe. The document still has the old one, which is used. Remove the"
-                " state of this rotation below _rotations in the credential store, and begin again."
+                "The new secret was deleted at Adobe. The document still has the old one, which is used. Forget this"
+                " rotation with --discard, and begin again."
             )
         if old is None or self._rules.at_once:
             return None
         if new.last_used_at is None:
             # The canary has used it: until Adobe shows that, its record of the old one is not current either.
-            return Waiting(rotation.ref, now + self._rules.poll, "Adobe does not show yet that the new secret is used")
+            return Waiting(
+                rotation.owner, now + self._rules.poll, "Adobe does not show yet that the new secret is used"
+            )
         quiet_since = max(state.since, old.last_used_at or 0.0)
         if now < quiet_since + self._rules.quiet_for:
             reason = f"the old secret was in use until {rfc3339(quiet_since)}"
-            return Waiting(rotation.ref, quiet_since + self._rules.quiet_for, reason)
+            return Waiting(rotation.owner, quiet_since + self._rules.quiet_for, reason)
         return None
 
     async def _retire(self, rotation: _Rotation) -> None:
         """Prove the new secret once more, and write it alone."""
-        stored = await self._read(rotation.ref)
+        stored = await rotation.secrets.read()
         new = self._new_secret(rotation, stored)
         content = with_secrets(stored, [new])
-        await self._canary.prove(rotation.ref, content)
+        await self._canary.prove(rotation.secrets.parsed(content))
         if secrets_of(stored) != (new,):
-            await replace(self._documents, credential_path(rotation.ref), content, stored.version)
+            await rotation.secrets.write(content, stored)
         await rotation.record.reach(RotationStep.RETIRING)
 
     async def _delete(self, rotation: _Rotation) -> Rotated:
         """Delete the old secret, after one more exchange with what is stored."""
         state = rotation.record.state
-        stored = await self._read(rotation.ref)
+        stored = await rotation.secrets.read()
         if secrets_of(stored) != (self._new_secret(rotation, stored),):
             raise RotationError(_CHANGED)
-        await self._canary.prove(rotation.ref, stored.content)
+        await self._canary.prove(rotation.secrets.parsed(stored.content))
         await self._secrets.delete(rotation.access, state.old)
         await rotation.record.forget()
-        return Rotated(rotation.ref, str(state.new), state.old)
+        return Rotated(rotation.owner, str(state.new), state.old)
 
     def _new_secret(self, rotation: _Rotation, stored: StoredDocument) -> str:
         secrets = secrets_of(stored)
@@ -212,16 +217,10 @@ class SecretRotation:
             raise RotationError(_CHANGED)
         return secrets[0]
 
-    async def _read(self, ref: CredentialRef) -> StoredDocument:
-        stored = await self._documents.read(credential_path(ref))
-        if stored is None:
-            raise CredentialNotFoundError
-        return stored
-
 
 _CHANGED = (
     "The document was changed during the rotation: its first secret is not the new one any more. Nothing was deleted."
-    " Compare the document with the Adobe Developer Console."
+    " Compare the document with the Adobe Developer Console, then discard the rotation with --discard."
 )
 
 _CLOCK_SKEW = 300.0
@@ -232,7 +231,8 @@ _CLOCK_SKEW = 300.0
 class _Rotation:
     """One rotation in progress."""
 
-    ref: CredentialRef
+    owner: SecretOwner
+    secrets: OwnedSecrets
     access: ConsoleAccess
     record: RotationRecord
 

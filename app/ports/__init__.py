@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.domain.certificate_check import CertificateFacts
-from app.ports.cache_ports import Lease, PurgeLog, TokenCache
+from app.ports.cache_ports import ExchangeBudget, Lease, LimitShares, PurgeLog, TokenCache
 from app.ports.caller_ports import CallerVerifier, PolicySource
 from app.ports.console_ports import ApiProbe, ClientSecrets
 from app.ports.credential_ports import (
@@ -18,7 +18,7 @@ from app.ports.credential_ports import (
     RemoteKeys,
     TokenExchanger,
 )
-from app.ports.observer_ports import EventSink, Result, Tracer
+from app.ports.observer_ports import EventSink, RequestSink, Result, Tracer
 
 __all__ = [
     "ApiProbe",
@@ -31,10 +31,13 @@ __all__ = [
     "CredentialStore",
     "DocumentStore",
     "EventSink",
+    "ExchangeBudget",
     "Lease",
+    "LimitShares",
     "PolicySource",
     "PurgeLog",
     "RemoteKeys",
+    "RequestSink",
     "Result",
     "TokenCache",
     "TokenExchanger",

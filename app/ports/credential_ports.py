@@ -56,8 +56,8 @@ class DocumentStore(Protocol):
         """Write a document if its version is still `expected`; its new version.
 
         Args:
-            path: Where.
-            content: A JSON object.
+            path: The path below the prefix.
+            content: The document, a JSON object.
             expected: The version that was read; None if nothing was there.
 
         Raises:
@@ -71,7 +71,7 @@ class DocumentStore(Protocol):
         """Remove a document if its version is still `expected`.
 
         Args:
-            path: Where.
+            path: The path below the prefix.
             expected: The version that was read.
             destroy: Also destroy all older versions, where the store keeps any. Otherwise the removal can be undone.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from app.domain.events import Event
+from app.domain.events import Event, RequestDecided
 from app.domain.names import CredentialRef, TokenKey
 
 Result = TypeVar("Result")
@@ -18,6 +18,15 @@ class EventSink(Protocol):
     def emit(self, event: Event) -> None:
         """Note `event`."""
         ...
+
+
+class RequestSink(EventSink, Protocol):
+    """Listens to the events of requests, too."""
+
+    def emit_granted(self, events: Sequence[RequestDecided]) -> None:
+        """Note that these requests were granted, in this order. A listener overrides it if that is quicker at once."""
+        for event in events:
+            self.emit(event)
 
 
 class Tracer(Protocol):

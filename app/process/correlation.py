@@ -33,7 +33,7 @@ class TracePoint:
 
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is being answered on the long path, or that started the running task."""
+"""The id of the request that is being answered on the long path or refused, or that started the running task."""
 
 TRACE_POINT: ContextVar[TracePoint | None] = ContextVar("trace_point", default=None)
 """The span that encloses the running code; None if nothing is traced."""

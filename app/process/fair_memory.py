@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -14,55 +14,60 @@ Value = TypeVar("Value")
 
 
 class FairMemory(dict[Key, Value], Generic[Owner, Key, Value]):
-    """A dictionary to read; write to it only with `keep` and `clear`.
+    """A dictionary to read; write to it only with `keep`, `drop` and `clear`.
 
     Args:
-        limit: The number of entries of all owners. A further one replaces the oldest entry of the owner with the most.
-        share: The number of entries of one owner. A further one replaces the owner's oldest.
+        limit: The size of the entries of all owners. Beyond it the owner with the most loses its oldest entries.
 
     """
 
-    def __init__(self, limit: int, share: int | None = None) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
-        self._share = limit if share is None else share
-        self._keys: dict[Owner, OrderedDict[Key, None]] = {}
+        self._sizes: dict[Owner, OrderedDict[Key, int]] = {}
+        self._used = Counter[Owner]()
+        self.used = 0
+        """The size of all entries."""
 
-    def keep(self, owner: Owner, key: Key, value: Value) -> None:
+    def keep(self, owner: Owner, key: Key, value: Value, size: int = 1) -> None:
         """Add or replace an entry, which becomes the owner's newest.
 
         Args:
             owner: The owner.
             key: The key; it has the same owner until `clear`.
             value: The value.
+            size: In the unit of the limit, at most the limit: bytes, or 1 if entries are counted.
 
         """
-        if key not in self:
-            if self._count(owner) >= self._share:
-                self._drop_oldest(owner)
-            elif len(self) >= self._limit:
-                self._drop_oldest(self._owner_with_most(owner))
+        self.drop(owner, key)
+        while self and self.used + size > self._limit:
+            most = self._owner_with_most(owner)
+            self.drop(most, next(iter(self._sizes[most])))
         self[key] = value
-        keys = self._keys.setdefault(owner, OrderedDict[Key, None]())
-        keys[key] = None
-        keys.move_to_end(key)
+        self._sizes.setdefault(owner, OrderedDict[Key, int]())[key] = size
+        self._used[owner] += size
+        self.used += size
+
+    def drop(self, owner: Owner, key: Key) -> None:
+        """Remove an entry of `owner`, if it is there."""
+        if key not in self:
+            return
+        sizes = self._sizes[owner]
+        size = sizes.pop(key)
+        del self[key]
+        self._used[owner] -= size
+        self.used -= size
+        if not sizes:
+            del self._sizes[owner], self._used[owner]
 
     @override
     def clear(self) -> None:
         super().clear()
-        self._keys.clear()
-
-    def _count(self, owner: Owner) -> int:
-        return len(self._keys.get(owner, ()))
+        self._sizes.clear()
+        self._used.clear()
+        self.used = 0
 
     def _owner_with_most(self, adding: Owner) -> Owner:
-        """The one that adds, if it has as many as any other: it must not take an entry from an equal."""
-        most = max(self._keys, key=self._count)
-        return adding if self._count(adding) >= self._count(most) else most
-
-    def _drop_oldest(self, owner: Owner) -> None:
-        keys = self._keys[owner]
-        oldest, _ = keys.popitem(last=False)
-        del self[oldest]
-        if not keys:
-            del self._keys[owner]
+        """The one that adds, if it has as much as any other: it must not take an entry from an equal."""
+        most = max(self._used, key=self._used.__getitem__)
+        return adding if self._used.get(adding, 0) >= self._used[most] else most

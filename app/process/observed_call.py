@@ -23,6 +23,7 @@ class ObservedCall:
         reason_of: A sentence on a failure for the operator, without any value; or None.
         monotonic: A clock in seconds that never steps.
         only_failures: Whether a call that succeeds or is cancelled emits nothing.
+        elsewhere: As of `DependencyCalled`.
 
     Attributes:
         outcome: ``ok``, ``cancelled`` or the failure's label, after the call.
@@ -40,6 +41,7 @@ class ObservedCall:
         reason_of: Callable[[BaseException], str | None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
         only_failures: bool = False,
+        elsewhere: bool = False,
     ) -> None:
         self._sink = sink
         self._dependency = dependency
@@ -48,6 +50,7 @@ class ObservedCall:
         self._reason_of = reason_of
         self._monotonic = monotonic
         self._only_failures = only_failures
+        self._elsewhere = elsewhere
         self._began = 0.0
         self.outcome = "ok"
         self.seconds = 0.0
@@ -69,4 +72,5 @@ class ObservedCall:
             self.outcome = self._outcome_of(error)
             reason = self._reason_of(error)
         if not (self._only_failures and self.outcome in {"ok", "cancelled"}):
-            self._sink.emit(DependencyCalled(self._dependency, self._operation, self.outcome, self.seconds, reason))
+            called = (self._dependency, self._operation, self.outcome, self.seconds, reason)
+            self._sink.emit(DependencyCalled(*called, elsewhere=True if self._elsewhere else None))

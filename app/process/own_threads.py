@@ -65,7 +65,10 @@ class OwnThreads:
             raise TimeoutError
         if future.cancelled():
             raise ThreadsClosedError
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            del future  # It has the error, and the traceback of the error has this frame: a cycle.
 
     def close(self) -> None:
         """Drop waiting work and let the threads end. Does not wait for work that hangs."""

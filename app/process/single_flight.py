@@ -119,6 +119,7 @@ class SingleFlight(Generic[Key, Result]):
             self._waiting[key] -= 1
             if not self._waiting[key]:
                 del self._waiting[key]
+            del task  # It has the error, and the traceback of the error has this frame: a cycle.
 
     def cancel(self) -> tuple[asyncio.Task[Result], ...]:
         """Cancel all running calls; returns those that are ending, for the caller to wait for."""

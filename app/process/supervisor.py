@@ -85,7 +85,7 @@ def growing_delay(failures: int, first: float, longest: float, chance: float) ->
     Args:
         failures: The number of failures in a row, at least 1.
         first: Seconds after the first failure; doubled with each further failure.
-        longest: Seconds at most.
+        longest: The longest time, in seconds.
         chance: From 0 to 1; shortens the delay by up to a half, so that replicas spread.
 
     """

@@ -8,7 +8,7 @@ key, token and scopes, and plain statuses for the rest:
 | no or a wrong ``X-Api-Key``, no token, a token that is not valid | as in `app.sandbox.gateway` | |
 | a token without one of `SCOPES` | 403 | 403011 |
 | a credential that does not exist in this org, or a uuid that does not exist | 404 | 404000 |
-| another kind of credential, a third secret, or the deletion of the only one | 400 | 400000 |
+| a service account (JWT), a third secret, or the deletion of the only one | 400 | 400000 |
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from app.sandbox.api_call import ApiRefusal, api_endpoint, token_of
 from app.sandbox.client_secrets import SecretRecord
 from app.sandbox.clients import SandboxClient
 from app.sandbox.state import SandboxState
+from app.sandbox.tokens import IssuedRecord
 
 SCOPES = (
     "AdobeID", "openid", "read_organizations", "additional_info.projectedProductContext", "additional_info.roles",
@@ -89,10 +90,10 @@ class SecretsApi:
             raise ApiRefusal(403, "403011", "Oauth token scope is not sufficient")
         ids = request.path_params
         client = self._state.clients.in_console(ids["console_org_id"], ids["credential_id"])
-        if client is None or client.org_id != token.org_id:
+        if client is None or not _may_manage(token, client):
             raise ApiRefusal(404, "404000", "Credential not found")
-        if client.kind != "oauth_server_to_server":
-            raise ApiRefusal(400, "400000", "Only OAuth Server-to-Server credentials have secrets to manage")
+        if client.kind == "jwt":
+            raise ApiRefusal(400, "400000", "A service account (JWT) has no secrets to manage")
         return client
 
     def _described(self, record: SecretRecord) -> dict[str, object]:
@@ -106,6 +107,14 @@ class SecretsApi:
             "uuid": record.uuid,
             "secret_usages": usage,
         }
+
+
+def _may_manage(token: IssuedRecord, client: SandboxClient) -> bool:
+    """Whether a token may manage a client: one of its own org, or its own one, which an app gets for each org.
+
+    Adobe documents neither which tokens may manage the secrets of an app, nor that this API is for apps at all.
+    """
+    return token.org_id == client.org_id or token.client_id == client.client_id
 
 
 def _milliseconds(unix_seconds: float) -> str:

@@ -54,7 +54,7 @@ class TokenMint:
             org_id: The org of the token.
             claims: ``client_id``, ``user_id``, ``scope`` and any further claims.
             created_at: Unix time in seconds.
-            lifetime: Seconds.
+            lifetime: The lifetime, in seconds.
 
         Returns:
             The token and its SHA-256.

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
-from app.domain.cache_entry import MAX_HOLD
-from app.domain.dependency_errors import DependencyError
+from app.domain.dependency_errors import DependencyError, OverloadedError
 from app.domain.errors import BrokerError
 from app.domain.names import TokenKey
 
@@ -25,6 +24,7 @@ MAX_FAILING_TOKENS = 10_000
 @dataclass(slots=True)
 class _Wait:
     until: float
+    pause: float
     seconds: float
     failed_at: float
 
@@ -41,19 +41,21 @@ class RefreshBackoff:
         self._draw = draw
         self._waits = LRUCache[TokenKey, _Wait](MAX_FAILING_TOKENS)
 
-    def allows(self, key: TokenKey, now: float) -> bool:
-        """Whether a refresh of `key` may be tried at `now` (Unix time in seconds)."""
+    def pause(self, key: TokenKey, now: float) -> float:
+        """Seconds from `now` (Unix time) until a refresh of `key` may be tried; 0 if it may be tried at once."""
         wait = self._waits.get(key)
         # A clock that was set back must not prolong the wait.
-        return wait is None or not now < wait.until <= now + MAX_HOLD
+        return 0.0 if wait is None or not now < wait.until <= now + wait.pause else wait.until - now
 
     def failed(self, key: TokenKey, error: Exception | None, now: float) -> None:
         """A refresh of `key` failed at `now`, or its token expires no later (`error` is None)."""
         before = self._waits.get(key)
-        seconds = FIRST_SECONDS if before is None else min(LONGEST_PAUSE_SECONDS, before.seconds * 2)
+        # If there was no turn in time, nothing was tried: then the wait does not grow.
+        growth = 1 if isinstance(error, OverloadedError) else 2
+        seconds = FIRST_SECONDS if before is None else min(LONGEST_PAUSE_SECONDS, before.seconds * growth)
         asked = error.retry_after if isinstance(error, DependencyError) else 0.0
-        until = now + max(asked, seconds * self._draw(0.5, 1.0))
-        self._waits[key] = _Wait(until, seconds, now if error is not None else -math.inf)
+        pause = max(asked, seconds * self._draw(0.5, 1.0))
+        self._waits[key] = _Wait(now + pause, pause, seconds, now if error is not None else -math.inf)
 
     def succeeded(self, key: TokenKey) -> None:
         """A refresh of `key` succeeded: nothing is remembered."""

@@ -1,7 +1,7 @@
 """Tokens that expire soon because their refresh fails: operators must see them before callers are affected.
 
-A token is refreshed when a caller asks for it, so an unused token may expire. That is intended, and does not count:
-only a failed refresh of a token that expires soon counts.
+A token that no caller has used for long is not refreshed, and may expire. That is intended, and does not count: only a
+failed refresh of a token that expires soon counts.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -24,6 +24,12 @@ REFRESH_WINDOW = (0.45, 0.55)
 REJECTED_SECONDS = 60.0
 """A document that IMS rejected twice in a row is not sent again for this time. A changed one is sent at once."""
 
+FREE_LOOKS = 10
+"""So many requests read a rejected document again at once, so that a repaired one is used at once."""
+
+LOOK_PAUSE = 1.0
+"""Seconds between two later looks: not every request for a broken tenant may cost a call to Vault."""
+
 MAX_REMEMBERED_ANSWERS = 10_000
 """The number of rejections, and of accepted secrets, that are remembered."""
 
@@ -36,6 +42,27 @@ class _Rejection:
     error: CredentialRejectedError
     times: int
     at: float
+    looks: int = 0
+    looked_at: float = 0.0
+
+    def lasts(self, now: float) -> bool:
+        """Whether it answers for IMS at `now`. A clock that was set back ends it."""
+        return self.times >= 2 and 0.0 <= now - self.at < REJECTED_SECONDS
+
+    def may_look(self, now: float) -> bool:
+        """Whether a request may read the document again, which may have been repaired; counts it."""
+        if self.looks >= FREE_LOOKS and 0.0 <= now - self.looked_at < LOOK_PAUSE:
+            return False
+        self.looks, self.looked_at = self.looks + 1, now
+        return True
+
+
+Admit = Callable[[Credential], Awaitable[None]]
+"""Called before each exchange of a grant; it raises an error if IMS may not be called now."""
+
+
+async def _unlimited(_credential: Credential) -> None:
+    """Admit every exchange."""
 
 
 class Minter:
@@ -44,7 +71,7 @@ class Minter:
     Args:
         store: The credential store.
         signers: The signer of each scheme of keys (`SigningKey`).
-        exchanger: IMS.
+        exchanger: Exchanges grants at IMS.
         not_after: Returns when a PEM certificate expires.
         sink: Listens to events.
         clock: Unix time in seconds.
@@ -74,8 +101,8 @@ class Minter:
         # By key, not by credential, because IMS may refuse only one of its scopes.
         self._rejected = LRUCache[TokenKey, _Rejection](MAX_REMEMBERED_ANSWERS)
 
-    async def mint(self, key: TokenKey, epoch: int) -> AccessToken:
-        """Mint a token for `key`, stamped with `epoch`.
+    async def mint(self, key: TokenKey, epoch: int, admit: Admit = _unlimited) -> AccessToken:
+        """Mint a token for `key`, stamped with `epoch`, if `admit` lets it.
 
         A refusal may mean that the document, or its app's, was rotated since it was read. So both are read once more,
         and if one has changed, the new one is tried. After a purge nothing that was read before it is used.
@@ -86,26 +113,31 @@ class Minter:
             DependencyError: Vault or IMS does not answer.
 
         """
+        self._refuse_unread(key, epoch)
         credential = await self._fetch(key.ref, recent_app=epoch == 0)
+        self._refuse_rejected(key, (credential.generation, epoch))
         try:
-            return await self._mint_with(credential, key, epoch)
+            return await self._mint_with(credential, key, epoch, admit)
         except CredentialRejectedError:
             again = await self._fetch(key.ref, recent_app=False)
             if again.generation == credential.generation:
                 raise
-            return await self._mint_with(again, key, epoch)
+            return await self._mint_with(again, key, epoch, admit)
 
     def _refuse_rejected(self, key: TokenKey, document: tuple[str, int]) -> None:
         known = self._rejected.get(key)
-        if known is None or known.document != document or known.times < 2:
-            return
-        if 0.0 <= self._clock() - known.at < REJECTED_SECONDS:
-            raise known.error.with_traceback(None)
+        if known is not None and known.document == document and known.lasts(self._clock()):
+            raise known.error.copied()
+
+    def _refuse_unread(self, key: TokenKey, epoch: int) -> None:
+        known, now = self._rejected.get(key), self._clock()
+        if known is not None and known.document[1] == epoch and known.lasts(now) and not known.may_look(now):
+            raise known.error.copied()
 
     def _note_rejection(self, key: TokenKey, document: tuple[str, int], error: CredentialRejectedError) -> None:
         known = self._rejected.pop(key, None)
         times = known.times if known is not None and known.document == document else 0
-        self._rejected[key] = _Rejection(document, error, times + 1, self._clock())
+        self._rejected[key] = _Rejection(document, error.copied(), times + 1, self._clock())
 
     async def _fetch(self, ref: CredentialRef, *, recent_app: bool) -> Credential:
         credential = await self._store.fetch(ref, recent_app=recent_app)
@@ -113,10 +145,10 @@ class Minter:
             self._sink.emit(CertificateSeen(ref, self._not_after(credential.certificate)))
         return credential
 
-    async def _mint_with(self, credential: Credential, key: TokenKey, epoch: int) -> AccessToken:
+    async def _mint_with(self, credential: Credential, key: TokenKey, epoch: int, admit: Admit) -> AccessToken:
         scopes = key.selection.of(credential.scopes)
         document = (credential.generation, epoch)
-        self._refuse_rejected(key, document)
+        await admit(credential)
         try:
             issued = await self._exchange(credential, scopes)
         except CredentialRejectedError as error:
@@ -148,12 +180,12 @@ class Minter:
             except CredentialRejectedError as error:
                 if not error.secret_refused:
                     raise
-                refusal = refusal or error
+                refusal = refusal or error.copied()
             else:
                 self._accepted[credential.secrets_version] = number
                 return issued
         assert refusal is not None  # noqa: S101  # a credential has one or two secrets, so the loop ran
-        raise refusal
+        raise refusal.copied()
 
     def _order(self, credential: Credential) -> tuple[int, ...]:
         first = self._accepted.get(credential.secrets_version, 0)

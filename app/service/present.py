@@ -18,7 +18,7 @@ class Presenter:
 
     Args:
         signers: The signer of each scheme of keys (`SigningKey`).
-        exchanger: IMS.
+        exchanger: Exchanges grants at IMS.
         clock: Unix time in seconds.
 
     """

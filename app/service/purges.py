@@ -19,6 +19,9 @@ from app.service.memory import TokenMemory
 
 EPOCHS_AT_ONCE = 500
 
+_LATEST = 10**14
+"""Milliseconds. A clock in the far future must not raise an epoch to where Redis cannot count on."""
+
 MAX_OWED = 10_000
 """The number of purges that may wait for the shared cache. One more is refused, because no purge may be lost."""
 
@@ -83,15 +86,17 @@ class Purges:
             OverloadedError: The shared cache is unavailable, and too many purges wait for it. This purge was not made.
 
         """
-        known = max(self._epochs.of(ref), self._owed.get(ref, 0))
+        # Above the time, so that an epoch is not used twice if Redis loses it in a failover, and a replica that never
+        # heard of it purges.
+        above = max(self._epochs.of(ref), self._owed.get(ref, 0), min(int(self._clock() * 1000), _LATEST))
         try:
-            epoch = await self._log.raise_epoch(ref, known)
+            epoch = await self._log.raise_epoch(ref, above)
         except CacheUnavailableError:
             if ref not in self._owed and len(self._owed) >= MAX_OWED:
                 raise OverloadedError("The shared cache is unavailable, and too many purges wait for it.") from None
-            epoch = known + 1
+            epoch = above + 1
             self._owed[ref] = epoch
-        self._epochs.learn(ref, epoch)
+        self._epochs.learn(ref, epoch, in_use=True)
         self._sink.emit(CredentialPurged(self._clock(), ref, epoch, "local"))
 
     def heard(self, purge: Purge) -> None:
@@ -99,7 +104,7 @@ class Purges:
         if purge.ref is None:
             self._is_behind = True
         elif purge.epoch > self._epochs.of(purge.ref):
-            self._epochs.learn(purge.ref, purge.epoch)
+            self._epochs.learn(purge.ref, purge.epoch, in_use=bool(self._memory.tokens_of(purge.ref)))
             self._sink.emit(CredentialPurged(self._clock(), purge.ref, purge.epoch, "remote"))
 
     async def publish_owed(self) -> None:
@@ -110,7 +115,7 @@ class Purges:
 
         """
         for ref in tuple(self._owed):
-            await self._publish_one(ref)
+            await self._publish_one(ref, in_background=True)
 
     async def catch_up(self) -> None:
         """Compare all epochs with the shared cache, and drop exactly the tokens whose purge this replica has missed.
@@ -129,7 +134,7 @@ class Purges:
             raise
 
     async def _compare_all(self) -> None:
-        refs = tuple({*self._memory.refs(), *self._epochs.refs()})
+        refs = tuple(dict.fromkeys((*self._memory.refs(), *self._epochs.refs())))
         for start in range(0, len(refs), EPOCHS_AT_ONCE):
             batch = refs[start : start + EPOCHS_AT_ONCE]
             for ref, epoch in zip(batch, await self._log.epochs(batch), strict=True):
@@ -149,7 +154,7 @@ class Purges:
     async def flush(self, ref: CredentialRef) -> bool:
         """Send the shared cache the missed purge of `ref`, if any. False if it is unavailable and may be stale."""
         try:
-            await self._publish_one(ref)
+            await self._publish_one(ref, in_background=False)
         except CacheUnavailableError:
             return False
         return True
@@ -165,11 +170,14 @@ class Purges:
             tasks.create_task(self._keep_publishing())
             tasks.create_task(self._compare())
 
-    async def _publish_one(self, ref: CredentialRef) -> None:
+    async def _publish_one(self, ref: CredentialRef, *, in_background: bool) -> None:
         owed = self._owed.get(ref)
         if owed is None:
             return
-        self._epochs.learn(ref, await self._log.raise_epoch(ref, owed))
+        # To the epoch that is known here, so that tokens minted since then stay valid; higher only if another replica
+        # has raised it meanwhile.
+        epoch = await self._log.raise_epoch(ref, owed - 1, in_background=in_background)
+        self._epochs.learn(ref, epoch, in_use=True)
         if self._owed.get(ref) == owed:  # Otherwise there was another purge.
             del self._owed[ref]
 

@@ -1,4 +1,4 @@
-"""One exchange across all replicas: look in the shared cache, take the lease, look again, mint, store.
+"""One exchange across all replicas: look in the shared cache, take a place and the lease, look again, mint.
 
 The lease is an efficiency lock: two exchanges at once are wasteful, but harmless, because IMS keeps old tokens
 valid. Only the write must be correct. The shared cache ensures that: it stores only later expiries of the same epoch.
@@ -9,23 +9,32 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from enum import Enum
+from functools import partial
 from typing import Literal
 
 from cachetools import LRUCache
 
-from app.domain.access_token import AccessToken, TokenState
+from app.domain.access_token import AccessToken
 from app.domain.cache_entry import MAX_HOLD, StoreOutcome
-from app.domain.decision import Tier
-from app.domain.dependency_errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
+from app.domain.dependency_errors import (
+    CacheUnavailableError,
+    CredentialStoreError,
+    DependencyError,
+    ExchangeDeferredError,
+    ImsUnavailableError,
+    OverloadedError,
+)
 from app.domain.events import CacheLookedUp
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import Clock, EventSink, Lease, TokenCache
 from app.service.epochs import Epochs
+from app.service.exchange_admission import ExchangeAdmission
+from app.service.exchange_places import ExchangePlace
 from app.service.lease_turn import RENEWAL_SECONDS, LeaseTurns, Turn
 from app.service.mint import Minter
+from app.service.need import Need, Obtained
 
 POLL_SECONDS = (0.05, 0.15)
 """The pause between two reads while another replica exchanges: drawn between these bounds, to spread replicas."""
@@ -54,42 +63,6 @@ class ReplacementClaim(Enum):
     """The shared cache is unavailable. The vendor's own record of replacements still limits this replica."""
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
-    """The requirements for a token.
-
-    Args:
-        lives_until: Unix time in seconds at which it must still be valid.
-        fresh: Whether it must not have reached its `refresh_at`.
-        replacing: A token that Adobe refused. It must be another one; a replacement is rate limited.
-        alone: Whether to skip the shared cache, because a purge by this replica has not reached it yet.
-
-    """
-
-    lives_until: float = 0.0
-    fresh: bool = False
-    replacing: AccessToken | None = None
-    alone: bool = False
-
-    def met_by(self, token: AccessToken, now: float) -> bool:
-        """Whether `token` meets this need at `now`."""
-        state = token.state(now)
-        return (
-            state is not TokenState.EXPIRED
-            and (state is TokenState.FRESH or not self.fresh)
-            and token.expires_at >= self.lives_until
-            and (self.replacing is None or token.sha256 != self.replacing.sha256)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Obtained:
-    """A token and its source."""
-
-    token: AccessToken
-    tier: Tier
-
-
 class SharedExchange:
     """Obtains tokens, with one exchange for all replicas.
 
@@ -100,6 +73,7 @@ class SharedExchange:
         epochs: The known purges.
         sink: Listens to events.
         clock: Unix time in seconds.
+        admission: Who may exchange now.
         draw: Uniform random float between two bounds.
         longest_seconds: The longest time for one call.
         renewal_seconds: The interval at which a held lease is renewed.
@@ -114,6 +88,7 @@ class SharedExchange:
         epochs: Epochs,
         sink: EventSink,
         clock: Clock,
+        admission: ExchangeAdmission | None = None,
         draw: Callable[[float, float], float] = random.uniform,
         longest_seconds: float = LONGEST_CALL_SECONDS,
         renewal_seconds: float = RENEWAL_SECONDS,
@@ -124,6 +99,7 @@ class SharedExchange:
         self._epochs = epochs
         self._sink = sink
         self._clock = clock
+        self._admission = admission or ExchangeAdmission()
         self._draw = draw
         self._longest_seconds = longest_seconds
         # The end of each back-off that IMS asked for, in Unix seconds: also here, in case the shared cache is down.
@@ -136,23 +112,49 @@ class SharedExchange:
             BrokerError: Minting failed; `ImsUnavailableError` if it took too long.
 
         """
+        until = asyncio.get_running_loop().time() + self._longest_seconds
         try:
-            async with asyncio.timeout(self._longest_seconds):
-                return await self._obtain(key, need)
+            # The shared cache bounds its own calls, and most calls end here.
+            found = await self._look(key, need, first=True)
+            if found is None:
+                async with asyncio.timeout_at(until):
+                    found = await self._obtain(key, need)
+            return found
         except TimeoutError:
-            raise ImsUnavailableError("No token could be minted in time.", retry_after=2.0) from None
+            failure: DependencyError = ImsUnavailableError("No token could be minted in time.", retry_after=2.0)
+        except (CredentialStoreError, ImsUnavailableError) as error:
+            failure = error.copied()
+        # Outside the handler: a time-out leads to this task, and with it in the error's context there would be a cycle.
+        return await self._stored_meanwhile(key, need, failure)
+
+    async def _stored_meanwhile(self, key: TokenKey, need: Need, error: DependencyError) -> Obtained:
+        """The token that another replica has stored while this one failed; raises `error` if there is none.
+
+        A replica that stood still, or whose way to IMS is broken, need not fail its callers.
+        """
+        with suppress(DependencyError):
+            found = await self._look(key, need)
+            if found is not None:
+                return found
+        raise error.copied()
 
     async def _obtain(self, key: TokenKey, need: Need) -> Obtained:
-        found = await self._look(key, need, first=True)
-        mints = 0
+        found, mints = None, 0
         while found is None and mints < MAX_MINTS:
-            async with self._turn(key, need) as turn:
+            # The place before the lease: what waits here must not keep other replicas from exchanging.
+            async with self._admission.place(key.ref, need.purpose) as place, self._turn(key, need) as turn:
                 if turn is Turn.OURS:
                     # Read again, because the previous holder may have stored a token.
                     found = await self._look(key, need)
-                if found is None and turn.may_exchange:
+                # Coverage ascribes the way past this to the line of the two context managers.
+                if found is None and turn.may_exchange:  # pragma: no branch
+                    try:
+                        found = await self._exchange(key, need, place)
+                    except ExchangeDeferredError:
+                        if place.was_refused:
+                            raise
+                        continue  # The next place comes when the budget allows it.
                     mints += 1
-                    found = await self._exchange(key, need)
             if found is None:
                 await asyncio.sleep(self._draw(*POLL_SECONDS))
                 found = await self._look(key, need)
@@ -177,11 +179,12 @@ class SharedExchange:
             self._report(first, "unavailable")
             _refuse_while_held(held)
             return None
-        self._epochs.learn(key.ref, entry.epoch)
-        token = entry.token
-        if token is not None and self._epochs.allows(token) and need.met_by(token, self._clock()):
+        self._epochs.learn(key.ref, entry.epoch, in_use=True)
+        token, now = entry.token, self._clock()
+        behind = max(need.behind, entry.clock_behind(now))
+        if token is not None and self._epochs.allows(token) and need.met_by(token, now, behind):
             self._report(first, "hit")
-            return Obtained(token, "shared")
+            return Obtained(token, "shared", behind)
         self._report(first, "miss")
         _refuse_while_held(entry.hold)
         return None
@@ -190,7 +193,7 @@ class SharedExchange:
         if first:
             self._sink.emit(CacheLookedUp("shared", outcome))
 
-    async def _exchange(self, key: TokenKey, need: Need) -> Obtained | None:
+    async def _exchange(self, key: TokenKey, need: Need, place: ExchangePlace) -> Obtained | None:
         """Mint and store; None if a purge during minting made it void, so that the caller must start over."""
         claim = ReplacementClaim.UNKNOWN
         if need.replacing is not None:
@@ -198,14 +201,20 @@ class SharedExchange:
             if claim is ReplacementClaim.TAKEN:
                 return Obtained(need.replacing, "shared")
         try:
-            token = await self._minter.mint(key, self._epochs.of(key.ref))
+            token = await self._minter.mint(key, self._epochs.of(key.ref), partial(self._admission.admit, place))
         except BaseException as error:
             if isinstance(error, ImsUnavailableError) and error.throttled:
                 await self._hold(key, error.retry_after)
             if claim is ReplacementClaim.OURS:  # Otherwise the stored claim may belong to another replica.
                 await self._give_back_replacement(key)
+            await self._admission.failed(place, error)
             raise
-        outcome = None if need.alone else await self._store(token, need.replacing)
+        self._admission.succeeded(key.ref)
+        replaced = need.replacing
+        if need.current is not None and not token.outlives(need.current, need.behind):
+            # IMS issues the same token until it ends, or shorter lives now.
+            token, replaced = need.current.asked_again_near_its_end(), need.current
+        outcome = None if need.alone else await self._store(token, replaced)
         if outcome is StoreOutcome.STALE_EPOCH or not self._epochs.allows(token):
             return None
         return Obtained(token, "exchange")

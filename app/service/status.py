@@ -28,7 +28,7 @@ class CredentialStatus:
         generation: The version of its document, or None.
         certificate_expires_at: When its certificate expires, or None.
         token: The token that would be served now for all scopes, or None.
-        token_state: ``fresh``, ``aging``, ``expired``, or ``absent``.
+        token_state: ``fresh``, ``aging``, ``critical``, ``expired``, or ``absent``.
         last_error: The code of its last error on this replica, or of the error of reading its document; or None.
 
     """
@@ -115,11 +115,11 @@ class StatusReader:
 
     async def _fetch(self, ref: CredentialRef, outage: _Outage) -> Credential:
         if outage.error is not None:
-            raise outage.error.with_traceback(None)
+            raise outage.error.copied()
         try:
             return await self._store.fetch(ref, recent_app=True)
         except CredentialStoreError as error:
-            outage.error = error
+            outage.error = error.copied()
             raise
 
     async def _token(self, ref: CredentialRef) -> AccessToken | None:

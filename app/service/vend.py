@@ -1,35 +1,34 @@
-"""Vends tokens. Fresh in memory: answer. Aging: answer and refresh in the background. Else: wait for one call."""
+"""Vends tokens.
+
+In memory and fresh: answer. Aging: answer, and refresh in the background. Critical: wait a little for the refresh, then
+answer. Otherwise: wait for one call.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+import asyncio
 
-from cachetools import LRUCache
-
-from app.domain.access_token import AccessToken
-from app.domain.dependency_errors import OverloadedError
-from app.domain.errors import BrokerError, CallerError
-from app.domain.events import CacheLookedUp, MintFailed, RefreshFailed, TaskFailed
+from app.domain.access_token import AccessToken, TokenState
+from app.domain.errors import BrokerError
+from app.domain.events import CacheLookedUp
 from app.domain.names import CredentialRef, TokenKey
-from app.domain.tenant_errors import CredentialNotFoundError, CredentialRejectedError
 from app.ports import Clock, EventSink, Tracer
-from app.service.backoff import RecentFailures, RefreshBackoff
+from app.service.backoff import RefreshBackoff
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 from app.service.min_ttl import lives_long_enough
+from app.service.need import Need, Obtained
 from app.service.purges import Purges
 from app.service.replacements import Replacements
-from app.service.shared_exchange import Need, Obtained, SharedExchange, purged_too_often
-from app.service.token_calls import token_calls
+from app.service.shared_exchange import SharedExchange, purged_too_often
+from app.service.token_calls import TokenCalls
 from app.service.tracing import NoTracer
 
 MAX_ROUNDS = 5
 """The number of calls that one request joins without a suitable token before it gives up."""
 
-MAX_LAST_ERRORS = 10_000
-"""The number of credentials whose last error is remembered."""
+CRITICAL_WAIT_SECONDS = 3.0
+"""The time for which a request waits for the refresh of a critical token, before it gets the old one."""
 
 
 class TokenVendor:
@@ -42,7 +41,8 @@ class TokenVendor:
         epochs: The known purges.
         sink: Listens to events.
         clock: Unix time in seconds.
-        backoff: Decides when failed refreshes are retried.
+        steady: Seconds of a clock that is never stepped.
+        backoff: Decides when failed refreshes are retried; the same one as that of `Keeper`.
         tracer: Draws spans around vends and calls.
 
     """
@@ -55,30 +55,53 @@ class TokenVendor:
         epochs: Epochs,
         sink: EventSink,
         clock: Clock,
-        backoff: RefreshBackoff | None = None,
+        steady: Clock,
+        backoff: RefreshBackoff,
         tracer: Tracer | None = None,
     ) -> None:
         self._memory = memory
-        self._exchange = exchange
-        self._purges = purges
         self._epochs = epochs
         self._sink = sink
         self._clock = clock
-        self._backoff = backoff or RefreshBackoff()
+        self._steady = steady
         self._tracer = tracer or NoTracer()
-        self._failures = RecentFailures()
-        self._calls = token_calls()
+        self._calls = TokenCalls(memory, exchange, purges, epochs, sink, clock, backoff, self._tracer)
         self._replacements = Replacements()
-        self._last_errors = LRUCache[CredentialRef, str](MAX_LAST_ERRORS)
 
-    def take_usable(self, key: TokenKey, now: float) -> AccessToken | None:
-        """The token in memory if it is usable. An aging one starts a refresh in the background. Never waits."""
-        token = self._memory.get(key)
-        if token is None or now < token.refresh_at:
-            return token
-        if now < token.usable_until:
-            self._start_refresh(key, now)
-        return token if now < token.usable_until else None
+    def take_usable(self, key: TokenKey, now: float) -> tuple[AccessToken, int] | None:
+        """The token in memory and its whole seconds left, if it is fresh or aging. Never waits.
+
+        It notes the use of the token. An aging one starts a refresh in the background.
+        """
+        held = self._memory.held(key)
+        if held is None:
+            return None
+        # As `HeldToken.state`, without a call: this is the warm path.
+        token, held.used_at = held.token, self._steady()
+        steady_now = held.used_at + held.lead
+        latest = steady_now + held.behind
+        if latest < now:
+            latest = now
+        if latest >= token.critical_from:
+            return None
+        if steady_now >= token.refresh_at:
+            self._calls.refresh(key, now)
+        return token, int(token.expires_at - latest)
+
+    def start_refresh(self, key: TokenKey, now: float) -> asyncio.Task[Obtained] | None:
+        """Refresh the token in memory for `key` in the background; see `TokenCalls.refresh`."""
+        return self._calls.refresh(key, now)
+
+    def is_current(self, token: AccessToken) -> bool:
+        """Whether no purge that this replica knows of came after `token`."""
+        return self._epochs.allows(token)
+
+    def seconds_left(self, token: AccessToken) -> int:
+        """The whole seconds until `token` expires; negative after its expiry."""
+        held, now = self._memory.held(token.key), self._clock()
+        if held is not None and held.token is token:
+            now = held.latest(now, self._steady())
+        return int(token.remaining(now))
 
     async def vend(self, key: TokenKey, min_ttl: float = 0.0) -> Obtained:
         """A usable token that is valid for at least `min_ttl` seconds.
@@ -94,12 +117,14 @@ class TokenVendor:
     async def _vend(self, key: TokenKey, min_ttl: float) -> Obtained:
         for _ in range(MAX_ROUNDS):
             now = self._clock()
-            token = self.take_usable(key, now)
-            self._sink.emit(CacheLookedUp("memory", "miss" if token is None else "hit"))
-            if token is not None and lives_long_enough(token, min_ttl, now):
-                return Obtained(token, "memory")
-            obtained = await self._join(key, Need(lives_until=now + min_ttl))
-            if self._epochs.allows(obtained.token) and lives_long_enough(obtained.token, min_ttl, self._clock()):
+            usable = self.take_usable(key, now) or await self._take_critical(key, now)
+            self._sink.emit(CacheLookedUp("memory", "miss" if usable is None else "hit"))
+            if usable is not None and lives_long_enough(usable[0], min_ttl, usable[0].expires_at - usable[1]):
+                return Obtained(usable[0], "memory")
+            obtained = await self._calls.join(key, Need(lives_until=now + min_ttl))
+            self._memory.note_use(key)
+            now = self._clock() + obtained.behind
+            if self._epochs.allows(obtained.token) and lives_long_enough(obtained.token, min_ttl, now):
                 return obtained
         raise purged_too_often()
 
@@ -121,7 +146,7 @@ class TokenVendor:
         if key not in self._calls and not self._replacements.claim(key.ref, self._clock()):
             return current
         try:
-            obtained = await self._join(key, Need(replacing=refused))
+            obtained = await self._calls.join(key, Need(replacing=refused))
         except BrokerError:
             self._replacements.give_back(key.ref)
             raise
@@ -133,7 +158,7 @@ class TokenVendor:
 
     def last_error(self, ref: CredentialRef) -> str | None:
         """The code of the error with which the last minting for `ref` ended here, or None if it succeeded."""
-        return self._last_errors.get(ref)
+        return self._calls.last_error(ref)
 
     @property
     def calls_in_flight(self) -> int:
@@ -149,59 +174,12 @@ class TokenVendor:
         """Let running calls finish for `grace` seconds."""
         await self._calls.aclose(grace)
 
-    async def _join(self, key: TokenKey, need: Need) -> Obtained:
-        if key in self._calls:
-            self._tracer.joins(key)
-        else:
-            recent = self._failures.recall(key, self._clock())
-            if recent is not None:
-                raise recent.with_traceback(None)
-        call = partial(self._tracer.call, key, partial(self._call, key, need), in_background=False)
-        return await self._calls.join(key, call)
-
-    async def _call(self, key: TokenKey, need: Need) -> Obtained:
-        try:
-            obtained = await self._exchange.obtain(key, replace(need, alone=not await self._purges.flush(key.ref)))
-        except BrokerError as error:
-            self._note_failure(key, error, in_background=need.fresh)
-            raise
-        self._last_errors.pop(key.ref, None)
-        self._failures.succeeded(key)
-        if self._epochs.allows(obtained.token):
-            self._memory.put(obtained.token, need.replacing)
-        return obtained
-
-    def _note_failure(self, key: TokenKey, error: BrokerError, *, in_background: bool) -> None:
-        if isinstance(error, CallerError):
-            return  # It says nothing about the tenant.
-        self._last_errors[key.ref] = error.code
-        if not in_background and not isinstance(error, CredentialNotFoundError):
-            self._sink.emit(MintFailed(key.ref, error.code, error.detail))
-        # Not for rejections, which the minter remembers per document, nor for absent ones, which may be added any time.
-        if not isinstance(error, (CredentialRejectedError, CredentialNotFoundError)):
-            self._failures.failed(key, error, self._clock())
-
-    def _start_refresh(self, key: TokenKey, now: float) -> None:
-        if key in self._calls or not self._backoff.allows(key, now):
-            return
-        with suppress(OverloadedError):  # The token is still valid; the next request tries again.
-            self._calls.start(key, partial(self._tracer.call, key, partial(self._refresh, key), in_background=True))
-
-    async def _refresh(self, key: TokenKey) -> Obtained:
-        """One refresh in the background. Callers do not see its failure: the token in memory is still valid."""
-        try:
-            obtained = await self._call(key, Need(fresh=True))
-        except Exception as error:
-            self._backoff.failed(key, error, self._clock())
-            self._sink.emit(
-                RefreshFailed(key.ref, error.code, error.detail)
-                if isinstance(error, BrokerError)
-                else TaskFailed("refresh", type(error).__name__)
-            )
-            raise
-        if self._memory.get(key) is obtained.token:
-            self._backoff.succeeded(key)
-        else:
-            # IMS now issues shorter lifetimes, and the aging token outlives the new one: do not mint per request.
-            self._backoff.failed(key, None, self._clock())
-        return obtained
+    async def _take_critical(self, key: TokenKey, now: float) -> tuple[AccessToken, int] | None:
+        """The token in memory if it was critical: the new one if its refresh ends in time, else the old one."""
+        if self._memory.state(key) is not TokenState.CRITICAL:
+            return None
+        await self._calls.wait_for_refresh(key, now, CRITICAL_WAIT_SECONDS)
+        usable, token = self.take_usable(key, self._clock()), self._memory.get(key)
+        if usable is None and token is not None and self._memory.state(key) is TokenState.CRITICAL:
+            return token, self.seconds_left(token)
+        return usable

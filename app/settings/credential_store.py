@@ -17,10 +17,10 @@ _MOUNT = r"^/?[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$"
 
 
 class CredentialStoreSettings(SettingsGroup):
-    """Where credentials live."""
+    """Where credentials are stored."""
 
     credential_store: Literal["vault", "directory"] = Field(
-        "vault", description="Where credentials live: `vault` or `directory`."
+        "vault", description="Where credentials are stored: `vault` or `directory`."
     )
     credential_dir: Path | None = Field(None, description="Directory of credentials, for `directory`.")
     vault_addr: Annotated[str, AfterValidator(forms.vault_addr)] | None = Field(
@@ -30,7 +30,7 @@ class CredentialStoreSettings(SettingsGroup):
         "token", description="How to log in to Vault: `token`, `approle`, `kubernetes`, `jwt` or `agent`."
     )
     vault_auth_mount: str | None = Field(
-        None, pattern=_MOUNT, description="Mount of that auth method; default: its name."
+        None, pattern=_MOUNT, description="Mount path of that auth method; default: its name."
     )
     vault_token: Annotated[SecretStr | None, AfterValidator(forms.token)] = Field(
         None, description="A Vault token, for `token`."
@@ -50,10 +50,10 @@ class CredentialStoreSettings(SettingsGroup):
         KUBERNETES_TOKEN_FILE,
         description="Service-account token, for `kubernetes`, or `jwt` without a token file; read at each login.",
     )
-    vault_mount: str = Field("secret", pattern=_MOUNT, description="Mount of KV.")
+    vault_mount: str = Field("secret", pattern=_MOUNT, description="Mount path of the KV engine.")
     vault_kv_version: int = Field(2, ge=1, le=2, description="Version of that KV engine: 2 or 1.")
     vault_prefix: str = Field("ims", pattern=_MOUNT, description="Path below the mount.")
-    vault_transit_mount: str = Field("transit", pattern=_MOUNT, description="Mount of transit.")
+    vault_transit_mount: str = Field("transit", pattern=_MOUNT, description="Mount path of the transit engine.")
     vault_cacert: Path | None = Field(None, description="CA bundle for Vault; default: the system's.")
     vault_cert_file: Path | None = Field(
         None, description="Client certificate chain (PEM) for Vault; read for each connection."

@@ -21,7 +21,7 @@ class EgressSettings(SettingsGroup):
         description="Egress proxy for IMS and for issuers' keys, `http://host:port` or `https://host:port` (CONNECT); "
         "default: none. `HTTPS_PROXY` is not read.",
     )
-    proxy_username: str | None = Field(None, description="User at the proxy (Basic authentication).")
+    proxy_username: str | None = Field(None, description="User name for the proxy (Basic authentication).")
     proxy_password_file: Path | None = Field(
         None, description="A file with the password of that user; read again when the proxy refuses it."
     )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from app.hosts import is_loopback, normal_ims_base_url
+from app.settings.duration import duration_seconds
 from app.settings.no_proxy import parse_no_proxy
 from app.settings.redis_address import parse_redis_url
 
@@ -55,6 +56,13 @@ def vault_addr(text: str) -> str:
     return text.rstrip("/")
 
 
+def kms_endpoint_url(text: str | None) -> str | None:
+    """A base URL, plain HTTP for loopback only, without a final slash; or None."""
+    if text and not _is_base_url(text, plain_http_anywhere=False):
+        raise ValueError("must be https:// and a host, such as a VPC endpoint, or http:// for loopback")
+    return text.rstrip("/") if text else None
+
+
 def redis_url(secret: SecretStr) -> SecretStr:
     """Empty, or an address of Redis."""
     if url := secret.get_secret_value():
@@ -98,4 +106,10 @@ def proxy_url(text: str | None) -> str | None:
 def no_proxy(text: str) -> str:
     """Hosts that are reached without the proxy."""
     parse_no_proxy(text)
+    return text
+
+
+def duration(text: str) -> str:
+    """A number and a unit."""
+    duration_seconds(text)
     return text

@@ -18,6 +18,9 @@ class ImsSettings(SettingsGroup):
     ims_base_urls: Annotated[str, AfterValidator(forms.base_urls)] = Field(
         DEFAULT_IMS_BASE_URL, description="Allow-list of IMS hosts, separated by commas."
     )
+    max_exchanges: int = Field(
+        20, ge=1, le=500, description="Exchanges with IMS at once in each replica; further ones wait for their turn."
+    )
     ims_cacert: Path | None = Field(None, description="CA bundle for IMS; default: the system's.")
 
     @property

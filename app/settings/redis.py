@@ -17,12 +17,18 @@ class RedisSettings(SettingsGroup):
     """Where the shared cache is, how to log in to it, and what seals its values."""
 
     redis_url: Annotated[SecretStr, AfterValidator(forms.redis_url)] = Field(
-        SecretStr(""), description="`redis://` or `rediss://`; empty: memory only."
+        SecretStr(""),
+        description="`redis://`, `redis+sentinel://` or `redis+cluster://`, `rediss` instead of `redis` for TLS; empty:"
+        " memory only.",
     )
-    redis_username: str | None = Field(None, description="User of Redis, instead of one in the URL.")
-    redis_password: SecretStr | None = Field(None, description="Password of Redis, instead of one in the URL.")
+    redis_username: str | None = Field(None, description="User name for Redis, instead of one in the URL.")
+    redis_password: SecretStr | None = Field(None, description="Password for Redis, instead of one in the URL.")
     redis_password_file: Path | None = Field(
-        None, description="A file with the password of Redis, read for each new connection."
+        None, description="A file with the password for Redis, read for each new connection."
+    )
+    redis_sentinel_username: str | None = Field(None, description="User of the Sentinels' own access list.")
+    redis_sentinel_password_file: Path | None = Field(
+        None, description="A file with the Sentinels' own password, read for each question to them."
     )
     redis_cacert: Path | None = Field(None, description="CA bundle for Redis; default: the system's.")
     redis_cert_file: Path | None = Field(
@@ -41,6 +47,9 @@ class RedisSettings(SettingsGroup):
     def _rules(self) -> tuple[rules.SettingRule, ...]:
         url = self.redis_url.get_secret_value()
         login = {name: bool(getattr(self, f"redis_{name}")) for name in ("username", "password", "password_file")}
+        sentinel = {
+            name: bool(getattr(self, f"redis_{name}")) for name in ("sentinel_username", "sentinel_password_file")
+        }
         address = parse_redis_url(url) if url else None
         return (
             *super()._rules(),
@@ -50,6 +59,7 @@ class RedisSettings(SettingsGroup):
                 own_ca=self.redis_cacert is not None,
                 cert=self.redis_cert_file is not None,
                 key=self.redis_key_file is not None,
+                sentinel_login=any(sentinel.values()),
             ),
-            *rules.redis_rules(redis=bool(url), key_ring=self.cache_keys_file is not None, **login),
+            *rules.redis_rules(redis=bool(url), key_ring=self.cache_keys_file is not None, **login, **sentinel),
         )

@@ -57,8 +57,8 @@ def vault_rules(auth: VaultAuth, given: Set[str], *, plain: bool) -> tuple[Setti
     """Rules of the settings of Vault.
 
     Args:
-        auth: As `missing_for_login`.
-        given: As `missing_for_login`.
+        auth: See `missing_for_login`.
+        given: See `missing_for_login`.
         plain: Whether Vault's address begins with ``http://``.
 
     """
@@ -111,8 +111,41 @@ def proxy_rules(*, url: bool, username: bool, password_file: bool) -> tuple[Sett
     )
 
 
+def worker_rules(workers: int, *, redis: bool, linux: bool) -> tuple[SettingRule, ...]:
+    """Rules for the number of worker processes.
+
+    Args:
+        workers: The number.
+        redis: Whether there is a Redis. Workers share tokens and purges through it, as replicas do.
+        linux: Whether this is Linux. Its kernel gives each connection to one of the processes.
+
+    """
+    return (
+        (workers > 1 and not redis, "BROKER_REDIS_URL is required with BROKER_WORKERS above 1"),
+        (workers > 1 and not linux, "BROKER_WORKERS above 1 needs Linux"),
+    )
+
+
+def kms_rules(*, region: bool, endpoint_url: bool, sdk: bool) -> tuple[SettingRule, ...]:
+    """Rules of AWS KMS.
+
+    Args:
+        region: Whether there is a region.
+        endpoint_url: Whether there is an endpoint.
+        sdk: Whether the AWS SDK is installed.
+
+    """
+    return (
+        (endpoint_url and not region, "BROKER_KMS_REGION is required with BROKER_KMS_ENDPOINT_URL"),
+        (
+            region and not sdk,
+            "BROKER_KMS_REGION needs the AWS SDK (the extra aws): pip install -r requirements/aws.lock",
+        ),
+    )
+
+
 def redis_connection_rules(
-    address: RedisAddress | None, *, login: bool, own_ca: bool, cert: bool, key: bool
+    address: RedisAddress | None, *, login: bool, own_ca: bool, cert: bool, key: bool, sentinel_login: bool
 ) -> tuple[SettingRule, ...]:
     """Rules of a connection to Redis.
 
@@ -122,6 +155,7 @@ def redis_connection_rules(
         own_ca: Whether a CA bundle is given.
         cert: Whether a client certificate is given.
         key: Whether its key is given.
+        sentinel_login: Whether a user or password at Sentinels is given.
 
     """
     plain = address is None or not address.tls
@@ -140,11 +174,22 @@ def redis_connection_rules(
             login and address is not None and address.has_login,
             "BROKER_REDIS_URL names a user or password already; leave out BROKER_REDIS_USERNAME and _PASSWORD(_FILE)",
         ),
+        (
+            sentinel_login and (address is None or address.topology != "sentinel"),
+            "BROKER_REDIS_SENTINEL_USERNAME and _PASSWORD_FILE are for redis+sentinel:// and rediss+sentinel:// only",
+        ),
     )
 
 
 def redis_rules(
-    *, redis: bool, key_ring: bool, username: bool, password: bool, password_file: bool
+    *,
+    redis: bool,
+    key_ring: bool,
+    username: bool,
+    password: bool,
+    password_file: bool,
+    sentinel_username: bool,
+    sentinel_password_file: bool,
 ) -> tuple[SettingRule, ...]:
     """Rules of the other settings of Redis.
 
@@ -154,6 +199,8 @@ def redis_rules(
         username: Whether there is a user name.
         password: Whether there is a password.
         password_file: Whether there is a password file.
+        sentinel_username: Whether there is a user name for the Sentinels.
+        sentinel_password_file: Whether there is a password file for the Sentinels.
 
     """
     return (
@@ -165,5 +212,9 @@ def redis_rules(
         (
             username and not (password or password_file),
             "BROKER_REDIS_USERNAME needs BROKER_REDIS_PASSWORD or BROKER_REDIS_PASSWORD_FILE",
+        ),
+        (
+            sentinel_username and not sentinel_password_file,
+            "BROKER_REDIS_SENTINEL_USERNAME needs BROKER_REDIS_SENTINEL_PASSWORD_FILE",
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from typing_extensions import override
@@ -25,6 +25,15 @@ class ServingSettings(SettingsGroup):
         None, description="Certificate chain (PEM): the broker then serves HTTPS. Read again when it changes."
     )
     tls_key_file: Path | None = Field(None, description="Private key (PEM, not encrypted) of that certificate.")
+    fast_path: Literal["on", "off"] = Field(
+        "on", description="`on`: requests for known tokens are answered at the connection (not with tracing); or `off`."
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Worker processes that share the port; more than one needs Linux and Redis (`docs/kubernetes.md`).",
+    )
     policy_file: Path = Field(description="The policy (YAML). Required.")
 
     @override

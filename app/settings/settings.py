@@ -3,38 +3,65 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
+from typing_extensions import override
 
+from app.settings import forms, rules
 from app.settings.credential_store import CredentialStoreSettings
+from app.settings.duration import duration_seconds
 from app.settings.egress import EgressSettings
 from app.settings.ims import ImsSettings
+from app.settings.kms import KmsSettings
 from app.settings.redis import RedisSettings
 from app.settings.serving import ServingSettings
 from app.settings.setting_errors import PREFIX, SettingsError, explain_defect, explain_unknown
 from app.settings.settings_group import SettingsGroup
 
 
-class MintingSettings(EgressSettings, ImsSettings, CredentialStoreSettings):
-    """What a token is minted with: where credentials live, IMS, the way there. A command that mints needs no others."""
+class MintingSettings(EgressSettings, ImsSettings, KmsSettings, CredentialStoreSettings):
+    """What a token is minted with: where credentials live, who signs, IMS, the way there. Enough for some commands."""
 
 
 class Settings(RedisSettings, MintingSettings, ServingSettings):
     """All settings, in the order of the README's table: serving, minting, Redis, and those below."""
 
+    keep_warm: Annotated[str, AfterValidator(forms.duration)] = Field(
+        "72h",
+        description="Tokens used within this time are refreshed though no caller asks (`90m`, `3d`; `0s`: none).",
+    )
     audit_file: Path | None = Field(None, description="Audit log; default: standard output.")
-    audit_chain: bool = Field(False, description="`true`: a hash chain in the audit log (`docs/audit.md`); or `false`.")
+    audit_chain: bool = Field(False, description="`true` adds a hash chain to the audit log (`docs/audit.md`).")
+    audit_overflow: Literal["drop", "block"] = Field(
+        "drop",
+        description="What happens if audit lines cannot be written: `drop` counts them, `block` refuses requests.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`; of the log on standard error."
+        "INFO", description="Level of the log on standard error: `DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
     tracing: Literal["off", "otlp"] = Field(
-        "off", description="`otlp`: traces, sent as the standard `OTEL_` variables say (`docs/tracing.md`); or `off`."
+        "off",
+        description="`otlp` sends traces, configured by the standard `OTEL_` variables (`docs/tracing.md`); or `off`.",
     )
-    tracing_orgs: bool = Field(False, description="`true`: org ids may be in traces; or `false`.")
+    tracing_orgs: bool = Field(False, description="`true` allows org ids in traces.")
 
+    @override
+    def _rules(self) -> tuple[rules.SettingRule, ...]:
+        redis = bool(self.redis_url.get_secret_value())
+        return (*super()._rules(), *rules.worker_rules(self.workers, redis=redis, linux=sys.platform == "linux"))
+
+    @property
+    def keep_warm_seconds(self) -> float:
+        """Seconds for which a token is refreshed after its last use."""
+        return duration_seconds(self.keep_warm)
+
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 _Read = TypeVar("_Read", bound=SettingsGroup)
 
@@ -55,17 +82,18 @@ def variables() -> tuple[str, ...]:
     return tuple(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
 
 
-def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+def read_settings(environment: Mapping[str, str] | None = None, *, options: Mapping[str, str] = NO_OPTIONS) -> Settings:
     """Read the settings from the environment.
 
     Args:
         environment: Instead of the process' own, for tests and for `dev`.
+        options: Variables that options of the command take the place of.
 
     Raises:
         SettingsError: A variable is unknown, malformed or missing; each is named, none is quoted.
 
     """
-    return _read(Settings, environment)
+    return _read(Settings, {**(os.environ if environment is None else environment), **options})
 
 
 def read_minting_settings(environment: Mapping[str, str] | None = None) -> MintingSettings:

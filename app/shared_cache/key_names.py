@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 
+from app.domain.learned_rate import BudgetKey
 from app.domain.names import CredentialRef, TokenKey
 from app.settings.forms import REDIS_PREFIX
 
@@ -34,6 +35,7 @@ class KeyNames:
             )
         self._prefix = prefix
         self.purges = f"{prefix}:purges"
+        self.replicas = f"{prefix}:{{limits}}:replicas"
 
     def token(self, key: TokenKey) -> str:
         """The key of the sealed token of `key`."""
@@ -54,6 +56,15 @@ class KeyNames:
     def replaced(self, ref: CredentialRef) -> str:
         """Present for a while after a reported token of `ref` was replaced."""
         return f"{self._of(ref)}:replaced"
+
+    def budget(self, key: BudgetKey) -> str:
+        """The learned rate of exchanges of a client at an IMS host."""
+        digest = hashlib.sha256(f"{key.ims_base_url} {key.client_id}".encode()).hexdigest()
+        return f"{self._prefix}:{{budget/{digest}}}"
+
+    def limit(self, caller: str) -> str:
+        """The bucket of a caller's limit. All of these share a slot, as one script has those of many callers."""
+        return f"{self._prefix}:{{limits}}:{hashlib.sha256(caller.encode()).hexdigest()}"
 
     def _of(self, ref: CredentialRef) -> str:
         return f"{self._prefix}:{{{ref.org}/{ref.name}}}"

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from typing_extensions import override
 
+from app.domain.rfc3339 import parse_rfc3339
 from app.domain.strict_json import strict_json
 from app.process.regular_file import FileError, read_bytes
 
@@ -48,10 +49,18 @@ class UnreadableKeyRingError(KeyRingError):
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """One AES-256 key with its id. `material` is 32 bytes and never in a repr."""
+    """One AES-256 key.
+
+    Args:
+        id: Its id.
+        material: 32 bytes; never in a repr.
+        created: When it was made, in Unix time; None if the ring does not say it.
+
+    """
 
     id: str
     material: bytes = field(repr=False)
+    created: float | None = field(default=None, repr=False)
 
 
 class KeyRing:
@@ -63,11 +72,12 @@ class KeyRing:
     """
 
     def __init__(self, keys: Iterable[CacheKey]) -> None:
-        ring = {key.id: AESGCM(key.material) for key in keys}
-        if not ring:
+        listed = tuple(keys)
+        if not listed:
             raise KeyRingError("keys", "must list at least one key")
-        self.ids = tuple(ring)
-        self._ring = ring
+        self.ids = tuple(key.id for key in listed)
+        self._ring = {key.id: AESGCM(key.material) for key in listed}
+        self._older = frozenset(key.id for key in listed if _is_older(key, listed[0]))
 
     @override
     def __repr__(self) -> str:
@@ -77,6 +87,13 @@ class KeyRing:
     def sealing_id(self) -> str:
         """Id of the key that seals."""
         return self.ids[0]
+
+    def is_outdated(self, key_id: str) -> bool:
+        """Whether a key of this ring is older than the one that seals, by the times at which they were made.
+
+        Not if a time is unknown, and not for a newer key, which another replica may let seal already.
+        """
+        return key_id in self._older
 
     @classmethod
     def parse(cls, document: bytes) -> KeyRing:
@@ -134,7 +151,7 @@ def new_key_ring(random_bytes: Callable[[int], bytes], key_id: str, created: str
     Args:
         random_bytes: Source of randomness, such as ``secrets.token_bytes``.
         key_id: 1 to 16 lower-case letters or digits.
-        created: When; kept for people, RFC 3339.
+        created: When, RFC 3339 in UTC. A value that an older key sealed is sealed again.
 
     """
     if _KEY_ID.fullmatch(key_id) is None:
@@ -164,12 +181,23 @@ def _parse_key(item: object, place: str) -> CacheKey:
     key_id, encoded = item["id"], item["key"]
     if not isinstance(key_id, str) or _KEY_ID.fullmatch(key_id) is None:
         raise KeyRingError(f"{place}.id", "must be 1 to 16 lower-case letters or digits")
-    if not isinstance(item.get("created", ""), str):
-        raise KeyRingError(f"{place}.created", "must be a string")
     try:
         material = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
     except (binascii.Error, ValueError):
         material = b""
     if len(material) != KEY_BYTES:
         raise KeyRingError(f"{place}.key", f"must be {KEY_BYTES} bytes in base64")
-    return CacheKey(key_id, material)
+    return CacheKey(key_id, material, _parse_created(item, place))
+
+
+def _parse_created(item: Mapping[str, object], place: str) -> float | None:
+    if "created" not in item:
+        return None
+    try:
+        return parse_rfc3339(str(item["created"]))
+    except ValueError:
+        raise KeyRingError(f"{place}.created", "must be a time like 2026-01-31T12:00:00Z") from None
+
+
+def _is_older(key: CacheKey, than: CacheKey) -> bool:
+    return key.created is not None and than.created is not None and key.created < than.created

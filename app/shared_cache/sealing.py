@@ -23,12 +23,14 @@ class RecordRefusedError(Exception):
     """A stored value is not a token of the key it was found under.
 
     Args:
-        reason: As in `app.domain.events.CacheRecordRefused`.
+        reason: See `app.domain.events.CacheRecordRefused`.
         worthless: True if no replica can use the value, so it is best removed.
 
     """
 
-    def __init__(self, reason: Literal["integrity", "version", "contradiction"], *, worthless: bool) -> None:
+    def __init__(
+        self, reason: Literal["integrity", "unknown_key", "version", "contradiction"], *, worthless: bool
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.worthless = worthless
@@ -64,9 +66,11 @@ def unseal(stored: bytes, ring: KeyRing, name: str, key: TokenKey) -> AccessToke
     key_id = header[2].decode()
     nonce_end = header.end() + NONCE_BYTES
     plain = ring.open(key_id, stored[header.end() : nonce_end], stored[nonce_end:], _bound_to(name, header[0]))
+    if plain is None and key_id not in ring.ids:
+        # A replica with a newer ring may have sealed it: leave it for replicas that have the key.
+        raise RecordRefusedError("unknown_key", worthless=False)
     if plain is None:
-        # A replica with a newer ring may have sealed it: leave a record of an unknown key for replicas that have it.
-        raise RecordRefusedError("integrity", worthless=key_id in ring.ids)
+        raise RecordRefusedError("integrity", worthless=True)
     try:
         token = decode_token(plain, key)
     except TokenRecordError as error:
@@ -78,6 +82,12 @@ def unseal(stored: bytes, ring: KeyRing, name: str, key: TokenKey) -> AccessToke
     if expiry != int(header[3]) or token.epoch != int(header[4]):
         raise RecordRefusedError("contradiction", worthless=True)
     return token
+
+
+def sealed_by(stored: bytes) -> str | None:
+    """The id of the key that sealed a record, from its header, which its beginning is enough for; None without one."""
+    header = _HEADER.match(stored)
+    return None if header is None else header[2].decode()
 
 
 def _bound_to(name: str, header: bytes) -> bytes:

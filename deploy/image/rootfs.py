@@ -52,6 +52,9 @@ UNUSED = (
 )
 """Modules of the standard library that a server does not need. Some of them need shared libraries: readline, Tk."""
 
+SDK_DATA = ("kms", "sts", "sso", "sso-oidc", "signin")
+"""The descriptions of AWS services that the AWS SDK keeps: the signer's, and those of logins. All 400 take 25 MB."""
+
 SCRIPTS = ("python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}", "ims-token-broker")
 """Files of the environment's ``bin`` to keep: not the scripts of its libraries, nor those for a shell."""
 
@@ -127,6 +130,9 @@ def copy_python(root: RootFolder) -> None:
 def copy_environment(root: RootFolder, venv: Path) -> None:
     """The broker's packages."""
     root.copy_tree(venv, ("__pycache__", "include", "Activate.ps1", "activate*"))
+    for data in list(root.within(venv).glob("lib/python*/site-packages/botocore/data/*")):
+        if data.is_dir() and data.name not in SDK_DATA:
+            shutil.rmtree(data)
     for script in (root.within(venv) / "bin").iterdir():
         if script.name not in SCRIPTS:
             script.unlink()

@@ -230,6 +230,7 @@ def test_traffic_is_denied_unless_named() -> None:
     assert ports_out("existing-secret") == {53, 8200, 6380, 443}
     assert ports_out("tracing") == {53, 8200, 6379, 443, 4318}
     assert ports_out("token-review") == {53, 8200, 6379, 443, 6443}
+    assert ports_out("approle") == {53, 443, 6379, 8443}  # 8443 is that of AWS KMS
     assert ports_out("proxy") == {53, 8200, 6379, 3128}  # and not 443: IMS is reached through the proxy only
 
 
@@ -334,7 +335,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
         ),
         ("tls", dict, "curl --insecure https://127.0.0.1:8080/readyz"),
         ("tls", dict, "backend-protocol: HTTPS"),
-        ("gateway", dict, "WARNING: the pods speak plain HTTP"),
+        ("gateway", dict, "WARNING: the pods serve plain HTTP"),
         ("default", _plain, "WARNING: redis.tls.enabled is false"),
         ("minimal", dict, "WARNING: redis.mode is memory"),
         ("minimal", dict, "WARNING: networkPolicy.enabled is false"),

@@ -83,8 +83,11 @@ def test_an_unknown_key_is_refused(path: str) -> None:
         ("vault.prefix", "a//b"),
         ("vault.tokenExpirationSeconds", 60),
         ("vault.audience", ""),
-        ("redis.mode", "sentinel"),
-        ("redis.mode", "cluster"),
+        ("redis.hosts", ["user:secret@redis"]),
+        ("redis.hosts", ["redis://redis"]),
+        ("redis.hosts", ["a,b"]),
+        ("redis.sentinel.primary", "my master"),
+        ("redis.mode", "clustered"),
         ("redis.host", "user:secret@redis"),
         ("redis.host", "redis://redis"),
         ("redis.host", "redis:secret"),
@@ -157,10 +160,10 @@ def test_a_protection_cannot_be_removed_with_null(path: str) -> None:
     )
 
 
-@pytest.mark.parametrize("mode", ["sentinel", "cluster"])
+@pytest.mark.parametrize("mode", ["clustered"])
 def test_an_unsupported_redis_mode_is_refused(mode: str) -> None:
     """The message names the supported modes."""
-    assert "at '/redis/mode': value must be one of 'standalone', 'memory'" in refused(
+    assert "at '/redis/mode': value must be one of 'standalone', 'sentinel', 'cluster', 'memory'" in refused(
         with_value(ci_values("default"), "redis.mode", mode)
     )
 
@@ -193,6 +196,17 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
      "redis.tls.clientCertificate is for redis.tls.enabled: true"),
     ("default", {"redis.username": "u"}, "redis.username needs redis.password.existingSecret"),
     ("default", {"redis.mode": "memory"}, "redis.host is for redis.mode: standalone"),
+    ("redis-sentinel", {"redis.host": "r"}, "redis.host is for redis.mode: standalone, not sentinel"),
+    ("redis-sentinel", {"redis.hosts": []}, "redis.hosts is required with redis.mode: sentinel"),
+    ("redis-sentinel", {"redis.sentinel.primary": ""}, "redis.sentinel.primary is required with redis.mode: sentinel"),
+    ("redis-sentinel", {"redis.sentinel.password.existingSecret": ""},
+     "redis.sentinel.username needs redis.sentinel.password.existingSecret"),
+    ("default", {"redis.hosts": ["a"]}, "redis.hosts is for redis.mode: sentinel or cluster, not standalone"),
+    ("minimal", {"redis.hosts": ["a"]}, "redis.hosts is for redis.mode: sentinel or cluster, not memory"),
+    ("default", {"redis.sentinel.primary": "a"}, "redis.sentinel is for redis.mode: sentinel, not standalone"),
+    ("redis-cluster", {"redis.hosts": []}, "redis.hosts is required with redis.mode: cluster"),
+    ("redis-cluster", {"redis.database": 1}, "a cluster has no database numbers"),
+    ("redis-cluster", {"redis.sentinel.primary": "a"}, "redis.sentinel is for redis.mode: sentinel, not cluster"),
     ("minimal", {"replicaCount": 2}, "redis.mode: memory is for one replica; set replicaCount: 1"),
     ("minimal", {"autoscaling.enabled": True}, "redis.mode: memory is for one replica; set autoscaling.maxReplicas: 1"),
     ("approle", {"vault.ca.existingSecret": "a"}, "vault.ca.existingConfigMap and vault.ca.existingSecret exclude"),
@@ -220,6 +234,8 @@ CONTRADICTIONS: list[tuple[str, dict[str, object], str]] = [
     ("default", {"preStopSleepSeconds": 60}, "terminationGracePeriodSeconds must be at least 98"),
     ("default", {"serviceAccount.create": False}, "serviceAccount.name is required"),
     ("rotation", {"secretRotation.serviceAccount.create": False}, "secretRotation.serviceAccount.name is required"),
+    ("probe", {"probe.org": ""}, "probe.org and probe.existingSecret are required"),
+    ("probe", {"probe.existingSecret": ""}, "probe.org and probe.existingSecret are required"),
     ("approle", {"secretRotation.enabled": True}, "secretRotation.enabled needs vault.auth: kubernetes or jwt"),
     ("default", {"ingress.enabled": True}, "ingress.hosts is required"),
     ("default", {"httpRoute.enabled": True}, "httpRoute.parentRefs is required"),

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
-from tests.support.redis_server import RedisServer, own_redis, redis_server, session_redis
-from tests.support.shared_caches import Shared, shared_memory, shared_redis
+from tests.support.cluster_redis import redis_cluster, session_cluster
+from tests.support.redis_server import own_redis, redis_server, session_redis
+from tests.support.sentinel_redis import sentinel_group, session_sentinels
+from tests.support.shared_caches import redis_url, shared
 from tests.support.vault_server import vault_server
 
-__all__ = ["own_redis", "redis_server", "session_redis", "shared", "vault_server"]
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def shared(request: pytest.FixtureRequest) -> AsyncIterator[Shared]:
-    """Each kind of shared cache in turn, empty."""
-    if request.param == "memory":
-        yield shared_memory()
-        return
-    server: RedisServer = request.getfixturevalue("redis_server")
-    async with shared_redis(server.url) as redis:
-        yield redis
+__all__ = [
+    "own_redis",
+    "redis_cluster",
+    "redis_server",
+    "redis_url",
+    "sentinel_group",
+    "session_cluster",
+    "session_redis",
+    "session_sentinels",
+    "shared",
+    "vault_server",
+]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +15,14 @@ import pytest
 from app.adapters.directory import DirectoryDocuments
 from app.adapters.vault import VaultConfig, VaultDocuments, VaultSession
 from app.domain.dependency_errors import CredentialStoreError
-from app.domain.stored_document import DocumentChangedError, DocumentPath, Version, credential_path, rotation_path
+from app.domain.stored_document import (
+    DocumentChangedError,
+    DocumentPath,
+    StoredDocument,
+    Version,
+    credential_path,
+    rotation_path,
+)
 from app.ports import DocumentStore
 from tests.support.documents import CANARY, oauth_document, ref_of
 from tests.support.recorded_events import RecordedEvents
@@ -176,6 +185,16 @@ class TestDirectory:
         file = tmp_path.joinpath(*path.parts).with_suffix(".json")
         assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
+    async def test_no_folder_on_the_way_can_be_listed_by_others(
+        self, files: DirectoryDocuments, tmp_path: Path
+    ) -> None:
+        """Each folder that is made for a file has mode 0700, not only the last one."""
+        path = rotation_path(ref_of(1))
+        await files.write(path, OLD, None)
+        folders = [tmp_path.joinpath(*path.parts[:depth]) for depth in range(1, len(path.parts))]
+        assert len(folders) > 1
+        assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
+
     async def test_a_replaced_file_keeps_its_mode(
         self, files: DirectoryDocuments, path: DocumentPath, tmp_path: Path
     ) -> None:
@@ -200,6 +219,21 @@ class TestDirectory:
         with pytest.raises(CredentialStoreError, match="symbolic link"):
             await files.write(path, NEW, stored.version)
         assert file.is_symlink()
+
+    async def test_a_folder_that_stays_locked_is_named(self, path: DocumentPath, tmp_path: Path) -> None:
+        """A change waits for another command only so long, says so, and is not made later."""
+        store = DirectoryDocuments(tmp_path, lock_seconds=0.05)
+        version = await store.write(path, OLD, None)
+        other = os.open(tmp_path.joinpath(*path.parts[:-1]), os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(CredentialStoreError, match="Another command is changing this org"):
+            await store.write(path, NEW, version)
+        with pytest.raises(CredentialStoreError, match="Another command is changing this org"):
+            await store.remove(path, version)
+        os.close(other)
+        assert await store.read(path) == StoredDocument(OLD, version)
+        await store.write(path, NEW, version)
+        await store.aclose()
 
     async def test_a_missing_directory_is_named(self, path: DocumentPath, tmp_path: Path) -> None:
         """The directory of the setting is never created: a misspelt one is an error."""

@@ -1,10 +1,11 @@
-"""What every lease does: the one in memory, and Redis as two replicas see it."""
+"""What every lease does: in memory, and in Redis and the simulation as two replicas see it."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -12,12 +13,13 @@ import pytest
 from app.adapters.memory_cache import MemoryLease
 from app.adapters.redis import RedisClient, RedisLease
 from app.ports import Lease
+from tests.simulation.simulated_network import Process, SimulatedLink
+from tests.simulation.simulated_redis import RedisConnection, SimulatedRedis
 from tests.support.cached_tokens import ALL_KEYS, KEY
 from tests.support.recorded_events import RecordedEvents
-from tests.support.redis_server import RedisServer
 
 DEADLINE = 5.0
-MILLISECONDS = 400
+MILLISECONDS = 1000
 
 
 @dataclass
@@ -28,15 +30,20 @@ class Leases:
     second: Lease
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def leases(request: pytest.FixtureRequest) -> AsyncIterator[Leases]:
+@pytest.fixture(params=["memory", "redis", "sentinel", "cluster", "simulation"])
+async def leases(request: pytest.FixtureRequest, redis_url: Callable[[str], str]) -> AsyncIterator[Leases]:
     """Each kind of lease in turn; nothing is held."""
     if request.param == "memory":
         memory = MemoryLease(time.monotonic, MILLISECONDS)
         yield Leases(memory, memory)
         return
-    server: RedisServer = request.getfixturevalue("redis_server")
-    clients = [RedisClient(server.url, RecordedEvents()) for _ in range(2)]
+    if request.param == "simulation":
+        simulated = SimulatedRedis(time.monotonic, lease_seconds=MILLISECONDS / 1000)
+        link = SimulatedLink(random.Random(1), deadline=0.25, delay=(0.0, 0.0))
+        yield Leases(*(RedisConnection(simulated, link, Process(name)) for name in ("first", "second")))
+        return
+    url = redis_url(request.param)
+    clients = [RedisClient(url, RecordedEvents()) for _ in range(2)]
     first, second = (RedisLease(client, milliseconds=MILLISECONDS) for client in clients)
     yield Leases(first, second)
     for client in clients:

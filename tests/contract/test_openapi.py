@@ -26,8 +26,10 @@ from schemathesis.specs.openapi.checks import (
 
 from app.api.limits import Limits
 from app.domain.dependency_errors import IdentityUnavailableError
+from app.domain.errors import SourceLimitedError, UnknownCallerError
 from app.domain.names import Scope
 from app.domain.rate_limit import RateLimit
+from app.domain.refusal_reason import SignedFor
 from app.domain.tenant_errors import CredentialRejectedError
 from tests.factories import (
     ALL_ACTIONS,
@@ -51,6 +53,8 @@ VENDING = {200, 400, 401, 403, 404, 429, 500, 502, 503}
 CONTRACT: dict[str, dict[str, set[int]]] = {
     "/token": {"get": VENDING, "head": VENDING, "delete": {204, 400, 401, 403, 429, 500, 503}},
     "/token/report": {"post": VENDING},
+    # What concerns one item is in the answer of that item.
+    "/tokens": {"post": {200, 400, 401, 403, 429, 500, 503}},
     "/headers": dict.fromkeys(("get", "head", "post", "put", "patch", "delete", "options"), VENDING),
     # RFC 6749 section 5.2: a refusal by the policy or the store is a 400, a refusal by IMS a 503.
     "/oauth2/token": {"post": {200, 400, 401, 429, 500, 503}},
@@ -141,6 +145,14 @@ def _a_bug(api: ApiInMemory) -> None:
     api.verifier.failure = RuntimeError("a bug")
 
 
+def _unmatched(api: ApiInMemory) -> None:
+    api.verifier.failure = UnknownCallerError(SignedFor("https://issuer.example", "unknown"))
+
+
+def _many_refused_credentials(api: ApiInMemory) -> None:
+    api.verifier.failure = SourceLimitedError(5.0)
+
+
 def _at_capacity(api: ApiInMemory) -> None:
     api.limit(Limits(waiting=0))
 
@@ -158,6 +170,8 @@ SITUATIONS = {
     "over the limit": Situation(caller="throttled", times=2),
     "IMS refuses": Situation(around=_ims_refuses),
     "no keys of the issuer": Situation(caller=A_JWT, around=_no_keys_of_the_issuer),
+    "a JWT of no caller": Situation(caller=A_JWT, around=_unmatched),
+    "many refused credentials": Situation(caller=A_JWT, around=_many_refused_credentials),
     "at capacity": Situation(around=_at_capacity),
     "not ready": Situation(around=_not_ready),
     "a bug": Situation(caller=A_JWT, around=_a_bug),
@@ -193,6 +207,8 @@ async def _asked(
         return await api.ask(method, f"{path}?{query}", *headers, caller=None, body=body)
     credential = () if caller is None else (("Authorization", f"Bearer {_credential(caller)}"),)
     body = json.dumps({"token_sha256": "0" * 64}).encode() if path == "/token/report" else b""
+    if path == "/tokens":
+        body = json.dumps({"items": [] if MALFORMED in query else [{"org": ORG}]}).encode()
     # The description of the token endpoint depends on the Host alone; without one the request is malformed.
     host = () if MALFORMED in query else (("Host", "broker.test"),)
     return await api.ask(method, f"{path}?{query}", *credential, *host, caller=None, body=body)
@@ -240,7 +256,7 @@ SCOPE = r"[!#-+\--\[\]-~]{1,200}"
 @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path in OPERATIONS if path not in OPEN])
 async def test_a_parameter_is_malformed_exactly_if_its_declaration_says_so(method: str, path: str) -> None:
     """A value that a parameter's schema accepts is never `invalid_request`, and any other value always is."""
-    declared = (await described(ApiInMemory()))["paths"][path][method.lower()]["parameters"]
+    declared = (await described(ApiInMemory()))["paths"][path][method.lower()].get("parameters", [])
     api = ApiInMemory(EVERYWHERE)
     # The credential has every well-formed scope: one that it lacks would be an invalid request, too.
     well_formed = {part for value in VALUES for part in re.split("[ ,]+", value) if re.fullmatch(SCOPE, part)}

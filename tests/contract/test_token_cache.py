@@ -37,6 +37,24 @@ class TestTokenCache:
         assert await shared.first.tokens.store(token) is StoreOutcome.STORED
         assert (await shared.second.tokens.read(key)).token == token
 
+    async def test_the_remaining_life_of_a_token_is_read(self, shared: Shared) -> None:
+        """The cache says by its own clock how long a token still lives; nothing if there is no token."""
+        assert (await shared.first.tokens.read(KEY)).remaining is None
+        token = new(older_by=100.0)
+        await shared.first.tokens.store(token)
+        entry = await shared.second.tokens.read(KEY)
+        assert entry.remaining == pytest.approx(token.expires_at - time.time(), abs=DEADLINE)
+        assert entry.clock_behind(time.time() - 1000.0) == pytest.approx(1000.0, abs=DEADLINE)
+
+    async def test_the_same_token_is_stored_with_a_later_refresh(self, shared: Shared) -> None:
+        """A token may replace itself, so that all replicas know when to refresh it."""
+        token = new()
+        await shared.first.tokens.store(token)
+        later = token.asked_again_near_its_end()
+        assert later.refresh_at > token.refresh_at
+        assert await shared.second.tokens.store(later, replacing=token) is StoreOutcome.STORED
+        assert (await shared.first.tokens.read(KEY)).token == later
+
     async def test_different_keys_never_collide(self, shared: Shared) -> None:
         """Keys that differ only in the org, the credential, the scopes or the kind of selection are different keys."""
         for key in ALL_KEYS:

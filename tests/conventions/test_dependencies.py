@@ -20,6 +20,7 @@ LOCKS = {path.stem: path.read_text() for path in sorted((ROOT / "requirements").
 NEEDED = {
     "runtime": PROJECT["project"]["dependencies"],
     "otel": PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["otel"],
+    "aws": PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["aws"],
     "dev": PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"],
     "sbom": PROJECT["dependency-groups"]["sbom"],
     # hatchling requires editables for an editable install only.
@@ -41,7 +42,7 @@ def locked(lock: str) -> dict[str, list[tuple[Requirement, bool]]]:
 
 
 def test_every_kind_of_environment_has_a_lock_file() -> None:
-    """There is a lock file each for the program, the program with tracing, tests, build and SBOM, and no other."""
+    """There is a lock file each for the program, the program with each extra, tests, build and SBOM, and no other."""
     assert LOCKS.keys() == NEEDED.keys()
 
 
@@ -60,11 +61,21 @@ def test_every_dependency_is_pinned_with_hashes(name: str) -> None:
             assert requirement.specifier.contains(Version(specifier.version), prereleases=True), requirement
 
 
-def test_tests_run_what_is_shipped() -> None:
-    """The tests' lock file pins the program's dependencies to the same versions as the program's own lock file."""
-    runtime, dev = locked(LOCKS["runtime"]), locked(LOCKS["dev"])
+@pytest.mark.parametrize("lock", ["runtime", "otel", "aws"])
+def test_tests_run_what_is_shipped(lock: str) -> None:
+    """The tests' lock file pins the program's dependencies, and those of its extras, as their own lock files do."""
+    shipped, dev = locked(LOCKS[lock]), locked(LOCKS["dev"])
 
-    assert {name: _pins(dev[name]) for name in runtime} == {name: _pins(pinned) for name, pinned in runtime.items()}
+    assert {name: _pins(dev[name]) for name in shipped} == {name: _pins(pinned) for name, pinned in shipped.items()}
+
+
+def test_the_extras_of_the_image_agree() -> None:
+    """The image installs two lock files: what is in both is pinned to one version."""
+    otel, aws = locked(LOCKS["otel"]), locked(LOCKS["aws"])
+
+    assert {name: _pins(otel[name]) for name in otel.keys() & aws} == {
+        name: _pins(aws[name]) for name in otel.keys() & aws
+    }
 
 
 def _pins(pinned: list[tuple[Requirement, bool]]) -> set[str]:

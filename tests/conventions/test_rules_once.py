@@ -15,7 +15,7 @@ RULES = {
     "app/hosts.py": [r"\.is_loopback\b", r"https://ims-na1\.adobelogin\.com"],
     "app/domain/names.py": [r"\[A-Za-z0-9\]\{24\}@AdobeOrg", r"\[A-Za-z0-9_-\]\{0,63\}"],
     "app/domain/access_token.py": [r"\b43_?200\b"],
-    "app/settings/redis_address.py": [r"redis\+sentinel", r"this release supports"],
+    "app/settings/redis_address.py": [r"rediss\+cluster", r"a cluster has no database numbers"],
     "app/settings/forms.py": [r"\{0,31\}"],
     "app/settings/rules.py": [
         r"names a user or password already",

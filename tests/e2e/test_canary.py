@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +113,17 @@ async def test_no_secret_is_found_where_it_does_not_belong(marked_fleet: Fleet, 
     texts["audit file"] = fleet.replicas[0].audit.read_bytes()
     assert ledger.found_in(texts) == []
     _prove_the_search(texts, ledger)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says the limits of another process")
+def test_a_running_broker_keeps_its_memory_to_itself(marked_fleet: Fleet) -> None:
+    """The broker writes no core dump, its command line has no secret, and it has no child with its environment."""
+    pid = marked_fleet.replicas[0].process.pid
+    process = Path(f"/proc/{pid}")
+    assert re.search(r"Max core file size +0 +0 ", (process / "limits").read_text())
+    arguments = (process / "cmdline").read_text().split("\0")
+    assert arguments[1:] == ["-m", "app.cli", "serve", ""]
+    assert (process / "task" / str(pid) / "children").read_text() == ""
 
 
 def _prove_the_search(texts: dict[str, bytes], ledger: Ledger) -> None:

@@ -81,7 +81,7 @@ async def test_standard_output_is_the_audit_log(settings: dict[str, str]) -> Non
         (f"BROKER_{CANARY[:3].upper()}", CANARY),
         ("BROKER_IMS_BASE_URLS", f"http://{CANARY}.example"),
         ("BROKER_REDIS_URL", f"redis://u:{CANARY}@127.0.0.1:x/"),
-        ("BROKER_REDIS_URL", f"redis+sentinel://:{CANARY}@127.0.0.1/m"),
+        ("BROKER_REDIS_URL", f"redis+sentinel://:{CANARY}@127.0.0.1/"),
         ("BROKER_VAULT_ADDR", f"https://u:{CANARY}@vault.example"),
         ("BROKER_IMS_CACERT", "/dev/null"),
         ("BROKER_CREDENTIAL_STORE", "vault"),
@@ -159,6 +159,10 @@ async def test_bad_redis_password_file(settings: dict[str, str], tmp_path: Path)
         if content is not None:
             file.write_text(content)
         _is_refused(await run_cli("serve", env={**settings, **more}), "BROKER_REDIS_PASSWORD_FILE: ")
+    del more["BROKER_REDIS_PASSWORD_FILE"]
+    more["BROKER_REDIS_SENTINEL_PASSWORD_FILE"] = str(file)
+    more["BROKER_REDIS_URL"] = "redis+sentinel://127.0.0.1:1/tokens"
+    _is_refused(await run_cli("serve", env={**settings, **more}), "BROKER_REDIS_SENTINEL_PASSWORD_FILE: ")
 
 
 async def test_audit_file_cannot_be_written(settings: dict[str, str], tmp_path: Path) -> None:

@@ -6,15 +6,13 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from app.sandbox.clients import client_from
-from app.sandbox.secrets_api import SCOPES
+from tests.support.documents import without
 from tests.support.fleet import Fleet
+from tests.support.operator import Operator
 from tests.support.processes import Finished, run_cli, running_cli
 from tests.support.tenants import Tenant, new_secret
 from tests.support.traffic import traffic
@@ -23,52 +21,6 @@ from tests.support.wire import Reply
 
 RATE = 50.0
 """Requests per second over all replicas."""
-
-
-class Operator:
-    """Runs commands with a login that may write.
-
-    Args:
-        fleet: The broker, Vault and IMS.
-
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.env = {
-            "BROKER_VAULT_ADDR": fleet.vault.addr,
-            "BROKER_VAULT_TOKEN": fleet.vault.token(fleet.vault.editor_policy()),
-            "BROKER_IMS_BASE_URLS": fleet.sandbox.base_url,
-        }
-
-    async def run(self, *words: str, **options: Any) -> Finished:
-        """Run a command to its end."""
-        return await run_cli(*words, env={**self.env, **options.pop("env", {})}, **options)
-
-    async def rotate(self, *words: str) -> Finished:
-        """Run `secret rotate` at the sandbox."""
-        return await self.run("secret", "rotate", *words, "--console-url", self.fleet.sandbox.base_url)
-
-    def managed(self, **fields: Any) -> Tenant:
-        """A tenant that may manage its secrets, with the console's ids in its document."""
-        tenant = Tenant(self.fleet.sandbox.base_url, **fields)
-        client = {**tenant.client(), "scopes": list(SCOPES)}
-        known = client_from(client)
-        ids = {"console_org_id": known.console_org_id, "console_credential_id": known.credential_id}
-        self.fleet.sandbox.put_client(client)
-        self.fleet.vault.put(tenant.org, "default", {**tenant.document(), "scopes": list(SCOPES), **ids})
-        return tenant
-
-    def stored(self, tenant: Tenant) -> Mapping[str, Any]:
-        """The tenant's document."""
-        document = self.fleet.vault.read(f"secret/data/ims/{tenant.org}/default")["data"]["data"]
-        assert isinstance(document, dict)
-        return document
-
-    def known_secrets(self, tenant: Tenant) -> int:
-        """How many secrets of the tenant Adobe accepts."""
-        clients = self.fleet.sandbox.order("GET", "/sandbox/clients")["clients"]
-        return int(next(each["client_secrets"] for each in clients if each["client_id"] == tenant.client_id))
 
 
 @pytest.fixture
@@ -165,7 +117,7 @@ class TestSecretRotate:
     async def test_bad_options_are_named(self, operator: Operator) -> None:
         """A bad option is one sentence and exit status 2."""
         for words, sentence in (
-            ((), "Give either ORG or --all."),
+            ((), "Give either ORG, --app NAME or --all."),
             (("--all", "--quiet-for", "soon"), "--quiet-for must be a number and a unit"),
             (("A" * 24 + "@AdobeOrg", "--console-org", "x"), "--console-org and --console-credential must be"),
         ):
@@ -222,6 +174,19 @@ class TestMigrate:
         taken = await operator.run("org", "migrate", tenant.org, "--to", str(file), "--accept-loss")
         assert (taken.code, operator.stored(tenant)) == (0, fewer)
 
+    async def test_a_migration_is_rehearsed_at_a_sandbox(self, operator: Operator, tmp_path: Path) -> None:
+        """Adobe's file is sent to the host of `--ims-base-url`; the changed fields are shown; a bad file is named."""
+        tenant = operator.fleet.tenant(kind="jwt")
+        new = Tenant(operator.fleet.sandbox.base_url, org=tenant.org)
+        operator.fleet.register(new)
+        (tmp_path / "new.json").write_text(json.dumps(without(new.document(), "ims_base_url")))
+        words = ("org", "migrate", tenant.org, "--to", str(tmp_path / "new.json"), "--dry-run")
+        shown = await operator.run(*words, "--ims-base-url", operator.fleet.sandbox.base_url)
+        assert (shown.code, "document: kind: jwt -> oauth_server_to_server" in shown.stdout) == (0, True), shown
+        shows_no_secret(shown, *tenant.client_secrets, *new.client_secrets)
+        elsewhere = await operator.run(*words, "--ims-base-url", "https://elsewhere.example")
+        assert (elsewhere.code, "The file has a defect in ims_base_url" in elsewhere.stderr) == (1, True), elsewhere
+
     async def test_a_dry_run_writes_nothing(self, operator: Operator, tmp_path: Path) -> None:
         """`--dry-run` mints both tokens, shows the differences, and writes nothing, not even what it would keep."""
         tenant = operator.fleet.tenant(kind="jwt")
@@ -234,7 +199,7 @@ class TestMigrate:
         assert f"{tenant.org}: compared (jwt to oauth_server_to_server)" in finished.stdout
         assert operator.stored(tenant) == tenant.document()
         again = await operator.run("org", "migrate", tenant.org, "--back")
-        assert "No document from before a migration is kept" in again.stderr
+        assert "There is no document from before a migration" in again.stderr
 
 
 class TestCheckAndList:

@@ -15,7 +15,7 @@ from tests.support import adobe_files
 from tests.support.fleet import Fleet
 from tests.support.keys import PASSPHRASE, key_pair
 from tests.support.operator_desk import OperatorDesk
-from tests.support.processes import Finished
+from tests.support.processes import Finished, run_cli
 from tests.support.repository import ROOT
 from tests.support.tenants import SCOPES, Tenant
 from tests.support.terminal import run_in_terminal
@@ -101,6 +101,16 @@ async def test_nothing_is_written_if_ims_refuses_a_secret(desk: OperatorDesk) ->
     assert "Nothing was written." in finished.stderr
     assert desk.versions(tenant) == 0
     _shows_no_secret(finished, tenant)
+
+
+async def test_a_host_that_is_not_allowed(desk: OperatorDesk) -> None:
+    """The error names the setting, the value to add, and the option that names another host."""
+    file, host = desk.file(adobe_files.oauth_project(desk.tenant())), "https://ims-stage.example"
+    finished = await run_cli("org", "import", file, "--ims-base-url", host, env=desk.env, cwd=desk.folder)
+
+    assert finished.code == 2
+    assert "is not on the allow-list BROKER_IMS_BASE_URLS" in finished.stderr
+    assert f"; add {host} to that setting, or name another host with --ims-base-url." in finished.stderr
 
 
 async def test_a_key_that_belongs_to_another_certificate(desk: OperatorDesk) -> None:

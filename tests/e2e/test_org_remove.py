@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ async def test_a_removed_credential(desk: OperatorDesk) -> None:
 
     assert finished.code == 0, finished
     assert finished.stdout.startswith(f"Removed {tenant.org}, credential default (version 1).")
-    assert f"DELETE /token?org={tenant.org}&credential=default" in finished.stdout
+    assert f"ims-token-broker purge --org {tenant.org} --credential default" in finished.stdout
     assert await status_of(desk, tenant) == 200
     await desk.fleet.replicas[0].purge(tenant.org)
     assert await status_of(desk, tenant) == 404
@@ -57,15 +58,17 @@ async def test_a_removal_can_be_undone_by_the_command_that_it_names(desk: Operat
 
 
 async def test_destroyed_versions_are_gone(desk: OperatorDesk) -> None:
-    """With --destroy no version remains, what a rotation left behind goes too, and there is nothing to undo."""
+    """With --destroy nothing remains of it or of what a rotation or migration kept, and there is no undo."""
     tenant = desk.fleet.tenant()
     desk.fleet.store(tenant)
-    desk.fleet.vault.write(f"secret/data/ims/_rotations/{tenant.org}/default", data={"canary": "1"})
+    for folder in ("_rotations", "_certificates", "_migrations"):
+        desk.fleet.vault.write(f"secret/data/ims/{folder}/{tenant.org}/default", data={"canary": "1"})
     finished = await run_cli("org", "remove", tenant.org, "--yes", "--destroy", "--json", env=desk.env)
 
     assert (finished.code, json.loads(finished.stdout)["undo"]) == (0, None), finished
     root = desk.fleet.vault.root_token
-    for path in (f"{tenant.org}/default", f"_rotations/{tenant.org}/default"):
+    for folder in ("", "_rotations/", "_certificates/", "_migrations/"):
+        path = f"{folder}{tenant.org}/default"
         assert desk.fleet.vault.status_as(root, f"secret/metadata/ims/{path}") == 404
 
 
@@ -107,3 +110,12 @@ async def test_an_org_that_is_none(desk: OperatorDesk) -> None:
 
     assert (finished.code, len(finished.stderr.splitlines())) == (2, 1)
     assert "org must be an IMS org id" in finished.stderr
+
+
+async def test_ctrl_c_at_the_question_changes_nothing(desk: OperatorDesk) -> None:
+    """Ctrl-C at the question ends the command with 130, without a message, and the credential stays."""
+    tenant = desk.fleet.tenant()
+    answers = {"Type the org id to remove it: ": signal.SIGINT}
+    ended = await run_in_terminal("org", "remove", tenant.org, answers=answers, env=desk.env, cwd=desk.folder)
+    assert (ended.code, "Aborted" in ended.stdout) == (130, False)
+    assert await status_of(desk, tenant) == 200

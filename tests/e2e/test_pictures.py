@@ -7,13 +7,14 @@ import re
 
 import pytest
 
-from app.domain.access_token import MAX_CLOCK_DIFFERENCE, TokenState
+from app.domain.access_token import CRITICAL_SECONDS, CRITICAL_SHARE, MAX_CLOCK_DIFFERENCE, TokenState
 from app.domain.cache_entry import MAX_HOLD
 from app.domain.secret_rotation_state import RotationStep
 from app.process.breaker import State
 from app.service.backoff import FIRST_SECONDS, LONGEST_PAUSE_SECONDS, LONGEST_REFUSAL_SECONDS
 from app.service.mint import REFRESH_WINDOW
 from app.service.shared_exchange import REPLACEMENT_SECONDS
+from app.service.vend import CRITICAL_WAIT_SECONDS
 from tests.support.captures import PAGE, SECTION, captures
 
 TEXT = PAGE.read_text()
@@ -55,6 +56,8 @@ def test_the_diagrams_have_the_numbers_of_the_code() -> None:
     for words in (
         f"refresh_at, between {first} and {last} of the lifetime",
         f"a pause that grows from {FIRST_SECONDS:.0f} s to {LONGEST_PAUSE_SECONDS:.0f} s",
+        f"{CRITICAL_SECONDS:.0f} s or {CRITICAL_SHARE:.0%} of the lifetime before expires_at".replace("%", " %"),
+        f"waits for the refresh, for at most {CRITICAL_WAIT_SECONDS:.0f} s",
         f"up to {MAX_CLOCK_DIFFERENCE:.0f} s before expires_at",
         f"replaced at most once in {REPLACEMENT_SECONDS:.0f} s",
         f"next attempt after {FIRST_SECONDS:.0f} s, growing to {LONGEST_PAUSE_SECONDS:.0f} s",

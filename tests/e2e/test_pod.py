@@ -191,7 +191,9 @@ async def test_a_policy_in_a_config_map(own_fleet: Fleet, tmp_path: Path) -> Non
     """A ConfigMap that is swapped is in force within 5 s; key ring and CA are read through such links at the start."""
     document = own_fleet.policy.path.read_text()
     policy = MountedFolder(tmp_path / "policy", {"policy.yaml": document})
-    keys = MountedFolder(tmp_path / "keys", {"cache-keys.json": new_key_ring(secrets.token_bytes, "k1", "2026")})
+    keys = MountedFolder(
+        tmp_path / "keys", {"cache-keys.json": new_key_ring(secrets.token_bytes, "k1", "2026-01-01T00:00:00Z")}
+    )
     ca = MountedFolder(tmp_path / "ca", {"ca.crt": Authority().pem})
     [replica] = own_fleet.start(
         1,

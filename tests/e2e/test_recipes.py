@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.support.fleet import Fleet
+from tests.support.http_stand_in import ReceivedRequest, ScriptedReply, stand_in
 from tests.support.processes import environment
 from tests.support.repository import ROOT
 from tests.support.tenants import Tenant
@@ -144,15 +145,8 @@ async def test_a_refusal_of_the_broker_names_the_request(recipe: list[str], flee
 def _shell(fleet: Fleet, org: str, api: str, folder: Path) -> subprocess.CompletedProcess[str]:
     key_file = folder / "key"
     key_file.write_text(f"{fleet.key}\n")
-    settings: Mapping[str, str] = {"ITB_URL": fleet.replicas[0].url, "ORG": org, "KEY_FILE": str(key_file)}
-    return subprocess.run(
-        ["sh", str(EXAMPLES / "shell" / "call-adobe.sh"), api],
-        env={**environment(folder), "PATH": os.environ["PATH"], **settings},  # curl is on the path
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    settings = {"ITB_URL": fleet.replicas[0].url, "ORG": org, "KEY_FILE": str(key_file)}
+    return _run_in_shell(["sh", str(EXAMPLES / "shell" / "call-adobe.sh"), api], settings, folder)
 
 
 def test_the_shell_recipe_calls_an_api(fleet: Fleet, tmp_path: Path) -> None:
@@ -165,10 +159,62 @@ def test_the_shell_recipe_calls_an_api(fleet: Fleet, tmp_path: Path) -> None:
     assert fleet.key not in done.stdout + done.stderr + refused.stdout + refused.stderr
 
 
-@pytest.mark.parametrize("path", ["kubernetes/cronjob.yaml", "github/call-adobe.yaml"])
-def test_the_other_recipes_use_the_script(path: str) -> None:
-    """The CronJob and the workflow are valid YAML, run the script that is tested here, and hold no secret."""
-    text = (EXAMPLES / path).read_text()
-    assert isinstance(yaml.safe_load(text), dict)
-    assert "call-adobe.sh" in text
+def test_the_cron_job_recipe_runs_the_script(fleet: Fleet, tmp_path: Path) -> None:
+    """Its command and its variables, with the addresses of this test, call the API; the manifest holds no secret."""
+    text = (EXAMPLES / "kubernetes" / "cronjob.yaml").read_text()
+    pod = yaml.safe_load(text)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    (tmp_path / "key").write_text(fleet.key)
+    here = {"ITB_URL": fleet.replicas[0].url, "ORG": fleet.tenant().org, "KEY_FILE": str(tmp_path / "key")}
+    api = f"{fleet.sandbox.base_url}/imp/campaigns"
+    places = {"/scripts/call-adobe.sh": str(EXAMPLES / "shell" / "call-adobe.sh"), container["command"][-1]: api}
+    done = _run_in_shell(
+        [places.get(word, word) for word in container["command"]],
+        {variable["name"]: here[variable["name"]] for variable in container["env"]},
+        tmp_path,
+    )
+    assert (done.returncode, '"status":"ok"' in done.stdout) == (0, True), done
     assert "itb_" not in text
+
+
+def test_the_workflow_recipe_calls_an_api(fleet: Fleet, tmp_path: Path) -> None:
+    """Its steps, run in order as a runner would, get a token from the issuer and call the API; it holds no secret."""
+    _program("jq", "jq")
+    text = (EXAMPLES / "github" / "call-adobe.yaml").read_text()
+    [job] = yaml.safe_load(text)["jobs"].values()
+    issued: list[str] = []
+
+    def issue(request: ReceivedRequest) -> ScriptedReply:
+        issued.append(request.path)
+        return ScriptedReply(200, {"value": fleet.key})
+
+    with stand_in(issue) as github:
+        settings = {
+            "ITB_URL": fleet.replicas[0].url,
+            "ORG": fleet.tenant().org,
+            "KEY_FILE": job["env"]["KEY_FILE"].replace("${{ runner.temp }}", str(tmp_path)),
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "for-the-issuer",
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{github.url}/token?job=1",
+        }
+        assert set(job["env"]) <= set(settings)
+        api = f"{fleet.sandbox.base_url}/imp"
+        scripts = [
+            step["run"].replace("https://platform.adobe.io/journey", api) for step in job["steps"] if "run" in step
+        ]
+        done = [_run_in_shell(["bash", "-e", "-c", script], settings, ROOT) for script in scripts]
+    assert [each.returncode for each in done] == [0, 0], done
+    assert '"status":"ok"' in done[-1].stdout
+    assert issued == ["/token?job=1&audience=ims-token-broker"]
+    assert "itb_" not in text
+
+
+def _run_in_shell(command: list[str], settings: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**environment(folder), "PATH": os.environ["PATH"], **settings},  # curl and jq are on the path
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

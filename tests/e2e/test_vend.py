@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pytest
 
+from app.service.exchange_places import DEFAULT_PLACES
 from tests.support.fleet import CALLER, Fleet, outcomes
 from tests.support.tenants import SCOPES, claims_of, true_expiry
 from tests.support.waiting import until
@@ -106,7 +107,7 @@ async def test_a_scope_is_never_more_than_asked_for(fleet: Fleet) -> None:
 
 
 async def test_hanging_tenants_slow_no_other_tenant(fleet: Fleet) -> None:
-    """While 150 tenants' exchanges hang on one replica, another tenant is served at once, cold and warm."""
+    """While 150 tenants' exchanges hang on one replica, another tenant is served: warm at once, cold within seconds."""
     hanging = [fleet.tenant() for _ in range(150)]
     warm, cold = fleet.tenant(), fleet.tenant()
     replica = fleet.replicas[0]
@@ -114,13 +115,14 @@ async def test_hanging_tenants_slow_no_other_tenant(fleet: Fleet) -> None:
     for tenant in hanging:
         fleet.sandbox.fault("hang", client_id=tenant.client_id)
     waiting = [asyncio.create_task(replica.token(tenant.org)) for tenant in hanging]
-    await _until_struck(fleet, len(hanging))
+    await _until_struck(fleet, DEFAULT_PLACES)
     replies = {name: await replica.token(tenant.org) for name, tenant in {"warm": warm, "cold": cold}.items()}
     assert {name: reply.status for name, reply in replies.items()} == {"warm": 200, "cold": 200}
     assert replies["warm"].seconds < 1
-    assert replies["cold"].seconds < 2
+    assert replies["cold"].seconds < 5
     for refused in await asyncio.gather(*waiting):
-        assert (refused.status, refused.json["code"]) == (503, "ims_unavailable")
+        assert refused.status == 503
+        assert refused.json["code"] in {"ims_unavailable", "overloaded"}
         assert int(refused.header("Retry-After") or 0) >= 1
         assert refused.seconds <= 15
 

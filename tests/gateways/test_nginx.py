@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import secrets
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +18,7 @@ from tests.gateways.conftest import GatewaySetup, Surroundings, nginx_places
 from tests.support.fenced import documented_files
 from tests.support.gateways import DOCUMENT, RunningGateway, adobe_stand_in, belongs_to, nginx, token_in
 from tests.support.http_stand_in import ScriptedReply, StandIn, stand_in
+from tests.support.waiting import until
 from tests.support.wire import Header, Reply
 
 OWN = (b"Authorization", b"Bearer mine"), (b"x-api-key", b"mine"), (b"x-sandbox-name", b"mine"), (b"Cookie", b"a=mine")
@@ -161,10 +164,18 @@ async def test_what_adobe_answers_is_passed_on_unchanged(behind_nginx: GatewaySe
 )
 async def test_a_malformed_org_never_reaches_the_broker(behind_nginx: GatewaySetup, org: str) -> None:
     """What a client puts in the org's place is refused by nginx itself, unless it has exactly the form of an org."""
-    count = len(behind_nginx.broker.replica.audit_lines())
+    count = await _lines_so_far(behind_nginx, "before")
     reply = await behind_nginx.gateway.ask("/ajo/x", OWN[0], org_header(org))
     assert reply.status == 400
-    assert len(behind_nginx.broker.replica.audit_lines()) == count
+    assert await _lines_so_far(behind_nginx, "after") == count + 1
+
+
+async def _lines_so_far(setup: GatewaySetup, name: str) -> int:
+    """The number of audit lines up to that of a request of our own, so that those of earlier requests are written."""
+    replica, request_id = setup.broker.replica, f"{name}-{secrets.token_hex(8)}"
+    await replica.get("/token", headers=[(b"X-Request-Id", request_id.encode())])
+    await until(lambda: any(line.get("request_id") == request_id for line in replica.audit_lines()), 10)
+    return len(replica.audit_lines())
 
 
 async def test_a_host_without_an_org_is_refused(behind_nginx: GatewaySetup) -> None:
@@ -287,3 +298,55 @@ async def test_dots_that_climb_nowhere_pass(behind_nginx: GatewaySetup, path: st
     """Dots within names and in the query are the application's own business."""
     assert (await behind_nginx.gateway.ask(path)).status == 200
     assert behind_nginx.adobe.last().path == path
+
+
+HIDDEN = b"DELETE /token?org=%b HTTP/1.1\r\nHost: a\r\nAuthorization: %b\r\n\r\n"
+FRAMES = {
+    "length": b"Content-Length: %d\r\n\r\n",
+    "length and chunks": b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "another coding": b"Content-Length: %d\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "space before the colon": b"Content-Length: %d\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "line feed": b"Content-Length: %d\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "websocket": b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: %d\r\n\r\n",
+    "h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\nContent-Length: %d\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+async def test_no_hidden_request_reaches_the_broker(behind_nginx: GatewaySetup, frame: bytes) -> None:
+    """A request in the body of another, or behind an upgrade, never arrives at the broker; Adobe sees no upgrade."""
+    before = len(behind_nginx.broker.replica.audit_lines())
+    name, credential = behind_nginx.callers["app"]
+    hidden = HIDDEN % (behind_nginx.second.org.encode(), credential)
+    org = behind_nginx.second.org.encode()
+    head = b"POST /ajo/x HTTP/1.1\r\nHost: app.test\r\n%b: %b\r\nx-gw-ims-org-id: %b\r\n" % (name, credential, org)
+    reader, writer = await asyncio.open_connection("127.0.0.1", behind_nginx.gateway.port)
+    writer.write(head + frame % len(hidden) + hidden + b"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(10):
+        await reader.read()
+    writer.close()
+    reply = await behind_nginx.gateway.ask("/ajo/x", (name, credential), org_header(behind_nginx.second.org))
+    assert reply.status == 200
+    await until(lambda: len(behind_nginx.broker.replica.audit_lines()) > before)
+    new = behind_nginx.broker.replica.audit_lines()[before:]
+    assert {line["endpoint"] for line in new if "endpoint" in line} <= {"/headers"}
+    assert not any("upgrade" in seen.headers for seen in behind_nginx.adobe.server.seen)
+
+
+async def test_a_cache_of_the_operator_keeps_no_token(surroundings: Surroundings, tmp_path: Path) -> None:
+    """With a cache for all of nginx that ignores what servers forbid, the broker is still asked for each request."""
+    cache = (
+        f"proxy_cache_path {tmp_path}/cache keys_zone=all:1m; proxy_cache all; proxy_cache_valid any 10m;"
+        " proxy_ignore_headers Cache-Control Expires Vary Set-Cookie; proxy_cache_methods GET HEAD POST;"
+        " proxy_cache_key $uri;"
+    )
+    places = nginx_places(surroundings.broker.port, surroundings)
+    with nginx(tmp_path, {**surroundings.real(), **places}, cache) as gateway:
+        before = len(surroundings.broker.replica.audit_lines())
+        for number in range(3):
+            assert (await gateway.ask(f"/imp/{number}")).status == 200
+            refused(await gateway.ask(f"/ajo/{number}", org_header(surroundings.first.org)), 401)
+        await until(lambda: len(surroundings.broker.replica.audit_lines()) >= before + 6)
+    files = [path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert files, "nginx must have kept something, or the cache is off"
+    assert not [content for content in files if b"Bearer" in content]

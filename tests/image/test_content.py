@@ -42,6 +42,13 @@ for module in modules:
     importlib.import_module(module)
 print(len(modules))
 """
+SDK_SERVICES = """
+import botocore.session
+session = botocore.session.Session()
+for service in ("kms", "sts", "sso", "sso-oidc", "signin"):
+    session.create_client(service, region_name="eu-central-1")
+print(sorted(session.get_available_services()))
+"""
 FORBIDDEN = {
     "sh",
     "bash",
@@ -129,6 +136,11 @@ def test_every_shared_library_loads(image: Image) -> None:
 def test_every_module_of_the_broker_loads(image: Image) -> None:
     """All of the program can be imported, and the exporter of traces, which is an extra elsewhere."""
     assert int(image.python(IMPORT_ALL)) > 50
+
+
+def test_the_aws_sdk_knows_only_what_the_broker_asks(image: Image) -> None:
+    """Of the AWS services the image describes the signer and those of logins, and they can be used."""
+    assert image.python(SDK_SERVICES).strip() == "['kms', 'signin', 'sso', 'sso-oidc', 'sts']"
 
 
 def test_the_packages_of_the_base_are_listed(files: list[File]) -> None:

@@ -26,15 +26,16 @@ def bill() -> dict[str, Any]:
 
 
 def locked() -> dict[str, str]:
-    """Names and versions of what the image's lock file pins for this system."""
-    lines = [line.rstrip("\\ ") for line in (ROOT / "requirements" / "otel.lock").read_text().splitlines()]
+    """Names and versions of what the image's lock files pin for this system."""
+    text = "".join((ROOT / "requirements" / f"{name}.lock").read_text() for name in ("otel", "aws"))
+    lines = [line.rstrip("\\ ") for line in text.splitlines()]
     requirements = [Requirement(line) for line in lines if line and not line.startswith((" ", "#"))]
     needed = [requirement for requirement in requirements if not requirement.marker or requirement.marker.evaluate()]
     return {canonicalize_name(requirement.name): str(requirement.specifier).lstrip("=") for requirement in needed}
 
 
 def test_the_bill_names_what_the_image_carries(bill: dict[str, Any]) -> None:
-    """Each package of the image's lock file is named with version, package URL and licence, and no other is."""
+    """Each package of the image's lock files is named with version, package URL and licence, and no other is."""
     found = {canonicalize_name(part["name"]): part for part in bill["components"]}
 
     assert {name: part["version"] for name, part in found.items()} == locked()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from app.adapters.certificates import certificate_facts
+from app.domain.certificate_rotation_state import SigningPair
 from app.domain.secret_rotation_state import RotationError
 from app.domain.stored_document import certificate_rotation_path
 from app.domain.tenant_errors import CredentialRejectedError
-from app.lifecycle.certificate_rotation import AwaitingUpload, CertificateReplaced
+from app.lifecycle.certificate_rotation import AwaitingUpload, CertificateReplaced, CertificateRotation
 from tests.support.ims_server import RunningSandbox, run_sandbox
 from tests.support.rotating_certificate import CertificateTenant, certificate_tenant, new_pair
 from tests.support.rotating_tenant import Deadline, Killed
@@ -77,7 +79,7 @@ class TestTheWayOfACertificate:
         with pytest.raises(RotationError, match="has the new key already"):
             await tenant.rotation().discard(tenant.ref)
         await tenant.rotation().finish(tenant.ref)
-        with pytest.raises(RotationError, match="No rotation of a certificate"):
+        with pytest.raises(RotationError, match="No certificate rotation"):
             await tenant.rotation().discard(tenant.ref)
 
     async def test_other_changes_of_the_document_are_kept(self, tenant: CertificateTenant) -> None:
@@ -113,6 +115,39 @@ class TestKilledRotation:
                 assert not await tenant.has_state()
                 tenant.certificates(str(tenant.document["certificate"]))
                 assert await tenant.vends(), number
+            number += 1
+        assert number > 12
+
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    async def test_the_restore_of_the_old_pair_survives(self, ims: RunningSandbox, tmp_path: Path, after: bool) -> None:
+        """For every call of a run that IMS makes write the old pair again: killed there, the next run restores it.
+
+        IMS accepts the new key once, and refuses it from the time at which it is written.
+        """
+        number, restored = 1, False
+        while not restored:
+            async with certificate_tenant(ims, tmp_path / f"{number}") as tenant:
+                pair, before = new_pair(), tenant.document
+                tenant.upload(pair.certificate)
+
+                def heard(step: str, tenant: CertificateTenant = tenant) -> None:
+                    if step == "written":
+                        tenant.certificates(tenant.tenant.key.certificate)
+
+                try:
+                    ended = await _end(tenant.rotation(Deadline(number, after), heard), tenant, pair)
+                    restored = True
+                except Killed:
+                    if tenant.document != before:
+                        tenant.certificates(tenant.tenant.key.certificate)
+                    ended = await _end(tenant.rotation(heard=heard), tenant, pair)
+                assert ended == "awaiting" or "the old pair is in the document again" in ended, number
+                assert tenant.document == before, number
+                assert await tenant.vends(), number
+                # The certificate comes back, and the rotation ends well.
+                tenant.upload(pair.certificate)
+                await tenant.rotate()
+                assert tenant.document == {**before, **pair.fields()}, number
             number += 1
         assert number > 12
 
@@ -179,7 +214,23 @@ class TestRefusedCertificates:
         await tenant.rotation().discard(tenant.ref)
 
     async def test_a_state_that_is_not_understood_stops_the_rotation(self, tenant: CertificateTenant) -> None:
-        """A state that cannot be understood is never guessed at."""
+        """A state that cannot be read is never guessed at."""
         await tenant.tools.documents.write(certificate_rotation_path(tenant.ref), {"step": "unknown"}, None)
-        with pytest.raises(RotationError, match="cannot be understood"):
+        with pytest.raises(RotationError, match="cannot be read"):
             await tenant.rotate()
+
+
+async def _end(rotation: CertificateRotation, tenant: CertificateTenant, pair: SigningPair) -> str:
+    """How a run ends: the detail of its error, or what it waits for."""
+    try:
+        outcome = await rotation.advance(tenant.ref, lambda: pair)
+    except RotationError as error:
+        return error.detail
+    return "awaiting" if isinstance(outcome, AwaitingUpload) else "replaced"
+
+
+async def test_an_org_of_an_app_has_no_certificate(tenant: CertificateTenant) -> None:
+    """A document that names an app is refused with the command that rotates the app's secret."""
+    (tenant.folder / tenant.tenant.org / "default.json").write_text(json.dumps({"app": "shared"}))
+    with pytest.raises(RotationError, match="`secret rotate --app`"):
+        await tenant.rotation().advance(tenant.ref, new_pair)

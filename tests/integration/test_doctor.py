@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from app.bootstrap.diagnosis import diagnose
 from app.diagnosis import Checked
+from app.domain.rfc3339 import rfc3339
 from app.settings.settings import read_settings
 from app.shared_cache.key_ring import new_key_ring
 from tests.support.children import free_port
 from tests.support.documents import CANARY
-from tests.support.ims_server import answering, http_answer, run_raw, run_sandbox
+from tests.support.egress_proxy import running_proxy
+from tests.support.http_stand_in import ReceivedRequest, ScriptedReply, stand_in
+from tests.support.ims_server import AcceptedConnection, answering, http_answer, run_raw, run_sandbox
 from tests.support.issuer import AUDIENCE, SUBJECT, LocalIssuer, SigningKey, local_issuer
 from tests.support.processes import run_cli
 from tests.support.recorded_events import RecordedEvents
 from tests.support.redis_server import RedisServer, running_redis
+from tests.support.sentinel_redis import SentinelGroup
+from tests.support.terminal import run_in_terminal
 from tests.support.tls import server_tls
 from tests.support.vault_server import VaultServer
 
-_COMMANDS = "+mget +get +set +del +exists +type +pttl +pexpire +eval +evalsha +xadd +xread +xrange +xrevrange +ping"
+_COMMANDS = (
+    "+mget +getrange +set +del +exists +type +pttl +pexpire +eval +evalsha +time +xadd +xread +xrange +xrevrange +ping"
+)
 _USER = f"on >{CANARY} resetchannels ~itb:* -@all {_COMMANDS} +info"
 
 _POLICY = (
@@ -64,10 +73,11 @@ class SetUp:
         file.chmod(mode)
         return str(file)
 
-    def policy(self, jwks_url: str, issuer: str) -> str:
-        """A policy with one issuer and one caller; its path."""
-        caller = {"name": "export", "match": {"issuer": issuer, "subject": SUBJECT}, "allow": [{"orgs": ["*"]}]}
-        trusted = {"issuer": issuer, "audience": AUDIENCE, "jwks_url": jwks_url}
+    def policy(self, jwks_url: str, issuer: str, *, rule: Mapping[str, object] | None = None, **more: object) -> str:
+        """A policy with one issuer, with `more` fields, and one caller, with more in its `rule`; its path."""
+        allow = [{"orgs": ["*"], **(rule or {})}]
+        caller = {"name": "export", "match": {"issuer": issuer, "subject": SUBJECT}, "allow": allow}
+        trusted = {"issuer": issuer, "audience": AUDIENCE, "jwks_url": jwks_url, **more}
         return self.file("policy.yaml", json.dumps({"version": 1, "issuers": [trusted], "callers": [caller]}))
 
     def token(self, *rules: tuple[str, str]) -> str:
@@ -76,9 +86,9 @@ class SetUp:
         self.vault.policy(name, *rules)
         return self.vault.token(name, no_default_policy=True, period="24h")
 
-    async def diagnose(self, timeout: float = 5.0) -> dict[str, Checked]:
+    async def diagnose(self, timeout: float = 5.0, clock: Callable[[], float] = time.time) -> dict[str, Checked]:
         """The results by the name of the check."""
-        found = await diagnose(read_settings(self.env), RecordedEvents(), time.time, timeout)
+        found = await diagnose(read_settings(self.env), RecordedEvents(), clock, timeout)
         return {each.name.partition(" http")[0]: each for each in found}
 
 
@@ -119,6 +129,10 @@ def _failed(found: Mapping[str, Checked]) -> list[str]:
     return [name for name, each in found.items() if each.finding.status == "failed"]
 
 
+def _always(answer: ScriptedReply, _: ReceivedRequest) -> ScriptedReply:
+    return answer
+
+
 def _closed() -> str:
     return f"http://127.0.0.1:{free_port()}"
 
@@ -128,7 +142,10 @@ async def test_all_is_well_where_all_is_well(works: SetUp) -> None:
     found = await works.diagnose()
     assert {name: each.finding for name, each in found.items() if each.finding.status in {"failed", "skipped"}} == {}
     assert found["vault policy"].finding.status == "ok", found["vault policy"]
-    assert found["ims"].finding.detail == "It answers (the sandbox); the clocks agree within 1 s."
+    assert (found["ims"].finding.detail, found["clock"].finding.detail) == (
+        "It answers (the sandbox).",
+        "It agrees with that of IMS within 1 s.",
+    )
 
 
 Break = Callable[[SetUp], Mapping[str, str]]
@@ -260,3 +277,192 @@ async def test_the_command_says_it_in_lines_and_in_json(works: SetUp) -> None:
     wrong = await run_cli("doctor", "--json", env={**works.env, "BROKER_NO_SUCH": "1"})
     assert (wrong.code, json.loads(wrong.stdout)["checks"][0]["name"]) == (2, "settings")
     assert CANARY not in good.stdout + bad.stdout + wrong.stdout
+
+
+@pytest.mark.parametrize(
+    ("ahead", "status", "words"),
+    [
+        (0, "ok", r"agrees with that of IMS within \d s"),
+        (-45, "warning", r"Our clock is 4\d s behind that of IMS\."),
+        (600, "failed", r"Our clock is 60\d s ahead of that of IMS\."),
+    ],
+)
+async def test_the_clock_has_a_line_of_its_own(works: SetUp, ahead: float, status: str, words: str) -> None:
+    """A clock that differs by more than 30 s is a warning, by more than 60 s a failure, and of this check alone."""
+    found = await works.diagnose(clock=lambda: time.time() + ahead)
+    assert found["clock"].finding.status == status, found["clock"]
+    assert re.search(words, found["clock"].finding.detail), found["clock"]
+    assert _failed(found) == (["clock"] if status == "failed" else [])
+
+
+async def test_without_ims_the_clock_is_not_judged(works: SetUp) -> None:
+    """A host that hangs fails in its own line, and the clock is skipped; another host that answers is enough."""
+    async with run_raw(hang) as raw:
+        works.env["BROKER_IMS_BASE_URLS"] = raw.base_url
+        alone = await works.diagnose(timeout=1.0)
+        works.env["BROKER_IMS_BASE_URLS"] = f"{raw.base_url},{works.ims}"
+        both = await works.diagnose(timeout=1.0)
+    assert (_failed(alone), alone["clock"].finding.status) == (["ims"], "skipped")
+    assert both["clock"].finding.status == "ok"
+
+
+async def hang(connection: AcceptedConnection) -> None:
+    """Read the request and answer nothing."""
+    await connection.request()
+    await connection.gone()
+
+
+async def test_a_rule_that_ends_soon_is_a_warning(works: SetUp, issuer: LocalIssuer) -> None:
+    """A rule whose end is near is a warning that names the command which lists it; a later end is not."""
+    statuses = []
+    for days in (5, 50):
+        rule = {"not_after": rfc3339(time.time() + days * 86400)}
+        works.env["BROKER_POLICY_FILE"] = works.policy(issuer.url, issuer.name, rule=rule)
+        found = await works.diagnose()
+        statuses.append(found["policy"].finding.status)
+        if days == 5:
+            assert "ends within 14 days" in found["policy"].finding.detail
+            assert "policy review" in found["policy"].finding.remedy
+    assert statuses == ["warning", "ok"]
+
+
+async def test_a_proxy_that_refuses_is_named(works: SetUp, tmp_path: Path) -> None:
+    """If the proxy wants a login that it is not given, the checks that go through it fail, and say that it refuses."""
+    with running_proxy(tmp_path / "proxy") as proxy:
+        proxy.start(login=("broker", "another"))
+        tls = server_tls(tmp_path / "tls")
+        async with run_raw(answering(http_answer()), tls) as raw:
+            works.env |= {"BROKER_IMS_BASE_URLS": raw.base_url.replace("127.0.0.1", "ims.example")}
+            works.env |= {"BROKER_PROXY_URL": proxy.url, "BROKER_NO_PROXY": "127.0.0.1"}
+            found = await works.diagnose()
+    assert _failed(found) == ["ims"], found
+    assert "407" in found["ims"].finding.detail or "login" in found["ims"].finding.detail
+    assert "BROKER_PROXY" in found["ims"].finding.detail + found["ims"].finding.remedy
+
+
+REVIEWED = json.dumps({"kind": "TokenReview", "status": {"authenticated": False}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (http_answer(REVIEWED), "ok", "lets the broker review tokens"),
+        (http_answer(b"{}", status="403 Forbidden"), "failed", "does not let the broker review tokens: HTTP 403"),
+        (http_answer(b"{}", status="401 Unauthorized"), "failed", "does not let the broker review tokens: HTTP 401"),
+        (http_answer(b"{}", status="404 Not Found"), "failed", "does not review tokens: HTTP 404"),
+        (http_answer(b"<html>"), "failed", "does not answer with JSON"),
+    ],
+)
+async def test_a_token_review_has_a_line(
+    works: SetUp, issuer: LocalIssuer, answer: bytes, status: str, words: str
+) -> None:
+    """An issuer with a review URL has a line that says whether the API server can be asked and allows it."""
+    async with run_raw(answering(answer)) as raw:
+        url = f"{raw.base_url}/apis/authentication.k8s.io/v1/tokenreviews"
+        works.env["BROKER_POLICY_FILE"] = works.policy(issuer.url, issuer.name, token_review_url=url)
+        found = await works.diagnose()
+    assert (found["token review"].finding.status, _failed(found)) == (
+        status,
+        ["token review"] if status == "failed" else [],
+    ), found["token review"]
+    assert words in found["token review"].finding.detail
+    assert b'"token": "doctor"' in raw.requests[0]
+
+
+async def test_the_brokers_own_token_is_shown_to_the_api_server_alone(works: SetUp, issuer: LocalIssuer) -> None:
+    """A refusal names the remedy of its kind: another token for 401, a right for 403. The token is in no line."""
+    own = works.file("reviewer", CANARY)
+    for status, remedy in ((401, "token_review_token_file"), (403, "create tokenreviews: docs/callers.md")):
+        refusal = ScriptedReply(status, {"message": CANARY})
+        with stand_in(partial(_always, refusal)) as server:
+            works.env["BROKER_POLICY_FILE"] = works.policy(
+                issuer.url, issuer.name, token_review_url=server.url, token_review_token_file=own
+            )
+            found = await works.diagnose()
+        assert (_failed(found), remedy in found["token review"].finding.remedy) == (["token review"], True), found
+        assert [asked.headers["authorization"] for asked in server.seen] == [f"Bearer {CANARY}"]
+        assert CANARY not in repr(found)
+
+
+async def test_an_api_server_that_is_away_is_named(works: SetUp, issuer: LocalIssuer) -> None:
+    """An API server that cannot be reached, or whose token file is missing, fails its line alone."""
+    for file, words in (
+        (works.file("reviewer", CANARY), "the connection was refused"),
+        (str(works.folder / "none"), "token_review_token_file"),
+    ):
+        works.env["BROKER_POLICY_FILE"] = works.policy(
+            issuer.url, issuer.name, token_review_url=_closed(), token_review_token_file=file
+        )
+        found = await works.diagnose()
+        assert _failed(found) == ["token review"]
+        assert words in found["token review"].finding.detail
+
+
+async def test_a_proxy_that_forbids_the_host_is_named(works: SetUp, tmp_path: Path) -> None:
+    """If the proxy does not allow the host, the line of IMS says that the proxy refuses, and the clock is skipped."""
+    with running_proxy(tmp_path / "proxy") as proxy:
+        proxy.start(ports=(1,))
+        works.env |= {"BROKER_IMS_BASE_URLS": "https://ims.example", "BROKER_PROXY_URL": proxy.url}
+        found = await works.diagnose()
+    assert (_failed(found), found["clock"].finding.status) == (["ims"], "skipped")
+    assert "403" in found["ims"].finding.detail
+    assert "what the proxy allows" in found["ims"].finding.remedy
+
+
+async def test_without_a_review_url_there_is_no_line_for_it(works: SetUp) -> None:
+    """Lines are only for what the settings and the policy ask for."""
+    assert not {"token review", "tracing", "egress proxy"} & set(await works.diagnose())
+
+
+async def test_tracing_without_its_extra_is_named(works: SetUp, tmp_path: Path) -> None:
+    """If tracing is on, a line says whether OpenTelemetry is installed, and how to get it."""
+    works.env |= {"BROKER_TRACING": "otlp", "OTEL_TRACES_EXPORTER": "otlp"}
+    here = await works.diagnose()
+    assert here["tracing"].finding.status == "ok"
+    # A package of the same name that is not OpenTelemetry stands in for a machine without the extra.
+    (tmp_path / "path" / "opentelemetry").mkdir(parents=True)
+    (tmp_path / "path" / "opentelemetry" / "__init__.py").write_text("raise ModuleNotFoundError\n")
+    missing = await run_cli("doctor", "--json", env={**works.env, "PYTHONPATH": str(tmp_path / "path")})
+    lines = {check["name"]: check for check in json.loads(missing.stdout)["checks"]}
+    assert (missing.code, lines["tracing"]["status"]) == (1, "failed"), missing
+    assert "requirements/otel.lock" in lines["tracing"]["remedy"]
+
+
+async def test_colours_are_for_a_terminal_that_wants_them(works: SetUp) -> None:
+    """At a terminal the marks have colours; with NO_COLOR they have none, and in a pipe nothing is marked up."""
+    coloured = await run_in_terminal("doctor", answers={}, env=works.env, cwd=works.folder, within=60)
+    plain = await run_in_terminal("doctor", answers={}, env={**works.env, "NO_COLOR": "1"}, cwd=works.folder, within=60)
+    piped = await run_cli("doctor", env={**works.env, "TERM": "xterm-256color"})
+    assert (coloured.code, plain.code, piped.code) == (0, 0, 0)
+    assert "\x1b[32m✓" in coloured.stdout
+    assert not [colour for colour in ("\x1b[3", "\x1b[9") if colour in plain.stdout]
+    assert "\x1b" not in piped.stdout
+    assert "✓ " in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("topology", "check", "detail"),
+    [
+        ("own_sentinels", "redis sentinels", "3 of 3 name the primary."),
+        ("own_cluster", "redis cluster", "3 primaries answer."),
+    ],
+)
+async def test_each_topology_of_redis_is_checked(
+    works: SetUp, request: pytest.FixtureRequest, topology: str, check: str, detail: str
+) -> None:
+    """Sentinels and the nodes of a cluster are asked one by one, and all checks of Redis work behind them."""
+    works.env["BROKER_REDIS_URL"] = request.getfixturevalue(topology).url
+    found = await works.diagnose()
+    assert _failed(found) == []
+    assert (found[check].finding.status, found[check].finding.detail) == ("ok", detail)
+    assert found["redis commands"].finding.status == "ok"
+
+
+async def test_a_sentinel_that_is_away_is_a_warning(works: SetUp, own_sentinels: SentinelGroup) -> None:
+    """With one of three Sentinels down the set-up works, and the check says that one does not answer."""
+    works.env["BROKER_REDIS_URL"] = own_sentinels.url
+    own_sentinels.sentinels[0].kill()
+    found = await works.diagnose()
+    assert _failed(found) == []
+    assert found["redis sentinels"].finding.status == "warning"
+    assert found["redis sentinels"].finding.detail.startswith("2 of 3 name the primary.")

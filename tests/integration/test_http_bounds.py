@@ -6,86 +6,20 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
 
 import pytest
-from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
-from uvicorn import Config
 
-from app.api.http_protocol import HEAD_SECONDS, MAX_HEAD_BYTES, MAX_HEADER_FIELDS, MAX_PIPELINED, bounded_http_protocol
-from app.main import create_server, listening_socket
+from app.api.http_protocol import HEAD_SECONDS, MAX_HEAD_BYTES, MAX_HEADER_FIELDS, MAX_PIPELINED
+from tests.support.echo_server import HOST, EchoServer, echo_server
 from tests.support.waiting import until
 from tests.support.wire import connected
-
-HOST = b"Host: broker.test\r\n"
-
-
-@dataclass
-class EchoServer:
-    """A server whose app answers with the names of the headers it was given."""
-
-    port: int = 0
-    config: Config | None = None
-    seen: list[list[bytes]] = field(default_factory=list)
-    values: list[dict[bytes, bytes]] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    answers: asyncio.Event = field(default_factory=asyncio.Event)
-    """Cleared, the app holds its answers back."""
-
-    def __post_init__(self) -> None:
-        self.answers.set()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note the names, read the body, answer."""
-        self.seen.append([name for name, _ in scope["headers"]])
-        self.values.append(dict(scope["headers"]))
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        self.bodies.append(body)
-        await self.answers.wait()
-        await PlainTextResponse("seen")(scope, receive, send)
-
-    def keep_alive(self, seconds: int | float) -> None:
-        """Close idle connections after this many seconds, starting with the next one."""
-        assert self.config is not None
-        self.config.timeout_keep_alive = seconds  # type: ignore[assignment]  # it accepts fractions as well
-
-    async def exchange(self, *pieces: bytes, seconds: float = 5.0) -> bytes:
-        """Send the pieces separately, and read until the server closes the connection or stops sending."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        answer = b""
-        try:
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-            async with asyncio.timeout(seconds):
-                while data := await reader.read(65536):
-                    answer += data
-        except (ConnectionError, TimeoutError):
-            pass
-        finally:
-            writer.close()
-        return answer
 
 
 @pytest.fixture
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[EchoServer]:
     """A running server. Its parameter, if any, is the timeout in seconds for the head of a request."""
-    made = EchoServer()
-    seconds = getattr(request, "param", HEAD_SECONDS)
-    with listening_socket("127.0.0.1", 0) as sock:
-        made.port = sock.getsockname()[1]
-        server = create_server(made, bounded_http_protocol(made.refused.append, seconds))
-        made.config = server.config
-        task = asyncio.create_task(server.serve(sockets=[sock]))
-        yield made
-        server.should_exit = True
-        await task
+    async with echo_server(head_seconds=getattr(request, "param", HEAD_SECONDS)) as running:
+        yield running
 
 
 def get(*lines: bytes, host: bytes = HOST) -> bytes:
@@ -177,15 +111,17 @@ GOOD = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
 
 @pytest.mark.parametrize("server", [0.2], indirect=True)
 @pytest.mark.parametrize("good", [1, 3])
-@pytest.mark.parametrize(
-    "bad",
-    [(b"hello\r\n\r\n",), (GOOD[:-2] + HOST + b"\r\n",), (b"GET / HT",), (GOOD[:-2] + b"X: ", *[b"v" * 65536] * 20)],
-    ids=["malformed", "ambiguous", "slow", "large"],
-)
+@pytest.mark.parametrize(("bad", "status"), [
+    ((b"hello\r\n\r\n",), 400),
+    ((GOOD[:-2] + HOST + b"\r\n",), 400),
+    ((b"GET / HT",), 408),
+    ((GOOD[:-2] + b"X: ", *[b"v" * 65536] * 20), 431),
+    ((GOOD[:-2] + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",), 400),
+], ids=["malformed", "ambiguous", "slow", "large", "body"])  # fmt: skip
 async def test_a_bad_request_does_not_take_the_answers_of_those_before_it(
-    server: EchoServer, good: int, bad: tuple[bytes, ...]
+    server: EchoServer, good: int, bad: tuple[bytes, ...], status: int
 ) -> None:
-    """Requests that are not answered yet get their answers, and then the connection is closed."""
+    """Requests that are not answered yet get their answers, in order, and then the bad one gets its own."""
     server.answers.clear()
     first, *more = bad
     began = asyncio.create_task(server.exchange(GOOD * good + first, *more))
@@ -193,8 +129,10 @@ async def test_a_bad_request_does_not_take_the_answers_of_those_before_it(
     await asyncio.sleep(0.3)  # the time in which a head that is not complete is refused
     server.answers.set()
     answer = await began
-    assert (answer.count(b"HTTP/1.1 200 "), answer.count(b"HTTP/1.1 ")) == (good, good)
-    assert answer.endswith(b"seen")
+    assert (answer.count(b"HTTP/1.1 200 "), answer.count(b"HTTP/1.1 ")) == (good, good + 1)
+    *_, last = answer.rpartition(b"HTTP/1.1 ")
+    document = json.loads(last.partition(b"\r\n\r\n")[2])
+    assert (document["status"], [document["request_id"]]) == (status, server.refused)
 
 
 HEAD = b"HEAD / HTTP/1.1\r\n" + HOST
@@ -275,7 +213,7 @@ async def test_pipelined_requests_are_answered_in_order(server: EchoServer) -> N
     """Two requests in one segment get two responses; a malformed one among them does not interleave responses."""
     one = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
     assert (await server.exchange(one + get())).count(b"seen") == 2
-    assert (await server.exchange(one + b"BREW\r\n\r\n")).count(b"HTTP/1.1 ") == 1
+    assert (await server.exchange(one + b"BREW\r\n\r\n")).count(b"HTTP/1.1 ") == 2
 
 
 async def test_pipelining_is_bounded(server: EchoServer) -> None:

@@ -150,6 +150,40 @@ async def test_an_endless_body_is_cut_off() -> None:
     assert sent < 20_000_000
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 "])
+async def test_an_endless_head_is_cut_off(head: bytes) -> None:
+    """Headers, status lines and interim answers without end are an outage, and cost little memory."""
+    sent = 0
+
+    async def script(line: AcceptedConnection) -> None:
+        nonlocal sent
+        await line.request()
+        await line.send(head)
+        piece = head * 1000 if b"100" in head else b"X-Filler: " + b"y" * 1000 + b"\r\n" * (b"OK" in head)
+        for _ in range(100_000):
+            await line.send(piece)
+            sent += len(piece)
+
+    tracemalloc.start()
+    try:
+        error, _ = await outcome(script)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(error, ImsUnavailableError | BadUpstreamResponseError)
+    assert peak < 10_000_000
+    assert sent < 100_000_000
+
+
+@pytest.mark.parametrize(("count", "filler", "refused"), [(10, 0, False), (100, 0, True), (10, 40_000, True)])
+async def test_only_a_few_short_interim_answers_are_read(count: int, filler: int, refused: bool) -> None:
+    """Interim answers come before the real one in any number and size; beyond a bound the answer is refused."""
+    interim = b"HTTP/1.1 103 Early Hints\r\nX-Filler: " + b"y" * filler + b"\r\n\r\n"
+    error, server = await outcome(answering(interim * count + GOOD))
+    assert isinstance(error, BadUpstreamResponseError) if refused else error is None
+    assert len(server.requests) == 1
+
+
 async def _silent(line: AcceptedConnection) -> None:
     await line.request()
     await line.gone()

@@ -12,21 +12,26 @@ from contextlib import aclosing
 from typing import Any, cast
 
 import pytest
+from redis.crc import key_slot
 
-from app.adapters.redis.client import RedisClient
+from app.adapters.redis import RedisClient, RedisExchangeBudget, RedisLimitShares, RedisLogin
 from app.adapters.vault import VaultConfig, VaultCredentialStore, VaultSession, VaultTransitSigner
 from app.adapters.vault.login import log_in, look_up, renew
 from app.adapters.vault.vault_problem import VaultProblemError
 from app.domain.credential import JwtCredential
 from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.errors import BrokerError
+from app.domain.learned_rate import BudgetKey
+from app.shared_cache.key_names import KeyNames
 from tests.support.cached_tokens import KEY, REF, token_of
+from tests.support.cluster_redis import RedisCluster, running_cluster
 from tests.support.documents import ALLOWED, jwt_document, oauth_document, ref_of, without
 from tests.support.fenced import fenced, vault_write
 from tests.support.recorded_events import RecordedEvents
 from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.repository import ROOT
+from tests.support.sentinel_redis import running_sentinels
 from tests.support.vault_server import MOUNT, PREFIX, VaultServer
 
 DOCUMENT = "least-privilege.md"
@@ -36,6 +41,8 @@ TRANSIT_KEY = "least-privilege"
 
 _POLICY_LINES = fenced(DOCUMENT, "vault-policy").splitlines()
 _ACL = shlex.split(fenced(DOCUMENT, "redis-acl").replace(">PASSWORD", ">secret"))
+_SENTINEL_ACL = shlex.split(fenced(DOCUMENT, "sentinel-acl").replace(">PASSWORD", ">asks"))
+_CLUSTER_ACL = shlex.split(fenced(DOCUMENT, "cluster-acl").replace(">PASSWORD", ">secret"))
 _ACL_RULES = _ACL[2:]
 _COMMANDS = [rule[1:] for rule in _ACL_RULES if rule.startswith("+")]
 
@@ -236,9 +243,10 @@ async def _comes_back_after_idling(replica: RedisReplica) -> None:
 
 def _age(client: RedisClient) -> None:
     """Make the connections in the pool look idle for a long time."""
-    pool: Any = client._redis.connection_pool
-    [connection] = pool._available_connections
-    connection.next_health_check = 0
+    route: Any = client._route
+    for pools in route._nodes.values() if client.is_cluster else [route.pools]:
+        for connection in pools.calls.connection_pool._available_connections:
+            connection.next_health_check = 0
 
 
 OPERATIONS: dict[str, Callable[[RedisReplica], Awaitable[object]]] = {
@@ -249,6 +257,8 @@ OPERATIONS: dict[str, Callable[[RedisReplica], Awaitable[object]]] = {
     "epochs": lambda replica: replica.purge_log.epochs([REF]),
     "restore epoch": lambda replica: replica.purge_log.restore_epoch(REF, 7),
     "leases": _leases,
+    "budget": lambda replica: RedisExchangeBudget(replica.client).take(BudgetKey("x", "y"), was_refused=False),
+    "limits": lambda replica: RedisLimitShares(replica.client).lease("one", {}),
     "replaces": _replaces,
     "purges": _hears_purges,
     "idles": _comes_back_after_idling,
@@ -259,9 +269,13 @@ async def failures(server: RedisServer) -> list[str]:
     """The operations that fail for a replica that starts with an empty Redis."""
     server.flush()
     server.run("SCRIPT", "FLUSH")
+    return await _failures_at(server.url_as(NAME, "secret"))
+
+
+async def _failures_at(url: str, sentinel_login: RedisLogin | None = None) -> list[str]:
     failed = []
     for name, operation in OPERATIONS.items():
-        async with redis_replica(server.url_as(NAME, "secret")) as replica:
+        async with redis_replica(url, sentinel_login=sentinel_login) as replica:
             try:
                 await operation(replica)
             except (CacheUnavailableError, TimeoutError):
@@ -298,6 +312,62 @@ async def test_the_user_reaches_only_the_brokers_keys(redis: RedisServer) -> Non
         redis.run("ACL", "SETUSER", NAME, "~itb:*")
     for forbidden in (("GET", "other"), ("SET", "other", "1"), ("KEYS", "*"), ("FLUSHALL",), ("PUBLISH", "c", "x")):
         assert b"permissions" in redis.run("ACL", "DRYRUN", NAME, *forbidden)
+
+
+async def test_sentinels_need_one_command() -> None:
+    """Behind Sentinels the same user of Redis is enough with the documented user of the Sentinels, and needs that."""
+    users = ["user default on nopass ~* &* +@all"]
+    with running_sentinels(None, [*users, " ".join(_ACL)], [*users, " ".join(_SENTINEL_ACL)]) as group:
+        url, login = group.url_as(NAME, "secret"), RedisLogin(NAME, "asks")
+        assert await _failures_at(url, login) == []
+        for sentinel in group.sentinels:
+            [command] = [rule[1:] for rule in _SENTINEL_ACL if rule.startswith("+")]
+            for forbidden in (("SENTINEL", "MASTERS"), ("SENTINEL", "RESET", "*"), ("PING",)):
+                assert b"permissions" in sentinel.run("ACL", "DRYRUN", NAME, *forbidden)
+            sentinel.run("ACL", "SETUSER", NAME, f"-{command}")
+        assert set(OPERATIONS) <= set(await _failures_at(url, login))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RedisCluster]:
+    """A cluster with the documented user."""
+    with running_cluster(None, ["user default on nopass ~* &* +@all", " ".join(_CLUSTER_ACL)]) as running:
+        yield running
+
+
+async def _failures_in(cluster: RedisCluster) -> list[str]:
+    cluster.flush()
+    for node in cluster.nodes:
+        node.run("SCRIPT", "FLUSH")
+    url = cluster.url_as(NAME, "secret")
+    failed = await _failures_at(url)
+    name = KeyNames().token(KEY)
+    old, new = cluster.owner(name), cluster.migrate(name, end=False)
+    async with redis_replica(url, timeout=2.0) as replica:
+        try:
+            await replica.lease.acquire(KEY)
+        except CacheUnavailableError:
+            failed.append("half moved")
+    cluster.finish(key_slot(name.encode()), old, new)
+    return failed
+
+
+async def test_the_acl_of_a_cluster_is_enough(cluster: RedisCluster) -> None:
+    """Everything that the broker does works in a cluster as its documented user, also while a slot is moved."""
+    assert await _failures_in(cluster) == []
+    assert set(_CLUSTER_ACL) - set(_ACL) == {"+cluster|slots", "+asking"}
+
+
+@pytest.mark.parametrize("command", ["cluster|slots", "asking"])
+async def test_what_a_cluster_needs_besides(cluster: RedisCluster, command: str) -> None:
+    """Without a command that is for clusters alone something fails."""
+    for node in cluster.nodes:
+        node.run("ACL", "SETUSER", NAME, f"-{command}")
+    try:
+        assert await _failures_in(cluster) != []
+    finally:
+        for node in cluster.nodes:
+            node.run("ACL", "SETUSER", NAME, f"+{command}")
 
 
 async def test_the_table_names_the_commands() -> None:

@@ -13,10 +13,12 @@ from dataclasses import replace
 
 import pytest
 
+from app.adapters.redis.scripts import RESEAL
 from app.domain.cache_entry import StoreOutcome
 from app.domain.token_record import encode_token
 from app.shared_cache.key_ring import KeyRing
-from tests.support.cached_tokens import ALL_KEYS, KEY, ORG, OTHER_KEY, REF, key_ring, token_of
+from app.shared_cache.sealing import seal
+from tests.support.cached_tokens import ALL_KEYS, KEY, ORG, OTHER_KEY, REF, dated_key_ring, key_ring, token_of
 from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer
 
@@ -26,6 +28,7 @@ CANARY = f"eyJ.{base64.urlsafe_b64encode(os.urandom(48)).decode()}"
 NOW = round(time.time(), 3)
 TOKEN = token_of(KEY, CANARY, minted_at=NOW)
 LATER = token_of(KEY, "eyJ.later", minted_at=NOW + 60)
+LATEST = token_of(KEY, "eyJ.latest", minted_at=NOW + 120)
 
 
 @pytest.fixture
@@ -65,6 +68,45 @@ async def test_redis_forgets_at_the_expiry(redis_server: RedisServer, replica: R
     assert redis_server.run("PEXPIRETIME", NAME) == int(TOKEN.expires_at * 1000)
     await replica.cache.store(token_of(OTHER_KEY, minted_at=NOW - 1e6))
     assert redis_server.run("EXISTS", OTHER_NAME) == 0
+
+
+async def test_storing_a_token_gives_back_its_lease(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """The lease is free at once, whether the token is stored or not, and its release sends nothing more."""
+    async with redis_replica(redis_server.url) as other:
+        for token, outcome in ((LATER, StoreOutcome.STORED), (TOKEN, StoreOutcome.OLDER)):
+            holder = await replica.lease.acquire(KEY)
+            assert holder is not None
+            assert await replica.cache.store(token) is outcome
+            others = await other.lease.acquire(KEY)
+            assert others is not None
+            await replica.lease.release(KEY, holder)
+            assert not await replica.lease.renew(KEY, holder)
+            assert await other.lease.renew(KEY, others)
+            await other.lease.release(KEY, others)
+    assert replica.events.calls("release") == []
+    assert other.events.calls("release") == ["ok", "ok"]
+
+
+async def test_storing_a_token_leaves_the_lease_of_another(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A replica whose lease has ended does not give back that of its successor."""
+    assert await replica.lease.acquire(KEY) is not None
+    redis_server.run("DEL", f"itb:{{{ORG}/default}}:lease:*")
+    async with redis_replica(redis_server.url) as other:
+        successor = await other.lease.acquire(KEY)
+        assert successor is not None
+        await replica.cache.store(TOKEN)
+        assert await other.lease.renew(KEY, successor)
+
+
+async def test_reads_go_on_while_writes_wait(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """While Redis lets writes wait, as in a planned failover, a token is read as before."""
+    await replica.cache.store(TOKEN)
+    assert (await replica.cache.read(KEY)).token == TOKEN
+    redis_server.run("CLIENT", "PAUSE", 5000, "WRITE")
+    try:
+        assert (await replica.cache.read(KEY)).token == TOKEN
+    finally:
+        redis_server.run("CLIENT", "UNPAUSE")
 
 
 async def test_swapped_tenants(redis_server: RedisServer, replica: RedisReplica) -> None:
@@ -160,8 +202,76 @@ async def test_key_rotation(redis_server: RedisServer, replica: RedisReplica) ->
     # A replica that does not have the new key yet.
     assert (await replica.cache.read(KEY)).token is None
     assert redis_server.run("EXISTS", NAME) == 1
-    # A value that it cannot open must not prevent it from storing one that all can open.
-    assert await replica.cache.store(TOKEN) is StoreOutcome.STORED
+    assert replica.refused == ["unknown_key"]
+
+
+async def test_unknown_key_is_compared_like_any_other(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A replica without the key never overwrites a newer token; a later token it stores, so that it ends on its own."""
+    async with redis_replica(redis_server.url, dated_key_ring("k2", "k1")) as ahead:
+        await ahead.cache.store(LATER)
+        before = redis_server.run("GET", NAME)
+        assert await replica.cache.store(TOKEN) is StoreOutcome.OLDER
+        assert await replica.cache.store(LATER) is StoreOutcome.OLDER
+        assert redis_server.run("GET", NAME) == before
+        assert await replica.cache.store(LATEST) is StoreOutcome.STORED
+        assert (await ahead.cache.read(KEY)).token == LATEST
+
+
+async def test_a_token_of_an_older_key_is_sealed_again(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A token that an older key sealed is sealed with the first key when it is read, and its life stays as it is."""
+    await replica.cache.store(TOKEN)
+    end = redis_server.run("PEXPIRETIME", NAME)
+    async with redis_replica(redis_server.url, dated_key_ring("k2", "k1")) as rotated:
+        assert (await rotated.cache.read(KEY)).token == TOKEN
+        resealed = redis_server.run("GET", NAME)
+        assert resealed.startswith(b"itb1;k2;")
+        assert (await rotated.cache.read(KEY)).token == TOKEN
+        assert redis_server.run("GET", NAME) == resealed
+    assert redis_server.run("PEXPIRETIME", NAME) == end
+
+
+@pytest.mark.parametrize("ring", [dated_key_ring("k1", "k2"), key_ring("k1", "k2"), key_ring("k2", "k1")], ids=str)
+async def test_a_token_of_a_newer_key_stays(redis_server: RedisServer, replica: RedisReplica, ring: KeyRing) -> None:
+    """The seal of a newer key, or of a key without a date, is never replaced: no loop of two replicas."""
+    await replica.cache.store(TOKEN)
+    replica.ring = ring
+    other = dated_key_ring("k2") if ring.sealing_id == "k1" else key_ring("k1")
+    async with redis_replica(redis_server.url, other) as writer:
+        await writer.cache.store(LATER)
+    before = redis_server.run("GET", NAME)
+    assert (await replica.cache.read(KEY)).token == LATER
+    assert redis_server.run("GET", NAME) == before
+
+
+async def test_sealing_again_never_overwrites(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A token that another replica stored after the read is not overwritten by the older one under a new key."""
+    await replica.cache.store(TOKEN)
+    async with redis_replica(redis_server.url, dated_key_ring("k2", "k1")) as rotated:
+        old = redis_server.run("GET", NAME)
+        await replica.cache.store(LATER)
+        newer = redis_server.run("GET", NAME)
+        again = seal(TOKEN, rotated.ring, NAME)
+        assert await rotated.client.run("reseal", RESEAL, [NAME], [old, again]) == 0
+        assert redis_server.run("GET", NAME) == newer
+        redis_server.run("DEL", NAME)
+        assert await rotated.client.run("reseal", RESEAL, [NAME], [old, again]) == 0
+        assert redis_server.run("EXISTS", NAME) == 0
+
+
+async def test_a_purged_token_is_not_sealed_again(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """A token of a former epoch stays as it is, and is not served."""
+    await replica.cache.store(TOKEN)
+    await replica.purge_log.raise_epoch(REF, 0)
+    replica.ring = dated_key_ring("k2", "k1")
+    assert (await replica.cache.read(KEY)).token is None
+    assert redis_server.run("GET", NAME).startswith(b"itb1;k1;")
+
+
+async def test_a_changed_ring_seals_at_once(redis_server: RedisServer, replica: RedisReplica) -> None:
+    """The first key of a ring that came into force seals the next token."""
+    replica.ring = dated_key_ring("k2", "k1")
+    await replica.cache.store(TOKEN)
+    assert redis_server.run("GET", NAME).startswith(b"itb1;k2;")
 
 
 async def test_wrong_key(redis_server: RedisServer, replica: RedisReplica) -> None:
@@ -177,7 +287,7 @@ async def test_wrong_key(redis_server: RedisServer, replica: RedisReplica) -> No
 async def test_newer_format_is_not_touched(redis_server: RedisServer, replica: RedisReplica) -> None:
     """A value that a newer release wrote is a miss for this one, and is neither removed nor overwritten."""
     newer = b"itb2;whatever that will be"
-    redis_server.run("SET", NAME, newer)
+    redis_server.run("SET", NAME, newer, "PX", 86_400_000)
     assert (await replica.cache.read(KEY)).token is None
     assert replica.refused == ["version"]
     assert await replica.cache.store(TOKEN) is StoreOutcome.OLDER

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,35 +11,26 @@ import pytest
 from app.adapters.redis import RedisTls
 from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.events import DependencyCalled
+from tests.support.asking_servers import asking_redis
 from tests.support.cached_tokens import KEY, token_of
 from tests.support.mounted import MountedFolder
 from tests.support.redis_broker import RedisReplica, redis_replica
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer
+from tests.support.replaced_pair import replace_under_load
 from tests.support.tls import Authority, IssuedCertificate
 
 PATIENT = 2.0
 """Seconds for one call: a handshake on a busy machine takes longer than production allows it."""
 
 
-@contextmanager
-def asking_redis(folder: Path, authority: Authority) -> Iterator[RedisServer]:
-    """A server that takes only clients with a certificate of `authority`, whose certificate is ``ca.pem``."""
-    issued = authority.issue()
-    files = (folder / "server.pem", folder / "server.key", folder / "ca.pem")
-    for file, content in zip(files, (issued.chain, issued.key, authority.pem), strict=True):
-        file.write_bytes(content)
-    with running_redis(tls=files, options=["--tls-auth-clients", "yes"]) as server:
-        yield server
-
-
-def secret(issued: IssuedCertificate) -> dict[str, bytes | str]:
+def secret(issued: IssuedCertificate) -> dict[str, bytes]:
     """The files of a Kubernetes Secret of the type TLS."""
     return {"tls.crt": issued.chain, "tls.key": issued.key}
 
 
 async def connects_anew(server: RedisServer, replica: RedisReplica) -> None:
     """Close the connections of the replica, so that it makes new ones, and read once."""
-    await replica.client.call("disconnect", lambda redis: redis.connection_pool.disconnect())
+    await replica.client._leave()
     assert (await replica.cache.read(KEY)).token is None
 
 
@@ -90,6 +80,22 @@ async def test_a_bad_renewal_leaves_the_last_certificate_in_use(
                 await connects_anew(server, replica)
             (record,) = caplog.records
             assert record.getMessage().endswith("the last one stays: key: does not belong to the certificate.")
+
+
+@pytest.mark.parametrize("key_first", [False, True])
+async def test_files_replaced_one_at_a_time_under_load(tmp_path: Path, key_first: bool) -> None:
+    """Until the two files match, new connections use the pair in force and none fails; then they use the new pair."""
+    authority = Authority()
+    mine = tmp_path / "tls.crt", tmp_path / "tls.key"
+    for file, content in zip(mine, secret(authority.issue()).values(), strict=True):
+        file.write_bytes(content)
+    with asking_redis(tmp_path, authority) as server:
+        async with redis_replica(server.url, tls=RedisTls(tmp_path / "ca.pem", *mine), timeout=PATIENT) as replica:
+            await connects_anew(server, replica)
+            strange = Authority().issue()
+            await replace_under_load(partial(connects_anew, server, replica), mine, strange, key_first=key_first)
+            with pytest.raises(CacheUnavailableError, match="BROKER_REDIS_CERT_FILE"):
+                await connects_anew(server, replica)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"canary"])

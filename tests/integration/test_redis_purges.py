@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.adapters.redis.bounded_replies import MAX_REPLY_BYTES
 from app.domain.cache_entry import Purge
 from app.domain.dependency_errors import CacheUnavailableError
 from tests.support.cached_tokens import OTHER_KEY, REF
@@ -155,6 +156,7 @@ async def test_stream_that_counts_from_lower_ids(
         ("org", b"\xff", "credential", "default", "epoch", "1"),
         ("org", REF.org, "credential", "", "epoch", "1"),
         ("org", REF.org, "credential", "default", "epoch", "one"),
+        ("org", REF.org, "credential", "default", "epoch", "9" * 15),  # no purge can have come so far
     ],
     ids=str,
 )
@@ -164,6 +166,24 @@ async def test_unreadable_entry(own_redis: RedisServer, listener: Listener, fiel
     await listener.hears(MISSED)
     own_redis.run("XADD", STREAM, "*", "org", REF.org, "credential", REF.name, "epoch", "2")
     await listener.hears(Purge(REF, 2))
+
+
+@pytest.mark.parametrize("intruder", ["SET", "XADD", "100 x XADD"])
+async def test_a_stream_that_cannot_be_read_is_replaced(
+    own_redis: RedisServer, replica: RedisReplica, listener: Listener, intruder: str
+) -> None:
+    """A key of another type, or far too large entries, do not keep the next purges from the replicas."""
+    huge = "x" * 2 * MAX_REPLY_BYTES
+    if intruder == "SET":
+        own_redis.run("SET", STREAM, "not a stream")
+    elif intruder == "XADD":
+        own_redis.run("XADD", STREAM, "*", "org", huge)
+    else:
+        script = "for i = 1, 100 do redis.call('XADD', KEYS[1], '*', 'x', ARGV[1]) end"
+        own_redis.run("EVAL", script, "1", STREAM, huge[: MAX_REPLY_BYTES // 50])
+    await listener.loses()
+    await listener.hears(MISSED)
+    await listener.hears(Purge(REF, await _purged(replica)))
 
 
 async def test_redis_away_at_the_start(own_redis: RedisServer) -> None:

@@ -48,11 +48,11 @@ async def fails(url: str, operation: Operation, outcome: str, sentence: str, cac
     (["--rename-command", "EVAL", "", "--rename-command", "EVALSHA", ""], "", acquire, "unknown_command", "evalsha"),
     ([], "~* +@all -@scripting", acquire, "forbidden", "the command evalsha"),
     ([], "~* +@all -eval", acquire, "forbidden", "the command eval;"),
-    ([], "~* +@all -pttl", read, "forbidden", "the command pttl"),
+    ([], "~* +@all -pttl", read, "forbidden", "a command in the broker's scripts"),
     ([], "~* +@all -set", acquire, "forbidden", "does not allow"),
     ([], "~* +@all -select", read, "forbidden", "the command select"),
     ([], "~other:* +@all", read, "forbidden", "BROKER_REDIS_PREFIX"),
-    (["--cluster-enabled", "yes"], "", read, "cluster_mode", "cluster mode"),
+    (["--cluster-enabled", "yes"], "", read, "cluster_mode", "This Redis runs in cluster mode"),
     (["--min-replicas-to-write", "1"], "", acquire, "refuses_writes", "min-replicas-to-write"),
 ], ids=["no-database", "no-scripts", "scripts-denied", "eval-denied", "pttl-denied", "set-denied", "select-denied",
         "keys-denied", "cluster", "few-replicas"])  # fmt: skip

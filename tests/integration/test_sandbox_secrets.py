@@ -13,7 +13,7 @@ from app.sandbox.secrets_api import SCOPES
 from tests.support import grants
 from tests.support.ims_server import RunningSandbox, run_sandbox
 from tests.support.manual_time import ManualTime
-from tests.support.sandbox_clients import enterprise_client, oauth_client
+from tests.support.sandbox_clients import enterprise_client, jwt_client, oauth_client
 
 CONSOLE_ORG, CREDENTIAL = "23294", "436084"
 SECRETS = f"/console/organizations/{CONSOLE_ORG}/credentials/{CREDENTIAL}/secrets"
@@ -208,15 +208,25 @@ async def test_ids_of_the_console_are_made_up_unless_given(http: httpx2.AsyncCli
     assert (await http.get(path, headers=await headers(http, client_id="stranger"))).status_code == 200
 
 
-async def test_an_enterprise_web_app_has_no_secrets_to_manage() -> None:
-    """The API is for OAuth Server-to-Server credentials only."""
+@pytest.mark.parametrize("org", [grants.ORG, grants.OTHER_ORG])
+async def test_an_enterprise_web_app_manages_its_secrets_with_a_token_of_any_org(org: str) -> None:
+    """A token that an app got for its own org, or for one that consented, shows the app's secrets."""
     app = replace(enterprise_client(), scopes=SCOPES, console_org_id=CONSOLE_ORG, credential_id=CREDENTIAL)
     async with run_sandbox([app]) as ims, httpx2.AsyncClient(base_url=ims.base_url) as http:
         form = {"grant_type": "client_credentials", "client_id": grants.CLIENT_ID, "client_secret": grants.SECRET}
-        asked = {**form, "scope": ",".join(SCOPES), "org_id": grants.ORG}
+        asked = {**form, "scope": ",".join(SCOPES), "org_id": org}
         token = (await http.post("/ims/token/v3", data=asked)).json()["access_token"]
         called = {"Authorization": f"Bearer {token}", "X-Api-Key": grants.CLIENT_ID}
-        assert (await http.get(SECRETS, headers=called)).status_code == 400
+        assert (await http.get(SECRETS, headers=called)).status_code == 200
+
+
+async def test_a_service_account_has_no_secrets_to_manage(http: httpx2.AsyncClient, ims: RunningSandbox) -> None:
+    """A credential of kind JWT of the same org is refused."""
+    ims.sandbox.state.clients.put(
+        replace(jwt_client(), client_id="signs", console_org_id=CONSOLE_ORG, credential_id="77")
+    )
+    answer = await http.get(SECRETS.replace(CREDENTIAL, "77"), headers=await headers(http))
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "400000")
 
 
 async def test_a_fault_at_this_api_comes_before_any_change(http: httpx2.AsyncClient, ims: RunningSandbox) -> None:

@@ -13,7 +13,7 @@ from app.adapters.vault import VaultConfig, VaultCredentialStore
 from app.domain.dependency_errors import CredentialStoreError
 from app.domain.names import CredentialRef
 from app.domain.tenant_errors import CredentialNotFoundError
-from tests.support.documents import ALLOWED, CANARY, oauth_document, ref_of
+from tests.support.documents import ALLOWED, CANARY, app_document, app_org_document, oauth_document, ref_of
 from tests.support.vault_broker import approle_config, broker_with, token_config
 from tests.support.vault_server import MOUNT, PREFIX, VaultServer
 
@@ -169,6 +169,17 @@ class TestPolicy:
         async with broker_with(token_config(vault_server, vault_server.token("top-only"))) as broker:
             with pytest.raises(CredentialStoreError, match="policy"):
                 await broker.store.refs()
+
+    async def test_app_that_may_not_be_read(self, vault_server: VaultServer, ref: CredentialRef) -> None:
+        """A policy that lets the broker read an org but not its app is named, with the folder that it must allow."""
+        policy = f"reader-{next(_numbers)}"
+        data = f"{MOUNT}/data/{PREFIX}"
+        vault_server.policy(policy, (f"{data}/*", "read"), (f"{data}/_apps/*", "deny"))
+        vault_server.put("_apps", policy, app_document())
+        vault_server.put(ref.org, ref.name, app_org_document(ref, policy))
+        async with broker_with(token_config(vault_server, vault_server.token(policy))) as broker:
+            with pytest.raises(CredentialStoreError, match="does not let the broker read below `_apps`"):
+                await broker.store.fetch(ref)
 
     async def test_wrong_mount(self, vault_server: VaultServer, ref: CredentialRef) -> None:
         """A mount that does not exist is a broken store, not a missing credential."""

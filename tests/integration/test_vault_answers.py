@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gzip
+import json
+import threading
 from pathlib import Path
 
 import pytest
 
+from app.adapters.vault.wire import MAX_VAULT_ANSWER_BYTES
 from app.domain.dependency_errors import CredentialStoreError
+from app.domain.errors import BrokerError
+from tests.support.cycles import no_cycles_of_frames
 from tests.support.documents import CANARY
-from tests.support.http_stand_in import ScriptedReply, stand_in
+from tests.support.http_stand_in import ReceivedRequest, ScriptedReply, stand_in
 from tests.support.keys import key_pair
 from tests.support.tls import server_tls
 from tests.support.vault_broker import FOUND, REF, reads, store_at
@@ -46,6 +54,46 @@ class TestBadAnswers:
         while error is not None:
             assert CANARY not in f"{error!r} {error} {vars(error)}"
             error = error.__context__
+
+    @pytest.mark.parametrize("status", [404, 412, 500])
+    async def test_a_refusal_leaves_no_cycle(self, status: int) -> None:
+        """A refusal that is final, passes or is an outage leaves nothing for the garbage collector."""
+        with stand_in(reads(ScriptedReply(status))) as vault:
+            async with store_at(vault.url, deadline=0.5) as store:
+                with no_cycles_of_frames():
+                    for _ in range(2):
+                        with contextlib.suppress(BrokerError):
+                            await store.fetch(REF)
+
+    async def test_no_answer_leaves_no_cycle(self) -> None:
+        """A read that takes too long leaves nothing for the garbage collector, although its task has the error."""
+        released = threading.Event()
+        usual = reads(FOUND)
+
+        def hang(seen: ReceivedRequest) -> ScriptedReply:
+            if seen.path.endswith("default"):
+                released.wait(10.0)
+            return usual(seen)
+
+        with stand_in(hang) as vault:
+            async with store_at(vault.url, deadline=0.3) as store:
+                with no_cycles_of_frames():
+                    [ended], _ = await asyncio.wait({asyncio.create_task(store.fetch(REF))}, timeout=5.0)
+                    failed = isinstance(ended.exception(), CredentialStoreError)
+                    released.set()
+                    del ended
+                assert failed
+
+    @pytest.mark.parametrize("compressed", [False, True])
+    async def test_a_huge_answer_is_not_read(self, compressed: bool) -> None:
+        """An answer of more than 16 MiB is cut off, also one that is small before it is decompressed."""
+        huge = json.dumps({"data": {"data": {"x": "y" * MAX_VAULT_ANSWER_BYTES}, "metadata": {"version": 3}}}).encode()
+        headers = {"Content-Encoding": "gzip"} if compressed else {}
+        reply = ScriptedReply(200, gzip.compress(huge) if compressed else huge, headers)
+        with stand_in(reads(reply)) as vault:
+            async with store_at(vault.url) as store:
+                with pytest.raises(CredentialStoreError, match="does not answer like Vault"):
+                    await store.fetch(REF)
 
     async def test_closed_port(self) -> None:
         """A closed port is an immediate error."""

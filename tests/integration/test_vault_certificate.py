@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,40 +13,14 @@ import pytest
 from app.adapters.vault import VaultConfig
 from app.domain.dependency_errors import CredentialStoreError
 from app.domain.names import CredentialRef
-from tests.support.children import free_port
+from tests.support.asking_servers import AskingVault, issued_files
 from tests.support.documents import oauth_document, ref_of
+from tests.support.replaced_pair import replace_under_load
 from tests.support.tls import Authority
 from tests.support.vault_broker import broker_with
 from tests.support.vault_server import running_vault
 
 REF: CredentialRef = ref_of(0xD0001)
-
-
-class AskingVault:
-    """A Vault that takes only clients with a certificate of its authority, and the files of one.
-
-    Args:
-        folder: Where the files are.
-        authority: Signs certificates that Vault trusts.
-
-    """
-
-    def __init__(self, folder: Path, authority: Authority) -> None:
-        self._folder = folder
-        self._port = free_port()
-        server = authority.issue()
-        for name, content in (("ca.pem", authority.pem), ("server.pem", server.chain), ("server.key", server.key)):
-            (folder / name).write_bytes(content)
-        self.config_file = folder / "listener.hcl"
-        self.config_file.write_text(
-            f'listener "tcp" {{\naddress = "127.0.0.1:{self._port}"\ncluster_address = "127.0.0.1:{free_port()}"\n'
-            f'tls_cert_file = "{folder}/server.pem"\ntls_key_file = "{folder}/server.key"\n'
-            f'tls_client_ca_file = "{folder}/ca.pem"\ntls_require_and_verify_client_cert = true\n}}\n'
-        )
-
-    def config(self, token: str) -> VaultConfig:
-        """Settings without a client certificate."""
-        return VaultConfig(addr=f"https://127.0.0.1:{self._port}", token=token, cacert=self._folder / "ca.pem")
 
 
 @pytest.fixture(scope="module")
@@ -64,20 +39,11 @@ def without_certificate(authority: Authority, tmp_path_factory: pytest.TempPathF
         yield asking.config(server.root_token)
 
 
-def issued(folder: Path, authority: Authority) -> tuple[Path, Path]:
-    """Files with a new client certificate of `authority`, and its key."""
-    pair = authority.issue("client.example")
-    files = folder / "tls.crt", folder / "tls.key"
-    for file, content in zip(files, (pair.chain, pair.key), strict=True):
-        file.write_bytes(content)
-    return files
-
-
 async def test_a_client_certificate_is_presented(
     without_certificate: VaultConfig, authority: Authority, tmp_path: Path
 ) -> None:
     """With a certificate that Vault trusts, credentials are read."""
-    cert, key = issued(tmp_path, authority)
+    cert, key = issued_files(tmp_path, authority)
     async with broker_with(replace(without_certificate, cert_file=cert, key_file=key)) as broker:
         assert (await broker.store.fetch(REF)).ref == REF
 
@@ -91,7 +57,7 @@ async def test_without_one_the_error_names_the_settings(without_certificate: Vau
 
 async def test_a_certificate_of_another_authority_is_refused(without_certificate: VaultConfig, tmp_path: Path) -> None:
     """So it does for a certificate that it does not trust."""
-    cert, key = issued(tmp_path, Authority())
+    cert, key = issued_files(tmp_path, Authority())
     async with broker_with(replace(without_certificate, cert_file=cert, key_file=key)) as broker:
         with pytest.raises(CredentialStoreError, match="client certificate that it trusts"):
             await broker.store.fetch(REF)
@@ -101,7 +67,7 @@ async def test_a_renewed_certificate_is_used_without_a_restart(
     without_certificate: VaultConfig, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A bad renewal is logged once and leaves the last pair in use; the next good one is presented."""
-    cert, key = issued(tmp_path, authority)
+    cert, key = issued_files(tmp_path, authority)
     async with broker_with(replace(without_certificate, cert_file=cert, key_file=key)) as broker:
         await broker.store.fetch(REF)
         cert.write_bytes(authority.issue("client.example").chain)
@@ -110,11 +76,25 @@ async def test_a_renewed_certificate_is_used_without_a_restart(
                 await broker.store.fetch(REF)
         (said,) = [record.getMessage() for record in caplog.records]
         assert said.endswith("the last one stays: BROKER_VAULT_KEY_FILE does not belong to the certificate.")
-        issued(tmp_path, Authority())
+        issued_files(tmp_path, Authority())
         with pytest.raises(CredentialStoreError, match="client certificate"):
             await broker.store.fetch(REF)
-        issued(tmp_path, authority)
+        issued_files(tmp_path, authority)
         assert (await broker.store.fetch(REF)).ref == REF
+
+
+@pytest.mark.parametrize("key_first", [False, True])
+async def test_files_replaced_one_at_a_time_under_load(
+    without_certificate: VaultConfig, authority: Authority, tmp_path: Path, key_first: bool
+) -> None:
+    """Until the two files match, the pair in force is presented and no read fails; then the new one is presented."""
+    files = cert, key = issued_files(tmp_path, authority)
+    async with broker_with(replace(without_certificate, cert_file=cert, key_file=key)) as broker:
+        await broker.store.fetch(REF)
+        strange = Authority().issue("client.example")
+        await replace_under_load(partial(broker.store.fetch, REF), files, strange, key_first=key_first)
+        with pytest.raises(CredentialStoreError, match="client certificate that it trusts"):
+            await broker.store.fetch(REF)
 
 
 @pytest.mark.parametrize("part", ["cert", "key"])
@@ -123,7 +103,7 @@ async def test_a_file_that_cannot_be_used_is_named(
     without_certificate: VaultConfig, authority: Authority, tmp_path: Path, part: str, content: bytes | None
 ) -> None:
     """If a file is missing, empty or something else, the error names its setting."""
-    files = dict(zip(("cert", "key"), issued(tmp_path, authority), strict=True))
+    files = dict(zip(("cert", "key"), issued_files(tmp_path, authority), strict=True))
     if content is None:
         files[part].unlink()
     else:

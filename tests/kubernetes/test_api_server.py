@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.support.kube_api import ISSUER, KubeApi, KubeApiError
+from tests.support.repository import ROOT
 
 
 def test_tokens(kube_api: KubeApi) -> None:
@@ -36,6 +37,20 @@ def test_pod_security(kube_api: KubeApi) -> None:
     with pytest.raises(KubeApiError, match="restricted") as refused:
         kube_api.create_pod("harness-restricted", "root", "default")
     assert refused.value.status == 403
+
+
+def test_the_cron_job_recipe(kube_api: KubeApi) -> None:
+    """The recipe for a CronJob is accepted as it stands, and its pod follows the restricted profile."""
+    manifest = yaml.safe_load((ROOT / "examples" / "kubernetes" / "cronjob.yaml").read_text())
+    space = kube_api.restricted_namespace("harness-recipe")
+    manifest["metadata"]["namespace"] = space
+    kube_api.create_service_account(space, "export")
+    dry_run = "dryRun=All&fieldValidation=Strict"
+    job = kube_api.request("POST", f"/apis/batch/v1/namespaces/{space}/cronjobs?{dry_run}", manifest)
+    assert job.status == 201, job
+    spec = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "export"}, "spec": spec}
+    assert kube_api.request("POST", f"/api/v1/namespaces/{space}/pods?{dry_run}", pod).status == 201
 
 
 def test_kubeconfig(kube_api: KubeApi, tmp_path: Path) -> None:

@@ -151,10 +151,10 @@ def _selectors(expression: str) -> Iterator[str]:
 
 
 def test_no_rule_assumes_where_the_broker_runs() -> None:
-    """No expression selects a job, a namespace or an instance: those are the reader's."""
+    """No expression selects a job, a namespace or an instance of the broker; `job_name` is of the chart's CronJob."""
     rules = [rule for group in DOCUMENT["groups"] for rule in group["rules"]]
     selected = {
         label for rule in rules for part in _selectors(rule["expr"]) for label in re.findall(r"(\w+)[=!]", part)
     }
 
-    assert selected <= {"dependency", "kind", "outcome", "reason", "state", "within"}
+    assert selected <= {"dependency", "job_name", "kind", "outcome", "reason", "state", "within"}

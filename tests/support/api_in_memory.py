@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from app.adapters.memory_cache import MemoryLimitShares
 from app.api.app import Services
 from app.api.health import Readiness
 from app.api.limits import Limits
 from app.domain.policy import Action, Caller
 from app.main import create_app
 from app.ports import CallerVerifier
+from app.service.fleet_limits import FleetLimits
 from app.service.reload import PolicyInForce
 from app.service.status import StatusReader
 from tests.factories import ALL_ACTIONS, ORG, OTHER_ORG, make_api_key, make_caller, make_policy, make_rule
@@ -47,7 +49,11 @@ class ApiInMemory:
         self.verifier = FakeVerifier()
         self.policy = PolicyInForce(self.source, verifier or self.verifier, self.sink, self.clock)
         self.policy.current = make_policy(*(callers or (JOURNEY, OPERATOR, EXPORTER)))
+        self.fleet_limits = FleetLimits(self.policy, MemoryLimitShares(self.clock), "replica", self.clock)
         self.readiness = Readiness()
+        self.audit_is_full = False
+        self.address = "192.0.2.1"
+        """Where requests come from."""
         store, cache = self.world.store, self.world.cache
         status = StatusReader(store, cache, self.replica.vendor, lambda _pem: 12.0, self.clock)
         self._services = Services(
@@ -60,6 +66,8 @@ class ApiInMemory:
             clock=self.clock,
             render_metrics=lambda: b"# none\n",
             readiness=self.readiness,
+            audit_is_full=lambda: self.audit_is_full,
+            fleet_limits=self.fleet_limits,
         )
         self.app = create_app(self._services)
 
@@ -81,7 +89,7 @@ class ApiInMemory:
     ) -> AsgiResponse:
         """Send a request as a caller, or without a credential."""
         authorization = () if caller is None else (bearer(caller),)
-        return await send(self.app, method, target, (*authorization, *headers), body)
+        return await send(self.app, method, target, (*authorization, *headers), body, self.address)
 
     async def get(self, target: str = TOKEN, *headers: Header, caller: str | None = "journey") -> AsgiResponse:
         """GET as a caller."""

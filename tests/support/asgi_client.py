@@ -67,7 +67,12 @@ class Body:
 
 
 async def send(
-    app: ASGIApp, method: str, target: str, headers: Sequence[Header] = (), body: bytes | Body = b""
+    app: ASGIApp,
+    method: str,
+    target: str,
+    headers: Sequence[Header] = (),
+    body: bytes | Body = b"",
+    address: str = "192.0.2.1",
 ) -> AsgiResponse:
     """Send one request; `target` is path and query as on the wire."""
     path, _, query = target.partition("?")
@@ -82,7 +87,7 @@ async def send(
         "query_string": query.encode("latin-1"),
         "root_path": "",
         "server": ("broker.test", 80),
-        "client": ("192.0.2.1", 1234),
+        "client": (address, 1234),
         "headers": [
             (name.lower().encode(), value if isinstance(value, bytes) else value.encode("latin-1"))
             for name, value in headers

@@ -14,13 +14,22 @@ from tests.support.children import Child, free_port, wait_until
 from tests.support.processes import CLI, environment
 from tests.support.redis_server import RedisServer, running_redis
 
+_READ = """
+local kind = redis.call("TYPE", KEYS[1]).ok
+if kind == "string" then return redis.call("GET", KEYS[1]) end
+if kind == "stream" then return redis.call("XRANGE", KEYS[1], "-", "+") end
+if kind == "list" then return redis.call("LRANGE", KEYS[1], 0, -1) end
+if kind ~= "none" then return redis.error_reply("a key of the type " .. kind) end
+"""
+"""Reads a key of whatever type, in one step: a broker or a fault may change the type between two commands."""
+
 
 class RedisBackend:
     """A real Redis in which the broker is a user with a password; the tests are its administrator.
 
     Args:
         server: The server.
-        password: The broker's.
+        password: The password of the broker's user.
 
     """
 
@@ -35,12 +44,7 @@ class RedisBackend:
 
     def contents(self) -> bytes:
         """All names and values in plain: Redis's own dump compresses, which would hide what is looked for."""
-        pieces: list[object] = []
-        for name in self.server.key_names():
-            stream = self.server.run("TYPE", name) == b"stream"
-            value = self.server.run("XRANGE", name, "-", "+") if stream else self.server.run("GET", name)
-            pieces += [name, value]
-        return repr(pieces).encode()
+        return repr([(name, self.server.run("EVAL", _READ, 1, name)) for name in self.server.key_names()]).encode()
 
 
 @contextlib.contextmanager
@@ -56,7 +60,7 @@ class SandboxBackend:
     """``ims-token-broker sandbox`` and the orders to it.
 
     Args:
-        folder: Where it logs.
+        folder: The folder for the log.
 
     """
 

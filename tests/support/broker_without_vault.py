@@ -21,7 +21,7 @@ class BrokerWithoutVault:
 
     Args:
         folder: The folder for its files.
-        sandbox: The IMS it uses.
+        sandbox: The IMS that the broker uses.
         settings: More ``BROKER_`` variables, without the prefix.
 
     """
@@ -50,11 +50,15 @@ class BrokerWithoutVault:
         self.sandbox.put_client(tenant.client())
         if stored:
             named = {} if sandbox_name is None else {"sandbox": sandbox_name}
-            place = self._store / tenant.org / "default.json"
+            place = self.document(tenant)
             place.parent.mkdir()
             place.write_text(json.dumps({**tenant.document(), **named}))
         self.tenants.append(tenant)
         return tenant
+
+    def document(self, tenant: Tenant) -> Path:
+        """The file of a tenant's document."""
+        return self._store / tenant.org / "default.json"
 
     async def audit_line(self, **fields: object) -> dict[str, object]:
         """The last line of its audit log with these fields, waited for."""
@@ -70,9 +74,9 @@ class BrokerWithoutVault:
         rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
         return {row[1] for row in rows if row[2].endswith(f":{self.port:04X}")}
 
-    def start(self) -> None:
-        """Start it, again on the same port where it ran before."""
-        self.replica = BrokerProcess("broker", self._folder, self._settings, self.replica.key)
+    def start(self, **settings: str) -> None:
+        """Start it, again on the same port where it ran before; `settings` as of the class."""
+        self.replica = BrokerProcess("broker", self._folder, {**self._settings, **settings}, self.replica.key)
         self.replica.process.launch()
         # Not by its log, in which an earlier start has said the same.
         wait_until(lambda: listens(self.port), f"the broker does not start: {self.replica.process.tail()}")

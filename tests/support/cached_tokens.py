@@ -57,9 +57,20 @@ def token_of(
 
 
 def key_ring(*ids: str, salt: int = 1) -> KeyRing:
-    """A ring with these keys; the same id and salt are the same key."""
+    """A ring with these keys; the same id and salt are the same key. When they were made is unknown."""
+    return KeyRing.parse(key_ring_document(*ids, salt=salt))
+
+
+def key_ring_document(*ids: str, salt: int = 1, dated: bool = False) -> bytes:
+    """The same ring as a file has it; if `dated`, ``k2`` was made on the second day of a month, and so on."""
     keys = [
         {"id": key_id, "key": base64.b64encode(bytes([salt + sum(key_id.encode()) % 199] * 32)).decode()}
+        | ({"created": f"2026-01-{key_id[1:]:0>2}T00:00:00Z"} if dated else {})
         for key_id in ids
     ]
-    return KeyRing.parse(json.dumps({"version": 1, "keys": keys}).encode())
+    return json.dumps({"version": 1, "keys": keys}).encode()
+
+
+def dated_key_ring(*ids: str) -> KeyRing:
+    """A ring whose keys say when they were made, each on the day of its number."""
+    return KeyRing.parse(key_ring_document(*ids, dated=True))

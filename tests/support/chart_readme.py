@@ -32,7 +32,7 @@ class DescribedValue:
     Args:
         path: Dotted path of the value.
         default: Its default.
-        text: What its comment says.
+        text: The text of its comment.
 
     """
 

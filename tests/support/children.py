@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -115,11 +116,20 @@ def wait_until(ready: Callable[[], bool], complaint: str, within: float = START_
         time.sleep(_LOOK_SECONDS)
 
 
+_SERVER_PORTS = (12_000, 32_000)
+"""Below the ports of outgoing connections of Linux (32768) and of macOS (49152)."""
+
+
 def free_port() -> int:
-    """A port of this machine that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine that is free now.
+
+    Not one of those that the system gives to outgoing connections: one of these could take it before a server does.
+    """
+    while True:
+        port = random.randrange(*_SERVER_PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int) -> bool:

@@ -18,7 +18,7 @@ from tests.support.recorded_events import RecordedEvents
 
 @dataclass(frozen=True)
 class Exchanging:
-    """What a test needs to exchange."""
+    """What a test needs to make an exchange."""
 
     exchanger: HttpTokenExchanger
     sink: RecordedEvents
@@ -27,7 +27,7 @@ class Exchanging:
 
 @functools.cache
 def _trusted() -> ssl.SSLContext:
-    """Reading the system's certificates takes longer than most tests."""
+    """The system's certificates, read once: reading them takes longer than most tests."""
     return httpx2.create_ssl_context(trust_env=False)
 
 
@@ -39,7 +39,7 @@ async def exchanging(
     verify: ssl.SSLContext | None = None,
     proxy: EgressProxy | None = None,
 ) -> AsyncIterator[Exchanging]:
-    """An exchanger on a client of its own, closed afterwards."""
+    """An exchanger with its own client, which is closed afterwards."""
     sink = RecordedEvents()
     async with ims_client(verify or _trusted(), max_connections, proxy) as client:
         yield Exchanging(

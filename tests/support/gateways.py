@@ -109,15 +109,22 @@ class RunningGateway:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, real: Mapping[str, str]) -> Iterator[RunningGateway]:
-    """Nginx with all files of the document, as long as the context lasts."""
+def nginx(folder: Path, real: Mapping[str, str], more: str = "") -> Iterator[RunningGateway]:
+    """Nginx with all files of the document, as long as the context lasts.
+
+    Args:
+        folder: The folder for its files.
+        real: The values for the placeholders of the document.
+        more: What an operator has in ``http { … }`` besides.
+
+    """
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")
     if program is None:
         skip_or_fail("nginx is missing: install your system's package")
     port = free_port()
     files = {name: text for name, text in documented_files(DOCUMENT).items() if name.endswith(".conf")}
     write_files(files, folder, {**real, "listen 127.0.0.1:8081": f"listen 127.0.0.1:{port}"})
-    (folder / "nginx.conf").write_text(_nginx_main(folder))
+    (folder / "nginx.conf").write_text(_nginx_main(folder, more))
     command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     yield from _running(RunningGateway(Child("nginx", command, folder, environment(folder)), port, folder))
 
@@ -130,7 +137,7 @@ def envoy(
 
     Args:
         folder: The folder for its files.
-        name: The configuration.
+        name: The name of the configuration.
         real: The values for the placeholders of the document.
         edit: What an operator changes in the configuration.
 
@@ -166,12 +173,12 @@ def _running(gateway: RunningGateway) -> Iterator[RunningGateway]:
             gateway.process.ended()
 
 
-def _nginx_main(folder: Path) -> str:
+def _nginx_main(folder: Path, more: str) -> str:
     """What the document leaves to the operator: nginx without root, whose files are all in one folder."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     return f"""
 daemon off; user {pwd.getpwuid(os.geteuid()).pw_name}; pid {folder}/nginx.pid; worker_processes 1;
 events {{ worker_connections 512; }}
-http {{ access_log off; {temporary} include ims-token-broker-http.conf; include ims-token-broker-example.conf; }}
+http {{ access_log off; {temporary} {more} include ims-token-broker-http.conf; include ims-token-broker-example.conf; }}
 """

@@ -41,6 +41,7 @@ CONTEXT = (
     "pyproject.toml",
     "requirements/build.lock",
     "requirements/otel.lock",
+    "requirements/aws.lock",
 )
 """The inputs of the build; the image is built again if one of them changes."""
 

@@ -186,7 +186,7 @@ class LocalIssuer(LoopbackServer):
 
     Args:
         keys: Its keys; the first one signs.
-        tls: As `LoopbackServer`.
+        tls: See `LoopbackServer`.
 
     """
 

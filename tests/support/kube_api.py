@@ -38,7 +38,7 @@ class KubeApiError(Exception):
 
     Args:
         status: HTTP status.
-        message: What the server says.
+        message: The server's message.
 
     """
 
@@ -146,8 +146,8 @@ class KubeApi:
             path: With a leading slash.
             body: Sent as JSON; None for no body.
             token: Bearer token; default: the administrator's.
-            anonymous: Whether to send none.
-            content_type: Of the body.
+            anonymous: Whether to send no credential.
+            content_type: Content type of the body.
 
         """
         headers = {} if anonymous else {"Authorization": f"Bearer {token or self.admin_token}"}
@@ -235,8 +235,8 @@ class KubeApi:
         """A new token of a service account, as the kubelet asks for one to project it into a pod.
 
         Args:
-            namespace: The service account's.
-            name: The service account's.
+            namespace: Namespace of the service account.
+            name: Name of the service account.
             audience: Who it is for; default: the API server.
             seconds: How long it lives; the API server grants no less than 600.
             pod: A pod to bind it to.

@@ -11,8 +11,8 @@ class MountedFolder:
     """The kubelet's way (its AtomicWriter): ``<name>`` → ``..data/<name>``, and ``..data`` → a folder per version.
 
     Args:
-        path: The mount; it is made.
-        files: Names and contents.
+        path: The mount point; it is created.
+        files: Contents of the files, by name.
 
     """
 

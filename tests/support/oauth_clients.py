@@ -45,7 +45,7 @@ class ClientProgram:
     """A program that is ready to run.
 
     Args:
-        command: What starts it.
+        command: The command that starts it.
         folder: Its working directory and home.
 
     """

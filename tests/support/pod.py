@@ -1,7 +1,7 @@
-"""What a kubelet does with a pod's specification, for one container that podman runs on this machine's network.
+"""Runs one container of a pod as a kubelet would, with podman on this machine's network.
 
-Environment and volumes come from the API server, as the pod's specification names them. Nothing else is given to the
-container: what the chart forgets is missing.
+Environment and volumes come from the API server, as the pod's specification says. The container gets nothing else, so
+anything that the chart forgets is missing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Pod:
 
     Args:
         api: The API server.
-        namespace: The Deployment's.
-        deployment: Its name.
+        namespace: Namespace of the Deployment.
+        deployment: Name of the Deployment.
         folder: The folder for the volumes.
 
     """
@@ -46,12 +46,12 @@ class Pod:
 
     @property
     def init_containers(self) -> list[Spec]:
-        """What runs before the broker, in order."""
+        """The containers that run before the broker, in order."""
         return list(self._spec["initContainers"])
 
     @contextmanager
     def run(self, image: Image, container: Spec | None = None) -> Iterator[Container]:
-        """A container of the pod, by default the only one that stays."""
+        """Run a container of the pod, by default the broker's."""
         spec = container or self._spec["containers"][0]
         mounts = [
             Mount(self._volumes[mount["name"]].path, mount["mountPath"])
@@ -68,7 +68,7 @@ class Pod:
         return environment | {one["name"]: one["value"] for one in container.get("env", []) if "value" in one}
 
     def _files(self, volume: Spec) -> dict[str, bytes]:
-        """What a volume holds, by the path in it."""
+        """The files of a volume, by their path in it."""
         if "projected" in volume:
             files: dict[str, bytes] = {}
             for source in volume["projected"]["sources"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from app.domain.events import DependencyCalled, Event, RequestDecided
@@ -18,6 +19,11 @@ class RecordedEvents:
     def emit(self, event: Event) -> None:
         """Keep `event`."""
         self.all.append(event)
+
+    def emit_granted(self, events: Iterable[RequestDecided]) -> None:
+        """Keep each one."""
+        for event in events:
+            self.emit(event)
 
     def of(self, kind: type[E]) -> list[E]:
         """All events of one class, in order."""

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from app.domain.access_token import AccessToken
 from app.domain.credential import Credential
 from app.domain.names import TokenKey
-from app.ports import AssertionSigner
+from app.ports import AssertionSigner, ExchangeBudget
+from app.service.backoff import RefreshBackoff
 from app.service.epochs import Epochs
+from app.service.exchange_admission import ExchangeAdmission
+from app.service.exchange_places import ExchangePlaces
+from app.service.keeper import Keeper
 from app.service.memory import TokenMemory
 from app.service.mint import Minter
+from app.service.need import Obtained
+from app.service.not_before import NotBeforeStore
 from app.service.purges import PurgePace, Purges
-from app.service.shared_exchange import Obtained, SharedExchange
+from app.service.shared_exchange import SharedExchange
 from app.service.vend import TokenVendor
 from tests.factories import KEY, OTHER_REF, make_credential
 from tests.fakes import (
+    DAY,
     FakeCache,
     FakeConnection,
     FakeCredentialStore,
@@ -30,18 +38,20 @@ from tests.support.recorded_events import RecordedEvents
 
 @dataclass
 class World:
-    """What replicas share."""
+    """What replicas share. Without a steady clock of its own, the wall clock is never stepped."""
 
     clock: ManualClock = field(default_factory=ManualClock)
+    steady: ManualClock | None = None
     store: FakeCredentialStore = field(
         default_factory=lambda: FakeCredentialStore(make_credential(), make_credential(OTHER_REF))
     )
 
     def __post_init__(self) -> None:
+        self.steady = self.steady or self.clock
         self.exchanger = FakeExchanger(self.clock)
         self.connection = FakeConnection()
         self.purge_log = FakePurgeLog(self.connection)
-        self.cache = FakeCache(self.clock, self.purge_log)
+        self.cache = FakeCache(self.clock, self.purge_log, self.steady)
         self.lease = FakeLease(self.clock)
 
     @property
@@ -64,24 +74,41 @@ class ReplicaInMemory:
     Args:
         world: What it shares with others.
         purge_pace: The times of its `Purges`, if a test needs others.
+        places: The places of its exchanges, if a test needs others.
+        clock: Its wall clock, if it is not that of the world.
+        budget: How often it may call IMS, if a test needs a limit.
+        epochs: Its known purges, if a test needs room for fewer.
         seconds: Deadlines of its `SharedExchange`, if a test needs other ones.
 
     """
 
-    def __init__(self, world: World, purge_pace: PurgePace | None = None, **seconds: float) -> None:
+    def __init__(
+        self,
+        world: World,
+        purge_pace: PurgePace | None = None,
+        places: ExchangePlaces | None = None,
+        clock: ManualClock | None = None,
+        budget: ExchangeBudget | None = None,
+        epochs: Epochs | None = None,
+        **seconds: float,
+    ) -> None:
         self.world = world
+        clock = self.clock = clock or world.clock
         self.sink = RecordedEvents()
-        self.memory = TokenMemory()
-        self.epochs = Epochs()
+        steady = world.steady or world.clock
+        self.memory = TokenMemory(clock, steady)
+        self.epochs = epochs or Epochs()
         self.key_signer, self.transit_signer = FakeSigner("key"), FakeSigner("transit")
         self.signers: dict[str, AssertionSigner] = {"stored": self.key_signer, "transit": self.transit_signer}
+        self.purges = Purges(self.memory, world.purge_log, self.epochs, self.sink, clock, purge_pace)
+        self.store = NotBeforeStore(world.store, self.memory, self.purges, self.epochs, clock)
         self.minter = Minter(
-            world.store,
+            self.store,
             self.signers,
             world.exchanger,
-            lambda _pem: world.clock() + 1000.0,
+            lambda pem: clock() + len(pem),
             self.sink,
-            world.clock,
+            clock,
             draw=lambda low, high: (low + high) / 2,
         )
         self.fleet = SharedExchange(
@@ -90,12 +117,15 @@ class ReplicaInMemory:
             self.minter,
             self.epochs,
             self.sink,
-            world.clock,
+            clock,
+            ExchangeAdmission(places, budget),
             draw=lambda _low, _high: 0.0,
             **seconds,
         )
-        self.purges = Purges(self.memory, world.purge_log, self.epochs, self.sink, world.clock, purge_pace)
-        self.vendor = TokenVendor(self.memory, self.fleet, self.purges, self.epochs, self.sink, world.clock)
+        self.backoff = RefreshBackoff()
+        self.vendor = TokenVendor(
+            self.memory, self.fleet, self.purges, self.epochs, self.sink, clock, steady, self.backoff
+        )
 
     async def values(self, times: int, key: TokenKey = KEY) -> set[str]:
         """The tokens of as many concurrent requests."""
@@ -106,8 +136,19 @@ class ReplicaInMemory:
         """One request."""
         return await self.vendor.vend(key, min_ttl)
 
+    def answerable(self, key: TokenKey = KEY) -> AccessToken | None:
+        """The token that the warm path would answer now."""
+        usable = self.vendor.take_usable(key, self.clock())
+        return None if usable is None else usable[0]
+
+    def keeper(self, window: float = 3 * DAY) -> Keeper:
+        """A keeper of its tokens."""
+        steady = self.world.steady or self.world.clock
+        return Keeper(self.memory, self.vendor, self.backoff, window, self.clock, steady)
+
     async def until_idle(self) -> None:
         """Wait until no in-flight call is running, and the work that follows it is done."""
-        while len(self.vendor._calls):
-            await asyncio.wait(tuple(self.vendor._calls._running.values()), timeout=5.0)
+        running = self.vendor._calls._running._running
+        while running:
+            await asyncio.wait(tuple(running.values()), timeout=5.0)
             await asyncio.sleep(0)

@@ -31,8 +31,8 @@ class CertificateTenant:
     """A tenant of kind ``jwt`` in a directory of its own.
 
     Args:
-        ims: Adobe.
-        tools: What commands use.
+        ims: The fake of Adobe IMS.
+        tools: The tools that commands use.
         folder: Where its document is.
         tenant: The tenant.
 

@@ -1,17 +1,22 @@
-"""The shared cache, in memory and in Redis, as two replicas see it; listening to its purges."""
+"""The shared cache in memory, in Redis and in the simulation, as two replicas see it; listening to its purges."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
+import pytest
+
 from app.adapters.memory_cache import MemoryPurgeLog, MemoryTokenCache
 from app.adapters.redis import RedisClient, RedisPurgeLog, RedisTokenCache
 from app.domain.cache_entry import Purge
 from app.ports import PurgeLog, TokenCache
+from tests.simulation.simulated_network import Process, SimulatedLink
+from tests.simulation.simulated_redis import RedisConnection, SimulatedRedis
 from tests.support.cached_tokens import OTHER_KEY, key_ring
 from tests.support.recorded_events import RecordedEvents
 from tests.support.waiting import until
@@ -38,7 +43,7 @@ class Shared:
 def shared_memory() -> Shared:
     """An empty cache in memory."""
     purge_log = MemoryPurgeLog()
-    replica = CacheView(MemoryTokenCache(time.time, purge_log), purge_log)
+    replica = CacheView(MemoryTokenCache(time.time, purge_log, time.monotonic), purge_log)
     return Shared(replica, replica)
 
 
@@ -48,11 +53,39 @@ async def shared_redis(url: str) -> AsyncIterator[Shared]:
     sink = RecordedEvents()
     clients = [RedisClient(url, sink) for _ in range(2)]
     first, second = (
-        CacheView(RedisTokenCache(client, key_ring("k1"), sink), RedisPurgeLog(client)) for client in clients
+        CacheView(RedisTokenCache(client, lambda: key_ring("k1"), sink), RedisPurgeLog(client)) for client in clients
     )
     yield Shared(first, second)
     for client in clients:
         await client.aclose()
+
+
+def shared_simulation() -> Shared:
+    """An empty simulated Redis, with a connection per replica."""
+    server = SimulatedRedis(time.time)
+    link = SimulatedLink(random.Random(1), deadline=0.25, delay=(0.0, 0.0))
+    first, second = (RedisConnection(server, link, Process(name)) for name in ("first", "second"))
+    return Shared(CacheView(first, first), CacheView(second, second))
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """The URL of an empty Redis of a topology."""
+    servers = {"redis": "redis_server", "sentinel": "sentinel_group", "cluster": "redis_cluster"}
+    return lambda topology: str(request.getfixturevalue(servers[topology]).url)
+
+
+@pytest.fixture(params=["memory", "redis", "sentinel", "cluster", "simulation"])
+async def shared(request: pytest.FixtureRequest, redis_url: Callable[[str], str]) -> AsyncIterator[Shared]:
+    """Each kind of shared cache in turn, empty."""
+    if request.param == "memory":
+        yield shared_memory()
+        return
+    if request.param == "simulation":
+        yield shared_simulation()
+        return
+    async with shared_redis(redis_url(request.param)) as redis:
+        yield redis
 
 
 async def listen(log: PurgeLog, heard: Callable[[Purge], None]) -> None:

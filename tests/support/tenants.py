@@ -19,14 +19,14 @@ class Tenant:
     """One org with one credential.
 
     Args:
-        base_url: The IMS it belongs to.
-        kind: As in its document.
+        base_url: Base URL of its IMS.
+        kind: The kind in its document.
         org: Its id; random unless given.
-        client_id: Random unless given.
+        client_id: Its client id; random unless given.
         client_secrets: What its document holds.
         known_secrets: What the sandbox accepts; None for the same.
         private_key: PEM text for kind ``jwt``.
-        passphrase: Of that key.
+        passphrase: Passphrase of that key.
         key: The pair whose certificate the sandbox knows.
         token_lifetime: Seconds its tokens live; None for a day.
 

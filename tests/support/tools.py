@@ -38,7 +38,7 @@ class GoTool:
 
     Args:
         name: Name of the folder there, and of the binary.
-        package: What to build.
+        package: The Go package to build.
         minutes: About how long that takes on two cores.
         installed: Programs on PATH that do as well, with the lowest (major, minor) version that fits.
         ldflags: Flags of the Go linker.

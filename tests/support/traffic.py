@@ -13,11 +13,11 @@ from tests.support.wire import Reply
 
 @dataclass
 class Traffic:
-    """What became of the requests.
+    """The results of the requests.
 
     Args:
-        replies: All answers, each with the monotonic time at which it was asked for.
-        broken: Names of errors of requests that got no answer.
+        replies: All answers, each with the monotonic time of its request.
+        broken: Names of the errors of requests without an answer.
 
     """
 
@@ -25,21 +25,21 @@ class Traffic:
     broken: list[str] = field(default_factory=list)
 
     def failures(self) -> list[object]:
-        """All that is not a 200."""
+        """All errors, and all answers other than 200."""
         return [*self.broken, *((reply.status, reply.body) for _, reply in self.replies if reply.status != 200)]
 
     def since(self, began: float) -> list[Reply]:
-        """The answers to what was asked after a monotonic time."""
+        """The answers to requests sent after a monotonic time."""
         return [reply for at, reply in self.replies if at >= began]
 
 
 @contextlib.asynccontextmanager
 async def traffic(ask: Callable[[int], Awaitable[Reply]], per_second: float) -> AsyncIterator[Traffic]:
-    """Ask evenly, whether or not answers come; at the end wait for all of them.
+    """Send requests at a steady rate, without waiting for answers; at the end wait for all answers.
 
     Args:
-        ask: Sends a request; gets its number.
-        per_second: How often.
+        ask: Sends one request; its argument is the number of the request.
+        per_second: Requests per second.
 
     """
     seen = Traffic()

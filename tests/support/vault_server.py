@@ -35,12 +35,14 @@ class VaultServer:
         addr: Base URL.
         root_token: The token that may do everything.
         folder: Where it logs; empty afterwards.
+        pid: Its process id.
 
     """
 
-    def __init__(self, addr: str, root_token: str, folder: Path) -> None:
+    def __init__(self, addr: str, root_token: str, folder: Path, pid: int) -> None:
         self.addr = addr
         self.root_token = root_token
+        self.pid = pid
         self._folder = folder
         self._root = hvac.Client(url=addr, token=root_token, timeout=10)
 
@@ -209,7 +211,7 @@ def running_vault(folder: Path, config: Path | None = None) -> Iterator[VaultSer
         _wait(lambda: process.poll() is not None or _is_active(addr), "Vault does not start")
         if process.poll() is not None:
             pytest.fail(f"Vault ended at its start: {(folder / 'server.log').read_text()[-2000:]}", pytrace=False)
-        server = VaultServer(addr, root_token, folder)
+        server = VaultServer(addr, root_token, folder, process.pid)
         server.prepare()
         yield server
     finally:

@@ -73,7 +73,7 @@ class Connection:
 
         Args:
             bodiless: The answer has no body whatever its headers say, as one to HEAD.
-            within: Seconds.
+            within: Time limit, in seconds.
 
         Raises:
             ConnectionError: The server closed before a whole answer.
@@ -93,6 +93,11 @@ class Connection:
         """Send a request and read its answer."""
         await self.send(data)
         return await self.reply(bodiless=bodiless, within=within)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server has closed it, and all that it sent was read."""
+        return self._reader.at_eof()
 
     async def aclose(self) -> None:
         """Close."""

@@ -10,15 +10,14 @@ import httpx2
 
 from app.domain.probe_answer import ProbeAnswer, ProbeUnavailableError
 from app.domain.strict_json import strict_json
-from app.egress import EgressProxy, ProxyFailure, connect_failure, outgoing_transport
+from app.egress import EgressProxy, ProxyFailure, bounded_body, command_client, connect_failure
 
 _DEADLINE = 15.0
 _MAX_BYTES = 64 * 1024
-_LIMITS = httpx2.Limits(max_connections=20, max_keepalive_connections=0)
 
 
 class AdobeApiProbe:
-    """The `ApiProbe` over HTTP: one GET, no redirects, nothing from the environment.
+    """The `ApiProbe` over HTTP: one GET.
 
     Args:
         verify: Trusted certificates; the system's if None.
@@ -27,13 +26,7 @@ class AdobeApiProbe:
     """
 
     def __init__(self, verify: ssl.SSLContext | None = None, proxy: EgressProxy | None = None) -> None:
-        self._client = httpx2.AsyncClient(
-            transport=outgoing_transport(verify or httpx2.create_ssl_context(trust_env=False), _LIMITS, proxy),
-            timeout=httpx2.Timeout(_DEADLINE),
-            follow_redirects=False,
-            trust_env=False,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "ims-token-broker"},
-        )
+        self._client = command_client(verify, proxy, _DEADLINE)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -57,13 +50,8 @@ class AdobeApiProbe:
 
 
 async def _error_code(response: httpx2.Response) -> object:
-    body = bytearray()
-    async for piece in response.aiter_raw():
-        body += piece
-        if len(body) > _MAX_BYTES:
-            return None
     try:
-        answer = strict_json(bytes(body))
+        answer = strict_json(await bounded_body(response, _MAX_BYTES))
     except ValueError:
         return None
     return answer.get("error_code") if isinstance(answer, Mapping) else None

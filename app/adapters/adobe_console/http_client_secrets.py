@@ -1,4 +1,4 @@
-"""Calls Adobe's secrets API: one request at a time, with a deadline, bounds and no redirects."""
+"""Calls Adobe's secrets API: each call has a deadline, and each answer a bound."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from app.domain.secret_rotation_state import (
     is_uuid,
 )
 from app.domain.strict_json import strict_json
-from app.egress import EgressProxy, ProxyFailure, connect_failure, outgoing_transport
+from app.egress import EgressProxy, ProxyFailure, bounded_body, command_client, connect_failure
 
 _DEADLINE = 15.0
 _MAX_BYTES = 256 * 1024
-_LIMITS = httpx2.Limits(max_connections=20, max_keepalive_connections=0)
 _DENIED = (
     "Adobe's secrets API refuses this credential ({status}). Add the I/O Management API to its project, and its scopes"
     " (manage_client_secrets, read_client_secret and others, docs/ims.md section 3.3) to the document. Or add a secret"
@@ -50,15 +49,8 @@ class AdobeClientSecrets:
         verify: ssl.SSLContext | None = None,
         proxy: EgressProxy | None = None,
     ) -> None:
-        trusted = verify or httpx2.create_ssl_context(trust_env=False)
         self._base_url = base_url.rstrip("/")
-        self._client = httpx2.AsyncClient(
-            transport=outgoing_transport(trusted, _LIMITS, proxy),
-            timeout=httpx2.Timeout(_DEADLINE),
-            follow_redirects=False,
-            trust_env=False,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "ims-token-broker"},
-        )
+        self._client = command_client(verify, proxy, _DEADLINE)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -124,15 +116,9 @@ def _refusal(response: httpx2.Response) -> SecretsApiDeniedError | SecretsApiUna
 
 
 async def _json_object(response: httpx2.Response) -> Mapping[str, object]:
-    body = bytearray()
-    async for piece in response.aiter_raw():
-        body += piece
-        if len(body) > _MAX_BYTES:
-            raise _not_understood()
-    if not body:
-        return {}
     try:
-        answer = strict_json(bytes(body))
+        body = await bounded_body(response, _MAX_BYTES)
+        answer = strict_json(body) if body else {}
     except ValueError:
         raise _not_understood() from None
     if not isinstance(answer, Mapping):
@@ -146,7 +132,8 @@ def _record(secret: object) -> ListedSecret:
     uuid, created, usages = secret.get("uuid"), _seconds(secret.get("created_at")), secret.get("secret_usages")
     if not isinstance(uuid, str) or not is_uuid(uuid) or created is None:
         raise _not_understood()
-    used = [_seconds(usage.get("last_used_at")) for usage in usages or () if isinstance(usage, Mapping)]
+    listed = usages if isinstance(usages, list) else []
+    used = [_seconds(usage.get("last_used_at")) for usage in listed if isinstance(usage, Mapping)]
     return ListedSecret(uuid, created, max((at for at in used if at is not None), default=None))
 
 

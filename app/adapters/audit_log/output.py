@@ -8,6 +8,8 @@ import stat
 import time
 from pathlib import Path
 
+from app.process.write_lock import WriteLock
+
 _PAUSE = 0.05
 _STDOUT = 1
 _TAIL = 1 << 20
@@ -19,13 +21,20 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK |
 
 
 class Output:
-    """A file that is appended to, or standard output. Used by one thread."""
+    """A file that is appended to, or standard output. Used by one thread.
 
-    def __init__(self, path: Path | None) -> None:
+    Args:
+        path: The file, or None.
+        lock: The descriptor of a `WriteLock`; with it, other processes may write there, too.
+
+    """
+
+    def __init__(self, path: Path | None, lock: int | None = None) -> None:
         self._path = path
+        self._lock = WriteLock(lock)
         self._descriptor = _STDOUT
-        self._torn = False
         self._written = 0
+        self._size = 0
 
     def open(self) -> None:
         """Open the file, without waiting for a process that reads it.
@@ -36,7 +45,7 @@ class Output:
         """
         if self._path is not None:
             self._descriptor = _opened(self._path)
-            self._torn = self._ends_torn(self._path)
+            self._lock.is_cut = self._ends_torn(self._path)
 
     def _ends_torn(self, path: Path) -> bool:
         """Whether the file ends within a line: a full disk, or the end of an earlier process, cut it short."""
@@ -58,19 +67,29 @@ class Output:
 
     def write(self, lines: bytes) -> int:
         """Append lines, each with its newline; the number of those that were written whole. The others are lost."""
-        before = self._torn
+        with self._lock.held():
+            return self._write(lines)
+
+    def _write(self, lines: bytes) -> int:
+        before = self._lock.is_cut
         self._written = 0
         # After a line that was cut short, the next one must not be appended to the partial line.
         data = b""
         try:
             self._reopen_if_rotated()
-            before = self._torn
+            if self._lock.is_shared and self._path is not None and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                # Nor to a line that a process without this lock has cut.
+                self._lock.is_cut = self._ends_torn(self._path)
+            before = self._lock.is_cut
             data = b"\n" + lines if before else lines
-            self._write_all(data)
+            try:
+                self._write_all(data)
+            finally:
+                self._size = os.fstat(self._descriptor).st_size
         except OSError:
             # A line that lacks nothing but its newline is whole; the newline comes with the next write.
             return data.count(b"\n", before, self._written + 1) if self._written > before else 0
-        self._torn = False
+        self._lock.is_cut = False
         return lines.count(b"\n")
 
     def last_line(self) -> bytes | None:
@@ -94,6 +113,9 @@ class Output:
             there = self._path.stat()
             ours = os.fstat(self._descriptor)
             if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                # Someone may have cut a line in two, as a rotation that copies and truncates does.
+                if ours.st_size < self._size:
+                    self._lock.is_cut = self._ends_torn(self._path)
                 return
         except OSError:  # moved away, or never opened again after a failure
             pass
@@ -110,7 +132,7 @@ class Output:
                 continue
             view = view[written:]
             self._written += written
-            self._torn = bool(view) and data[self._written - 1 : self._written] != b"\n"
+            self._lock.is_cut = bool(view) and data[self._written - 1 : self._written] != b"\n"
 
 
 def _opened(path: Path) -> int:

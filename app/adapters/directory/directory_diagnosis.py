@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.adapters.directory.store import DirectoryCredentialStore
 from app.diagnosis import CheckFinding, fine, warning
+from app.domain.amount import amount
 from app.domain.tenant_errors import TenantError
 
 _MOST = 1000
@@ -25,4 +26,4 @@ async def directory_finding(store: DirectoryCredentialStore) -> CheckFinding:
             return warning(f"{ref.org}/{ref.name}: {error.detail}", "`org list` shows all defective documents.")
     if not refs:
         return warning("It is empty.", "Store a credential with `org import`.")
-    return fine(f"{len(refs)} credentials; {min(len(refs), _MOST)} read.")
+    return fine(f"{amount(len(refs), 'credential')}; {min(len(refs), _MOST)} read.")

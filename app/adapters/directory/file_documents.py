@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,13 @@ T = TypeVar("T")
 _DEADLINE = 10.0
 """Seconds; a network volume can hang."""
 
+_LOCK_SECONDS = 5.0
+"""Less than the deadline: a change that was given up is never made later."""
+
+_LOCK_PAUSE = 0.02
+
+_FOLDER_MODE = 0o700
+
 _NEW_MODE = 0o600
 """The mode of a new file. A file that is replaced keeps its mode and, where the process may set it, its owner."""
 
@@ -34,11 +42,13 @@ class DirectoryDocuments:
 
     Args:
         directory: The folder that holds one folder per org.
+        lock_seconds: The longest wait for another command that changes the same folder.
 
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, lock_seconds: float = _LOCK_SECONDS) -> None:
         self._directory = directory
+        self._lock_seconds = lock_seconds
         self._threads = OwnThreads("credential-documents", threads=2, waiting=1_000, deadline=_DEADLINE)
 
     async def read(self, path: DocumentPath) -> StoredDocument | None:
@@ -83,18 +93,25 @@ class DirectoryDocuments:
         file = self._file(path)
         if not self._directory.is_dir():
             raise CredentialStoreError("The credential directory does not exist; check BROKER_CREDENTIAL_DIR.")
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folders(path)
         text = json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
-        with _locked(file.parent):
+        with _locked(file.parent, self._lock_seconds):
             self._compare(path, expected)
             _replace(file, text)
         return Version(version_of(text))
+
+    def _make_folders(self, path: DocumentPath) -> None:
+        """Make the folders of a file, one by one: `Path.mkdir` gives its mode to the last one only."""
+        folder = self._directory
+        for part in path.parts[:-1]:
+            folder /= part
+            folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
 
     def _remove(self, path: DocumentPath, expected: Version) -> None:
         file = self._file(path)
         if not file.parent.is_dir():
             raise DocumentChangedError
-        with _locked(file.parent):
+        with _locked(file.parent, self._lock_seconds):
             self._compare(path, expected)
             file.unlink()
         # The folder of an org without credentials goes, too; another credential keeps it.
@@ -120,13 +137,28 @@ class DirectoryDocuments:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, seconds: float) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, time.monotonic() + seconds)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, end: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise CredentialStoreError(
+                    "Another command is changing this org in the credential directory. Nothing was written; try again"
+                    " when it has ended."
+                ) from None
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return
 
 
 def _replace(file: Path, text: bytes) -> None:

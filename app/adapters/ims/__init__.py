@@ -2,6 +2,6 @@
 
 from app.adapters.ims.exchanger import HttpTokenExchanger
 from app.adapters.ims.http_client import ims_client
-from app.adapters.ims.ims_diagnosis import ims_finding
+from app.adapters.ims.ims_diagnosis import clock_finding, ims_finding
 
-__all__ = ["HttpTokenExchanger", "ims_client", "ims_finding"]
+__all__ = ["HttpTokenExchanger", "clock_finding", "ims_client", "ims_finding"]

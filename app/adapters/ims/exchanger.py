@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx2
 
 from app.adapters.ims.body import read_json
+from app.adapters.ims.host_breaker import TRIAL_PAUSE, Evidence, HostBreakers
 from app.adapters.ims.http_date import seconds_ahead
 from app.adapters.ims.refusals import cleaned, rejection
 from app.adapters.ims.retry_after import DEFAULT_DELAY, retry_after
@@ -18,7 +19,7 @@ from app.domain.events import ClockCompared, ExchangeFinished
 from app.domain.grant import Grant, IssuedToken
 from app.domain.tenant_errors import BadUpstreamResponseError, CredentialRejectedError
 from app.domain.token_response import issued_token
-from app.egress import ConnectFailure, ProxyFailure, connect_failure
+from app.egress import AnswerTooLongError, ConnectFailure, ProxyFailure, connect_failure
 from app.ports import Clock, EventSink
 from app.process.observed_call import ObservedCall
 
@@ -47,6 +48,8 @@ class _Call:
 
     debug_id: str | None = None
     ims_error: str | None = None
+    evidence: Evidence = Evidence.NONE
+    detail: str = ""
 
 
 class HttpTokenExchanger:
@@ -59,6 +62,7 @@ class HttpTokenExchanger:
         deadline: Seconds for one exchange.
         outgoing: Further headers of each exchange; asked once for each.
         has_proxy: Whether the client has an egress proxy.
+        breakers: The circuit breakers of the hosts.
 
     """
 
@@ -71,6 +75,7 @@ class HttpTokenExchanger:
         outgoing: Callable[[], Mapping[str, str]] = dict,
         *,
         has_proxy: bool = False,
+        breakers: HostBreakers | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -78,10 +83,15 @@ class HttpTokenExchanger:
         self._deadline = deadline
         self._outgoing = outgoing
         self._has_proxy = has_proxy
+        self._breakers = breakers or HostBreakers()
 
     async def exchange(self, grant: Grant) -> IssuedToken:
         """Present a grant; see `app.ports.TokenExchanger` for the errors."""
         call, ref, kind = _Call(), grant.credential.ref, grant.credential.kind.value
+        breaker = self._breakers.of(grant.url)
+        attempt = breaker.start(ref.org)
+        if attempt is None:
+            raise ImsUnavailableError(breaker.last_detail, TRIAL_PAUSE)
         observed = ObservedCall(self._sink, "ims", "exchange", _outcome_of)
         try:
             with observed:
@@ -90,19 +100,29 @@ class HttpTokenExchanger:
             call.ims_error = error.ims_error
             raise
         finally:
+            breaker.end(attempt, call.evidence, call.detail)
             outcome = "issued" if observed.outcome == "ok" else observed.outcome
             self._sink.emit(ExchangeFinished(ref, kind, outcome, observed.seconds, call.ims_error, call.debug_id))
 
+    @property
+    def breaker_is_open(self) -> bool:
+        """Whether the circuit breaker of any IMS host is open."""
+        return self._breakers.any_is_open
+
     async def _within_deadline(self, grant: Grant, call: _Call) -> IssuedToken:
+        evidence = Evidence.FAILED
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._post(grant, call)
         except ProxyFailure as error:
-            detail = f"IMS cannot be reached. {error}"
+            evidence, detail = Evidence.UNREACHABLE, f"IMS cannot be reached. {error}"
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            detail = self._connect_detail(error)
+            evidence, detail = Evidence.UNREACHABLE, self._connect_detail(error)
         except httpx2.PoolTimeout:
+            evidence = Evidence.NONE
             detail = "The broker has as many connections to IMS as it opens at most, and none became free in time."
+        except AnswerTooLongError:
+            raise BadUpstreamResponseError("it is too long", call.debug_id) from None
         except httpx2.RemoteProtocolError as error:
             # A peer that closed the connection is gone; one that wrote something else than HTTP is not IMS.
             if "disconnected" not in str(error) and "closed" not in str(error):
@@ -112,12 +132,15 @@ class HttpTokenExchanger:
             detail = "IMS did not answer in time."
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError):
             detail = "The connection to IMS failed."
+        call.evidence, call.detail = evidence, detail
         raise ImsUnavailableError(detail, debug_id=call.debug_id) from None
 
     async def _post(self, grant: Grant, call: _Call) -> IssuedToken:
         sent = self._clock()
         form, headers = dict(grant.form), dict(self._outgoing())
         async with self._client.stream("POST", grant.url, data=form, headers=headers) as response:
+            call.evidence = Evidence.ANSWERED if response.status_code < 500 else Evidence.FAILED
+            call.detail = f"IMS answered {response.status_code}."
             self._compare_clocks(response.headers.get("date"), sent)
             call.debug_id = cleaned(response.headers.get("x-debug-id"), grant.secrets)
             try:

@@ -1,17 +1,14 @@
-"""The HTTP client for IMS: no redirects, nothing from the environment, no cookies, bounds on all.
-
-A redirect would carry a client secret to another host, and a cookie would tie one tenant's exchange to another's.
-"""
+"""The HTTP client for IMS: keeps connections, and repeats a request once if a kept one was closed."""
 
 from __future__ import annotations
 
 import ssl
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx2
 from typing_extensions import override
 
-from app.egress import EgressProxy, outgoing_transport
+from app.adapters.ims.body import MAX_BYTES
+from app.egress import HEAD_BYTES, EgressProxy, outgoing_client, outgoing_transport
 
 CONNECT_TIMEOUT = 2.0
 READ_TIMEOUT = 5.0
@@ -32,15 +29,10 @@ def ims_client(
         proxy: The egress proxy, or None to connect directly.
 
     """
-    return httpx2.AsyncClient(
-        transport=_RetryOnClosedConnection(
-            verify or httpx2.create_ssl_context(trust_env=False), max_connections, proxy
-        ),
-        timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-        follow_redirects=False,
-        trust_env=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "ims-token-broker"},
+    trusted = verify or httpx2.create_ssl_context(trust_env=False)
+    return outgoing_client(
+        _RetryOnClosedConnection(trusted, max_connections, proxy),
+        httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
     )
 
 
@@ -56,8 +48,8 @@ class _RetryOnClosedConnection(httpx2.AsyncBaseTransport):
             max_connections=max_connections, max_keepalive_connections=_MAX_IDLE, keepalive_expiry=_KEEPALIVE_EXPIRY
         )
         fresh = httpx2.Limits(max_connections=max_connections, max_keepalive_connections=0)
-        self._kept = outgoing_transport(verify, kept, proxy)
-        self._fresh = outgoing_transport(verify, fresh, proxy)
+        self._kept = outgoing_transport(verify, kept, proxy, HEAD_BYTES + MAX_BYTES)
+        self._fresh = outgoing_transport(verify, fresh, proxy, HEAD_BYTES + MAX_BYTES)
 
     @override
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

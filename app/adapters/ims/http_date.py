@@ -24,7 +24,7 @@ def seconds_ahead(date: str | None, sent: float, received: float) -> float | Non
     Args:
         date: The ``Date`` header, or None if absent. It has whole seconds, so half of one is added.
         sent: Unix time in seconds of our clock when the request began; the sender wrote the date between the two.
-        received: The same when the answer's head was there.
+        received: The same, when the head of the answer arrived.
 
     Returns:
         Seconds, negative if our clock is behind; None if the header has no time.

@@ -36,7 +36,7 @@ def rejection(
     """The error for a 400, 401 or 403.
 
     Args:
-        grant: What was presented.
+        grant: The grant that was presented.
         status: 400, 401 or 403.
         payload: The decoded body.
         debug_id: IMS' ``X-Debug-Id``, cleaned.

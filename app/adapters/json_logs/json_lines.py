@@ -21,6 +21,7 @@ from app.adapters.json_logs.uncaught import log_uncaught
 from app.domain.errors import BrokerError
 from app.domain.plain_document import PolicyError
 from app.process.correlation import REQUEST_ID, TRACE_POINT
+from app.process.write_lock import WriteLock
 
 MAX_WAITING_LOG_LINES = 10_000
 """Lines that may wait to be written; further ones are lost and counted."""
@@ -30,7 +31,10 @@ _FLUSH_SECONDS = 1.0
 _PAUSE = 0.05
 _MAX_CAUSES = 5
 _MAX_FRAMES = 40
-_CHATTY = ("httpx2", "httpcore2", "httpx", "httpcore", "urllib3", "requests", "hvac", "redis", "asyncio", "uvicorn")
+_CHATTY = (
+    *("httpx2", "httpcore2", "httpx", "httpcore", "urllib3", "requests", "hvac", "redis", "botocore"),
+    *("asyncio", "uvicorn"),
+)
 """Libraries that log URLs, headers or objects below WARNING."""
 
 
@@ -60,11 +64,13 @@ class LogHandler(logging.Handler):
 
     Args:
         descriptor: The file descriptor that the thread writes to.
+        lock: The descriptor of a `WriteLock`, if other processes write there, too.
 
     """
 
-    def __init__(self, descriptor: int = _STDERR) -> None:
+    def __init__(self, descriptor: int = _STDERR, lock: int | None = None) -> None:
         super().__init__()
+        self._lock = WriteLock(lock)
         self.setFormatter(JsonFormatter())
         self.lost = 0
         self._descriptor = descriptor
@@ -92,28 +98,32 @@ class LogHandler(logging.Handler):
         super().close()
 
     def _write_on(self) -> None:
-        torn = False
         while (line := self._lines.get()) is not None:
-            # After a line that was cut short, the next one must not be appended to the partial line.
-            data = ("\n" * torn + line + "\n").encode()
             try:
-                while data:
-                    try:
-                        written = os.write(self._descriptor, data)
-                    except BlockingIOError:  # another process made our standard error non-blocking
-                        time.sleep(_PAUSE)
-                        continue
-                    torn = written < len(data)
-                    data = data[written:]
+                with self._lock.held():
+                    self._write(line)
             except OSError:
                 self.lost += 1
 
+    def _write(self, line: str) -> None:
+        # After a line that was cut short, the next one must not be appended to the partial line.
+        data = ("\n" * self._lock.is_cut + line + "\n").encode()
+        while data:
+            try:
+                written = os.write(self._descriptor, data)
+            except BlockingIOError:  # another process made our standard error non-blocking
+                time.sleep(_PAUSE)
+                continue
+            data = data[written:]
+            self._lock.is_cut = bool(data)
 
-def configure_logging(level: str) -> LogHandler:
+
+def configure_logging(level: str, lock: int | None = None) -> LogHandler:
     """Send all logs of the process as JSON lines to standard error, `level` and above.
 
     Args:
         level: A level's name, such as ``info``; libraries that would log URLs or headers stay at WARNING.
+        lock: As of `LogHandler`.
 
     Raises:
         ValueError: The level does not exist.
@@ -122,7 +132,7 @@ def configure_logging(level: str) -> LogHandler:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise ValueError("The log level must be one of debug, info, warning, error, critical.")
-    handler = LogHandler()
+    handler = LogHandler(lock=lock)
     root = logging.getLogger()
     for other in list(root.handlers):
         root.removeHandler(other)

@@ -15,6 +15,8 @@ from app.domain.events import (
     DependencyChecked,
     Event,
     ExchangeFinished,
+    KeyRingLoaded,
+    KeyRingRefused,
     MintFailed,
     PolicyLoaded,
     PolicyRefused,
@@ -32,6 +34,8 @@ LOGGER: Final = "ims_token_broker"
 _LOGGED: Final[dict[type[Event], tuple[int, str]]] = {
     PolicyRefused: (logging.ERROR, "policy refused; the last good one stays in force"),
     PolicyLoaded: (logging.INFO, "policy in force"),
+    KeyRingRefused: (logging.ERROR, "changed key ring refused; the last good one stays in force"),
+    KeyRingLoaded: (logging.INFO, "key ring in force"),
     ServerCertificateRefused: (logging.ERROR, "renewed certificate refused; the last good one stays in force"),
     ServerCertificateLoaded: (logging.INFO, "certificate in force"),
     TaskFailed: (logging.ERROR, "background task failed and is restarted"),
@@ -79,7 +83,6 @@ class LogSink:
             fields_of = _given
         else:
             level, message = _logged_as(event)
-        # Most events are requests, which are not logged: their fields are not collected.
         if level and self._logger.isEnabledFor(level):
             self._logger.log(level, message, extra={"event": fields_of(event)})
 

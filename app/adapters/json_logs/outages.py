@@ -45,6 +45,8 @@ class Outages:
         return OutageChange.NONE if known else OutageChange.BEGAN
 
     def _ended(self, event: DependencyCalled) -> OutageChange:
+        if not self._reported:  # as for nearly all calls
+            return OutageChange.NONE
         ours = {failure: operations for failure, operations in self._reported.items() if failure[0] == event.dependency}
         ended = [failure for failure, operations in ours.items() if not operations or event.operation in operations]
         for failure in ended:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,16 @@ from typing import TypeVar
 import httpx2
 
 from app.adapters.jwt_verifier.issuer_error import IssuerError
-from app.egress import EgressProxy, ProxyFailure, connect_failure, outgoing_transport
+from app.egress import (
+    HEAD_BYTES,
+    BodyError,
+    EgressProxy,
+    ProxyFailure,
+    bounded_body,
+    connect_failure,
+    outgoing_client,
+    outgoing_transport,
+)
 from app.process.ca_bundle import client_context
 from app.process.own_threads import OwnThreads, ThreadsBusyError, ThreadsClosedError
 from app.process.regular_file import FileError, read_bytes
@@ -22,7 +30,6 @@ _MAX_TOKEN_BYTES = 16 * 1024
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
 _SECONDS = 5.0
 _TIMEOUT = httpx2.Timeout(_SECONDS, connect=2.0)
-_GZIP = zlib.MAX_WBITS | 16
 _LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=0)
 
 _T = TypeVar("_T")
@@ -68,18 +75,14 @@ class IssuerUrl:
         """
         # Created each time: the CA and the token are files that Kubernetes rotates.
         context, bearer = await in_thread(threads, lambda: (self._tls(), self._bearer()))
-        sent = {**headers, **bearer, "Accept-Encoding": "identity"}
         try:
             async with (
-                httpx2.AsyncClient(
-                    transport=outgoing_transport(context, _LIMITS, self.proxy),
-                    trust_env=False,
-                    follow_redirects=False,
-                    timeout=_TIMEOUT,
-                ) as client,
-                client.stream(method, self.url, headers=sent, content=body) as response,
+                outgoing_client(self._transport(context), _TIMEOUT) as client,
+                client.stream(method, self.url, headers={**headers, **bearer}, content=body) as response,
             ):
-                return response.status_code, await self._body(response)
+                return response.status_code, await bounded_body(response, self.largest)
+        except BodyError as error:
+            raise IssuerError(f"the answer of {self.name} cannot be used: {error}") from None
         except ProxyFailure as error:
             raise IssuerError(f"{self.name} cannot be reached: {str(error).rstrip('.')}") from None
         except httpx2.ConnectError as error:
@@ -88,6 +91,9 @@ class IssuerUrl:
             raise IssuerError(f"{self.name} does not answer in time") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, OSError):
             raise IssuerError(f"{self.name} cannot be reached") from None
+
+    def _transport(self, context: ssl.SSLContext) -> httpx2.AsyncBaseTransport:
+        return outgoing_transport(context, _LIMITS, self.proxy, HEAD_BYTES + self.largest)
 
     def _bearer(self) -> dict[str, str]:
         if self.token_file is None:
@@ -105,33 +111,6 @@ class IssuerUrl:
             return client_context(None if self.ca_file is None else Path(self.ca_file))
         except FileError as error:
             raise IssuerError(f"{self.fields}_ca_file {error.reason}") from None
-
-    async def _body(self, response: httpx2.Response) -> bytes:
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > self.largest:
-                raise IssuerError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        return self._decoded(bytes(body), encoding)
-
-    def _decoded(self, body: bytes, encoding: str) -> bytes:
-        """Undo gzip. The broker asks for no compression, but a proxy or a CDN may compress all the same."""
-        if encoding in {"", "identity"}:
-            return body
-        if encoding not in {"gzip", "x-gzip"}:
-            raise IssuerError(f"{self.name} answers in an encoding other than gzip")
-        decoder = zlib.decompressobj(_GZIP)
-        try:
-            # The limit is given to zlib itself, because a small gzip can hold a thousand times its size.
-            decoded = decoder.decompress(body, self.largest + 1)
-        except zlib.error:
-            raise IssuerError(f"the gzip of {self.name} is damaged") from None
-        if len(decoded) > self.largest:
-            raise IssuerError(f"the answer of {self.name} is larger than {self.largest // 1024} KiB")
-        if not decoder.eof or decoder.unused_data:
-            raise IssuerError(f"the gzip of {self.name} is damaged")
-        return decoded
 
 
 def read_file(path: Path, limit: int, what: str) -> bytes:

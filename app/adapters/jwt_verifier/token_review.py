@@ -43,10 +43,46 @@ MAX_VERDICTS = 20_000
 MAX_REVIEWS = 256
 _MAX_CONNECTIONS = 8
 _MAX_BODY_BYTES = 64 * 1024
-_CREATED = (200, 201)
+CREATED = (200, 201)
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
 _log = logging.getLogger(__name__)
+
+
+class ReviewEndpoint:
+    """Where the tokens of an issuer are reviewed.
+
+    Args:
+        issuer: The issuer; it has a `token_review_url`.
+        threads: Run blocking work: reading files and certificates.
+        proxy: The egress proxy, or None to connect directly.
+
+    """
+
+    def __init__(self, issuer: Issuer, threads: OwnThreads, proxy: EgressProxy | None) -> None:
+        assert issuer.token_review_url is not None  # noqa: S101  # reviews are made only for such issuers
+        self._audiences = issuer.audiences
+        self._threads = threads
+        self._url = IssuerUrl(
+            "the TokenReview URL",
+            "token_review",
+            issuer.token_review_url,
+            issuer.token_review_ca_file,
+            issuer.token_review_token_file,
+            _MAX_BODY_BYTES,
+            proxy,
+        )
+
+    async def ask(self, token: bytes) -> tuple[int, bytes]:
+        """HTTP status and body of the answer to one review. The deadline is the caller's.
+
+        Raises:
+            IssuerError: A file is unusable, or the server does not answer.
+
+        """
+        spec = {"token": token.decode("ascii"), "audiences": [*self._audiences]}
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+        return await self._url.ask(self._threads, "POST", _HEADERS, json.dumps(review).encode())
 
 
 class TokenReview:
@@ -64,18 +100,8 @@ class TokenReview:
     def __init__(
         self, issuer: Issuer, threads: OwnThreads, sink: EventSink, pace: Pace, proxy: EgressProxy | None = None
     ) -> None:
-        assert issuer.token_review_url is not None  # noqa: S101  # the verifier makes reviews only of such issuers
         self._issuer = issuer
-        self._endpoint = IssuerUrl(
-            "the TokenReview URL",
-            "token_review",
-            issuer.token_review_url,
-            issuer.token_review_ca_file,
-            issuer.token_review_token_file,
-            _MAX_BODY_BYTES,
-            proxy,
-        )
-        self._threads = threads
+        self._endpoint = ReviewEndpoint(issuer, threads, proxy)
         self._sink = sink
         self._pace = pace
         # By the token's hash, never by the token: whether it is valid, and until when that verdict may be used.
@@ -143,16 +169,14 @@ class TokenReview:
         self._note(failure)
 
     async def _asked(self, token: bytes, subject: str) -> bool:
-        spec = {"token": token.decode("ascii"), "audiences": [*self._issuer.audiences]}
-        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
         try:
             async with asyncio.timeout(self._pace.review_deadline), self._connections:
-                status, body = await self._endpoint.ask(self._threads, "POST", _HEADERS, json.dumps(review).encode())
+                status, body = await self._endpoint.ask(token)
         except TimeoutError:
             raise IssuerError("the TokenReview URL does not answer in time") from None
-        if status not in _CREATED:
+        if status not in CREATED:
             raise IssuerError(f"the TokenReview URL answers HTTP {status}")
-        return _holds(body, self._issuer.audiences, subject)
+        return review_holds(body, self._issuer.audiences, subject)
 
     def _note(self, failure: str | None) -> None:
         if failure is not None:
@@ -162,7 +186,7 @@ class TokenReview:
         self._failure = failure
 
 
-def _holds(body: bytes, ours: tuple[str, ...], subject: str) -> bool:
+def review_holds(body: bytes, ours: tuple[str, ...], subject: str) -> bool:
     """Whether a TokenReview says that its token is valid, for our audience and as the same subject."""
     try:
         review = strict_json(body)

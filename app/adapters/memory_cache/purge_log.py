@@ -36,7 +36,7 @@ class MemoryPurgeLog:
         """Set the purge counter of `ref` without announcing it: a token proves that it had come so far."""
         self._epochs[ref] = epoch
 
-    async def raise_epoch(self, ref: CredentialRef, above: int) -> int:
+    async def raise_epoch(self, ref: CredentialRef, above: int, *, in_background: bool = False) -> int:  # noqa: ARG002
         """See `app.ports.PurgeLog.raise_epoch`."""
         epoch = max(self.epoch(ref), above) + 1
         self._announce(ref, epoch)

@@ -24,7 +24,7 @@ class TracedApp:
 
     Args:
         app: The whole app.
-        tracer: Draws.
+        tracer: Records the spans.
         untraced: Paths without a span: machines ask them every few seconds, with the same answer each time.
 
     """

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, set_span_in_context
 from opentelemetry.trace.status import Status, StatusCode
+from typing_extensions import override
 
 from app.adapters.otlp.export import SpanExport
 from app.adapters.otlp.traceparent import traceparent
@@ -21,6 +22,7 @@ from app.domain.dependency import dependency_works
 from app.domain.errors import BrokerError
 from app.domain.events import DependencyCalled, Event, ExchangeFinished, RequestDecided
 from app.domain.names import CredentialRef, TokenKey
+from app.ports import RequestSink
 from app.process.correlation import TRACE_POINT, TracePoint
 
 Result = TypeVar("Result")
@@ -33,7 +35,7 @@ _VEND: ContextVar[Span | None] = ContextVar("vend_span", default=None)
 _PREPARED: ContextVar[int] = ContextVar("prepared_span", default=0)
 
 
-class OtlpTracer:
+class OtlpTracer(RequestSink):
     """Draws all spans. It is a listener of events, too, and should be the first: audit lines name the trace.
 
     Args:
@@ -107,6 +109,7 @@ class OtlpTracer:
         if point is not None and span is not None:
             span.add_link(_context(point))
 
+    @override
     def emit(self, event: Event) -> None:
         """See `app.ports.EventSink.emit`."""
         match event:
@@ -119,7 +122,7 @@ class OtlpTracer:
             case DependencyCalled("redis", operation, outcome, seconds):
                 names = {"db.system.name": "redis", "db.operation.name": operation}
                 self._called(f"redis {operation}", outcome, seconds, names)
-            case DependencyCalled(("vault" | "jwks") as system, operation, outcome, seconds):
+            case DependencyCalled(("vault" | "jwks" | "kms") as system, operation, outcome, seconds):
                 names = {"peer.service": system, f"{_OURS}.operation": operation}
                 self._called(f"{system} {operation}", outcome, seconds, names)
             case _:

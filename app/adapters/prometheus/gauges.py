@@ -37,23 +37,49 @@ class Asked:
 
 
 ASKED = (
-    Asked("tokens", "Tokens in this replica's memory.", "state", ("fresh", "aging", "expired")),
+    Asked("tokens", "Tokens in this replica's memory.", "state", ("fresh", "aging", "critical", "expired")),
     Asked(
         "tokens_unrefreshed",
-        "Tokens whose last refresh failed and that end within 1 h or 6 h (at most a tenth or a quarter of their life).",
+        "Tokens whose last refresh failed and that expire in 1 h or 6 h (at most a tenth or a quarter of their life).",
         "within",
     ),
     Asked("flights", "Tokens being looked up or minted now."),
     Asked("requests_waiting", "Requests that wait for a token that is being looked up or minted."),
-    Asked("redis_breaker_open", "1 while the Redis circuit breaker is open."),
+    Asked(
+        "exchanges_in_flight",
+        "Exchanges with IMS that run: `prompt`, or `slow` after 2 s, when they no longer count for the limit.",
+        "pace",
+        ("prompt", "slow"),
+    ),
+    Asked(
+        "exchanges_waiting",
+        "Exchanges with IMS that wait for their turn; `suspect`: of credentials whose last exchange failed.",
+        "purpose",
+        ("refresh", "cold", "report", "suspect"),
+    ),
+    Asked("exchanges_deferred", "Exchanges put off because IMS throttles their client.", counts=True),
+    Asked("fleet_replicas", "Replicas that share the callers' fleet-wide rate limits, as last seen; 0 if none."),
+    Asked(
+        "fleet_limits_alone",
+        "1 while this replica cannot share fleet-wide rate limits, and enforces its part of each one.",
+    ),
+    Asked(
+        "breaker_open",
+        "1 while the circuit breaker of a dependency is open; for IMS, that of any of its hosts.",
+        "dependency",
+        ("redis", "vault", "ims"),
+    ),
     Asked(
         "vault_token_remaining_seconds",
-        "Remaining life of the broker's own token at Vault; NaN if there is no token, or it has no end.",
+        "Seconds until the broker's own Vault token expires; NaN without a token, or if it does not expire.",
         initial=math.nan,
     ),
+    Asked("event_loop_lag_seconds", "The longest delay of the event loop in the last 30 to 60 s."),
+    Asked("event_loop_tasks", "Tasks of the event loop that are not done."),
     Asked("audit_lines_lost", "Audit lines that could not be written.", counts=True),
-    Asked("log_lines_lost", "Lines of the log that could not be written.", counts=True),
-    Asked("spans_lost", "Spans that the collector did not take.", counts=True),
+    Asked("log_lines_lost", "Application log lines that could not be written.", counts=True),
+    Asked("worker_restarts", "Worker processes that exited unexpectedly and were replaced.", counts=True),
+    Asked("spans_lost", "Spans that the collector did not accept.", counts=True),
 )
 
 

@@ -12,7 +12,7 @@ _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 
 class Metrics:
-    """The metrics by name, each declared once; README's table is made of these texts.
+    """The metrics by name, each declared once; the README's table is generated from these texts.
 
     Args:
         declare: Where they are made.
@@ -62,7 +62,9 @@ class Metrics:
             "1 if the last call to a dependency succeeded or was properly answered, else 0.",
             "dependency",
         )
-        self.purges = counter("purges", "Credentials purged, by whether this replica or another was asked.", "origin")
+        self.purges = counter(
+            "purges", "Credentials purged, by whether this replica or another received the request.", "origin"
+        )
         self.refresh_failures = counter(
             "refresh_failures", "Background refreshes that failed while the token was still valid.", "code"
         )
@@ -73,12 +75,21 @@ class Metrics:
         )
         self.policy_refusals = counter("policy_refusals", "Policy files refused; the last good one stayed in force.")
         self.policy_loaded = gauge("policy_loaded_timestamp_seconds", "When the policy in force was loaded.")
+        self.policy_info = gauge(
+            "policy_info", "Always 1; the label is the version of the policy in force, as in the log.", "version"
+        )
         self.policy_stale = gauge("policy_stale", "1 while the policy file is refused and an older one is in force.")
+        self.key_ring_refusals = counter(
+            "key_ring_refusals", "Changed key rings that were refused; the last good one stayed in force."
+        )
+        self.key_ring_loaded = gauge(
+            "key_ring_loaded_timestamp_seconds", "When the key ring in force was loaded; 0 without Redis."
+        )
         self.tls_refusals = counter(
             "tls_refusals", "Renewals of the broker's own certificate that were refused; the last good one stayed."
         )
         self.certificates_expiring = gauge(
-            "certificates_expiring", "Certificates seen by this replica that end soon or have ended.", "within"
+            "certificates_expiring", "Certificates seen by this replica that expire soon or have expired.", "within"
         )
         self.clock_skew = gauge(
             "clock_skew_seconds",

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.domain.dependency_errors import CacheUnavailableError
+
+
+class ForeignValueError(CacheUnavailableError):
+    """A key has a value that the broker did not write and cannot read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -14,6 +20,7 @@ class Failure:
         detail: One sentence for a person.
         unreachable: True if the next call will very likely fail in the same slow way.
         asked: False if Redis was not asked, so that nothing is known of it.
+        foreign: True if there is a value that the broker did not write.
 
     """
 
@@ -21,6 +28,7 @@ class Failure:
     detail: str
     unreachable: bool = False
     asked: bool = True
+    foreign: bool = False
 
 
 @dataclass(slots=True)
@@ -29,11 +37,18 @@ class Contact:
 
     Args:
         tls: Whether it is encrypted.
+        cluster: Whether Redis is expected to be a cluster.
         handshaken: Whether a TLS handshake ever succeeded.
         answered: Whether Redis answered anything, even an error, since the last TLS handshake.
 
     """
 
     tls: bool
+    cluster: bool = False
     handshaken: bool = False
     answered: bool = False
+
+
+def unavailable(failure: Failure) -> CacheUnavailableError:
+    """The error of a call that failed so."""
+    return (ForeignValueError if failure.foreign else CacheUnavailableError)(failure.detail)

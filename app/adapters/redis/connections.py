@@ -2,71 +2,119 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from typing_extensions import override
 
+from app.adapters.redis.bounded_replies import BoundedReplies
 from app.adapters.redis.call_failure import Contact
 from app.adapters.redis.login_provider import LoginProvider
 from app.adapters.redis.tls_contexts import TlsContexts
-from app.settings.redis_address import RedisAddress
+from app.settings.redis_address import Endpoint
+
+WAIT_CONNECT_SECONDS = 1.0
+"""To connect for a call that may wait at the server. No request waits for it."""
+
+WAIT_ANSWER_SECONDS = 2.0
+"""For its answer."""
 
 _HEALTH_CHECK_SECONDS = 15
+_WAITS = 4
 
 
-def connected_to(
-    address: RedisAddress,
-    connection: type[Connection],
-    credentials: LoginProvider,
-    connect: float | None,
-    answer: float | None,
-    size: int,
-) -> Redis:
-    """A client of redis-py with a pool of its own.
+@dataclass(frozen=True, slots=True)
+class RedisAccess:
+    """What every connection to one kind of server has.
 
     Args:
-        address: Where Redis is.
-        connection: The class of its connections.
+        connection: The class of the connections.
         credentials: The login.
-        connect: Seconds for a new connection, and to wait for a free one; None without a limit.
-        answer: Seconds for each answer; None without a limit.
-        size: Connections at most.
+        database: Number of the database.
+        health_check: Seconds after which a connection that was idle is checked by a PING; 0 for never.
 
     """
-    pool = BlockingConnectionPool(
-        max_connections=size,
-        timeout=connect,
-        connection_class=connection,
-        host=address.host,
-        port=address.port,
-        db=address.database,
-        credential_provider=credentials if credentials.are_needed else None,
-        socket_connect_timeout=connect,
-        socket_timeout=answer,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=_HEALTH_CHECK_SECONDS,
-        # RESP2 and no CLIENT SETINFO: connecting costs no round trip of its own, and needs no further permission.
-        protocol=2,
-        driver_info=None,
-        decode_responses=False,
-    )
-    return Redis.from_pool(pool)
+
+    connection: type[Connection]
+    credentials: LoginProvider
+    database: int = 0
+    health_check: int = _HEALTH_CHECK_SECONDS
+
+    def pool(self, endpoint: Endpoint, connect: float | None, answer: float | None, size: int) -> Redis:
+        """A client of redis-py with a pool of its own, in which calls wait for a free connection.
+
+        Args:
+            endpoint: Where the server is.
+            connect: Seconds for a new connection, and to wait for a free one; None without a limit.
+            answer: Seconds for each answer; None without a limit.
+            size: Connections at most.
+
+        """
+        pool = BlockingConnectionPool(
+            max_connections=size,
+            timeout=connect,
+            connection_class=self.connection,
+            host=endpoint.host,
+            port=endpoint.port,
+            db=self.database,
+            credential_provider=self.credentials if self.credentials.are_needed else None,
+            socket_connect_timeout=connect,
+            socket_timeout=answer,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=self.health_check,
+            # RESP2 and no CLIENT SETINFO: connecting costs no round trip of its own, and needs no further permission.
+            protocol=2,
+            driver_info=None,
+            parser_class=BoundedReplies,
+            decode_responses=False,
+        )
+        return Redis.from_pool(pool)
 
 
-def connection_class(address: RedisAddress, contexts: TlsContexts, contact: Contact) -> type[Connection]:
-    """The class of connections to `address`.
+class NodePools:
+    """The connections to one server.
+
+    Calls have the one deadline of `RedisClient.call`: redis-py's own would run on while the loop is busy.
 
     Args:
-        address: Where Redis is.
-        contexts: How connections are encrypted; unused for ``redis://``.
+        access: How to connect to it.
+        endpoint: Where it is.
+        size: Connections for calls at most.
+
+    """
+
+    def __init__(self, access: RedisAccess, endpoint: Endpoint, size: int) -> None:
+        self.calls = access.pool(endpoint, None, None, size)
+        self.waits = access.pool(endpoint, WAIT_CONNECT_SECONDS, WAIT_ANSWER_SECONDS, _WAITS)
+
+    async def leave(self) -> None:
+        """Close what is idle now, and what is in use once it is returned."""
+        for redis in (self.calls, self.waits):
+            pool = redis.connection_pool
+            await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py's
+            await pool.disconnect(inuse_connections=False)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.calls.aclose()
+        await self.waits.aclose()
+
+
+def connection_class(contexts: TlsContexts | None, contact: Contact) -> type[Connection]:
+    """A class of connections.
+
+    Args:
+        contexts: How connections are encrypted; None for plain ones.
         contact: Notes TLS handshakes.
 
     """
-    if not address.tls:
-        return Connection
+    return Connection if contexts is None else _tls_connection(contexts, contact)
 
+
+def _tls_connection(contexts: TlsContexts, contact: Contact) -> type[Connection]:
     class TlsConnection(SSLConnection):
         """Shares its context with other connections, instead of reading the CA files for each."""
 

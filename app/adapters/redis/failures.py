@@ -11,21 +11,20 @@ from typing import Final
 
 from redis import exceptions
 
+from app.adapters.redis.bounded_replies import ReplyTooLargeError, WrongTypeError
 from app.adapters.redis.call_failure import Contact, Failure
 from app.adapters.redis.login_provider import UnusablePasswordError
 from app.adapters.redis.network_failures import network_failure
 
-FAILURES = (exceptions.RedisError, OSError, EOFError, TimeoutError)
-"""Everything that redis-py or the network raises when a call fails."""
-
 SKIPPED = Failure("skipped", "Redis did not answer a moment ago; it is tried again shortly.")
 
 COMMANDS: Final = (
-    "auth", "del", "eval", "evalsha", "exists", "get", "mget", "pexpire", "ping", "pttl", "select", "set", "type",
-    "xadd", "xrange", "xread", "xrevrange",
+    "auth", "cluster|slots", "del", "eval", "evalsha", "getrange", "mget", "pexpire", "ping", "pttl", "select",
+    "set", "time", "type", "xadd", "xrange", "xread", "xrevrange",
 )  # fmt: skip
 """The commands that the broker sends, itself or in a script."""
 
+_FOREIGN: Final = "foreign_value"
 _OTHER = Failure("error", "Redis answered with an error.")
 _FORBIDDEN: Final = "forbidden"
 _REFUSES_WRITES: Final = "refuses_writes"
@@ -45,14 +44,24 @@ _UNKNOWN: Mapping[str, Failure] = {
     for command in COMMANDS
 }
 _NAMED: tuple[tuple[re.Pattern[str], Mapping[str, Failure]], ...] = (
-    (re.compile(r"permissions to run the '([a-z]+)'"), _DENIED),
+    (re.compile(r"permissions to run the '([a-z|]+)'"), _DENIED),
     (re.compile(r"unknown command ['`]([a-z]+)['`]", re.IGNORECASE), _UNKNOWN),
 )
 """Answers that name a command."""
 
 _CLUSTER = Failure(
-    "cluster_mode",
-    "This Redis runs in cluster mode, which this release does not support; BROKER_REDIS_URL must name one without it.",
+    "cluster_mode", "This Redis runs in cluster mode; BROKER_REDIS_URL must begin with redis+cluster://."
+)
+_CLUSTER_IN_MOTION = Failure(
+    "cluster_down",
+    "The Redis cluster has no primary for that key at the moment, or is moving its slot; it is tried again.",
+)
+
+_OF_A_CLUSTER = (
+    exceptions.AskError,
+    exceptions.ClusterCrossSlotError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
 )
 
 _Rows = tuple[tuple[tuple[type[BaseException], ...], str, Failure], ...]
@@ -121,6 +130,16 @@ _ANSWERS: _Rows = (
         "",
         Failure("read_only", "This Redis is a read-only replica without its primary, and answers nothing until then."),
     ),
+    (
+        (ReplyTooLargeError,),
+        "",
+        Failure(_FOREIGN, "Redis has a value that is larger than any of the broker's; it is removed.", foreign=True),
+    ),
+    (
+        (WrongTypeError,),
+        "",
+        Failure(_FOREIGN, "Redis has a value of another type under a name of the broker; it is removed.", foreign=True),
+    ),
     ((exceptions.OutOfMemoryError,), "", Failure("out_of_memory", "Redis is out of memory and refuses writes.")),
     (
         (exceptions.ResponseError,),
@@ -133,15 +152,11 @@ _ANSWERS: _Rows = (
         Failure(_REFUSES_WRITES, "Redis refuses writes: it cannot save its data to disk."),
     ),
     ((exceptions.BusyLoadingError,), "", Failure("loading", "Redis is still loading its data.")),
+    (_OF_A_CLUSTER, "", _CLUSTER),
     (
-        (
-            exceptions.AskError,
-            exceptions.ClusterCrossSlotError,
-            exceptions.ClusterDownError,
-            exceptions.TryAgainError,
-        ),
-        "",
-        _CLUSTER,
+        (exceptions.ResponseError,),
+        "cluster support disabled",
+        Failure("no_cluster", "This Redis is not a cluster; BROKER_REDIS_URL must begin with redis://."),
     ),
     ((exceptions.ResponseError,), "SELECT is not allowed in cluster mode", _CLUSTER),
     (
@@ -162,14 +177,16 @@ _ANSWERS: _Rows = (
 
 
 def failure_of(error: BaseException, contact: Contact) -> Failure:
-    """What kind of failure `error`, one of `FAILURES`, is.
+    """What kind of failure `error`, one of `network_failures.FAILURES`, is.
 
     Args:
-        error: What was raised.
+        error: The error that was raised.
         contact: What is known of the connection.
 
     """
     text = str(error)
+    if contact.cluster and isinstance(error, _OF_A_CLUSTER):
+        return _CLUSTER_IN_MOTION
     if isinstance(error, exceptions.ResponseError):
         for pattern, failures in _NAMED:
             found = pattern.search(text)

@@ -64,7 +64,7 @@ class LoginProvider(CredentialProvider):
     """What redis-py asks for the login of each new connection.
 
     Args:
-        login: Who logs in.
+        login: The user and password.
 
     """
 

@@ -11,8 +11,24 @@ from redis import exceptions
 from app.adapters.redis.call_failure import Contact, Failure
 from app.adapters.redis.tls_contexts import UnusableTlsFilesError
 
+FAILURES = (exceptions.RedisError, OSError, EOFError, TimeoutError)
+"""Everything that redis-py or the network raises when a call fails."""
+
 _NAME_MISMATCH: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _NOT_IN_TIME: Final = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+
+
+class SentinelsError(Exception):
+    """No Sentinel says where the primary is.
+
+    Args:
+        failure: Why.
+
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
 
 
 def _unreachable(detail: str) -> Failure:
@@ -69,6 +85,8 @@ def network_failure(error: BaseException, contact: Contact) -> Failure | None:
     # redis-py raises its own error while it handles that of the network.
     cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
     match cause:
+        case SentinelsError():
+            return cause.failure
         case UnusableTlsFilesError():
             return _tls("BROKER_REDIS_CERT_FILE, BROKER_REDIS_KEY_FILE or BROKER_REDIS_CACERT cannot be used.")
         case ssl.SSLCertVerificationError():

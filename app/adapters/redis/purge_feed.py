@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import cast
+from typing import Any, cast
 
-from redis.asyncio import Redis
-from redis.typing import EncodableT, FieldT
-
+from app.adapters.redis.call_failure import ForeignValueError
 from app.adapters.redis.client import LISTEN_SECONDS, RedisClient
+from app.adapters.redis.commands import Command
+from app.adapters.redis.epoch_counter import is_plausible
 from app.domain.cache_entry import Purge
 from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.errors import InvalidRequestError
@@ -19,9 +19,6 @@ MAX_PURGES = 10_000
 
 _MISSED = Purge(None, 0)
 _BATCH = 100
-_MAX_EPOCH = 10**15
-"""Beyond it the scripts, whose numbers are doubles, could not count on."""
-
 
 _Id = tuple[int, int]
 _Streams = list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]
@@ -43,17 +40,17 @@ class PurgeFeed:
         self._position: _Id | None = None
         self._missed_entries = False
 
-    async def announce(self, ref: CredentialRef, epoch: int) -> None:
+    async def announce(self, ref: CredentialRef, epoch: int, *, in_background: bool = False) -> None:
         """Announce to all replicas that the epoch of `ref` is now `epoch`.
 
         Raises:
             CacheUnavailableError: They may not have been announced.
 
         """
-        fields: dict[FieldT, EncodableT] = {"org": ref.org, "credential": ref.name, "epoch": epoch}
-        await self._client.call(
-            "announce", lambda redis: redis.xadd(self._stream, fields, maxlen=MAX_PURGES, approximate=True)
-        )
+        fields = ("org", ref.org, "credential", ref.name, "epoch", epoch)
+        add: Command = ("XADD", self._stream, "MAXLEN", "~", MAX_PURGES, "*", *fields)
+        call = self._client.listen if in_background else self._client.call
+        await call("announce", self._stream, add)
 
     async def purges(self) -> AsyncIterator[Purge]:
         """Purges since the end of the last iteration, and at the first one since now; then as they happen.
@@ -67,7 +64,7 @@ class PurgeFeed:
         if await self._missed():
             yield _MISSED
         while True:
-            entries = await self._client.listen("purges", self._next)
+            entries = await self._next()
             for entry_id, purge in entries:
                 self._position = entry_id
                 yield purge
@@ -78,7 +75,7 @@ class PurgeFeed:
     async def _missed(self) -> bool:
         """Whether entries after our position may be gone; moves the position to where reading can continue."""
         try:
-            first, last = await self._client.listen("purges", self._ends)
+            first, last = await self._ends()
         except CacheUnavailableError:
             self._missed_entries = self._missed_entries or self._position is None
             raise
@@ -94,20 +91,33 @@ class PurgeFeed:
             self._position = last
         return lost
 
-    async def _ends(self, redis: Redis) -> tuple[_Id, _Id]:
-        async with redis.pipeline(transaction=False) as pipeline:
-            pipeline.xrange(self._stream, count=1)
-            pipeline.xrevrange(self._stream, count=1)
-            first, last = await pipeline.execute()
+    async def _ends(self) -> tuple[_Id, _Id]:
+        first, last = await self._listen(
+            ("XRANGE", self._stream, "-", "+", "COUNT", 1),
+            ("XREVRANGE", self._stream, "+", "-", "COUNT", 1),
+        )
         return (_id(first[0][0]), _id(last[0][0])) if first and last else (_NOTHING_READ, _NOTHING_READ)
 
-    async def _next(self, redis: Redis) -> list[tuple[_Id, Purge]]:
+    async def _next(self) -> list[tuple[_Id, Purge]]:
         milliseconds, sequence = self._position or _NOTHING_READ
-        answer = await redis.xread(
-            {self._stream: f"{milliseconds}-{sequence}"}, count=_BATCH, block=int(LISTEN_SECONDS * 1000)
-        )
+        limits = ("COUNT", _BATCH, "BLOCK", int(LISTEN_SECONDS * 1000))
+        read: Command = ("XREAD", *limits, "STREAMS", self._stream, f"{milliseconds}-{sequence}")
+        [answer] = await self._listen(read)
         streams = cast("_Streams", answer or [])
         return [(_id(entry_id), _purge(fields)) for _, entries in streams for entry_id, fields in entries]
+
+    async def _listen(self, *commands: Command) -> list[Any]:
+        """As `RedisClient.listen`. If the key has another type, or far too large an entry, it is removed.
+
+        Otherwise no replica would hear of a purge until the entry is trimmed. All replicas notice that the stream is
+        gone, as after a flush, and compare their epochs.
+        """
+        try:
+            return await self._client.listen("purges", self._stream, *commands)
+        except ForeignValueError:
+            self._position, self._missed_entries = None, True
+            await self._client.call("discard", self._stream, ("DEL", self._stream))
+            raise
 
 
 def _id(text: bytes) -> _Id:
@@ -121,6 +131,6 @@ def _purge(fields: Mapping[bytes, bytes]) -> Purge:
         org = parse_org(fields[b"org"].decode())
         name = parse_credential_name(fields[b"credential"].decode())
         epoch = int(fields[b"epoch"])
-        return Purge(CredentialRef(org, name), epoch) if 0 < epoch < _MAX_EPOCH else _MISSED
+        return Purge(CredentialRef(org, name), epoch) if epoch > 0 and is_plausible(epoch) else _MISSED
     except (KeyError, ValueError, InvalidRequestError):
         return _MISSED

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError, NoScriptError
 
 from app.adapters.redis.client import CALL_TIMEOUT, RedisClient
@@ -19,6 +17,8 @@ from app.domain.dependency_errors import CacheUnavailableError
 _PINGS = 5
 _SLOW_SECONDS = CALL_TIMEOUT / 5
 _TRIAL_MILLISECONDS = 5000
+_REMEDY = "Check BROKER_REDIS_URL, the way to it, its TLS and the login."
+_SENTINEL_REMEDY = "Check the hosts in BROKER_REDIS_URL, and the Sentinels' own login."
 _ACL_PAGE = "docs/least-privilege.md has the whole ACL line of the user."
 
 
@@ -33,22 +33,49 @@ class RedisDiagnosis:
 
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client
-        self._prefix = prefix
+        # The braces keep all keys of the check in one slot of a cluster.
+        self._name = f"{prefix}:{{doctor}}"
 
     def checks(self) -> list[Check]:
         """All of them."""
         return [
-            Check("redis", self._reachable, remedy="Check BROKER_REDIS_URL, the way to it, its TLS and the login."),
+            *self._checks_of_the_topology(),
+            Check("redis", self._reachable, remedy=_REMEDY),
             Check("redis server", self._server, "redis"),
             Check("redis commands", self._commands, "redis server"),
         ]
+
+    def _checks_of_the_topology(self) -> Iterator[Check]:
+        if self._client.has_sentinels:
+            yield Check("redis sentinels", self._sentinels, remedy=_SENTINEL_REMEDY)
+        if self._client.is_cluster:
+            yield Check("redis cluster", self._all_primaries, remedy=_REMEDY)
+
+    async def _all_primaries(self) -> CheckFinding:
+        primaries = await self._client.primaries("check")
+        for primary in primaries:
+            await self._client.call_at("check", primary, ("PING",))
+        return fine(f"{len(primaries)} primaries answer.")
+
+    async def _sentinels(self) -> CheckFinding:
+        answers = await self._client.sentinel_answers()
+        failures = [answer.failure.detail for answer in answers if answer.failure is not None]
+        primaries = {answer.primary for answer in answers} - {None}
+        if not primaries:
+            return failed(" ".join(dict.fromkeys(failures)), _SENTINEL_REMEDY)
+        detail = f"{len(answers) - len(failures)} of {len(answers)} name the primary."
+        if len(primaries) > 1:
+            return warning(f"{detail} They name different ones.", "Wait for the end of a failover; then reset those.")
+        if failures:
+            return warning(f"{detail} {' '.join(dict.fromkeys(failures))}", _SENTINEL_REMEDY)
+        return fine(detail)
 
     async def _reachable(self) -> CheckFinding:
         now = asyncio.get_running_loop().time
         times = []
         for _ in range(_PINGS + 1):
             begun = now()
-            await self._client.call("check", lambda redis: redis.mget([f"{self._prefix}:doctor"]))
+            await self._client.call("check", self._name, ("MGET", self._name))
             times.append(now() - begun)
         typical = median(times[1:])  # the first one connects
         detail = f"It answers in {typical * 1000:.1f} ms."
@@ -59,11 +86,12 @@ class RedisDiagnosis:
         return fine(detail)
 
     async def _server(self) -> CheckFinding:
-        info = await self._client.call("check", _info)
-        if info is None:
+        answers = await self._client.call("check", self._name, ("INFO",), tolerated=NoPermissionError)
+        if not answers:
             return fine("The user may not run INFO, so role, eviction and persistence are unknown.")
-        if info.get("cluster_enabled"):
-            return failed("It runs in cluster mode, which this release does not support.", "Use one without it.")
+        info: Mapping[str, Any] = answers[0]
+        if info.get("cluster_enabled") and not self._client.is_cluster:
+            return failed("It runs in cluster mode.", "BROKER_REDIS_URL must begin with redis+cluster://.")
         if info.get("role") == "slave":
             return failed("It is a read-only replica.", "BROKER_REDIS_URL must lead to the primary.")
         policy = str(info.get("maxmemory_policy", "noeviction"))
@@ -77,12 +105,12 @@ class RedisDiagnosis:
         return fine(detail)
 
     async def _commands(self) -> CheckFinding:
-        name = f"{self._prefix}:doctor:{secrets.token_hex(8)}"
+        name = f"{self._name}:{secrets.token_hex(8)}"
         refused: list[str] = []
         trials = _trials(name)
         for command in trials:
             try:
-                await self._client.call("check", partial(_tried, command))
+                await self._client.call("check", name, command, tolerated=NoScriptError)  # it was allowed to ask
             except CacheUnavailableError as error:
                 if error.detail not in refused:
                     refused.append(error.detail)
@@ -96,9 +124,8 @@ def _trials(name: str) -> list[tuple[str | int, ...]]:
     stream = f"{name}:stream"
     return [
         ("SET", name, "1", "PX", _TRIAL_MILLISECONDS),
-        ("GET", name),
+        ("GETRANGE", name, 0, 1),
         ("MGET", name),
-        ("EXISTS", name),
         ("TYPE", name),
         ("PTTL", name),
         ("PEXPIRE", name, _TRIAL_MILLISECONDS),
@@ -111,18 +138,3 @@ def _trials(name: str) -> list[tuple[str | int, ...]]:
         ("PING",),
         ("DEL", name),
     ]
-
-
-async def _tried(command: tuple[str | int, ...], redis: Redis) -> None:
-    try:
-        await redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's
-    except NoScriptError:
-        return  # it was allowed to ask
-
-
-async def _info(redis: Redis) -> Mapping[str, Any] | None:
-    try:
-        answer: Mapping[str, Any] = await redis.info()
-    except NoPermissionError:
-        return None
-    return answer

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from functools import partial
-
-from redis.asyncio import Redis
+from collections.abc import AsyncIterator
 
 from app.adapters.redis.client import RedisClient
+from app.adapters.redis.commands import Command
+from app.settings.redis_address import Endpoint
+from app.shared_cache.sealing import sealed_by
 
 _PAGE = 500
 _HEADER_BYTES = 64
-_HEADER = re.compile(rb"itb[0-9]{1,4};([a-z0-9]{1,16});")
 
 
 async def sealed_counts(client: RedisClient, prefix: str) -> Counter[str]:
-    """How many tokens each key seals, by the id of the key. Walks through all keys, a page at a time.
+    """How many tokens each key seals, by the id of the key. Walks through all keys of each primary, a page at a time.
 
     Args:
         client: Makes the calls. The user needs ``SCAN`` and ``GETRANGE``, which the broker's does not have.
@@ -27,17 +26,18 @@ async def sealed_counts(client: RedisClient, prefix: str) -> Counter[str]:
 
     """
     counts = Counter[str]()
+    for primary in await client.primaries("count"):
+        async for headers in _pages(client, primary, prefix):
+            counts.update(key_id for header in headers if (key_id := sealed_by(header)) is not None)
+    return counts
+
+
+async def _pages(client: RedisClient, primary: Endpoint, prefix: str) -> AsyncIterator[list[bytes]]:
     cursor = 0
     while True:
-        cursor, headers = await client.call("count", partial(_page, prefix, cursor))
-        counts.update(found[1].decode() for header in headers if (found := _HEADER.match(header)))
+        scan: Command = ("SCAN", cursor, "MATCH", f"{prefix}:*:token:*", "COUNT", _PAGE)
+        [(cursor, names)] = await client.call_at("count", primary, scan)
+        if names:
+            yield await client.call_at("count", primary, *(("GETRANGE", name, 0, _HEADER_BYTES) for name in names))
         if cursor == 0:
-            return counts
-
-
-async def _page(prefix: str, cursor: int, redis: Redis) -> tuple[int, list[bytes]]:
-    following, names = await redis.scan(cursor, match=f"{prefix}:*:token:*", count=_PAGE)
-    pipeline = redis.pipeline(transaction=False)
-    for name in names:
-        pipeline.getrange(name, 0, _HEADER_BYTES)
-    return int(following), [bytes(header) for header in await pipeline.execute()]
+            return

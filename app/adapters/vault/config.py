@@ -19,8 +19,8 @@ class VaultConfig:
         auth: How to log in.
         token: The token, for `auth` ``token``.
         token_file: A file with the token, read again at each login; one of the two. For `auth` ``jwt``, the JWT.
-        role_id: For `auth` ``approle``.
-        secret_id: For `auth` ``approle``.
+        role_id: Role id, for `auth` ``approle``.
+        secret_id: Secret id, for `auth` ``approle``.
         secret_id_file: A file with the secret id, read again at each login; one of the two, or none.
         role: For `auth` ``kubernetes`` or ``jwt``.
         kubernetes_token_file: A file with the pod's JWT, read again at each login; for ``jwt`` without `token_file`.

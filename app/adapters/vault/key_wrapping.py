@@ -40,7 +40,7 @@ class MovingKey:
     Args:
         kind: Its type, as Vault names it.
         public_key: SubjectPublicKeyInfo, DER.
-        pkcs8: DER, not encrypted.
+        pkcs8: The key as PKCS#8 in DER, not encrypted.
 
     """
 

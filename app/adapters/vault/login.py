@@ -44,7 +44,7 @@ class Access:
     """A Vault token and its lifetime.
 
     Args:
-        adapter: Sends it.
+        adapter: Sends the login request.
         since: When it was issued or renewed, by the session's clock.
         lifetime: Seconds from `since` to its end; 0 if it has none.
         renewable: Whether Vault would renew it.

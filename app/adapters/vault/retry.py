@@ -32,16 +32,19 @@ async def retried(attempt: Callable[[], Awaitable[T]], until: float, draw: Calla
     """
     now = asyncio.get_running_loop().time
     failures, passing = 0, None
-    while True:
-        try:
-            return await attempt()
-        except VaultProblemError as error:
-            if error.problem is VaultProblem.SLOW and passing is not None:
-                raise passing from None
-            if error.problem not in PASSING:
-                raise
-            passing, failures = error, failures + 1
-        pause = max(growing_delay(failures, _FIRST_PAUSE, _MAX_PAUSE, draw()), passing.retry_after or 0.0)
-        if now() + pause >= until:
-            raise passing
-        await asyncio.sleep(pause)
+    try:
+        while True:
+            try:
+                return await attempt()
+            except VaultProblemError as error:
+                if error.problem is VaultProblem.SLOW and passing is not None:
+                    raise passing from None
+                if error.problem not in PASSING:
+                    raise
+                passing, failures = error, failures + 1
+            pause = max(growing_delay(failures, _FIRST_PAUSE, _MAX_PAUSE, draw()), passing.retry_after or 0.0)
+            if now() + pause >= until:
+                raise passing
+            await asyncio.sleep(pause)
+    finally:
+        del passing  # The traceback of the error has this frame: a cycle.

@@ -10,16 +10,21 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+from app.adapters.vault.attempts import VaultAttempts
 from app.adapters.vault.config import VaultConfig
 from app.adapters.vault.login import Access, log_in, login_meaning, renew
-from app.adapters.vault.retry import retried
 from app.adapters.vault.threads import BoundedThreads
-from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError, meant, outcome_of, reason_of
+from app.adapters.vault.vault_problem import (
+    Meaning,
+    VaultProblem,
+    VaultProblemError,
+    meant,
+    reason_of,
+)
 from app.adapters.vault.wire import VaultAdapter
 from app.domain.dependency_errors import CredentialStoreError, OverloadedError
 from app.domain.errors import BrokerError
 from app.ports import EventSink
-from app.process.observed_call import ObservedCall
 from app.process.single_flight import SingleFlight
 from app.process.supervisor import growing_delay, supervised
 
@@ -62,10 +67,9 @@ class VaultSession:
     ) -> None:
         self._config = config
         self._events = events
+        self._attempts = VaultAttempts(events, threads or BoundedThreads(), outgoing, monotonic, draw)
         self._monotonic = monotonic
         self._draw = draw
-        self._threads = threads or BoundedThreads()
-        self._outgoing = outgoing
         self._access: Access | None = None
         self._changed = asyncio.Event()
         self._logins = SingleFlight[str, Access](name="vault-login")
@@ -82,7 +86,7 @@ class VaultSession:
     async def aclose(self) -> None:
         """Stop the renewal, cancel all calls and close the connections."""
         self._closed = True
-        self._threads.close()
+        self._attempts.close()
         ending: list[asyncio.Task[Any]] = [*self._logins.cancel()]
         if self._keeper is not None:
             self._keeper.cancel()
@@ -96,6 +100,11 @@ class VaultSession:
         if (access := self._access) is None or access.lifetime <= 0:
             return math.nan
         return max(0.0, access.since + access.lifetime - self._monotonic())
+
+    @property
+    def circuit_is_open(self) -> bool:
+        """Whether Vault did not answer lately, so that most calls fail at once instead of waiting for it."""
+        return self._attempts.circuit_is_open
 
     async def call(
         self, operation: str, work: Callable[[VaultAdapter], T], meaning: Meaning | None = None, deadline: float = 0.0
@@ -118,9 +127,10 @@ class VaultSession:
         while True:
             before, access = access, await self._access_after(access, until)
             try:
-                return await self._run(operation, partial(work, access.adapter), until, meaning)
+                return await self._attempts.run(operation, partial(work, access.adapter), until, meaning)
             except VaultProblemError as error:
-                failure = error
+                # Another one: that of a time-out leads to this task, and so to its error and to this frame, a cycle.
+                failure = VaultProblemError(error.problem, error.retry_after)
             if before is not None or failure.problem is not VaultProblem.BAD_TOKEN:
                 raise meant(failure, meaning or {})
 
@@ -148,7 +158,7 @@ class VaultSession:
         until = asyncio.get_running_loop().time() + self._config.deadline
         meaning = login_meaning(self._config.auth)
         try:
-            access = await self._run("login", partial(log_in, self._config, self._monotonic), until, meaning)
+            access = await self._attempts.run("login", partial(log_in, self._config, self._monotonic), until, meaning)
         except (VaultProblemError, CredentialStoreError) as error:
             detail = reason_of(meaning, error) or ""
         else:
@@ -163,18 +173,6 @@ class VaultSession:
         if before is not None and before.adapter is not access.adapter:
             before.adapter.close()
         self._changed.set()
-
-    async def _run(self, operation: str, work: Callable[[], T], until: float, meaning: Meaning | None = None) -> T:
-        return await retried(partial(self._attempt, operation, work, until, meaning), until, self._draw)
-
-    async def _attempt(self, operation: str, work: Callable[[], T], until: float, meaning: Meaning | None) -> T:
-        outcomes, reasons = partial(outcome_of, meaning or {}), partial(reason_of, meaning or {})
-        with ObservedCall(self._events, "vault", operation, outcomes, reason_of=reasons, monotonic=self._monotonic):
-            try:
-                async with asyncio.timeout_at(until):
-                    return await self._threads.run(work, self._outgoing())
-            except TimeoutError:
-                raise VaultProblemError(VaultProblem.SLOW) from None
 
     def _pause(self, failures: int) -> float:
         return growing_delay(failures, 2 * LOGIN_PAUSE, MAX_PAUSE, self._draw()) if failures else 0.0
@@ -208,7 +206,7 @@ class VaultSession:
     async def _prolong(self, access: Access, until: float) -> None:
         if access.renewable:
             try:
-                renewed = await self._run("renew", partial(renew, access, self._monotonic), until)
+                renewed = await self._attempts.run("renew", partial(renew, access, self._monotonic), until)
             except VaultProblemError as error:
                 if error.problem not in {VaultProblem.BAD_TOKEN, VaultProblem.POLICY, VaultProblem.INVALID}:
                     raise meant(error, {}) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -13,12 +12,12 @@ from hvac.api.secrets_engines import Transit
 from app.adapters.vault.session import VaultSession
 from app.adapters.vault.vault_problem import Meaning, VaultProblem, VaultProblemError
 from app.adapters.vault.wire import VaultAdapter
+from app.domain.compact_jws import signing_input
 from app.domain.credential import Credential
 from app.domain.dependency_errors import CredentialStoreError
 from app.domain.signing import RemoteKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
 
-_HEADER = {"alg": "RS256", "typ": "JWT"}
 _SHORTEST_RSA_SIGNATURE = 342
 """Characters of base64url: 256 bytes, of an RSA key with 2048 bits. Elliptic curves give at most 132 bytes."""
 
@@ -65,7 +64,7 @@ class VaultTransitSigner:
         """
         if not isinstance(credential.signing, RemoteKey):
             raise CredentialMisconfiguredError("transit_key", "is needed to sign with Vault")
-        signed = f"{_part(_HEADER)}.{_part(claims)}"
+        signed = signing_input(claims)
         work = partial(_sign, self._mount, credential.signing.name, signed)
         return f"{signed}.{await self._session.call('sign', work, _MEANING)}"
 
@@ -100,8 +99,3 @@ def _sign(mount: str, name: str, signed: str, adapter: VaultAdapter) -> str:
             "names a key that is not RSA; create one with `vault write -f transit/keys/NAME type=rsa-2048`",
         )
     return found[1]
-
-
-def _part(value: Mapping[str, object]) -> str:
-    text = json.dumps(value, separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()

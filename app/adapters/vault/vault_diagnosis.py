@@ -45,10 +45,10 @@ class VaultLayout:
     """Where the settings say that things are in Vault.
 
     Args:
-        mount: The mount of KV.
-        version: Its version.
+        mount: The mount of the KV engine.
+        version: The version of the KV engine.
         prefix: The folder below it.
-        transit: The mount of transit.
+        transit: The mount of the transit engine.
         missing: The path of a document that no one has, below the prefix.
 
     """
@@ -66,7 +66,7 @@ class VaultDiagnosis:
     Args:
         config: Its address, and how to log in.
         session: Makes the calls that need a login.
-        layout: Where things are.
+        layout: The mounts and paths in Vault.
 
     """
 

@@ -60,6 +60,9 @@ PASSING = frozenset(
 )
 """Problems that the next attempt may not have: it may reach another node, or the same one a moment later."""
 
+OUTAGES = frozenset({VaultProblem.SEALED, VaultProblem.NOT_READY, VaultProblem.UNREACHABLE, VaultProblem.SLOW})
+"""Problems of Vault as a whole. An internal error may be that of one path, so it is not among them."""
+
 MAX_RETRY_AFTER = 60.0
 """The longest ``Retry-After`` that is passed on to callers, in seconds."""
 
@@ -70,7 +73,7 @@ class VaultProblemError(Exception):
     """A call failed; for use within this package only.
 
     Args:
-        problem: Why.
+        problem: Why the call failed.
         retry_after: Seconds that Vault asked to wait, or None.
 
     """

@@ -26,6 +26,11 @@ from app.adapters.vault.vault_problem import VaultProblem, VaultProblemError, re
 from app.domain.dependency_errors import CredentialStoreError
 from app.process.regular_file import FileError
 
+MAX_VAULT_ANSWER_BYTES = 16 * 1024 * 1024
+"""A listing of 100,000 orgs has a quarter of it."""
+
+_PIECE_BYTES = 64 * 1024
+
 _CERTIFICATE_ALERT = re.compile(r"ALERT_[A-Z_]*(CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED|DECRYPT_ERROR)")
 """What OpenSSL calls the alerts of a server that refuses the client's certificate, or has got none."""
 
@@ -148,6 +153,19 @@ class _WatchedTransport(HTTPAdapter):
     def __init__(self, tls: ClientTls) -> None:
         super().__init__()
         self._tls = tls
+
+    @override
+    def send(self, request: Any, *_args: Any, **kwargs: Any) -> requests.Response:
+        """As requests does it, but read no more than `MAX_VAULT_ANSWER_BYTES`, also of a compressed answer."""
+        response = super().send(request, **{**kwargs, "stream": True})
+        content = bytearray()
+        for piece in response.iter_content(_PIECE_BYTES):
+            content += piece
+            if len(content) > MAX_VAULT_ANSWER_BYTES:
+                response.close()
+                raise requests.exceptions.ContentDecodingError
+        response._content = bytes(content)  # noqa: SLF001  # as `Response.content` keeps it
+        return response
 
     @override
     def get_connection_with_tls_context(self, request: Any, *_args: Any, **_kwargs: Any) -> HTTPConnectionPool:

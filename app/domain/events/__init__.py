@@ -21,6 +21,8 @@ from app.domain.events.dependency_events import (
     ExchangeFinished,
 )
 from app.domain.events.process_events import (
+    KeyRingLoaded,
+    KeyRingRefused,
     PolicyLoaded,
     PolicyRefused,
     ServerCertificateLoaded,
@@ -41,6 +43,8 @@ __all__ = [
     "DependencyChecked",
     "Event",
     "ExchangeFinished",
+    "KeyRingLoaded",
+    "KeyRingRefused",
     "MintFailed",
     "PolicyLoaded",
     "PolicyRefused",
@@ -63,6 +67,8 @@ Event = (
     | ClockCompared
     | PolicyLoaded
     | PolicyRefused
+    | KeyRingLoaded
+    | KeyRingRefused
     | ServerCertificateLoaded
     | ServerCertificateRefused
     | CredentialPurged

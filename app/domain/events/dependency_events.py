@@ -36,11 +36,12 @@ class DependencyCalled:
     """An external system was called.
 
     Args:
-        dependency: ``redis``, ``vault``, ``ims``, ``jwks`` or ``token_review``.
+        dependency: ``redis``, ``vault``, ``ims``, ``jwks``, ``token_review`` or ``kms``.
         operation: The operation, such as ``read``; a constant of the code.
         outcome: ``ok``, ``cancelled``, or the error's code; for Redis, the kind of failure, such as ``timeout``.
         seconds: How long it took.
         reason: Why it failed and what to do, in one sentence for the operator. It has no value in it.
+        elsewhere: True if the called place is one that only some documents name, such as another AWS region.
 
     """
 
@@ -49,11 +50,12 @@ class DependencyCalled:
     outcome: str
     seconds: float
     reason: str | None = None
+    elsewhere: Literal[True] | None = None
 
     @property
     def works(self) -> bool | None:
-        """Whether the dependency works; None if the call was cancelled here. See `dependency_works`."""
-        return dependency_works(self.outcome)
+        """Whether the dependency works; None if the call says nothing about it as a whole. See `dependency_works`."""
+        return None if self.elsewhere else dependency_works(self.outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,10 @@ class CacheRecordRefused:
 
     Args:
         key: The key of the record.
-        reason: ``integrity`` (not sealed by the broker for this key), ``version``, or ``contradiction``.
+        reason: ``integrity`` (not sealed by the broker for this key), ``unknown_key`` (sealed with a key that this
+            replica's key ring does not have), ``version``, or ``contradiction``.
 
     """
 
     key: TokenKey
-    reason: Literal["integrity", "version", "contradiction"]
+    reason: Literal["integrity", "unknown_key", "version", "contradiction"]

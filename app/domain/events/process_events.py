@@ -1,4 +1,4 @@
-"""Events of this process: its policy, its own certificate, its tasks."""
+"""Events of this process: its policy, its key ring, its own certificate, its tasks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,30 @@ class PolicyLoaded:
 @dataclass(frozen=True, slots=True)
 class PolicyRefused:
     """A policy file was refused as a whole; the last good one stays in force. `reason` names the place in the file."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRingLoaded:
+    """A key ring came into force.
+
+    Args:
+        at: Unix time in seconds.
+        sealing: The id of the key that seals.
+        keys: The ids of all keys, which open.
+
+    """
+
+    at: float
+    sealing: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRingRefused:
+    """A changed key ring was refused as a whole; the last good one stays. `reason` names the place, never a key."""
 
     at: float
     reason: str

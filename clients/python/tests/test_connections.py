@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -80,6 +81,36 @@ def test_a_forked_process_gets_a_token(fake_broker: FakeBroker) -> None:
     )
 
     assert ended.stdout.split() == [fake_broker.token(ORG)] * 2
+
+
+@contextlib.contextmanager
+def host_that_is_gone() -> Iterator[str]:
+    """The URL of a port that neither accepts nor refuses a connection, because its queue of connections is full."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        while True:
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0.2)
+            try:
+                waiting.connect(server.getsockname())
+            except TimeoutError:
+                break
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another system refuses what does not fit into the queue")
+async def test_a_host_that_is_gone_leaves_time_for_the_next_broker(
+    fake_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker to which no connection can be made costs less than its share of the time-out."""
+    monkeypatch.setattr("ims_token_broker_client.endpoint.CONNECT_SECONDS", 0.2)
+    with host_that_is_gone() as gone:
+        begin = time.monotonic()
+        broker = Broker([gone, fake_broker.url], api_key=fake_broker.api_key, timeout=20.0)
+        token = await broker.tokens(ORG, sandbox_name="").get_async()
+
+    assert token.value == fake_broker.token(ORG)
+    assert time.monotonic() - begin < 8.0  # its share is 10 s
 
 
 async def test_an_answer_in_small_pieces_is_read(fake_broker: FakeBroker) -> None:

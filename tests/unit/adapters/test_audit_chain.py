@@ -140,6 +140,23 @@ def test_a_full_disk_is_reported(path: Path, full_disk: None) -> None:
     assert verifier.chains()[0].lost == lost
 
 
+def test_a_full_disk_costs_a_blocking_log_nothing(path: Path, full_disk: None) -> None:
+    """With `BROKER_AUDIT_OVERFLOW=block`, all lines are written once there is room, the torn one again."""
+    log = AuditLog(path, chained=True, blocks=True)
+    emit(log, *range(50))
+    log.start()
+    asyncio.run(until(lambda: path.exists() and path.stat().st_size == 4000))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit[1], limit[1]))
+    asyncio.run(until(lambda: "v49" in path.read_text()))
+    asyncio.run(log.aclose())
+    assert (log.dropped, events_in(path)) == (
+        0,
+        ["chain_started", *(f"v{number}" for number in range(50)), "chain_ended"],
+    )
+    assert [(one.is_fault, "torn" in one.sentence) for one in verified(path)[0]] == [(False, True)]
+
+
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_disk_that_is_full_at_the_end_of_a_line_tears_nothing(path: Path, missing: int) -> None:
     """If the disk is full right after or right before a newline, no line is torn and none is written twice."""
@@ -160,6 +177,21 @@ def test_a_disk_that_is_full_at_the_end_of_a_line_tears_nothing(path: Path, miss
         signal.signal(signal.SIGXFSZ, ignored)
     assert events_in(path) == ["chain_started", "v0", "v1", "lines_lost", "v5", "chain_ended"]
     assert verified(path)[0] == []
+
+
+@pytest.mark.parametrize("left", [0, 1, 20, -1, -20])
+def test_a_file_that_someone_truncates_loses_no_later_line(path: Path, left: int) -> None:
+    """If the file is cut within a line while it is written to, the next line is whole, and what is gone is found."""
+    with writing(path, *range(3)) as log:
+        asyncio.run(until(lambda: path.exists() and path.read_bytes().count(b"\n") == 4))
+        whole = path.read_bytes()
+        os.truncate(path, left % len(whole))
+        emit(log, 3)
+    kept = path.read_bytes().splitlines()
+    assert [line for line in kept if b'"v3"' in line and json.loads(line)["version"] == "v3"]
+    assert not any(b'"v3"' in line and not line.startswith(b"{") for line in kept)
+    findings, _ = verified(path)
+    assert bool(findings) is (left != -1)  # which cuts off a newline alone
 
 
 def test_a_line_torn_by_the_end_of_a_process_is_reported_as_torn(path: Path) -> None:

@@ -11,6 +11,7 @@ import select
 import termios
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.audit_log import FLUSH_SECONDS, MAX_WAITING_AUDIT_LINES, AuditLog
+from app.adapters.audit_log.audit_lines import AuditLines
 from app.domain import events
 from app.domain.decision import Decision
 from app.domain.events import RequestDecided
@@ -31,6 +33,7 @@ SHA256 = hashlib.sha256(b"eyJ.canary-token").hexdigest()
 KNOWN = {"caller": "journey", "org": ORG, "credential": "default", "scope": "AdobeID openid", "generation": "3",
          "tier": "memory"}  # fmt: skip
 VENDED = Decision("/token", "vend", "vended", token_sha256=SHA256, **KNOWN)  # type: ignore[arg-type]  # the tier is one
+TEXTS = [field.name for field in fields(Decision) if field.name != "is_shared" and not field.name.endswith("_sha256")]
 NASTY = '"}\\ \n\r\x00\x1b[2K\x85\u2028\u2029\ud800{"audit":1}'
 """Characters that would end a line or a string if they were not escaped."""
 
@@ -48,10 +51,14 @@ def emit(log: AuditLog, *emitted: events.Event) -> None:
 
 @contextmanager
 def writing(
-    path: Path | None, *emitted: events.Event, loses: int = 0, max_waiting: int = MAX_WAITING_AUDIT_LINES
+    path: Path | None,
+    *emitted: events.Event,
+    loses: int = 0,
+    max_waiting: int = MAX_WAITING_AUDIT_LINES,
+    blocks: bool = False,
 ) -> Iterator[AuditLog]:
     """A log that writes until the context ends, first what was `emitted`; in the end it lost exactly `loses` lines."""
-    log = AuditLog(path, max_waiting=max_waiting)
+    log = AuditLog(path, max_waiting=max_waiting, blocks=blocks)
     emit(log, *emitted)
     log.start()
     yield log
@@ -111,17 +118,18 @@ def full_pipe(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def torn(tmp_path: Path) -> tuple[AuditLog, Path]:
-    """A log and its named pipe, whose reader closed it while the first 2000 lines were written."""
+    """A log and its named pipe, whose reader closed it while the first 200 lines, which are one batch, were written."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
     log = AuditLog(pipe)
-    emit(log, *map(request, range(2000)))
+    emit(log, *map(request, range(200)))
     log.start()
     held = b"\0" * 4
     asyncio.run(until(lambda: any(fcntl.ioctl(reader, termios.FIONREAD, held))))
     os.close(reader)
-    asyncio.run(until(lambda: 0 < log.dropped <= 2000))
+    asyncio.run(until(lambda: 0 < log.dropped <= 200))
     return log, pipe
 
 
@@ -147,6 +155,22 @@ def test_unknown_fields_are_null(path: Path) -> None:
     assert {name for name, value in unknown.items() if value is None} == {*KNOWN, "token_sha256"}
 
 
+@pytest.mark.parametrize(("is_shared", "remembered"), [(True, 10_000), (False, 0)])
+def test_only_decisions_that_requests_share_are_remembered(is_shared: bool, remembered: int) -> None:
+    """Most of the others are never seen again; those that are shared are forgotten when there are too many."""
+    lines, alive = AuditLines(), weakref.WeakSet[Decision]()
+
+    def decide(org: str) -> None:
+        decision = replace(VENDED, org=org, is_shared=is_shared)
+        alive.add(decision)
+        assert f'"{org}"' in lines.line(request(0, decision))
+
+    for number in range(15_000):
+        decide(f"org-{number}")
+    assert len(alive) <= remembered
+    assert bool(alive) is is_shared
+
+
 def test_purges_and_policies_are_logged_and_no_other_events(path: Path) -> None:
     """A purge and a change of the policy have lines of their own; other events are not audit events."""
     refused = events.PolicyRefused(NOW, "callers[2]: must be a mapping")
@@ -161,7 +185,7 @@ def test_purges_and_policies_are_logged_and_no_other_events(path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Decision) if not field.name.endswith("_sha256")])
+@pytest.mark.parametrize("name", TEXTS)
 def test_a_field_cannot_break_its_line(path: Path, name: str) -> None:
     """Control characters and quotes in a decision's field are escaped: one line stays one line."""
     nasty = replace(VENDED, **{name: NASTY})  # type: ignore[arg-type]  # here a tier is any text
@@ -196,6 +220,18 @@ def test_a_full_queue_loses_and_counts(path: Path) -> None:
     with writing(path, *map(request, range(1003)), loses=3, max_waiting=1000) as log:
         assert log.dropped == 3
     assert numbers(path.read_text()) == list(range(1000))
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_requests_that_are_granted_together_are_as_many_lines(path: Path, blocks: bool) -> None:
+    """They have the room that they would have one by one: what does not fit is lost and counted, or kept."""
+    log = AuditLog(path, max_waiting=1000, blocks=blocks)
+    log.emit_granted([*map(request, range(998))])
+    log.emit_granted([*map(request, range(998, 1003))])
+    assert log.dropped == (0 if blocks else 3)
+    log.start()
+    asyncio.run(log.aclose())
+    assert numbers(path.read_text()) == list(range(1003 if blocks else 1000))
 
 
 def test_a_file_is_appended_to(path: Path) -> None:
@@ -237,6 +273,101 @@ def test_lines_are_counted_while_the_folder_is_missing(path: Path) -> None:
         path.parent.mkdir()
         emit(log, request(3))
     assert numbers(path.read_text()) == [3]
+
+
+def test_a_file_that_was_copied_and_truncated_goes_on(path: Path) -> None:
+    """The next line is at the beginning of the truncated file, without a gap of zeros before it."""
+    with writing(path, *map(request, range(100))) as log:
+        asyncio.run(
+            until(lambda: path.exists() and path.read_text().endswith("\n") and len(numbers(path.read_text())) == 100)
+        )
+        copy = path.read_text()
+        os.truncate(path, 0)
+        emit(log, request(100))
+    assert (numbers(copy), numbers(path.read_text())) == (list(range(100)), [100])
+
+
+def test_a_blocking_log_keeps_what_it_cannot_write(path: Path) -> None:
+    """While the folder is missing nothing is lost: lines wait, and the log says when it is full."""
+    with writing(path, max_waiting=2, blocks=True) as log:
+        asyncio.run(until(path.exists))
+        path.unlink()
+        path.parent.rmdir()
+        emit(log, request(1))
+        assert not log.is_full()
+        emit(log, request(2))
+        assert log.is_full()
+        asyncio.run(until(lambda: not log._waiting))
+        assert log.is_full()
+        path.parent.mkdir()
+        asyncio.run(until(lambda: not log.is_full()))
+    assert numbers(path.read_text()) == [1, 2]
+
+
+def test_a_full_blocking_log_loses_refusals_alone(full_pipe: Path) -> None:
+    """A request that was accepted before the log was full may be granted after it: its line is added."""
+    refused = replace(VENDED, outcome="overloaded", token_sha256=None)
+    log = AuditLog(full_pipe, max_waiting=2, blocks=True)
+    emit(log, request(1), request(2))
+    emit(log, request(3, replace(VENDED, outcome="done")), request(4))
+    assert log.dropped == 0
+    emit(log, request(5, refused))
+    assert (log.dropped, len(log._waiting)) == (1, 4)
+
+
+@pytest.mark.parametrize("blocks", [True, False], ids=["block", "drop"])
+def test_refusals_alone_never_fill_the_log(full_pipe: Path, blocks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the reader hangs, refusals use half of the places; further ones are lost, and grants have the rest."""
+    refused = replace(VENDED, outcome="unauthenticated", caller=None, token_sha256=None)
+    log = AuditLog(full_pipe, max_waiting=20, blocks=blocks)
+    emit(log, *(request(number, refused) for number in range(5)))
+    log.start()
+    asyncio.run(until(lambda: log._in_hand > 0))
+    emit(log, *(request(number, refused) for number in range(5, 100)))
+    assert (log.is_full(), log.dropped) == (False, 90)
+    emit(log, *map(request, range(10)))
+    assert (log.is_full(), log.dropped) == (blocks, 90)
+    monkeypatch.setattr("app.adapters.audit_log.log.FLUSH_SECONDS", 0.0)
+    asyncio.run(log.aclose())
+
+
+def test_a_request_that_was_not_looked_at_has_no_line(path: Path) -> None:
+    """A flood of credentials from one address adds no line when it is limited; a caller over its own limit does."""
+    limited = replace(VENDED, outcome="rate_limited", token_sha256=None)
+    (line,) = lines_of(
+        path, *(request(number, replace(limited, caller=None)) for number in range(99)), request(1, limited)
+    )
+    assert json.loads(line)["caller"] == KNOWN["caller"]
+
+
+def test_a_blocking_log_survives_the_loss_of_its_reader(tmp_path: Path) -> None:
+    """Lines that no process reads from a named pipe wait for the next reader."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with writing(pipe, blocks=True) as log:
+        os.close(reader)
+        emit(log, *map(request, range(2000)))
+        asyncio.run(until(lambda: log._in_hand > 0))
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        assert numbers(asyncio.run(received_from(reader, "request-1999"))) == list(range(2000))
+    os.close(reader)
+
+
+def test_a_blocking_log_that_cannot_write_ends(path: Path) -> None:
+    """At the end of the process, lines that cannot be written are lost and counted, within the usual time."""
+    with writing(path, blocks=True, loses=2) as log:
+        asyncio.run(until(path.exists))
+        path.unlink()
+        path.parent.rmdir()
+        emit(log, request(1), request(2))
+
+
+def test_a_log_that_does_not_block_is_never_full(full_pipe: Path) -> None:
+    """With a reader that hangs and more lines than may wait, requests go on."""
+    log = AuditLog(full_pipe, max_waiting=2)
+    emit(log, *map(request, range(4)))
+    assert (log.is_full(), log.dropped) == (False, 2)
 
 
 def test_a_start_needs_a_file_that_can_be_opened(path: Path) -> None:

@@ -15,12 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from types import FrameType
 from typing import Any
 
 import pytest
 from typing_extensions import override
 
+from app.adapters.event_stream import EventStream
 from app.adapters.json_logs import LOGGER, LogHandler, LogSink, configure_logging
 from app.adapters.json_logs.json_lines import MAX_WAITING_LOG_LINES, JsonFormatter
 from app.domain import events
@@ -31,6 +31,7 @@ from app.domain.plain_document import PolicyError
 from app.domain.refusal_reason import RefusalReason
 from app.process.correlation import REQUEST_ID, TRACE_POINT, TracePoint
 from tests.factories import KEY, ORG, REF
+from tests.support.recorded_events import RecordedEvents
 from tests.support.waiting import until
 
 REDACTED = "[redacted]"
@@ -368,20 +369,18 @@ def test_an_event_is_logged_at_its_level(
     assert all(line["message"] and "{" not in line["message"] for line in lines)
 
 
-def test_a_request_costs_the_log_two_calls() -> None:
-    """A request on the warm path is not logged, so nothing is collected for a line."""
-    sink, event, entered = LogSink(), events.RequestDecided(1.0, "r", Decision("/token", "vend", "vended")), list[str]()
-
-    def note(frame: FrameType, what: str, _argument: object) -> None:
-        if what == "call" and "/app/" in frame.f_code.co_filename:
-            entered.append(frame.f_code.co_name)
-
-    sys.setprofile(note)
-    try:
-        sink.emit(event)
-    finally:
-        sys.setprofile(None)
-    assert entered == ["emit", "_logged_as"]
+def test_a_listener_can_leave_out_requests() -> None:
+    """It gets every other event, and the other listeners get requests, too."""
+    stream, of_all, of_others = EventStream(), RecordedEvents(), RecordedEvents()
+    stream.add(of_all)
+    stream.add_without_requests(of_others)
+    request = events.RequestDecided(1.0, "r", Decision("/token", "vend", "vended"))
+    refused = events.PolicyRefused(1.0, "bad")
+    for event in (request, refused):
+        stream.emit(event)
+    stream.emit_granted([request, request])
+    assert of_all.all == [request, refused, request, request]
+    assert of_others.all == [refused]
 
 
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends(capfd: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ def test_anything_but_a_set_is_refused(content: bytes) -> None:
     assert refused.value.__cause__ is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.binary(max_size=100)
     | st.dictionaries(

@@ -46,7 +46,7 @@ async def ends_well(verifier: JwtCallerVerifier, unverified: bytes) -> str | Non
         return None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=300)
     | st.from_regex(rb"[A-Za-z0-9_-]{0,80}\.[A-Za-z0-9_-]{0,80}\.[A-Za-z0-9_-]{0,80}", fullmatch=True)
@@ -56,7 +56,7 @@ async def test_random_bytes_prove_nothing(verifier: JwtCallerVerifier, unverifie
     assert await ends_well(verifier, unverified) is None
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10_000), junk=st.binary(min_size=1, max_size=3))
 async def test_a_changed_token_proves_nothing(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, place: int, junk: bytes
@@ -68,7 +68,7 @@ async def test_a_changed_token_proves_nothing(
     assert await ends_well(verifier, changed) == (SUBJECT if changed == token else None)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(header=headers, changes=claims)
 async def test_signed_claims_prove_their_own_subject_or_nothing(
     verifier: JwtCallerVerifier, issuer: LocalIssuer, header: dict[str, object], changes: dict[str, object]

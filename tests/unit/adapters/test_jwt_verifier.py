@@ -272,6 +272,26 @@ async def test_keys_of_one_issuer_prove_nothing_for_another(issuer: LocalIssuer,
     await verifier.aclose()
 
 
+async def test_two_issuers_that_share_a_key_do_not_share_tokens(issuer: LocalIssuer, tmp_path: Path) -> None:
+    """With one key for two issuers, each token still counts for its own issuer and audience alone."""
+    (tmp_path / "jwks.json").write_bytes(issuer.body())
+    source = str(tmp_path / "jwks.json")
+    one, other = issuer.name, issuer.name + "/"
+    fetches = Fetches()
+    verifier = JwtCallerVerifier(lambda: NOW, fetches)
+    verifier.trust((Issuer(one, (AUDIENCE,), jwks_file=source), Issuer(other, ("another",), jwks_file=source)))
+    await fetches.reach(2)
+    assert (await verifier.verify(issuer.token(NOW).encode())).issuer == one
+    assert (await verifier.verify(issuer.token(NOW, iss=other, aud="another").encode())).issuer == other
+    both = issuer.token(NOW, iss=other, aud=[AUDIENCE, "another"])
+    assert (await verifier.verify(both.encode())).issuer == other
+    await refuses(verifier, issuer.token(NOW, aud="another"))
+    await refuses(verifier, issuer.token(NOW, iss=other))
+    await refuses(verifier, issuer.token(NOW, iss=one.upper(), aud=[AUDIENCE, "another"]))
+    await refuses(verifier, issuer.token(NOW, iss=[one, other], aud=[AUDIENCE, "another"]))
+    await verifier.aclose()
+
+
 def test_a_callers_jwt_is_not_in_its_repr(issuer: LocalIssuer) -> None:
     """Neither the signature nor what was signed is shown: with both, anyone could be the caller."""
     token = issuer.token(NOW)

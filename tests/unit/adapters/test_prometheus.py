@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from dataclasses import replace
 from typing import Never
 
 import pytest
@@ -85,7 +86,7 @@ def test_vended_tokens_are_counted_by_caller_and_tier(metrics: SinkWithRegistry)
     assert metrics.value("tokens_vended_total", caller="journey", tier="memory") == 3
     assert metrics.value("tokens_vended_total", caller="journey", tier="exchange") == 1
     assert metrics.value("tokens_vended_total", caller="export", tier="memory") == 2
-    metrics.emit(*decided(one))
+    metrics.sink.emit_granted([events.RequestDecided(NOW, "id", one)])
     assert metrics.value("tokens_vended_total", caller="journey", tier="memory") == 4
     assert metrics.value("requests_total", endpoint="/token", outcome="vended") == 7
     assert "ims_token_broker_requests_refused_total" not in metrics.series()
@@ -116,6 +117,8 @@ def test_an_action_without_a_token_is_neither_vended_nor_refused(metrics: SinkWi
     (events.DependencyCalled("vault", "read", "ok", 0.1), "dependency_calls",
      {"dependency": "vault", "operation": "read", "outcome": "ok"}),
     (events.PolicyRefused(NOW, "version: must be 1"), "policy_refusals", {}),
+    (events.KeyRingRefused(NOW, "version: must be 1"), "key_ring_refusals", {}),
+    (events.CacheRecordRefused(KEY, "unknown_key"), "cache_records_refused", {"reason": "unknown_key"}),
     (events.CredentialPurged(NOW, REF, 1, "remote"), "purges", {"origin": "remote"}),
     (events.RefreshFailed(REF, "ims_unavailable", "down"), "refresh_failures", {"code": "ims_unavailable"}),
     (events.TaskFailed("purge-listener", "KeyError"), "task_failures", {"task": "purge-listener"}),
@@ -164,6 +167,8 @@ def test_policy_and_version_are_exported(metrics: SinkWithRegistry) -> None:
     """The load time of the policy in force and the running version are gauges."""
     metrics.emit(events.PolicyLoaded(NOW - 5, "0123"), events.PolicyLoaded(NOW, "4567"))
     assert metrics.value("policy_loaded_timestamp_seconds") == NOW
+    assert metrics.value("policy_info", version="4567") == 1
+    assert metrics.value("policy_info", version="0123") is None
     assert metrics.value("build_info", version="1.2.3") == 1
 
 
@@ -218,14 +223,16 @@ def test_a_gauge_that_fails_does_not_affect_the_others(metrics: SinkWithRegistry
 
 def test_gauges_are_read_at_each_scrape(metrics: SinkWithRegistry) -> None:
     """Gauges are read when Prometheus scrapes, each from its own source."""
-    assert metrics.value("flights") == metrics.value("requests_waiting") == metrics.value("redis_breaker_open") == 0
+    assert metrics.value("flights") == metrics.value("requests_waiting") == 0
+    assert [metrics.value("breaker_open", dependency=name) for name in ("redis", "vault", "ims")] == [0, 0, 0]
     assert math.isnan(metrics.value("vault_token_remaining_seconds") or 0)
     metrics.sink.gauge("flights", lambda: 2)
     metrics.sink.gauge("requests_waiting", lambda: 9)
-    metrics.sink.gauge("redis_breaker_open", lambda: True)
+    metrics.sink.gauge("breaker_open", lambda: {"redis": False, "vault": True, "ims": False})
     metrics.sink.gauge("vault_token_remaining_seconds", lambda: 1800.0)
     metrics.sink.gauge("tokens_unrefreshed", lambda: {"1h": 1, "6h": 4})
-    assert [metrics.value(name) for name in ("flights", "requests_waiting", "redis_breaker_open")] == [2, 9, 1]
+    assert [metrics.value(name) for name in ("flights", "requests_waiting")] == [2, 9]
+    assert [metrics.value("breaker_open", dependency=name) for name in ("redis", "vault", "ims")] == [0, 1, 0]
     assert metrics.value("vault_token_remaining_seconds") == 1800
     assert [metrics.value("tokens_unrefreshed", within=within) for within in ("1h", "6h")] == [1, 4]
 
@@ -309,7 +316,7 @@ def test_no_label_contains_a_secret_or_an_id(metrics: SinkWithRegistry) -> None:
         events.RequestDecided(NOW, mark, Decision("/token", "vend", "forbidden", "c", mark, mark, mark)),
         events.ExchangeFinished(ref, "jwt", "credential_rejected", 1.0, mark, mark),
         events.CacheRecordRefused(make_key(OrgId(mark), mark, mark), "version"),
-        events.PolicyLoaded(NOW, mark),
+        events.PolicyLoaded(NOW, "0123456789ab"),  # The digits of a hash are no secret, and label one series.
         events.PolicyRefused(NOW, mark),
         events.CredentialPurged(NOW, ref, 1, "local"),
         events.CertificateSeen(ref, NOW),
@@ -320,20 +327,24 @@ def test_no_label_contains_a_secret_or_an_id(metrics: SinkWithRegistry) -> None:
     assert metrics.value("tokens_vended_total", caller="c", tier="") == 1
 
 
-def test_series_and_memory_stay_bounded(metrics: SinkWithRegistry) -> None:
-    """A hundred thousand different decisions are all counted, in no more series than callers times tiers."""
+@pytest.mark.parametrize(("is_shared", "remembered"), [(True, 25_000), (False, 10)])
+def test_series_and_memory_stay_bounded(metrics: SinkWithRegistry, is_shared: bool, remembered: int) -> None:
+    """A hundred thousand different decisions are all counted, in no more series than callers times tiers.
+
+    Decisions that no other request shares are not remembered at all.
+    """
     alive: weakref.WeakSet[Decision] = weakref.WeakSet()
     first = vended()
 
     def decide(number: int) -> None:
-        decision = vended(("journey", "export")[number % 2], org=f"org-{number}")
+        decision = replace(vended(("journey", "export")[number % 2], org=f"org-{number}"), is_shared=is_shared)
         alive.add(decision)
         metrics.emit(*decided(decision), *decided(first))
 
     before = sum(map(len, metrics.series().values()))
     for number in range(100_000):
         decide(number)
-    assert len(alive) < 25_000
+    assert len(alive) < remembered
     assert metrics.value("tokens_vended_total", caller="export", tier="memory") == 50_000
     assert metrics.value("tokens_vended_total", caller="journey", tier="memory") == 150_000
     assert sum(map(len, metrics.series().values())) - before <= 6
@@ -372,3 +383,12 @@ def test_the_format_is_prometheus(metrics: SinkWithRegistry) -> None:
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")]
     assert all(f"# HELP {name} " in text for name in names)
     assert text.endswith("\n")
+
+
+def test_a_key_ring_says_when_it_was_loaded() -> None:
+    """The metric of the key ring is 0 until one is in force, and then the time at which it was loaded."""
+    metrics = SinkWithRegistry()
+    name = "key_ring_loaded_timestamp_seconds"
+    before = metrics.value(name)
+    metrics.emit(events.KeyRingLoaded(NOW + 3, "k2", ("k2", "k1")))
+    assert (before, metrics.value(name)) == (0, NOW + 3)

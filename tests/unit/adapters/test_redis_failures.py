@@ -9,7 +9,7 @@ import pytest
 from redis._parsers.base import NO_AUTH_SET_ERROR, BaseParser
 from redis.exceptions import ConnectionError as NoConnectionError
 
-from app.adapters.redis import scripts
+from app.adapters.redis import key_states, redis_budget, redis_limits, scripts
 from app.adapters.redis.call_failure import Contact
 from app.adapters.redis.failures import COMMANDS, failure_of
 from app.adapters.redis.scripts import Script
@@ -83,7 +83,8 @@ def test_a_tls_alert_has_its_own_sentence(reason: str, said: str) -> None:
 
 def test_every_command_of_a_script_has_a_sentence() -> None:
     """A command that a script calls is among those whose denial is named."""
-    sources = [value.source for value in vars(scripts).values() if isinstance(value, Script)]
+    modules = (scripts, key_states, redis_budget, redis_limits)
+    sources = [value.source for module in modules for value in vars(module).values() if isinstance(value, Script)]
     called = {word.split("'")[0].lower() for source in sources for word in source.split("redis.call('")[1:]}
     assert called <= set(COMMANDS)
-    assert {"get", "set", "del", "pttl"} <= called
+    assert {"getrange", "set", "del", "pttl", "time"} <= called

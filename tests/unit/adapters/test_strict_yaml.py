@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.adapters.policy_file import decode_policy
+from app.adapters.policy_file.strict_yaml import _PIECE
 from app.domain.plain_document import PolicyError
 
 
@@ -76,6 +77,17 @@ def test_misleading_yaml_is_refused(text: bytes, message: str) -> None:
     assert str(refused.value) == message
 
 
+@pytest.mark.parametrize("before", range(_PIECE - 2, _PIECE + 2))
+def test_invisible_characters_are_found_wherever_a_piece_ends(before: int) -> None:
+    """In a long file, a line break of two characters is accepted and half of one is found, wherever a piece ends."""
+    comment = "#" * before
+
+    assert decode_policy(f"{comment}\r\na: 1\r\n".encode()) == {"a": 1}
+    for misleading in ("\r", "\u200b"):
+        with pytest.raises(PolicyError, match="line 2: must not have invisible characters"):
+            decode_policy(f"\n{comment[1:]}{misleading}a: 1\n".encode())
+
+
 def test_an_error_contains_nothing_of_the_file() -> None:
     """The error does not quote the line, as libyaml's own would, and with it a key."""
     for text in ("a: itb_canary_x: y", "a: 'itb_canary_x", "a: *itb_canary_x", "itb_canary_x: 1\nitb_canary_x: 1"):
@@ -86,7 +98,7 @@ def test_an_error_contains_nothing_of_the_file() -> None:
         assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=200) | st.text(alphabet="ab01:-?[]{}&*!|>'\"%@` \n\t#,<=~.\\", max_size=60).map(str.encode))
 @example(b"%YAML 9.9\n---\na: 1\n")
 @example(b'a: "\\ud800"\n')

@@ -7,12 +7,15 @@ import contextlib
 
 import pytest
 
-from app.api.caller_gate import MAX_AUTHORIZATION_BYTES, CallerGate, VerifiedCallers, bearer_credential
+from app.adapters.memory_cache import MemoryLimitShares
+from app.api.authorization import MAX_AUTHORIZATION_BYTES, bearer_credential
+from app.api.caller_gate import CallerGate, VerifiedCallers, proof_of
 from app.domain.dependency_errors import IdentityUnavailableError
 from app.domain.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from app.domain.identity import JwtIdentity
 from app.domain.policy import Policy
 from app.domain.rate_limit import RateLimit
+from app.service.fleet_limits import FleetLimits
 from app.service.reload import PolicyInForce
 from tests.factories import ISSUER, make_api_key, make_caller, make_policy
 from tests.fakes import FakePolicySource, FakeVerifier, ManualClock
@@ -31,7 +34,8 @@ class GateHarness:
         self.verifier = FakeVerifier()
         self.policy = PolicyInForce(FakePolicySource(policy), self.verifier, RecordedEvents(), self.clock)
         self.policy.current = policy
-        self.gate = CallerGate(self.policy, self.verifier, self.clock)
+        fleet = FleetLimits(self.policy, MemoryLimitShares(self.clock), "replica", self.clock)
+        self.gate = CallerGate(self.policy, self.verifier, self.clock, fleet)
 
     def jwt(self, life: float = 600.0, subject: str = "exporter") -> JwtIdentity:
         """Make the verifier accept the JWT of `JWT_HEADER`."""
@@ -110,12 +114,12 @@ async def test_unavailable_keys_are_not_blamed_on_the_caller(harness: GateHarnes
 async def test_a_key_is_remembered_until_the_policy_changes(harness: GateHarness) -> None:
     """Under a new policy, even an equal one, the credential is verified again."""
     memory = harness.gate.headers
-    assert memory.recall(KEY_HEADER, harness.clock()) is None
+    assert memory.recall(proof_of(KEY_HEADER), harness.clock()) is None
     admission = await harness.gate.admit([KEY_HEADER])
-    assert memory.recall(KEY_HEADER, harness.clock() + 1e9) is admission
-    assert memory.recall(KEY_HEADER + b"x", harness.clock()) is None
+    assert memory.recall(proof_of(KEY_HEADER), harness.clock() + 1e9) is admission
+    assert memory.recall(proof_of(KEY_HEADER + b"x"), harness.clock()) is None
     harness.policy.current = make_policy(make_caller(), EXPORTER)
-    assert memory.recall(KEY_HEADER, harness.clock()) is None
+    assert memory.recall(proof_of(KEY_HEADER), harness.clock()) is None
     assert (await harness.gate.admit([KEY_HEADER])).policy is harness.policy.current
 
 
@@ -129,9 +133,9 @@ async def test_a_jwt_is_verified_once_a_minute_and_never_remembered_past_its_exp
         assert (await harness.gate.admit([JWT_HEADER])).caller is EXPORTER
         harness.clock.advance((remembered - 0.1) / 10)
     assert len(harness.verifier.verified) == 1
-    assert harness.gate.headers.recall(JWT_HEADER, harness.clock()) is not None
+    assert harness.gate.headers.recall(proof_of(JWT_HEADER), harness.clock()) is not None
     harness.clock.advance(0.1)
-    assert harness.gate.headers.recall(JWT_HEADER, harness.clock()) is None
+    assert harness.gate.headers.recall(proof_of(JWT_HEADER), harness.clock()) is None
 
 
 async def test_a_jwt_whose_policy_changed_while_it_was_verified_is_not_remembered(harness: GateHarness) -> None:
@@ -143,7 +147,7 @@ async def test_a_jwt_whose_policy_changed_while_it_was_verified_is_not_remembere
     harness.policy.current = make_policy(make_caller(), EXPORTER)
     harness.verifier.calls.resume()
     assert (await task).policy is harness.policy.current
-    assert harness.gate.headers.recall(JWT_HEADER, harness.clock()) is None
+    assert harness.gate.headers.recall(proof_of(JWT_HEADER), harness.clock()) is None
 
 
 async def test_an_admission_under_an_older_policy_is_renewed_but_never_remembered(harness: GateHarness) -> None:
@@ -169,8 +173,8 @@ async def test_a_credential_is_remembered_only_for_the_place_where_it_was_sent(h
     await harness.gate.admit([KEY_HEADER])
     with pytest.raises(UnauthenticatedError):
         await harness.gate.admit([b"eyJ.some.jwt"])
-    assert harness.gate.credentials.recall(KEY_HEADER, harness.clock()) is None
-    assert harness.gate.forms.recall(KEY_HEADER, harness.clock()) is None
+    assert harness.gate.credentials.recall(proof_of(KEY_HEADER), harness.clock()) is None
+    assert harness.gate.forms.recall(proof_of(KEY_HEADER), harness.clock()) is None
 
 
 async def test_no_credential_is_kept(harness: GateHarness) -> None:

@@ -32,7 +32,7 @@ SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def door_to(inner: ASGIApp) -> Door:
     """A door in front of another app."""
     api = ApiInMemory()
-    return Door(Api(inner, {}, {}), api.sink, api.clock, lambda: "new-id")
+    return Door(Api(inner, {}, {}), api.sink, api.clock, lambda: "new-id", lambda: False)
 
 
 class Silent(Body):
@@ -98,7 +98,7 @@ async def test_new_request_ids_are_unique_and_in_the_events(api: ApiInMemory) ->
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/tokens", "/token/", "//token", "/TOKEN", "/token/x", "/docs", "/redoc", "/token%00", "/%2e%2e/etc"]
+    "path", ["/", "/tokens/", "/token/", "//token", "/TOKEN", "/token/x", "/docs", "/redoc", "/token%00", "/%2e%2e/etc"]
 )
 async def test_an_unknown_path_is_404_whatever_the_method(api: ApiInMemory, path: str) -> None:
     """The answer is a problem document with a constant text; no trailing slash is added or removed."""
@@ -252,6 +252,39 @@ async def test_requests_beyond_the_limit_are_refused_but_the_replica_is_alive(ap
     calls.resume()
     assert [(await task).status for task in waiting] == [200, 200]
     assert (await api.get(f"/token?org={OTHER_ORG}")).code == "forbidden"
+
+
+async def test_a_full_audit_log_refuses_requests_but_not_probes(api: ApiInMemory) -> None:
+    """If no line may be lost and there is no room for one, cold and warm requests get 503 in the endpoint's form."""
+    api.readiness.ready = True
+    assert (await api.get()).status == 200
+    api.audit_is_full = True
+    for answer in (await api.get(), await api.get("/orgs"), await api.ask("DELETE", TOKEN, caller="operator")):
+        assert (answer.status, answer.code, answer.header("retry-after")) == (503, "overloaded", "1")
+    form = await api.form({"grant_type": "client_credentials"})
+    assert (form.status, form.json["error"]) == (503, "temporarily_unavailable")
+    probes = [await api.get(path, caller=None) for path in ("/livez", "/readyz", "/metrics")]
+    assert [answer.status for answer in probes] == [200] * 3
+    assert api.sink.outcomes == ["vended", *["overloaded"] * 4]
+    api.audit_is_full = False
+    assert (await api.get()).status == 200
+
+
+async def test_a_client_that_does_not_read_its_answer_takes_no_place_of_waiting_requests() -> None:
+    """The place of a request is free once its answer begins: what follows waits for the client alone."""
+    door, began, read = door_to(Response(b"answer")), asyncio.Event(), asyncio.Event()
+
+    async def not_read(_message: Message) -> None:
+        began.set()
+        await read.wait()
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    answering = asyncio.create_task(door(scope, Body([b""]).receive, not_read))
+    await asyncio.wait_for(began.wait(), 5.0)
+    assert door.waiting == 0
+    read.set()
+    await answering
+    assert door.waiting == 0
 
 
 async def test_bodies_that_do_not_arrive_do_not_block_other_requests(api: ApiInMemory) -> None:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from app.api.answers import token_answer
-from app.api.caller_gate import CallerGate
-from app.api.warm import WarmPath
+from app.api.answers import TOKEN_ANSWER
+from app.api.caller_gate import CallerGate, proof_of
+from app.api.prepared import Prepared
+from app.api.warm import MAX_PREPARED, MAX_SPELLINGS, WarmMemory, WarmPath
+from app.domain.access_token import AccessToken
 from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.events import RequestDecided
 from app.domain.identity import JwtIdentity
+from app.domain.policy import Caller
 from app.domain.rate_limit import RateLimit
-from tests.factories import ISSUER, KEY, ORG, OTHER_ORG, REF, make_api_key, make_caller, make_policy, make_rule
+from tests.factories import (
+    ISSUER,
+    KEY,
+    ORG,
+    OTHER_KEY,
+    OTHER_ORG,
+    REF,
+    make_api_key,
+    make_caller,
+    make_key,
+    make_policy,
+    make_rule,
+)
 from tests.fakes import DAY
 from tests.support.api_in_memory import EXPORTER, TOKEN, ApiInMemory
 from tests.support.asgi_client import AsgiResponse
@@ -28,7 +45,7 @@ HEADER = f"Bearer {make_api_key()}".encode()
 
 def paths(api: ApiInMemory) -> Mapping[str, WarmPath]:
     """The warm paths of the app."""
-    warm: Mapping[str, WarmPath] = api.app._warm  # type: ignore[attr-defined]  # the door, typed as an ASGI app
+    warm: Mapping[str, WarmPath] = api.app.warm._paths
     return warm
 
 
@@ -36,7 +53,7 @@ def is_warm(api: ApiInMemory, target: str = TOKEN, name: str = "journey") -> boo
     """Whether such a request would be answered on the warm path. It counts against a limit."""
     authorization = f"Bearer {make_api_key(name)}".encode()
     path, _, query = target.partition("?")
-    return paths(api)[path].decide(authorization, query.encode(), api.clock()) is not None
+    return isinstance(paths(api)[path].decide(proof_of(authorization), query.encode(), api.clock()), Prepared)
 
 
 def comparable(answer: AsgiResponse) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -145,23 +162,29 @@ async def test_after_a_purge_the_old_answer_is_gone(api: ApiInMemory) -> None:
     await api.replica.purges.purge(REF)
     assert not is_warm(api)
     values.append((await api.get()).json["access_token"])
-    api.replica.epochs.learn(REF, 9)
+    api.replica.epochs.learn(REF, api.replica.epochs.of(REF) + 1)
     assert not is_warm(api)
     values.append((await api.get()).json["access_token"])
     assert len(set(values)) == 3
 
 
 async def test_an_expired_token_is_not_answered(api: ApiInMemory) -> None:
-    """At the end of its usable lifetime the token is not answered, even if all dependencies are down."""
+    """At the end of its usable lifetime the token is not answered, even if all dependencies are down.
+
+    A critical one is answered by the long path.
+    """
     await api.get()
     token = api.replica.memory.get(KEY)
     assert token is not None
     api.world.exchanger.failures[ORG] = ImsUnavailableError("down")
     api.world.redis_down()
-    api.clock.now = token.usable_until - 0.5
+    api.clock.now = token.critical_from - 0.5
     assert is_warm(api)
-    assert (await api.get()).json["expires_in"] >= 60
-    await api.replica.until_idle()
+    for at in (token.critical_from, token.usable_until - 0.5):
+        api.clock.now = at
+        assert not is_warm(api)
+        assert (await api.get()).json["expires_in"] == int(token.expires_at - at)
+        await api.replica.until_idle()
     api.clock.now = token.usable_until
     assert not is_warm(api)
     assert (await api.get()).code == "ims_unavailable"
@@ -245,34 +268,117 @@ async def test_a_refused_request_does_not_become_warm(api: ApiInMemory) -> None:
     assert [path._taught for path in paths(api).values()] == [{}, {}]
 
 
-async def test_warm_queries_are_bounded_in_number_and_size(api: ApiInMemory) -> None:
-    """New spellings of a query replace the oldest; a very long one is not kept."""
-    gate = CallerGate(api.policy, api.verifier, api.clock)
-    warm = WarmPath("/token", token_answer, gate, api.replica.vendor, limit=10)
-    admission = await gate.admit([HEADER])
-    token = (await api.replica.vend()).token
-    for number in range(30):
-        warm.learn(admission, b"query %d" % number, token.key)
-    known = [warm.decide(HEADER, b"query %d" % number, api.clock()) is not None for number in range(30)]
-    assert known == [False] * 20 + [True] * 10
+class Remembered:
+    """A warm path with a memory of its own, and callers that are known to the gate."""
+
+    def __init__(self, api: ApiInMemory, limit: int) -> None:
+        self.api = api
+        self.gate = CallerGate(api.policy, api.verifier, api.clock, api.fleet_limits)
+        self.memory = WarmMemory(limit)
+        self.path = WarmPath("/token", TOKEN_ANSWER, self.gate, api.replica.vendor, self.memory)
+
+    async def learn(self, query: str, token: AccessToken, name: str = "journey") -> None:
+        """Teach one query of a caller."""
+        self.path.learn(await self.gate.admit([authorization(name)]), query.encode(), token)
+
+    def knows(self, query: str, name: str = "journey") -> bool:
+        """Whether that query would be answered."""
+        return self.path.decide(proof_of(authorization(name)), query.encode(), self.api.clock()) is not None
+
+
+def authorization(name: str) -> bytes:
+    """A caller's header."""
+    return f"Bearer {make_api_key(name)}".encode()
+
+
+async def test_of_the_spellings_of_a_query_only_the_latest_are_remembered(api: ApiInMemory) -> None:
+    """A caller can spell a query in any number of ways; they replace each other, whatever room there is."""
+    warm, token = Remembered(api, 10**9), (await api.replica.vend()).token
+    for number in range(10 * MAX_SPELLINGS):
+        await warm.learn(f"spelling {number}", token)
+    known = [warm.knows(f"spelling {number}") for number in range(10 * MAX_SPELLINGS)]
+    assert known == [False] * 9 * MAX_SPELLINGS + [True] * MAX_SPELLINGS
+    assert len(warm.memory) == MAX_SPELLINGS
+    await warm.learn("spelling 0", token)
+    assert warm.knows("spelling 0")
+    assert not warm.knows(f"spelling {9 * MAX_SPELLINGS}")
+
+
+async def test_a_caller_that_asks_for_very_much_evicts_only_its_own_queries(api: ApiInMemory) -> None:
+    """Once the memory is full, its new queries replace its own oldest ones, and another caller's query stays warm."""
+    warm, token = Remembered(api, 100_000), (await api.replica.vend()).token
+    other = (await api.replica.vend(OTHER_KEY)).token
+    await warm.learn("its only query", token, "operator")
+    for number in range(3):
+        await warm.learn(f"spelling {number}", token)
+    for number in range(1000):
+        await warm.learn(f"query {number}", replace(other, key=make_key(scopes=f"s{number}")))
+    assert warm.knows("its only query", "operator")
+    assert not warm.knows("spelling 0")
+    assert 50 < len(warm.memory) < 1000
+    assert warm.memory.used <= 100_000
+    # Nothing else is left of what was dropped.
+    assert sorted(warm.memory._vended.values(), key=id) == sorted(
+        {id(taught.vended): taught.vended for taught in warm.memory.values()}.values(), key=id
+    )
+
+
+async def test_a_very_long_query_is_not_remembered(api: ApiInMemory) -> None:
+    """It is answered by the long path each time."""
     long_query = f"{TOKEN}&scope=openid{'+' * 2000}"
     assert (await api.get(long_query)).status == 200
     assert not is_warm(api, long_query)
 
 
-async def test_a_caller_that_spells_its_query_in_many_ways_keeps_only_its_own_share(api: ApiInMemory) -> None:
-    """Its spellings replace its own oldest ones, and the query of another caller stays warm."""
-    gate = CallerGate(api.policy, api.verifier, api.clock)
-    warm = WarmPath("/token", token_answer, gate, api.replica.vendor, limit=10, share=5)
-    token = (await api.replica.vend()).token
-    headers = {name: f"Bearer {make_api_key(name)}".encode() for name in ("journey", "operator")}
-    callers = {name: await gate.admit([header]) for name, header in headers.items()}
-    warm.learn(callers["operator"], b"its only query", token.key)
-    for number in range(100):
-        warm.learn(callers["journey"], b"query %d" % number, token.key)
-    assert warm.decide(headers["operator"], b"its only query", api.clock()) is not None
-    known = [warm.decide(headers["journey"], b"query %d" % number, api.clock()) is not None for number in range(100)]
-    assert known == [False] * 95 + [True] * 5
+async def test_only_the_latest_answers_are_held(api: ApiInMemory) -> None:
+    """What was prepared for others is dropped, with the copy of the token, and prepared again when asked for."""
+    warm, token = Remembered(api, 10**9), (await api.replica.vend()).token
+    await warm.learn("first", token)
+    assert warm.knows("first")
+    first = warm.memory._vended["/token", *await caller_of(warm), KEY]
+    assert first.prepared is not None
+    for number in range(MAX_PREPARED):
+        key = make_key(scopes=f"s{number}")
+        api.replica.memory.put(replace(token, key=key))
+        await warm.learn(f"query {number}", replace(token, key=key))
+        assert warm.knows(f"query {number}")
+    assert first.prepared is None
+    assert token.value not in "".join(str(getattr(first, name)) for name in first.__slots__)
+    api.replica.memory.put(token)  # Its credential has too many tokens.
+    assert warm.knows("first")
+
+
+async def test_a_change_of_the_policy_lets_go_of_all_answers(api: ApiInMemory) -> None:
+    """Answers that were prepared under an earlier policy, with their tokens, do not stay in memory."""
+    warm, token = Remembered(api, 10**9), (await api.replica.vend()).token
+    await warm.learn("query", token)
+    prepared = warm.path.decide(proof_of(authorization("journey")), b"query", api.clock())
+    assert prepared is not None
+    answered = weakref.ref(prepared.decision)
+    del prepared
+    api.source.content = make_policy(make_caller("journey", make_rule(ORG)), version="next")
+    await api.policy.load()
+    await warm.learn("query", token)
+    gc.collect()
+    assert answered() is None
+
+
+async def test_a_query_that_was_evicted_holds_no_answer(api: ApiInMemory) -> None:
+    """The copy of the token goes with the query."""
+    warm, token = Remembered(api, 2_000), (await api.replica.vend()).token
+    await warm.learn("first", token)
+    assert warm.knows("first")
+    first = warm.memory._vended["/token", *await caller_of(warm), KEY]
+    for number in range(10):
+        await warm.learn(f"query {number}", replace(token, key=make_key(scopes=f"s{number}")))
+    assert not warm.knows("first")
+    assert first.prepared is None
+
+
+async def caller_of(warm: Remembered) -> tuple[Caller, str | None]:
+    """The caller of the fixture, as the memory knows it."""
+    admission = await warm.gate.admit([HEADER])
+    return admission.caller, admission.api_key_sha256
 
 
 async def test_all_spellings_of_a_query_share_one_prepared_answer(api: ApiInMemory) -> None:
@@ -281,7 +387,7 @@ async def test_all_spellings_of_a_query_share_one_prepared_answer(api: ApiInMemo
     await api.get(TOKEN.replace("@", "%40"))
     await api.get(caller="operator")
     prepared = [
-        paths(api)["/token"].decide(f"Bearer {make_api_key(name)}".encode(), query.encode(), api.clock())
+        paths(api)["/token"].decide(proof_of(f"Bearer {make_api_key(name)}".encode()), query.encode(), api.clock())
         for name, query in (
             ("journey", f"org={ORG}"),
             ("journey", f"org={ORG}".replace("@", "%40")),
@@ -301,8 +407,8 @@ async def test_a_prepared_answer_does_not_show_its_token(api: ApiInMemory, path:
     assert is_warm(api, f"{path}?org={ORG}")
     token = api.replica.memory.get(KEY)
     assert token is not None
-    prepared = paths(api)[path].decide(HEADER, f"org={ORG}".encode(), api.clock())
-    assert prepared is not None
+    prepared = paths(api)[path].decide(proof_of(HEADER), f"org={ORG}".encode(), api.clock())
+    assert isinstance(prepared, Prepared)
     assert token.value.encode() in prepared.answer.body + b"".join(value for _, value in prepared.answer.headers)
     shown = repr((prepared, paths(api)[path]._taught))
     assert "journey" in shown

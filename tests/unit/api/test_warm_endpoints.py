@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from fastapi import FastAPI
 
-from app.api.answers import oauth2_answer
+from app.api.answers import OAUTH2_ANSWER
 from app.api.app import Api
 from app.api.caller_gate import CallerGate
 from app.api.door import Door
@@ -17,7 +17,7 @@ from app.api.frame import RequestFrame
 from app.api.limits import Limits
 from app.api.oauth2 import oauth2_routes
 from app.api.oauth2_client import JWT_BEARER
-from app.api.warm import WarmPath
+from app.api.warm import WarmMemory, WarmPath
 from app.domain.events import CacheLookedUp, RequestDecided
 from app.domain.identity import JwtIdentity
 from app.domain.policy import Action
@@ -96,15 +96,16 @@ async def test_warm_and_long_answers_are_identical(api: ApiInMemory, ask: Ask) -
 
 @each
 async def test_each_answer_is_one_event_of_its_endpoint(api: ApiInMemory, ask: Ask) -> None:
-    """The events of a long and a warm request are equal except for the tier."""
+    """The events of a long and a warm request are equal except for the tier, and that warm ones share an object."""
     for _ in range(3):
         await ask(api)
     long, *warm = (event.decision for event in api.sink.of(RequestDecided))
-    names = set(long.__slots__) - {"tier", "__weakref__"}
+    names = set(long.__slots__) - {"tier", "is_shared", "__weakref__"}
     assert len(warm) == 2
     for decision in warm:
         assert {name: getattr(decision, name) for name in names} == {name: getattr(long, name) for name in names}
         assert decision.tier == "memory"
+        assert decision is warm[0]
 
 
 @each
@@ -153,7 +154,7 @@ async def test_a_purge_made_here_or_elsewhere_is_obeyed_at_once(api: ApiInMemory
         assert await is_warm(api, ask)
         hashes.add(api.sink.of(RequestDecided)[-1].decision.token_sha256)
         if purge is None:
-            api.replica.epochs.learn(REF, 9)
+            api.replica.epochs.learn(REF, api.replica.epochs.of(REF) + 1)
         else:
             await purge()
         assert not await is_warm(api, ask)
@@ -294,11 +295,11 @@ async def test_parts_of_a_form_cannot_run_into_each_other(api: ApiInMemory) -> N
 
 async def test_a_warm_form_is_kept_only_as_its_hash(api: ApiInMemory) -> None:
     """The gate and the warm path remember neither the API key nor any part of the form."""
-    gate, vendor = CallerGate(api.policy, api.verifier, api.clock), api.replica.vendor
-    warm = WarmPath("/oauth2/token", oauth2_answer, gate, vendor, verified=gate.forms)
+    gate, vendor = CallerGate(api.policy, api.verifier, api.clock, api.fleet_limits), api.replica.vendor
+    warm = WarmPath("/oauth2/token", OAUTH2_ANSWER, gate, vendor, WarmMemory(), verified=gate.forms)
     inner = FastAPI()
     inner.include_router(oauth2_routes(RequestFrame(gate, vendor, api.sink, api.clock, Limits()), warm))
-    api.app = Door(Api(inner, {}, {}), api.sink, api.clock, lambda: "id")
+    api.app = Door(Api(inner, {}, {}), api.sink, api.clock, lambda: "id", lambda: False)
     for ask in (by_form, by_basic):
         await ask(api)
         assert await is_warm(api, ask)

@@ -256,10 +256,19 @@ def test_a_line_torn_by_a_kill_is_not_a_fault() -> None:
     assert faults([*lines[:2], *lines[3:]]), "the line before the torn one is still protected"
 
 
+def test_a_torn_line_is_not_a_fault_if_it_was_written_again() -> None:
+    """With `BROKER_AUDIT_OVERFLOW=block`, what could not be written follows whole, and nothing was lost."""
+    for keep in range(1, len(LOG[3]) - 1):
+        found, verifier = verified([*LOG[:3], LOG[3][:keep], LOG[3][: keep + 1], *LOG[3:]])
+        assert [(one.place.number, one.is_fault) for one in found] == [(4, False), (5, False)]
+        assert verifier.chains()[0].lost == 0
+
+
 @given(anywhere, st.integers(1, 60))
 def test_a_line_that_only_looks_torn_is_found(before: int, keep: int) -> None:
-    """An inserted incomplete line is a fault: the next line reports neither lost lines nor a start."""
-    [found] = faults([*LOG[:before], LOG[before - 1][:keep], *LOG[before:]])
+    """An inserted incomplete line is a fault: the next line reports neither lost lines nor a start, nor repeats it."""
+    stump = LOG[before - 1][: len(LOG[before - 1]) - keep]
+    [found] = faults([*LOG[:before], stump, *LOG[before:]])
     assert found.place.number == before + 1
 
 

@@ -44,6 +44,7 @@ def test_a_key_and_its_certificate_are_written(tmp_path: Path) -> None:
     assert certificate.not_valid_before_utc <= datetime.now(UTC)
     assert certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ") in stdout
     assert "Next: upload" in stdout
+    assert f"org import FILE --private-key {key_file}" in stdout
     assert "PRIVATE" not in stdout
 
 
@@ -67,7 +68,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path, name: str) -> Non
     (tmp_path / name).write_text("precious")
     code, _, stderr = _create(tmp_path, "--org", ORG)
     assert code == 2
-    assert "exists already" in stderr
+    assert "already exists" in stderr
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "precious"
 

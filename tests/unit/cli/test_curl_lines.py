@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
-from app.cli.curl_lines import curl_lines
+import pytest
+
+from app.cli.curl_lines import curl_lines, sandbox_lines
 
 
 def test_every_value_is_one_word_of_the_shell() -> None:
@@ -15,3 +18,19 @@ def test_every_value_is_one_word_of_the_shell() -> None:
         assert "\n" not in line
         assert all(odd in word for word in words if "$(d)" in word or "`e`" in word)
         assert any(odd in word for word in words)
+
+
+@pytest.mark.parametrize(("found", "called", "shown"), [
+    (True, ".venv/bin/ims-token-broker", "ims-token-broker"),
+    (False, ".venv/bin/ims-token-broker", ".venv/bin/ims-token-broker"),
+    (False, "/site-packages/app/cli/__main__.py", "ims-token-broker"),
+])  # fmt: skip
+def test_an_order_to_the_sandbox_can_be_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: bool, called: str, shown: str
+) -> None:
+    """The line begins with the name of the program, or with its path if the shell does not find the name."""
+    if found:
+        (tmp_path / "ims-token-broker").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", [called])
+    assert sandbox_lines("http://127.0.0.1:9000")["clear"].startswith(f"{shown} sandbox fault")

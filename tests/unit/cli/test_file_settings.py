@@ -74,6 +74,7 @@ CASES: dict[str, tuple[dict[str, str], Callable[[Settings], str]]] = {
     "redis_cert_file": ({"REDIS_KEY_FILE": "server.key"}, at_the_check),
     "redis_key_file": ({"REDIS_CERT_FILE": "server.pem"}, at_the_check),
     "redis_password_file": ({}, at_the_check),
+    "redis_sentinel_password_file": ({"REDIS_URL": "rediss+sentinel://127.0.0.1:1/primary"}, at_the_check),
     "cache_keys_file": ({}, at_the_check),
     "ims_cacert": ({}, at_the_check),
 }
@@ -114,7 +115,7 @@ def test_only_a_small_regular_file_is_accepted(
 ) -> None:
     """A pipe, a directory, a huge or a missing file is refused at once, in one sentence that names the setting."""
     server_certificate(tmp_path)
-    (tmp_path / "keys.json").write_text(new_key_ring(os.urandom, "k1", ""))
+    (tmp_path / "keys.json").write_text(new_key_ring(os.urandom, "k1", "2026-01-01T00:00:00Z"))
     more, said = CASES[name]
     make(tmp_path / "bad")
     files = {

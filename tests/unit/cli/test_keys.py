@@ -44,7 +44,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
     file.write_text("precious")
     result = CliRunner().invoke(app, ["keys", "create", str(file)])
     assert result.exit_code == 2
-    assert "exists already" in result.stderr
+    assert "already exists" in result.stderr
     assert file.read_text() == "precious"
 
 
@@ -77,7 +77,7 @@ def test_a_valid_ring_is_one_line(tmp_path: Path) -> None:
     named = CliRunner().invoke(app, ["keys", "check", str(file)])
     by_variable = CliRunner().invoke(app, ["keys", "check"], env={"BROKER_CACHE_KEYS_FILE": str(file)})
     as_json = CliRunner().invoke(app, ["keys", "check", str(file), "--json"])
-    assert (named.exit_code, named.output) == (0, f"{file}: valid: 1 key, {key['id']} seals\n")
+    assert (named.exit_code, named.output) == (0, f"{file}: valid: 1 key, {key['id']} encrypts\n")
     assert (by_variable.exit_code, by_variable.output) == (0, named.output)
     assert json.loads(as_json.output) == {"valid": True, "keys": [key["id"]], "sealing": key["id"]}
     assert key["key"] not in named.output + as_json.output
@@ -101,3 +101,17 @@ def test_a_missing_ring_is_reported(tmp_path: Path) -> None:
     unnamed = CliRunner().invoke(app, ["keys", "check"], env={"BROKER_CACHE_KEYS_FILE": ""})
     assert (missing.exit_code, "cannot be read" in missing.stderr) == (2, True)
     assert (unnamed.exit_code, "BROKER_CACHE_KEYS_FILE" in unnamed.stderr) == (2, True)
+
+
+def test_an_activation_that_is_repeated_changes_nothing(tmp_path: Path) -> None:
+    """A second --activate leaves the file as it is, says so, and still names the old key as the one to retire."""
+    file = ring(tmp_path)
+    [old] = load_key_ring(file).ids
+    assert CliRunner().invoke(app, ["keys", "rotate", str(file)]).exit_code == 0
+    first = CliRunner().invoke(app, ["keys", "rotate", str(file), "--activate"])
+    activated = file.read_bytes()
+    again = CliRunner().invoke(app, ["keys", "rotate", str(file), "--activate"])
+    assert (first.exit_code, again.exit_code, file.read_bytes() == activated) == (0, 0, True)
+    assert "nothing was changed" in again.stdout
+    for output in (first.stdout, again.stdout):
+        assert output.endswith(f"keys retire {file} {old}\n")

@@ -32,7 +32,7 @@ callers:
     allow: [{{orgs: ["*"]}}, {{orgs: ["{ORG}"], actions: [status]}}]
   - name: journey
     match: {{api_key_sha256: [{{sha256: "{OTHER_KEY}", not_after: 2101-01-01T00:00:00Z}}]}}
-    rate_limit: 200/s
+    rate_limit: {{limit: 200/s, scope: fleet}}
     allow:
       - {{orgs: ["{OTHER_ORG}"], actions: [purge], not_after: 2100-01-01T00:00:00Z}}
       - {{orgs: ["{ORG}"], scopes: [openid]}}
@@ -62,7 +62,7 @@ def test_each_difference_is_one_sentence(files: tuple[Path, Path]) -> None:
         "issuer https://issuer.test changes audience.",
         f"journey loses the API key with the SHA-256 {KEY[:16]}….",
         f"journey gains the API key with the SHA-256 {OTHER_KEY[:16]}…, until 2101-01-01T00:00:00Z.",
-        "journey changes its rate limit from none to 200/s.",
+        "journey changes its rate limit from none to 200/s for the fleet.",
         "journey changes its rules with mode audit.",
         "gone is removed.",
         "added is added.",

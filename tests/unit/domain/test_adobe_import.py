@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.adobe_import import ImportFileError, drafts_of
+from app.domain.app_import import org_and_client
 from app.domain.credential import Credential, CredentialKind
 from app.domain.credential_document import parse_credential
 from app.domain.import_file import parse_import
@@ -16,6 +17,7 @@ from app.domain.import_options import ImportOptions, document_of, with_kept_fiel
 from app.domain.names import DEFAULT_CREDENTIAL, CredentialRef, OrgId
 from app.domain.secret_rotation_state import ConsoleIds
 from app.domain.signing import StoredKey
+from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.hosts import DEFAULT_IMS_BASE_URL, STAGE_IMS_BASE_URL
 from tests.support import adobe_files
 from tests.support.documents import CANARY
@@ -227,6 +229,14 @@ def test_a_project_has_what_a_rotation_of_secrets_needs() -> None:
     assert ConsoleIds.of(document_of(drafts_of(document), NOTHING)) is None
 
 
+def test_an_app_has_what_a_rotation_of_its_secret_needs() -> None:
+    """From a project, the numbers of the console go into the document of the app, not into that of the org."""
+    org, client = org_and_client(adobe_files.oauth_project(TENANT), ImportOptions(app="shared"))
+    assert client is not None
+    assert ConsoleIds.of(client) == ConsoleIds("25591412", "1")
+    assert ConsoleIds.of(org) is None
+
+
 def test_the_numbers_of_the_console_are_kept_for_the_same_client() -> None:
     """A file without the numbers of the console keeps those that are stored, unless it is for another client."""
     stored = {"client_id": "a", "console_org_id": "1", "console_credential_id": "2"}
@@ -240,3 +250,13 @@ def test_what_no_file_of_adobe_has_is_kept() -> None:
     document = with_kept_fields({"kind": "jwt"}, {"kind": "x", "sandbox": "prod", "private_key": CANARY})
 
     assert document == {"kind": "jwt", "sandbox": "prod"}
+
+
+@pytest.mark.parametrize("scopes", ["[openid, AdobeID]", "{openid}"])
+def test_a_list_in_a_variable_that_is_not_json_is_refused(scopes: str) -> None:
+    """Text that only looks like JSON is not split into scopes with brackets in them."""
+    file = adobe_files.aio_oauth(TENANT)
+    [name] = [name for name in file if "scopes" in name]
+    with pytest.raises(CredentialMisconfiguredError) as caught:
+        imported({**file, name: scopes})
+    assert caught.value.field == "scopes"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.api_key import SECRET_BYTES, api_key_sha256, new_api_key, parse_api_key
 from app.domain.errors import UnauthenticatedError
+from app.domain.refusal_reason import RefusalReason
 
 KEY = "itb_demo_" + "A" * 43
 
@@ -33,7 +34,7 @@ def test_a_new_key_can_be_parsed(key_id: str, secret: bytes) -> None:
 @pytest.mark.parametrize("key_id", ["", "a_b", "a-b", "a.b", "x" * 33, "a\n", "\u00e9"])
 def test_a_new_key_needs_a_plain_id(key_id: str) -> None:
     """An id that would make the key ambiguous is refused."""
-    with pytest.raises(ValueError, match="id of an API key must be 1 to 32"):
+    with pytest.raises(ValueError, match=r"^The id of an API key must be 1 to 32 letters or digits\.$"):
         new_api_key(key_id, b"x" * SECRET_BYTES)
 
 
@@ -70,6 +71,7 @@ def test_anything_else_proves_nothing(unverified: bytes) -> None:
     with pytest.raises(UnauthenticatedError) as refused:
         parse_api_key(unverified)
     assert refused.value.detail == UnauthenticatedError.DETAIL
+    assert refused.value.reason is RefusalReason.MALFORMED
 
 
 @given(st.binary(max_size=400) | st.binary(max_size=400).map(lambda tail: b"itb_a_" + tail))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.authorisation import authorise, authorise_listing
 from app.domain.errors import ForbiddenError
-from app.domain.names import CredentialName, CredentialRef, Scope
+from app.domain.names import CredentialName, CredentialRef, OrgId, Scope
 from app.domain.policy import Action, Caller, Rule
 from tests.factories import ORG, OTHER_ORG, REF
 
@@ -75,3 +75,12 @@ def test_a_listing_names_the_audit_rule_that_would_have_allowed_it() -> None:
         with pytest.raises(ForbiddenError) as refused:
             authorise_listing(Caller("a", (), audit_rules=audited))
         assert refused.value.audit_rule == place
+
+
+@pytest.mark.parametrize("orgs", [None, frozenset({ORG})])
+def test_a_listing_needs_the_action_status(orgs: frozenset[OrgId] | None) -> None:
+    """A rule for another action is not enough, whether it names orgs or is for all of them."""
+    authorise_listing(Caller("a", (Rule(orgs, actions=frozenset({Action.STATUS})),)))
+    for action in set(Action) - {Action.STATUS}:
+        with pytest.raises(ForbiddenError):
+            authorise_listing(Caller("a", (Rule(orgs, actions=frozenset({action})),)))

@@ -44,7 +44,7 @@ class TestKinds:
 
     def test_an_oauth_document_is_parsed(self) -> None:
         """An OAuth server-to-server document gives a credential of that kind with all its fields."""
-        credential = parsed(oauth_document(REF, sandbox="dev-1"))
+        credential = parsed(oauth_document(REF, sandbox="dev-1", not_before="2030-03-17T18:46:40+01:00"))
         assert credential == OAuthServerToServerCredential(
             ref=REF,
             generation="7",
@@ -55,6 +55,7 @@ class TestKinds:
             ims_base_url=DEFAULT_IMS_BASE_URL,
             certificate=None,
             sandbox="dev-1",
+            not_before=1_900_000_000.0,
         )
 
     def test_an_enterprise_web_app_is_parsed(self) -> None:
@@ -76,6 +77,12 @@ class TestKinds:
         credential = parsed({**without(jwt_document(REF), "private_key"), "transit_key": "tenant.one"})
         assert isinstance(credential, JwtCredential)
         assert credential.signing == RemoteKey("transit", "tenant.one")
+
+    def test_a_service_account_may_have_a_kms_key(self) -> None:
+        """A key of AWS KMS replaces the private key."""
+        credential = parsed({**without(jwt_document(REF), "private_key"), "kms_key": "alias/ims/tenant"})
+        assert isinstance(credential, JwtCredential)
+        assert credential.signing == RemoteKey("kms", "alias/ims/tenant")
 
     @pytest.mark.parametrize("kind", list(CredentialKind))
     def test_left_over_fields_of_another_kind_are_ignored(self, kind: CredentialKind) -> None:
@@ -173,6 +180,7 @@ DEFECTS: list[tuple[str, Mapping[str, object]]] = [
     ],
     *[("technical_account_id", {"technical_account_id": value}) for value in (CANARY, "", 1, f"{CANARY}@AdobeID")],
     *[("certificate", {"certificate": value}) for value in (CANARY, 1, "")],
+    *[("not_before", {"not_before": value}) for value in ("2026-11-27", "2026-11-27T02:00:00", CANARY, 1)],
     *[("sandbox", {"sandbox": value}) for value in (f"{CANARY}\r\nx: y", "", 1)],
     *[
         ("ims_base_url", {"ims_base_url": value})
@@ -218,8 +226,10 @@ class TestDocumentDefects:
     @pytest.mark.parametrize(
         ("changes", "expected"),
         [
-            ({"private_key": None}, "is missing: kind jwt needs private_key or transit_key"),
-            ({"transit_key": "k"}, "keep one of private_key and transit_key, and remove the other"),
+            ({"private_key": None}, "is missing: kind jwt needs one of private_key, transit_key, kms_key"),
+            ({"transit_key": "k"}, "keep one of private_key, transit_key, kms_key, and remove the rest"),
+            ({"kms_key": "alias/ims"}, "keep one of private_key, transit_key, kms_key, and remove the rest"),
+            ({"private_key": None, "kms_key": "alias/ims", "transit_key": "k"}, "keep one of private_key"),
         ],
     )
     def test_no_key_and_two_keys_are_different_mistakes(self, changes: Mapping[str, object], expected: str) -> None:

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.app_document import AppName, stored_app
 from app.domain.credential import Credential
 from app.domain.credential_document import parse_credential
 from app.domain.signing import StoredKey
 from app.domain.tenant_errors import CredentialMisconfiguredError
 from app.hosts import DEFAULT_IMS_BASE_URL
-from tests.support.documents import ALLOWED, CANARY, jwt_document, oauth_document, ref_of, without
+from tests.support.documents import ALLOWED, CANARY, app_org_document, jwt_document, oauth_document, ref_of, without
 from tests.support.keys import key_pair
 
 REF = ref_of(1)
@@ -331,3 +332,18 @@ def test_any_spelling_equals_the_tidy_document(key: str, separator: str, end: st
     }
 
     assert parsed(spelt) == parsed(tidy)
+
+
+# Apps ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [None, [], "text", {"integration": {"imsEndpoint": "a", "org": "b"}}])
+def test_the_document_of_an_app_is_not_something_else(content: object) -> None:
+    """What is not an object, and a file as Adobe's console gives it, is refused as the app's."""
+    with pytest.raises(CredentialMisconfiguredError):
+        parse_credential(app_org_document(REF, "shop"), REF, "7", ALLOWED, stored_app(AppName("shop"), content, "1"))
+
+
+def test_an_org_of_an_app_cannot_be_read_without_it() -> None:
+    """Where only one document is read, the client is missing."""
+    assert refusal(app_org_document(REF, "shop")).field == "app"

@@ -72,3 +72,12 @@ def test_an_odd_kind_is_not_repeated() -> None:
     [change] = document_changes({}, {"kind": CANARY})
 
     assert CANARY not in repr(change)
+
+
+def test_what_is_not_pem_is_still_compared() -> None:
+    """A certificate that cannot be read, or whose inside is not base64, has a fingerprint of its text."""
+    odd = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"
+    changes = [document_changes({"certificate": 1}, {"certificate": text}) for text in (odd, ["a"], CANARY)]
+    assert all(len(change) == 1 for change in changes)
+    assert CANARY not in repr(changes)
+    assert document_changes({"certificate": 1}, {"certificate": 1}) == ()

@@ -9,6 +9,7 @@ import pytest
 from app.domain.claim import compared_claims
 from app.domain.errors import UnknownCallerError
 from app.domain.identity import JwtIdentity
+from app.domain.match_document import MAX_CLAIM_VALUES
 from app.domain.plain_document import PolicyError
 from app.domain.policy import Policy
 from app.domain.policy_document import parse_policy
@@ -160,3 +161,10 @@ def test_two_callers_must_not_have_the_same_match(match: dict[str, Any]) -> None
 def test_two_callers_without_any_value_left_are_valid() -> None:
     """Taking the last value away from two callers does not make them repetitions of each other."""
     assert found(policy(one={"claims": {"team": []}}, two={"claims": {"team": []}}), team="red") == "caller_unknown"
+
+
+def test_a_claim_has_a_bounded_number_of_values() -> None:
+    """A list of more values is a bad policy, so that no request compares with thousands."""
+    policy(a={"claims": {"group": [str(number) for number in range(MAX_CLAIM_VALUES)]}})
+    with pytest.raises(PolicyError, match="values"):
+        policy(a={"claims": {"group": [str(number) for number in range(MAX_CLAIM_VALUES + 1)]}})

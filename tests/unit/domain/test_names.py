@@ -145,3 +145,25 @@ def test_different_selections_have_different_labels() -> None:
         ScopeSelection((Scope("="), A), exact=True),
     ]
     assert len({selection.label for selection in selections}) == len(selections)
+
+
+def test_each_refusal_says_what_is_allowed() -> None:
+    """The text of an answer names the parameter and its form."""
+    refusals = list[str]()
+    for parse in (
+        lambda: parse_org("x"),
+        lambda: parse_credential_name(""),
+        lambda: parse_scopes(","),
+        lambda: parse_scopes("a\x7f"),
+        lambda: ScopeSelection((A,), exact=True).of((B,)),
+    ):
+        with pytest.raises((InvalidRequestError, InvalidScopeError)) as refused:
+            parse()
+        refusals.append(refused.value.detail)
+    assert refusals == [
+        "org must be an IMS org id: 24 letters or digits, then @AdobeOrg.",
+        "credential must be 1 to 64 letters, digits, hyphens or underscores.",
+        "scope must name 1 to 64 scopes, or be omitted.",
+        "scope has a character that RFC 6749 section 3.3 does not allow, or is too long.",
+        "scope: the credential lacks a scope that was asked for, or all scopes that the policy allows.",
+    ]

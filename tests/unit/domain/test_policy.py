@@ -7,10 +7,12 @@ import hashlib
 import pytest
 
 from app.domain.authorisation import authorise
-from app.domain.errors import ForbiddenError, UnauthenticatedError
+from app.domain.claim import Claim
+from app.domain.errors import ForbiddenError, UnauthenticatedError, UnknownCallerError
 from app.domain.identity import ApiKeyIdentity, JwtIdentity
 from app.domain.names import CredentialName, CredentialRef, OrgId, Scope
 from app.domain.policy import Action, Caller, Permission, Policy, Rule
+from app.domain.refusal_reason import RefusalReason, SignedFor
 
 ORG, OTHER = OrgId("A" * 24 + "@AdobeOrg"), OrgId("B" * 24 + "@AdobeOrg")
 REF = CredentialRef(ORG)
@@ -143,6 +145,79 @@ def test_a_namespace_matches_all_its_service_accounts() -> None:
     for issuer, namespace in (("issuer", "marketing-x"), ("other", "marketing"), ("issuer", None)):
         with pytest.raises(ForbiddenError):
             policy.caller(JwtIdentity(issuer, "any", 0.0, namespace))
+
+
+A, B, C, OTHER_CLAIM = (("group", "str", value) for value in ("a", "b", "c", "other"))
+A_OR_B, ONLY_C = frozenset({A, B}), frozenset({C})
+
+
+@pytest.mark.parametrize(("issuer", "claims", "found"), [
+    ("issuer", {A, C}, True), ("issuer", {B, C}, True), ("issuer", {A, B, C, OTHER_CLAIM}, True),
+    ("issuer", {A, B}, False), ("issuer", {C}, False), ("issuer", {OTHER_CLAIM}, False), ("issuer", set(), False),
+    ("other", {A, C}, False),
+])  # fmt: skip
+def test_a_caller_of_claims_alone_needs_one_of_each_requirement(issuer: str, claims: set[Claim], found: bool) -> None:
+    """For its issuer only; further claims of the JWT do not matter."""
+    known = Caller(name="known", rules=(), issuer="issuer", claims=frozenset({A_OR_B, ONLY_C}))
+    identity = JwtIdentity(issuer, "any", 0.0, None, frozenset(claims))
+    if found:
+        assert Policy([known]).caller(identity) is known
+    else:
+        with pytest.raises(UnknownCallerError):
+            Policy([known]).caller(identity)
+
+
+@pytest.mark.parametrize(("subject", "namespace", "claims", "found"), [
+    ("one", None, {C}, "one"), ("one", None, set(), None), ("any", "marketing", {C}, "whole"),
+    ("any", "marketing", {A}, None), ("any", None, {C}, None), ("any", "other", {C}, None),
+])  # fmt: skip
+def test_claims_narrow_a_subject_and_a_namespace(
+    subject: str, namespace: str | None, claims: set[Claim], found: str | None
+) -> None:
+    """A caller with a subject or a namespace needs its claims besides, and is not found by the claims alone."""
+    narrowed = frozenset({ONLY_C})
+    policy = Policy([
+        Caller("one", (), subjects=frozenset({("issuer", "one")}), issuer="issuer", claims=narrowed),
+        Caller("whole", (), namespaces=frozenset({("issuer", "marketing")}), issuer="issuer", claims=narrowed),
+    ])  # fmt: skip
+    identity = JwtIdentity("issuer", subject, 0.0, namespace, frozenset(claims))
+    if found is not None:
+        assert policy.caller(identity).name == found
+    else:
+        with pytest.raises(UnknownCallerError):
+            policy.caller(identity)
+
+
+@pytest.mark.parametrize(("claims", "reason", "callers"), [
+    (set(), RefusalReason.CALLER_UNKNOWN, ()), ({A, C}, RefusalReason.CALLER_AMBIGUOUS, ("first", "second")),
+])  # fmt: skip
+def test_the_operator_learns_whom_a_refused_jwt_was_signed_for(
+    claims: set[Claim], reason: RefusalReason, callers: tuple[str, ...]
+) -> None:
+    """A JWT that fits no caller or several is refused, with its issuer and subject and the callers that it fits."""
+    policy = Policy([
+        Caller("second", (), issuer="issuer", claims=frozenset({A_OR_B})),
+        Caller("first", (), issuer="issuer", claims=frozenset({ONLY_C})),
+    ])  # fmt: skip
+    with pytest.raises(UnknownCallerError) as refused:
+        policy.caller(JwtIdentity("issuer", "subject", 0.0, None, frozenset(claims)))
+    assert refused.value.signed_for == SignedFor("issuer", "subject")
+    assert (refused.value.reason, refused.value.callers) == (reason, callers)
+
+
+@pytest.mark.parametrize(("orgs", "credential", "applies"), [
+    ({ORG}, "default", True), ({ORG}, "second", False), ({OTHER}, "default", False), ({OTHER}, "second", False),
+    (None, "default", True), (None, "second", False),
+])  # fmt: skip
+def test_a_rule_applies_to_its_orgs_and_credentials(orgs: set[OrgId] | None, credential: str, applies: bool) -> None:
+    """Both must be named; a rule without orgs applies to all orgs."""
+    of = Rule(None if orgs is None else frozenset(orgs))
+    assert of.matches(CredentialRef(ORG, CredentialName(credential))) is applies
+
+
+def test_a_policy_has_no_version_unless_it_comes_from_a_file() -> None:
+    """One that is made in a test or for a command has the empty version."""
+    assert Policy([]).version == ""
 
 
 def test_a_caller_is_shown_without_its_key_digests() -> None:

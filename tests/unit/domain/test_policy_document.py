@@ -11,7 +11,7 @@ from app.domain.names import DEFAULT_CREDENTIAL, OrgId, Scope
 from app.domain.plain_document import PolicyError
 from app.domain.policy import Action, Rule
 from app.domain.policy_document import parse_policy
-from app.domain.rate_limit import RateLimit
+from app.domain.rate_limit import LimitScope, RateLimit
 from tests.support.policies import ABSENT, CLUSTER, GOOD, HASH, ORG, OTHER_HASH, changed, place_of
 
 END = "2027-01-31T12:00:00+02:00"
@@ -86,10 +86,12 @@ def test_a_rate_limit_may_name_its_scope() -> None:
         assert policy.callers[0].rate_limit == RateLimit(200, 1.0)
 
 
-def test_a_limit_for_all_replicas_is_refused_with_a_sentence() -> None:
-    """The scope fleet is refused until it exists: a limit per replica would allow more than the file says."""
-    with pytest.raises(PolicyError, match="fleet, one limit for all replicas, is not available yet"):
-        parse_policy(changed("callers.0.rate_limit", {"limit": "200/s", "scope": "fleet"}), "v")
+def test_a_limit_may_be_one_for_all_replicas() -> None:
+    """The scope fleet needs the long form; another one is refused with both names."""
+    policy = parse_policy(changed("callers.0.rate_limit", {"limit": "600/m", "scope": "fleet"}), "v")
+    assert policy.callers[0].rate_limit == RateLimit(600, 60.0, LimitScope.FLEET)
+    with pytest.raises(PolicyError, match="must be replica, the default, or fleet"):
+        parse_policy(changed("callers.0.rate_limit", {"limit": "600/m", "scope": "all"}), "v")
 
 
 def test_a_rule_and_an_api_key_may_end() -> None:
@@ -152,7 +154,8 @@ DEFECTS: list[tuple[str, object, str]] = [
     ("callers.0.rate_limit", {"scope": "replica"}, "callers[0].rate_limit"),
     ("callers.0.rate_limit", {"limit": "200/s", "burst": 1}, "callers[0].rate_limit"),
     ("callers.0.rate_limit", {"limit": 200}, "callers[0].rate_limit.limit"),
-    ("callers.0.rate_limit", {"limit": "200/s", "scope": "fleet"}, "callers[0].rate_limit.scope"),
+    ("callers.0.rate_limit", {"limit": "200/s", "scope": "Fleet"}, "callers[0].rate_limit.scope"),
+    ("callers.0.rate_limit", {"limit": "200/s", "scope": ["fleet"]}, "callers[0].rate_limit.scope"),
     ("callers.0.rate_limit", {"limit": "200/s", "scope": None}, "callers[0].rate_limit.scope"),
     *(
         (f"callers.0.{path}", value(bad), f"callers[0].{place}.not_after")
@@ -245,7 +248,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(path=st.sampled_from(sorted({path for path, _, _ in DEFECTS})), value=plain)
 def test_no_document_causes_another_error(path: str, value: object) -> None:
     """Whatever value a field has, parsing ends in a policy or in `PolicyError`."""
@@ -256,7 +259,7 @@ def test_no_document_causes_another_error(path: str, value: object) -> None:
     assert policy.version == "v"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(document=plain)
 def test_no_whole_document_causes_another_error(document: object) -> None:
     """Parsing any other document ends in a policy or in `PolicyError`, too."""

@@ -73,3 +73,11 @@ def test_what_has_ended_is_listed_for_a_person() -> None:
         "callers[0].allow[0]: allows nothing since 2030-03-17T17:46:40Z",
         f"journey: the API key {OLD.hex()[:16]}… is refused since 2030-03-17T17:46:50Z",
     ]
+
+
+def test_a_listed_end_is_the_moment_from_which_it_counts() -> None:
+    """A rule and a key are listed from their `not_after` on, and not before."""
+    assert len(list(ended_notes(POLICY, END - 0.001))) == 0
+    assert len(list(ended_notes(POLICY, END))) == 1
+    assert len(list(ended_notes(POLICY, END + 9.999))) == 1
+    assert len(list(ended_notes(POLICY, END + 10))) == 2

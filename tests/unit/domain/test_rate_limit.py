@@ -75,3 +75,21 @@ def test_the_wait_is_bounded_whatever_the_clock_does(times: list[float]) -> None
     """Whatever the clock does, the wait is between zero and one request's share of the period."""
     bucket = TokenBucket(RateLimit(2, 60.0))
     assert all(0.0 <= bucket.take(now) <= 30.001 for now in times)
+
+
+@pytest.mark.parametrize("limit", [RateLimit(200, 1.0), RateLimit(7, 60.0), RateLimit(1, 1.0), RateLimit(3, 3600.0)])
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_the_parts_of_all_workers_are_the_limit(limit: RateLimit, workers: int) -> None:
+    """Together they have the rate of the limit, and its burst, or one request each if they are more than that."""
+    part = limit.part(workers)
+    assert part.rate * workers == pytest.approx(limit.rate)
+    assert 1 <= part.requests <= limit.requests
+    assert part.requests * workers <= max(limit.requests, workers)
+
+
+def test_the_wait_is_known_without_a_request() -> None:
+    """Asking how long to wait takes nothing; nothing is to wait for while a whole request is left."""
+    bucket = TokenBucket(RateLimit(2, 1.0))
+    assert bucket.wait(100.0) == 0.0
+    assert [bucket.take(100.0), bucket.wait(100.0), bucket.take(100.0)] == [0.0, 0.0, 0.0]
+    assert [bucket.wait(100.0), bucket.wait(100.25), bucket.wait(100.5), bucket.wait(99.0)] == [0.5, 0.25, 0.0, 0.5]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,3 +43,21 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_what_is_written_can_be_read(at: int) -> None:
     """Each whole second is read as it was written."""
     assert parse_rfc3339(rfc3339(at)) == at
+
+
+def test_a_refusal_gives_an_example() -> None:
+    """The sentence is constant."""
+    with pytest.raises(ValueError) as refused:
+        parse_rfc3339("tomorrow")
+    assert str(refused.value) == "must be a time in the form of RFC 3339, such as 2027-01-31T00:00:00Z"
+
+
+def test_a_time_is_written_in_utc_wherever_the_process_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time zone of the machine does not matter."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert rfc3339(1_801_389_600.9) == "2027-01-31T10:00:00Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -47,3 +47,15 @@ def test_the_error_does_not_repeat_the_document() -> None:
 def test_an_unambiguous_document_is_read() -> None:
     """All JSON types are read."""
     assert strict_json('{"a":[1,2.5,true,null,"é"]}'.encode()) == {"a": [1, 2.5, True, None, "é"]}
+
+
+@pytest.mark.parametrize(("text", "refusal"), [
+    (b"{", "not well-formed JSON"), (b"\xff", "not well-formed JSON"), (b"[" * 100_000, "not well-formed JSON"),
+    (b"[NaN]", "NaN or Infinity in JSON"), (b"[-Infinity]", "NaN or Infinity in JSON"),
+    (b"[1e999]", "a number that is too large in JSON"), (b'{"a": 1, "a": 1}', "a duplicate key in JSON"),
+])  # fmt: skip
+def test_a_refusal_says_what_is_wrong(text: bytes, refusal: str) -> None:
+    """In constant words."""
+    with pytest.raises(ValueError) as refused:
+        strict_json(text)
+    assert str(refused.value) == refusal

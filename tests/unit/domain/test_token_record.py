@@ -140,7 +140,7 @@ json_values = st.recursive(
 some_fields = st.dictionaries(st.sampled_from([*TEXTS, *NUMBERS, "scopes", "sandbox", "x"]), json_values, max_size=3)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=100) | json_values.map(lambda value: json.dumps(value).encode())
        | some_fields.map(lambda changes: record(**changes)))  # fmt: skip
 @example(record())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from app.process.fair_memory import FairMemory
 
 
-def filled(limit: int, share: int | None = None, **owners: int) -> FairMemory[str, str, int]:
+def filled(limit: int, **owners: int) -> FairMemory[str, str, int]:
     """A memory that each owner filled with so many entries, one owner after the other."""
-    memory = FairMemory[str, str, int](limit, share)
+    memory = FairMemory[str, str, int](limit)
     for owner, number in owners.items():
         for value in range(number):
             memory.keep(owner, f"{owner}{value}", value)
@@ -33,9 +33,29 @@ def test_owners_that_all_want_more_have_equal_parts() -> None:
     assert sorted(memory) == ["a95", "a96", "a97", "a98", "a99", "b95", "b96", "b97", "b98", "b99"]
 
 
-def test_no_owner_has_more_than_its_share() -> None:
-    """The share holds although the limit is not reached."""
-    assert sorted(filled(10, 2, a=5, b=5)) == ["a3", "a4", "b3", "b4"]
+def test_large_entries_take_the_place_of_several_small_ones() -> None:
+    """The limit is on sizes, and the owner with the most by size loses entries, not the one with the most entries."""
+    memory = FairMemory[str, str, int](10)
+    for number in range(4):
+        memory.keep("small", f"small{number}", number)
+    memory.keep("large", "large0", 0, size=6)
+    assert memory.used == 10
+    memory.keep("small", "small4", 4)
+    assert sorted(memory) == ["small0", "small1", "small2", "small3", "small4"]
+    memory.keep("large", "large1", 1, size=8)
+    assert sorted(memory) == ["large1", "small3", "small4"]
+    assert memory.used == 10
+
+
+def test_a_dropped_entry_gives_its_size_back() -> None:
+    """Also one that is replaced by a smaller one; what is not there is not dropped twice."""
+    memory = FairMemory[str, str, int](10)
+    memory.keep("a", "a0", 0, size=6)
+    memory.keep("a", "a0", 1, size=4)
+    assert (memory, memory.used) == ({"a0": 1}, 4)
+    for _ in range(2):
+        memory.drop("a", "a0")
+        assert (memory, memory.used) == ({}, 0)
 
 
 def test_an_entry_that_is_kept_again_becomes_the_newest() -> None:

@@ -9,15 +9,16 @@ from app.service.backoff import RefreshBackoff
 from app.service.failing_refreshes import failing_refreshes
 from app.service.memory import TokenMemory
 from tests.factories import KEY, make_token
-from tests.fakes import DAY, NOW
+from tests.fakes import DAY, NOW, ManualClock
 
+CLOCK = ManualClock()
 HOUR = 3600.0
 FAILED = ImsUnavailableError("down")
 
 
 def counted(left: float, lifetime: float = DAY, failed: float | None = None) -> tuple[int, int]:
     """The counts for one hour and for six, of one token with `left` seconds of `lifetime` left."""
-    memory, backoff = TokenMemory(), RefreshBackoff()
+    memory, backoff = TokenMemory(CLOCK, CLOCK), RefreshBackoff()
     now = NOW + lifetime - left
     memory.put(make_token(minted_at=NOW, life=lifetime))
     backoff.failed(KEY, FAILED, now - 1 if failed is None else failed)
@@ -47,7 +48,7 @@ def test_a_failure_before_the_refresh_was_due_does_not_count() -> None:
 
 def test_a_token_without_a_failed_refresh_does_not_count() -> None:
     """An unused token, one that was refreshed, and one whose new token expires no later do not count."""
-    memory, backoff = TokenMemory(), RefreshBackoff()
+    memory, backoff = TokenMemory(CLOCK, CLOCK), RefreshBackoff()
     memory.put(make_token(minted_at=NOW, life=DAY))
     now = NOW + DAY - HOUR
     none = {"1h": 0, "6h": 0}
@@ -64,4 +65,4 @@ def test_a_failure_without_a_token_does_not_count() -> None:
     """A failure for a token that has been purged does not count."""
     backoff = RefreshBackoff()
     backoff.failed(KEY, FAILED, NOW)
-    assert failing_refreshes(TokenMemory(), backoff, NOW) == {"1h": 0, "6h": 0}
+    assert failing_refreshes(TokenMemory(CLOCK, CLOCK), backoff, NOW) == {"1h": 0, "6h": 0}

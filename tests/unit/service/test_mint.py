@@ -28,6 +28,7 @@ async def test_a_token_has_the_data_it_was_minted_with(world: World, replica: Re
     world.put(make_credential(generation="7", sandbox="prod"))
     token = await replica.minter.mint(KEY, 4)
     assert (token.key, token.generation, token.epoch, token.sandbox) == (KEY, "7", 4, "prod")
+    assert token.client_id == make_credential().client_id
     assert token.refresh_at == world.clock() + 43_200
     assert token.scopes == make_credential().scopes
 
@@ -127,8 +128,8 @@ async def test_a_document_rotated_between_reading_and_presenting_is_read_once_mo
         world.put(make_credential(generation="2", secrets=("new",)))
 
     world.exchanger.before = rotate
-    token = await replica.minter.mint(KEY, 0)
-    assert token.generation == "2"
+    token = await replica.minter.mint(KEY, 5)
+    assert (token.generation, token.epoch) == ("2", 5)
     assert secrets_sent(world) == ["old", "new"]
     assert world.store.fetches == [REF, REF]
 
@@ -218,6 +219,27 @@ async def test_a_dead_credential_costs_ims_two_calls_a_minute(world: World, repl
     assert world.exchanges == 3
 
 
+async def test_a_rejection_before_a_success_does_not_count(world: World, replica: ReplicaInMemory) -> None:
+    """Only two rejections in a row keep a document from being sent again."""
+    for _ in range(2):
+        world.exchanger.failures[REF.org] = REJECTED
+        await rejected_times(replica, 1)
+        world.exchanger.failures.clear()
+        await replica.minter.mint(KEY, 0)
+    assert world.exchanges == 4
+
+
+async def test_a_dead_credential_costs_vault_one_look_a_second(world: World, replica: ReplicaInMemory) -> None:
+    """A thousand requests read a rejected document ten times more; a repaired one is then used within a second."""
+    world.exchanger.failures[REF.org] = REJECTED
+    await rejected_times(replica, 1000)
+    assert (world.exchanges, len(world.store.fetches)) == (2, 14)
+    world.exchanger.failures.clear()
+    world.put(make_credential(generation="2"))
+    world.clock.advance(1.0)
+    assert (await replica.minter.mint(KEY, 0)).generation == "2"
+
+
 @pytest.mark.parametrize("change", [make_credential(generation="2"), None])
 async def test_a_changed_document_or_a_purge_ends_the_wait_at_once(
     world: World, replica: ReplicaInMemory, change: Credential | None
@@ -248,9 +270,10 @@ async def test_a_rejected_scope_does_not_block_the_others(world: World, replica:
 
 async def test_the_expiry_of_a_certificate_is_an_event(world: World, replica: ReplicaInMemory) -> None:
     """The expiry is emitted when the certificate is read, so that it can be monitored."""
-    world.put(make_credential(kind=CredentialKind.JWT, certificate="-----BEGIN CERTIFICATE-----"))
+    pem = "-----BEGIN CERTIFICATE-----"
+    world.put(make_credential(kind=CredentialKind.JWT, certificate=pem))
     await replica.minter.mint(KEY, 0)
-    assert replica.sink.of(CertificateSeen) == [CertificateSeen(REF, world.clock() + 1000.0)]
+    assert replica.sink.of(CertificateSeen) == [CertificateSeen(REF, world.clock() + len(pem))]
 
 
 async def test_an_invalid_document_is_reported_by_its_field(world: World, replica: ReplicaInMemory) -> None:

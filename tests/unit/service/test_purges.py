@@ -13,17 +13,19 @@ from typing_extensions import override
 from app.domain.cache_entry import Purge
 from app.domain.dependency_errors import CacheUnavailableError, ImsUnavailableError, OverloadedError
 from app.domain.events import CredentialPurged, PurgesUnpublished
-from app.domain.names import CredentialRef, TokenKey, parse_org
+from app.domain.names import CredentialName, CredentialRef, TokenKey, parse_org
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
-from app.service.purges import MAX_OWED, PurgePace, Purges
+from app.service.purges import EPOCHS_AT_ONCE, MAX_OWED, PurgePace, Purges
 from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
-from tests.fakes import DAY, FakePurgeLog
+from tests.fakes import DAY, FakePurgeLog, ManualClock
 from tests.support.replica_in_memory import ReplicaInMemory, World
 from tests.support.waiting import until
 
 SCOPED = make_key(scopes="openid")
 QUICK = PurgePace(retry=0.001)
+FIRST_EPOCH = int(ManualClock()() * 1000) + 1
+"""The epoch of the first purge: just above the time in milliseconds."""
 
 
 @pytest.fixture
@@ -53,8 +55,8 @@ async def test_a_purge_drops_every_scope_and_nothing_else(world: World, replica:
         await replica.vend(key)
     await replica.purges.purge(REF)
     assert [(await replica.vend(key)).tier for key in (KEY, SCOPED, OTHER_KEY)] == ["exchange", "exchange", "memory"]
-    assert (await replica.vend(KEY)).token.epoch == 1
-    assert replica.sink.of(CredentialPurged) == [CredentialPurged(world.clock(), REF, 1, "local")]
+    assert (await replica.vend(KEY)).token.epoch == FIRST_EPOCH
+    assert replica.sink.of(CredentialPurged) == [CredentialPurged(world.clock(), REF, FIRST_EPOCH, "local")]
 
 
 async def test_a_purge_reaches_the_other_replicas(world: World, replica: ReplicaInMemory) -> None:
@@ -65,8 +67,8 @@ async def test_a_purge_reaches_the_other_replicas(world: World, replica: Replica
         await other.vend()
         await replica.purges.purge(REF)
         await until(lambda: other.memory.get(KEY) is None)
-    assert other.sink.of(CredentialPurged) == [CredentialPurged(world.clock(), REF, 1, "remote")]
-    assert (await other.vend()).token.epoch == 1
+    assert other.sink.of(CredentialPurged) == [CredentialPurged(world.clock(), REF, FIRST_EPOCH, "remote")]
+    assert (await other.vend()).token.epoch == FIRST_EPOCH
 
 
 async def test_a_purge_during_an_exchange_voids_its_token(world: World, replica: ReplicaInMemory) -> None:
@@ -78,7 +80,7 @@ async def test_a_purge_during_an_exchange_voids_its_token(world: World, replica:
     world.exchanger.calls(ORG).resume()
     answers = await asyncio.gather(*waiters)
     [token] = {answer.token for answer in answers}
-    assert token.epoch == 1
+    assert token.epoch == FIRST_EPOCH
     assert world.exchanges == 2
     assert (await world.cache.read(KEY)).token is token
 
@@ -92,7 +94,7 @@ async def test_a_purge_of_another_replica_during_an_exchange_voids_its_token(
     await world.exchanger.calls(ORG).one_waits()
     await ReplicaInMemory(world, QUICK).purges.purge(REF)
     world.exchanger.calls(ORG).resume()
-    assert (await waiter).token.epoch == 1
+    assert (await waiter).token.epoch == FIRST_EPOCH
 
 
 async def test_a_purge_between_the_answer_of_ims_and_the_write_voids_the_token(
@@ -117,7 +119,7 @@ async def test_a_purge_without_redis_voids_a_running_exchange(world: World, repl
     await world.exchanger.calls(ORG).one_waits()
     await replica.purges.purge(REF)
     world.exchanger.calls(ORG).resume()
-    assert (await waiter).token.epoch == 1
+    assert (await waiter).token.epoch == FIRST_EPOCH
 
 
 async def test_a_purge_received_after_its_epoch_was_read_still_drops_the_token(
@@ -131,7 +133,7 @@ async def test_a_purge_received_after_its_epoch_was_read_still_drops_the_token(
     await replica.vend()  # Starts the refresh, which reads the epoch and fails.
     await replica.until_idle()
     replica.purges.heard(Purge(REF, 1))
-    assert replica.vendor.take_usable(KEY, world.clock()) is None
+    assert replica.answerable(KEY) is None
     with pytest.raises(ImsUnavailableError):
         await replica.vend()
     assert old.epoch == 0
@@ -146,8 +148,8 @@ async def test_a_replica_that_missed_purges_drops_what_was_purged_and_nothing_el
     await ReplicaInMemory(world, QUICK).purges.purge(REF)
     replica.purges.heard(Purge(None, 0))
     async with listening(replica):
-        await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
-    assert replica.vendor.take_usable(OTHER_KEY, world.clock()) is other
+        await until(lambda: replica.answerable(KEY) is None)
+    assert replica.answerable(OTHER_KEY) is other
 
 
 async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: World, replica: ReplicaInMemory) -> None:
@@ -157,8 +159,8 @@ async def test_a_shared_cache_that_lost_everything_costs_no_warm_token(world: Wo
     deaf = ReplicaInMemory(world, QUICK)
     world.purge_log.forget_epochs()
     await replica.purges.catch_up()
-    assert [replica.vendor.take_usable(key, world.clock()) for key in (KEY, OTHER_KEY)] == tokens
-    assert await world.purge_log.epochs([REF, OTHER_KEY.ref]) == [1, 0]
+    assert [replica.answerable(key) for key in (KEY, OTHER_KEY)] == tokens
+    assert await world.purge_log.epochs([REF, OTHER_KEY.ref]) == [FIRST_EPOCH, 0]
     await deaf.purges.catch_up()
     assert world.exchanges == 2
 
@@ -170,10 +172,10 @@ async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: Rep
     world.redis_down()
     with pytest.raises(CacheUnavailableError):
         await replica.purges.catch_up()
-    assert replica.vendor.take_usable(KEY, world.clock()) is not None
+    assert replica.answerable(KEY) is not None
     world.redis_down(is_down=False)
     async with listening(replica):
-        await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
+        await until(lambda: replica.answerable(KEY) is None)
 
 
 async def test_a_purge_missed_while_catching_up_causes_another_comparison(
@@ -193,7 +195,7 @@ async def test_a_purge_missed_while_catching_up_causes_another_comparison(
     monkeypatch.setattr(world.purge_log, "epochs", overtaken)
     await replica.purges.catch_up()
     async with listening(replica):
-        await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
+        await until(lambda: replica.answerable(KEY) is None)
 
 
 async def test_a_purge_that_was_never_announced_is_found(world: World) -> None:
@@ -203,7 +205,7 @@ async def test_a_purge_that_was_never_announced_is_found(world: World) -> None:
     async with listening(replica):
         await world.purge_log.epochs([])
         world.purge_log.inner.learn(REF, 1)
-        await until(lambda: replica.vendor.take_usable(KEY, world.clock()) is None)
+        await until(lambda: replica.answerable(KEY) is None)
 
 
 async def test_owed_purges_are_published_at_the_end(world: World, replica: ReplicaInMemory) -> None:
@@ -267,7 +269,49 @@ async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
     world.redis_down(is_down=False)
     token = (await replica.vend()).token
     assert token.value != "eyJ.before-the-purge"
-    assert token.epoch == 8
+    assert token.epoch > 7
+
+
+@pytest.mark.parametrize("known_by", ["own purge", "owed purge", "announcement", "request"])
+async def test_forged_announcements_do_not_bring_a_purged_token_back(world: World, known_by: str) -> None:
+    """Whoever announces any number of purges, deletes the counter and restores the record gets no old token served."""
+    replica = ReplicaInMemory(world, QUICK, epochs=Epochs(announced=10))
+    purged = (await replica.vend()).token
+    if known_by == "own purge":
+        await replica.purges.purge(REF)
+    elif known_by == "owed purge":
+        world.redis_down()
+        await replica.purges.purge(REF)
+        world.redis_down(is_down=False)
+        await replica.purges.publish_owed()
+    else:
+        await ReplicaInMemory(world).purges.purge(REF)
+        if known_by == "request":
+            replica.memory.drop(REF)
+            world.exchanger.failures[ORG] = ImsUnavailableError("down")
+            with pytest.raises(ImsUnavailableError):
+                await replica.vend()
+            world.exchanger.failures.clear()
+            world.clock.advance(DAY / 24)  # the back-off is over
+        else:
+            replica.purges.heard(Purge(REF, FIRST_EPOCH))
+    for number in range(20):
+        replica.epochs.learn(CredentialRef(OTHER_KEY.ref.org, CredentialName(f"forged-{number}")), FIRST_EPOCH)
+    world.purge_log.forget_epochs()
+    assert (await world.cache.read(KEY)).token == purged
+    assert (await replica.vend()).token.epoch == FIRST_EPOCH
+
+
+async def test_a_lost_epoch_is_not_used_again(world: World, replica: ReplicaInMemory) -> None:
+    """After Redis has lost a purge, the next one by a replica that never heard of it voids the tokens in between."""
+    await replica.purges.purge(REF)
+    between = (await replica.vend()).token
+    world.clock.advance(1.0)
+    world.purge_log.forget_epochs()
+    other = ReplicaInMemory(world)
+    await other.purges.purge(REF)
+    replica.purges.heard(Purge(REF, other.epochs.of(REF)))
+    assert (await replica.vend()).token.value != between.value
 
 
 async def test_while_a_purge_is_owed_the_replica_works_alone(world: World, replica: ReplicaInMemory) -> None:
@@ -281,14 +325,14 @@ async def test_while_a_purge_is_owed_the_replica_works_alone(world: World, repli
 
 
 async def test_two_purges_with_redis_away_are_one_debt(world: World, replica: ReplicaInMemory) -> None:
-    """Settling raises the epoch above the last of them, once."""
+    """Settling raises the epoch to that of the last of them, once."""
     world.redis_down()
     await replica.purges.purge(REF)
     await replica.purges.purge(REF)
     world.redis_down(is_down=False)
     await replica.purges.publish_owed()
     await replica.purges.publish_owed()
-    assert (await world.cache.read(KEY)).epoch == 3
+    assert (await world.cache.read(KEY)).epoch == FIRST_EPOCH + 1
 
 
 async def test_a_token_purged_before_its_waiters_wake_up_is_not_vended(world: World, replica: ReplicaInMemory) -> None:
@@ -296,7 +340,7 @@ async def test_a_token_purged_before_its_waiters_wake_up_is_not_vended(world: Wo
     world.exchanger.calls(ORG).pause()
     waiter = asyncio.create_task(replica.vend())
     await world.exchanger.calls(ORG).one_waits()
-    [flight] = replica.vendor._calls._running.values()
+    [flight] = replica.vendor._calls._running._running.values()
     flight.add_done_callback(lambda _landed: replica.purges.heard(Purge(REF, 5)))
     world.exchanger.calls(ORG).resume()
     assert (await waiter).token.epoch == 5
@@ -319,7 +363,7 @@ async def test_an_empty_stream_of_purges_does_not_spin(world: World, replica: Re
             for purge in nothing:
                 yield purge
 
-    ending = Purges(TokenMemory(), Ended(world.connection), Epochs(), replica.sink, world.clock)
+    ending = Purges(TokenMemory(world.clock, world.clock), Ended(world.connection), Epochs(), replica.sink, world.clock)
     task = asyncio.create_task(ending.listen())
     await until(lambda: Ended.rounds > 2)
     task.cancel()
@@ -332,10 +376,133 @@ async def test_the_number_of_owed_purges_is_bounded(world: World, replica: Repli
     refs = [CredentialRef(parse_org(f"{number:024d}@AdobeOrg")) for number in range(MAX_OWED + 1)]
     for ref in refs[:MAX_OWED]:
         await replica.purges.purge(ref)
-    with pytest.raises(OverloadedError):
+    with pytest.raises(OverloadedError) as refused:
         await replica.purges.purge(refs[MAX_OWED])
+    assert refused.value.detail == "The shared cache is unavailable, and too many purges wait for it."
     await replica.purges.purge(refs[0])
     world.redis_down(is_down=False)
     await replica.purges.publish_owed()
     await replica.purges.purge(refs[MAX_OWED])
     assert (await world.cache.read(TokenKey(refs[0]))).epoch >= 2
+
+
+async def test_a_purge_while_an_earlier_one_is_published_stays_owed(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second purge is published too, by the next attempt, so that its epoch reaches the other replicas."""
+    world.redis_down()
+    await replica.purges.purge(REF)
+    world.redis_down(False)
+    raise_epoch, seen = world.purge_log.raise_epoch, list[int]()
+
+    async def interrupted(ref: CredentialRef, above: int, *, in_background: bool = False) -> int:
+        epoch = await raise_epoch(ref, above, in_background=in_background)
+        if not seen:
+            seen.append(epoch)
+            world.redis_down()
+            await replica.purges.purge(ref)
+            world.redis_down(False)
+        return epoch
+
+    monkeypatch.setattr(world.purge_log, "raise_epoch", interrupted)
+    await replica.purges.publish_owed()
+    [shared] = await world.purge_log.epochs([REF])
+    assert shared == seen[0] < replica.epochs.of(REF)
+    await replica.purges.publish_owed()
+    assert await world.purge_log.epochs([REF]) == [replica.epochs.of(REF)]
+    await replica.purges.publish_owed()
+    assert world.connection.calls.count("raise_epoch") == 4
+
+
+async def test_what_is_known_already_is_not_a_purge(world: World, replica: ReplicaInMemory) -> None:
+    """An announcement of the same or an earlier epoch makes no event, and a comparison writes nothing back."""
+    await replica.purges.purge(REF)
+    epoch, seen = replica.epochs.of(REF), len(replica.sink.of(CredentialPurged))
+    for known in (epoch, epoch - 1, 1):
+        replica.purges.heard(Purge(REF, known))
+    await replica.purges.catch_up()
+    assert len(replica.sink.of(CredentialPurged)) == seen
+    assert "restore_epoch" not in world.connection.calls
+
+
+async def test_more_epochs_than_one_question_holds_are_all_compared(world: World, replica: ReplicaInMemory) -> None:
+    """Each credential is asked about once, and the last ones are found, too."""
+    refs = [CredentialRef(parse_org(f"{number:024d}@AdobeOrg")) for number in range(2 * EPOCHS_AT_ONCE + 1)]
+    for ref in refs:
+        replica.epochs.learn(ref, 1)
+        await world.purge_log.inner.raise_epoch(ref, 5)
+    await replica.purges.catch_up()
+    assert {replica.epochs.of(ref) for ref in refs} == {6}
+    assert world.connection.calls.count("epochs") == 3
+
+
+async def test_after_a_comparison_there_is_none_until_it_is_needed(world: World, replica: ReplicaInMemory) -> None:
+    """A replica that has caught up does not compare at each attempt to publish."""
+    await replica.vend()
+    replica.purges.heard(Purge(None, 0))
+    async with listening(replica):
+        await until(lambda: "epochs" in world.connection.calls)
+        await asyncio.sleep(0.02)
+    assert world.connection.calls.count("epochs") == 1
+
+
+async def test_a_purge_is_above_everything_that_is_known_though_the_clock_is_far_behind() -> None:
+    """Above the known epoch, and above a purge that is owed, also if the replica has forgotten its epoch."""
+    replica = ReplicaInMemory(World(clock=ManualClock(1.0)))
+    replica.world.redis_down()
+    await replica.purges.purge(REF)
+    replica.epochs._in_use.clear()
+    await replica.purges.purge(REF)
+    replica.epochs.learn(REF, 5_000_000)
+    await replica.purges.purge(REF)
+    assert [event.epoch for event in replica.sink.of(CredentialPurged)] == [1_001, 1_002, 5_000_001]
+
+
+async def test_an_owed_purge_may_turn_out_to_be_of_a_later_epoch(world: World, replica: ReplicaInMemory) -> None:
+    """If another replica purged meanwhile, the published epoch is above its epoch, and known here at once."""
+    world.redis_down()
+    await replica.purges.purge(REF)
+    world.redis_down(is_down=False)
+    later = await world.purge_log.raise_epoch(REF, 10**15)
+    assert await replica.purges.flush(REF)
+    assert replica.epochs.of(REF) == later + 1
+
+
+async def test_a_replica_that_missed_nothing_compares_nothing(world: World, replica: ReplicaInMemory) -> None:
+    """At its start it trusts what it hears."""
+    await replica.vend()
+    async with listening(replica):
+        pass
+    assert "epochs" not in world.connection.calls
+
+
+async def test_an_answer_with_too_few_epochs_is_an_error(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch is never taken for that of another credential, or for none at all."""
+    await replica.vend()
+
+    async def none(_refs: Sequence[CredentialRef]) -> Sequence[int]:
+        return []
+
+    monkeypatch.setattr(world.purge_log, "epochs", none)
+    with pytest.raises(ValueError):
+        await replica.purges.catch_up()
+
+
+async def test_a_shared_cache_that_hangs_does_not_keep_a_process_from_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last attempt to publish ends after its time, and the number of unpublished purges is reported."""
+    replica = ReplicaInMemory(world, PurgePace(last=0.01))
+    world.redis_down()
+    await replica.purges.purge(REF)
+
+    async def hang(_ref: CredentialRef, above: int, *, in_background: bool = False) -> int:
+        await asyncio.Event().wait()
+        return above
+
+    monkeypatch.setattr(world.purge_log, "raise_epoch", hang)
+    async with asyncio.timeout(5.0):
+        await replica.purges.aclose()
+    assert PurgesUnpublished(1) in replica.sink.all

@@ -71,10 +71,14 @@ async def test_the_notes_of_a_policy_are_reported_with_each_reload(harness: Relo
     """A change that takes a right away by a blank is reported as at the start; of many notes, the first twenty."""
     harness.source.content = Policy((), version="third", notes=["callers[0].allow: allows nothing to one"])
     await harness.events_after(2)
+    harness.source.content = Policy((), version="twenty", notes=[f"note {number}" for number in range(20)])
+    await harness.events_after(3)
     harness.source.content = Policy((), version="fourth", notes=[f"note {number}" for number in range(25)])
-    *_, third, fourth = await harness.events_after(3)
+    *_, third, twenty, fourth = await harness.events_after(4)
     assert third == PolicyLoaded(7.0, "third", ("callers[0].allow: allows nothing to one",))
+    assert isinstance(twenty, PolicyLoaded)
     assert isinstance(fourth, PolicyLoaded)
+    assert twenty.notes == tuple(f"note {number}" for number in range(20))
     assert fourth.notes[19:] == ("note 19", "and 5 more, which policy check prints")
 
 

@@ -8,6 +8,8 @@ from typing import NoReturn
 import pytest
 
 from app.domain.dependency_errors import CacheUnavailableError, ImsUnavailableError
+from app.domain.grant import Grant
+from app.domain.tenant_errors import CredentialRejectedError
 from app.service.backoff import LONGEST_REFUSAL_SECONDS
 from tests.factories import KEY, ORG, make_key
 from tests.support.replica_in_memory import ReplicaInMemory, World
@@ -159,7 +161,7 @@ async def test_a_purge_during_a_replacement_gets_the_reporter_a_token_of_the_new
     await world.exchanger.calls(ORG).one_waits()
     await replica.purges.purge(KEY.ref)
     world.exchanger.calls(ORG).resume()
-    assert (await reporting).token.epoch == 1
+    assert (await reporting).token.epoch > refused.epoch
 
 
 async def test_a_failed_replacement_returns_only_its_own_claim(
@@ -182,3 +184,19 @@ async def test_a_failed_replacement_returns_only_its_own_claim(
             await replica.vendor.report(KEY, refused.sha256)
     del world.exchanger.failures[ORG]
     assert (await third.vendor.report(KEY, new.sha256)).token.value == new.value
+
+
+async def test_a_failed_replacement_is_answered_although_its_claim_cannot_be_returned(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """If Redis goes away during the exchange, the reporter still learns what IMS answered."""
+    refused = (await replica.vend()).token
+
+    async def redis_goes_away(_grant: Grant) -> None:
+        world.redis_down()
+
+    world.exchanger.before = redis_goes_away
+    world.exchanger.failures[ORG] = CredentialRejectedError("invalid_client", None, secret_refused=False)
+    with pytest.raises(CredentialRejectedError):
+        await replica.vendor.report(KEY, refused.sha256)
+    assert world.connection.calls[-1] == "return_replacement"

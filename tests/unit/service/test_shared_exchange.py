@@ -6,15 +6,20 @@ import asyncio
 
 import pytest
 
-from app.domain.cache_entry import CacheEntry
+from app.domain.cache_entry import MAX_HOLD, CacheEntry
 from app.domain.dependency_errors import ImsUnavailableError, OverloadedError
 from app.domain.errors import BrokerError
 from app.domain.events import CacheLookedUp
 from app.domain.grant import Grant
+from app.domain.learned_rate import BudgetKey
+from app.domain.names import CredentialName, CredentialRef, TokenKey
+from app.domain.tenant_errors import BadUpstreamResponseError
 from app.service import shared_exchange
-from app.service.shared_exchange import Need
-from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
-from tests.fakes import DAY
+from app.service.epochs import Epochs
+from app.service.exchange_places import ExchangePlaces
+from app.service.need import Need
+from tests.factories import KEY, ORG, OTHER_KEY, OTHER_ORG, OTHER_REF, REF, make_key, make_token
+from tests.fakes import DAY, ManualClock
 from tests.support.replica_in_memory import ReplicaInMemory, World
 from tests.support.waiting import until
 
@@ -23,6 +28,11 @@ from tests.support.waiting import until
 def replicas(world: World) -> list[ReplicaInMemory]:
     """Three replicas."""
     return [ReplicaInMemory(world) for _ in range(3)]
+
+
+def shared_lookups(replica: ReplicaInMemory) -> list[str]:
+    """What the shared cache was reported to have, in order."""
+    return [event.outcome for event in replica.sink.of(CacheLookedUp) if event.tier == "shared"]
 
 
 async def test_a_thousand_first_requests_over_three_replicas_cost_one_exchange(
@@ -41,6 +51,24 @@ async def test_a_cold_replica_adopts_a_token_that_another_stored(world: World, r
     obtained = await replicas[1].vend()
     assert obtained.tier == "shared"
     assert world.exchanges == 1
+    assert shared_lookups(replicas[0]) == ["miss"]
+    assert shared_lookups(replicas[1]) == ["hit"]
+
+
+async def test_a_token_that_was_stored_before_the_lease_was_free_is_adopted(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gets the lease reads once more, because its holder before may have stored a token."""
+    acquire, stored = world.lease.acquire, make_token(minted_at=world.clock())
+
+    async def acquire_after_another(key: TokenKey) -> str | None:
+        await world.cache.store(stored)
+        return await acquire(key)
+
+    monkeypatch.setattr(world.lease, "acquire", acquire_after_another)
+    obtained = await replica.vend()
+    assert (obtained.token, obtained.tier) == (stored, "shared")
+    assert world.exchanges == 0
 
 
 async def test_a_replica_that_finds_the_lease_taken_polls_and_adopts(
@@ -57,6 +85,7 @@ async def test_a_replica_that_finds_the_lease_taken_polls_and_adopts(
     assert [item.tier for item in obtained] == ["exchange", "shared"]
     assert world.exchanges == 1
     assert (world.lease.acquired, world.lease.released) == (1, 1)
+    assert shared_lookups(replicas[1]) == ["miss"]
 
 
 async def test_a_holder_that_is_gone_is_replaced(world: World, replicas: list[ReplicaInMemory]) -> None:
@@ -77,6 +106,20 @@ async def test_a_holder_whose_exchange_fails_releases_the_lease(world: World, re
     world.exchanger.failures.clear()
     assert (await replicas[1].vend()).tier == "exchange"
     assert world.lease.released == 2
+
+
+async def test_a_failed_exchange_is_answered_with_what_another_replica_has_stored(
+    world: World, replicas: list[ReplicaInMemory]
+) -> None:
+    """A replica that stood still past its lease, or cannot reach IMS, adopts the token of the one that went on."""
+    world.exchanger.calls(ORG).pause()
+    waiting = asyncio.create_task(replicas[0].vend())
+    await world.exchanger.calls(ORG).one_waits()
+    await world.cache.store(make_token(value="eyJ.of-another-replica", minted_at=world.clock()))
+    world.exchanger.failures[ORG] = ImsUnavailableError("down")
+    world.exchanger.calls(ORG).resume()
+    obtained = await waiting
+    assert (obtained.token.value, obtained.tier) == ("eyJ.of-another-replica", "shared")
 
 
 async def test_without_redis_each_replica_exchanges_once_and_no_caller_sees_an_error(
@@ -113,9 +156,14 @@ async def test_a_delay_that_ims_asks_for_binds_all_replicas(world: World, replic
     with pytest.raises(ImsUnavailableError) as held:
         await replicas[1].vend()
     assert held.value.retry_after == pytest.approx(70.0)
+    assert held.value.detail == "IMS asked the broker to back off for this credential."
     assert world.exchanges == 1
     assert (await replicas[1].vend(OTHER_KEY)).tier == "exchange"
-    world.clock.advance(70.0)
+    world.clock.advance(69.5)
+    with pytest.raises(ImsUnavailableError) as held:
+        await replicas[2].vend()
+    assert held.value.retry_after == pytest.approx(0.5)
+    world.clock.advance(0.5)
     assert (await replicas[1].vend()).tier == "exchange"
 
 
@@ -124,10 +172,117 @@ async def test_without_redis_the_delay_binds_the_replica_that_received_it(
 ) -> None:
     """A 429 is respected even if the shared cache is unavailable."""
     world.redis_down()
-    world.exchanger.failures[ORG] = ImsUnavailableError("busy", 120.0, throttled=True)
+    world.exchanger.failures[ORG] = ImsUnavailableError("busy", MAX_HOLD, throttled=True)
     for _ in range(5):
         with pytest.raises(ImsUnavailableError):
             await replicas[0].vend()
+    assert world.exchanges == 1
+
+
+async def test_a_replica_whose_purge_has_not_reached_the_shared_cache_exchanges_alone(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """It neither takes the lease nor stores the token, and obeys the delay that IMS asked it for."""
+    world.connection.is_down = True
+    await replica.purges.purge(REF)
+    assert (await replica.vend()).tier == "exchange"
+    assert world.lease.acquired == 0
+    assert not {"read", "store"} & set(world.cache.calls)
+    await replica.purges.purge(REF)
+    world.exchanger.failures[ORG] = ImsUnavailableError("busy", 60.0, throttled=True)
+    for _ in range(3):
+        with pytest.raises(ImsUnavailableError):
+            await replica.vend()
+    assert world.exchanges == 2
+
+
+async def test_a_replica_whose_clock_is_behind_does_not_adopt_what_is_about_to_end(world: World) -> None:
+    """What the clock of the shared cache shows counts, so the token is replaced."""
+    await world.cache.store(make_token(value="eyJ.old", minted_at=world.clock() - DAY + 30.0))
+    late = ReplicaInMemory(world, clock=ManualClock(world.clock() - 600.0))
+    obtained = await late.vend()
+    assert (obtained.tier, world.exchanges) == ("exchange", 1)
+
+
+async def test_a_refresh_after_the_clock_was_set_back_keeps_the_new_token() -> None:
+    """By the new time it ends before the old one, but only because the clock was set back."""
+    world = World(steady=ManualClock(77.0))
+    replica, world.exchanger.lifetime = ReplicaInMemory(world), 40.0
+    world.redis_down()
+    old = (await replica.vend()).token
+    assert world.steady is not None
+    world.steady.advance(25.0)
+    world.clock.advance(25.0 - 30.0)
+    await replica.vend()
+    await replica.until_idle()
+    assert world.exchanges == 2
+    assert (await replica.vend()).token.value != old.value
+
+
+async def test_a_report_while_another_replica_replaces_the_token_changes_nothing(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """The reported token is answered, from the shared cache, without an exchange."""
+    reported = (await replica.vend()).token
+    assert await world.cache.claim_replacement(REF, shared_exchange.REPLACEMENT_SECONDS)
+    obtained = await replica.vendor.report(KEY, reported.sha256)
+    assert (obtained.token, obtained.tier) == (reported, "shared")
+    assert world.exchanges == 1
+
+
+async def test_a_tenant_that_failed_waits_after_others_until_it_succeeds(world: World) -> None:
+    """The places of exchanges learn how each exchange ended."""
+    places = ExchangePlaces(limit=1)
+    replica = ReplicaInMemory(world, places=places)
+
+    async def waits_as(key: TokenKey) -> str:
+        world.exchanger.calls(OTHER_ORG).pause()
+        holder = asyncio.create_task(replica.vend(OTHER_KEY))
+        await world.exchanger.calls(OTHER_ORG).one_waits()
+        waiting = asyncio.create_task(replica.vend(key))
+        await until(lambda: any(places.waiting().values()))
+        [rank] = [rank for rank, number in places.waiting().items() if number]
+        world.exchanger.calls(OTHER_ORG).resume()
+        await asyncio.gather(holder, waiting)
+        await replica.purges.purge(OTHER_REF)
+        await replica.purges.purge(REF)
+        return rank
+
+    world.exchanger.failures[ORG] = BadUpstreamResponseError("nonsense")
+    with pytest.raises(BadUpstreamResponseError):
+        await replica.vend()
+    world.exchanger.failures.clear()
+    assert await waits_as(KEY) == "suspect"
+    assert await waits_as(KEY) == "cold"
+
+
+async def test_a_purge_that_a_read_shows_is_not_pushed_out_by_announced_ones(world: World) -> None:
+    """The credential is in use here, however many purges of others the replica hears of."""
+    replica = ReplicaInMemory(world, epochs=Epochs(announced=1))
+    await world.purge_log.raise_epoch(REF, 0)
+    await replica.vend()
+    for number in range(3):
+        replica.epochs.learn(CredentialRef(ORG, CredentialName(f"other-{number}")), 9)
+    assert replica.epochs.of(REF) == 1
+
+
+class _UsedUpAtFirst:
+    """A budget that defers the first exchange for a moment."""
+
+    def __init__(self) -> None:
+        self.waits = [0.01]
+
+    async def take(self, key: BudgetKey, *, was_refused: bool) -> float:
+        return self.waits.pop() if self.waits else 0.0
+
+    async def throttled(self, key: BudgetKey) -> None:
+        pytest.fail("IMS was not busy.")
+
+
+async def test_an_exchange_without_budget_comes_again_when_there_is_some(world: World) -> None:
+    """It is put off within its own call, and its caller gets the token."""
+    replica = ReplicaInMemory(world, budget=_UsedUpAtFirst())
+    assert (await replica.vend()).tier == "exchange"
     assert world.exchanges == 1
 
 
@@ -163,8 +318,9 @@ async def test_a_cache_that_always_reports_a_stale_epoch_causes_no_endless_loop(
         await world.purge_log.raise_epoch(REF, 0)
 
     world.exchanger.before = purge
-    with pytest.raises(OverloadedError):
+    with pytest.raises(OverloadedError) as refused:
         await replicas[0].vend()
+    assert refused.value.detail == "The token was purged repeatedly while it was minted."
     assert world.exchanges == shared_exchange.MAX_MINTS
 
 
@@ -173,7 +329,7 @@ async def test_an_exchange_that_takes_too_long_ends_with_an_error(world: World) 
     world.exchanger.calls(ORG).pause()
     with pytest.raises(ImsUnavailableError) as late:
         await ReplicaInMemory(world, longest_seconds=0.02).vend()
-    assert late.value.retry_after > 0
+    assert (late.value.detail, late.value.retry_after) == ("No token could be minted in time.", 2.0)
     assert world.lease.released == 1
 
 
@@ -237,7 +393,7 @@ async def test_an_epoch_learnt_from_the_cache_drops_tokens_in_memory(
     await replicas[0].vend(scoped)
     await world.purge_log.raise_epoch(REF, 0)
     await replicas[0].vend(KEY)
-    assert replicas[0].vendor.take_usable(scoped, world.clock()) is None
+    assert replicas[0].answerable(scoped) is None
     entry: CacheEntry = await world.cache.read(KEY)
     assert entry.epoch == 1
 

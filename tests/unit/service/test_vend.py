@@ -13,7 +13,9 @@ from app.domain.errors import InvalidRequestError, InvalidScopeError
 from app.domain.events import RefreshFailed, TaskFailed
 from app.domain.names import OrgId, TokenKey, scopes_of
 from app.domain.tenant_errors import CredentialNotFoundError
+from app.service.need import Need, Obtained
 from app.service.token_calls import MAX_CALLS, MAX_CALLS_OF_ORG
+from app.service.vend import MAX_ROUNDS
 from tests.factories import KEY, ORG, OTHER_KEY, OTHER_REF, REF, UNKNOWN_ORG, make_credential, make_key
 from tests.fakes import DAY
 from tests.support.replica_in_memory import ReplicaInMemory, World
@@ -23,7 +25,7 @@ DOWN = ImsUnavailableError("IMS is down", retry_after=0.5)
 
 def fresh(replica: ReplicaInMemory, key: TokenKey = KEY) -> AccessToken | None:
     """The token that the warm path would use."""
-    return replica.vendor.take_usable(key, replica.world.clock())
+    return replica.answerable(key)
 
 
 async def aged(replica: ReplicaInMemory, share: float = 0.6) -> AccessToken:
@@ -171,7 +173,7 @@ async def test_a_refresh_that_gets_a_shorter_lifetime_is_not_repeated_per_reques
     old = await aged(replica)
     world.exchanger.lifetime = 3600.0
     for _ in range(50):
-        assert (await replica.vend()).token is old
+        assert (await replica.vend()).token.value == old.value
         await replica.until_idle()
     assert world.exchanges == 2
 
@@ -286,3 +288,120 @@ async def test_many_tenants_at_once_each_cost_one_exchange(world: World, replica
     answers = await asyncio.gather(*(replica.vend(key) for key in keys * 10))
     assert [answer.token.key for answer in answers] == keys * 10
     assert world.exchanges == 300
+
+
+async def critical(replica: ReplicaInMemory) -> AccessToken:
+    """The replica's token, when it has five minutes left."""
+    token = (await replica.vend()).token
+    replica.world.clock.now = token.expires_at - 300.0
+    return token
+
+
+async def test_a_critical_token_waits_for_its_refresh(world: World, replica: ReplicaInMemory) -> None:
+    """A hundred requests for a token with five minutes left wait for one refresh, and get the new token."""
+    old = await critical(replica)
+    assert replica.answerable() is None
+    values = await replica.values(100)
+    assert len(values) == 1
+    assert old.value not in values
+    assert world.exchanges == 2
+
+
+async def test_a_critical_token_is_vended_if_its_refresh_fails_and_not_tried_per_request(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """While IMS fails, a thousand requests get the old token, and cost one exchange; at its end they get the error."""
+    old = await critical(replica)
+    world.exchanger.failures[ORG] = DOWN
+    for _ in range(1000):
+        assert (await replica.vend()).token is old
+    assert world.exchanges == 2
+    world.clock.now = old.usable_until
+    with pytest.raises(ImsUnavailableError):
+        await replica.vend()
+
+
+async def test_a_critical_token_is_vended_if_its_refresh_hangs(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request waits for the refresh for a limited time only; the refresh goes on for the next one."""
+    monkeypatch.setattr("app.service.vend.CRITICAL_WAIT_SECONDS", 0.01)
+    old = await critical(replica)
+    world.exchanger.calls(ORG).pause()
+    assert (await replica.vend()).token is old
+    assert replica.vendor.calls_in_flight == 1
+    world.exchanger.calls(ORG).resume()
+    assert (await replica.vend()).token is not old
+    assert world.exchanges == 2
+
+
+async def test_a_critical_token_does_not_satisfy_a_longer_min_ttl(world: World, replica: ReplicaInMemory) -> None:
+    """If the refresh of a critical token fails, a request for more life than it has left gets the error."""
+    await critical(replica)
+    world.exchanger.failures[ORG] = DOWN
+    assert (await replica.vend(min_ttl=290.0)).tier == "memory"
+    with pytest.raises(ImsUnavailableError):
+        await replica.vend(min_ttl=310.0)
+
+
+async def test_a_replica_with_too_many_calls_still_answers_an_aging_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its refresh finds no room; no caller notices, and a later request starts it."""
+    monkeypatch.setattr("app.service.token_calls.MAX_CALLS", 1)
+    replica = ReplicaInMemory(world)
+    old = await aged(replica)
+    world.exchanger.calls(OTHER_KEY.ref.org).pause()
+    hanging = asyncio.create_task(replica.vend(OTHER_KEY))
+    await world.exchanger.calls(OTHER_KEY.ref.org).one_waits()
+    assert replica.vendor.start_refresh(KEY, world.clock()) is None
+    assert (await replica.vend()).token is old
+    world.exchanger.calls(OTHER_KEY.ref.org).resume()
+    await hanging
+    assert (await replica.vend()).token is old
+    await replica.until_idle()
+    assert (await replica.vend()).token is not old
+
+
+async def test_a_token_that_is_purged_whenever_it_was_obtained_is_given_up(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request does not go on forever, and never gets a purged token: after some rounds it is told to come again."""
+    obtain = replica.fleet.obtain
+
+    async def purged_at_once(key: TokenKey, need: Need) -> Obtained:
+        obtained = await obtain(key, need)
+        await replica.purges.purge(key.ref)
+        return obtained
+
+    monkeypatch.setattr(replica.fleet, "obtain", purged_at_once)
+    with pytest.raises(OverloadedError) as refused:
+        await replica.vend()
+    assert refused.value.retry_after > 0
+    assert world.exchanges == MAX_ROUNDS
+    assert replica.memory.get(KEY) is None
+
+
+async def test_the_requests_that_wait_are_counted(world: World, replica: ReplicaInMemory) -> None:
+    """Three requests for one token are one call; when it ends, neither waits any more."""
+    world.exchanger.calls(ORG).pause()
+    waiting = [asyncio.create_task(replica.vend()) for _ in range(3)]
+    await world.exchanger.calls(ORG).one_waits()
+    assert (replica.vendor.calls_in_flight, replica.vendor.requests_waiting) == (1, 3)
+    world.exchanger.calls(ORG).resume()
+    await asyncio.gather(*waiting)
+    await replica.until_idle()
+    assert (replica.vendor.calls_in_flight, replica.vendor.requests_waiting) == (0, 0)
+
+
+async def test_the_seconds_left_of_a_token_that_is_not_kept_are_those_of_the_wall_clock(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """A token that was replaced or purged meanwhile has the seconds to its expiry, rounded down."""
+    old = (await replica.vend()).token
+    world.clock.advance(10.5)
+    assert replica.vendor.seconds_left(old) == DAY - 11
+    await replica.purges.purge(REF)
+    assert replica.vendor.seconds_left(old) == DAY - 11
+    await replica.vend()
+    assert replica.vendor.seconds_left(old) == DAY - 11

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ URL_NAMES = "BROKER_REDIS_URL names a user or password already; leave out BROKER
 TLS = {**DIRECTORY, "TLS_CERT_FILE": "/tls.crt", "TLS_KEY_FILE": "/tls.key"}
 BARE_REDIS = {**REDIS, "REDIS_URL": "redis://redis"}
 LOGIN = {**BARE_REDIS, "REDIS_USERNAME": "broker", "REDIS_PASSWORD": MARK}
+
+
+KMS = {**DIRECTORY, "KMS_REGION": "eu-central-1", "KMS_ENDPOINT_URL": "https://kms.example"}
 
 
 def read(base: dict[str, str], **changes: str) -> Settings:
@@ -94,6 +98,9 @@ BAD = [
                     f"https://{MARK}@host", f"https://{MARK}:99999", f"https://{MARK}:x", f"https://{MARK}:0",
                     f"https://[{MARK}", f"file:///{MARK}", f"https:///{MARK}")),
     ("IMS_BASE_URLS", f"https://{MARK}/path"),
+    *(("KMS_REGION", value) for value in (MARK, f"{MARK}.eu-central-1", "eu-central-1/", "EU-CENTRAL-1", "eu-central")),
+    *(("KMS_ENDPOINT_URL", value) for value in (
+        MARK, f"http://{MARK}", f"https://{MARK}/path", f"https://user:{MARK}@host", f"https://{MARK}?query")),
     *((name, f"https://host{path}")
       for name in ("PUBLIC_URL", "VAULT_ADDR")
       for path in (f"//{MARK}", f"/{MARK}?x", f"/{MARK}#x", f"/{MARK}\nx", "/%2e", "/a//b")),
@@ -103,7 +110,7 @@ BAD = [
         f"https://a.example https://{MARK}", f"https://a.example;https://{MARK}/")),
     *(("REDIS_URL", value) for value in (
         MARK, f"http://{MARK}", f"REDIS://{MARK}", f" redis://{MARK}", f"unix://{MARK}", f"redis:{MARK}",
-        f"redis+sentinel://{MARK}:26379/main", f"redis+cluster://{MARK}:6379")),
+        f"redis+sentinel://{MARK}:26379", f"redis+cluster://{MARK}:6379/1")),
 ]  # fmt: skip
 
 
@@ -203,6 +210,7 @@ def test_a_policy_is_required() -> None:
      "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`"),
     (TLS, "TLS_KEY_FILE", "BROKER_TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
     (TLS, "TLS_CERT_FILE", "BROKER_TLS_CERT_FILE is required with BROKER_TLS_KEY_FILE"),
+    (KMS, "KMS_REGION", "BROKER_KMS_REGION is required with BROKER_KMS_ENDPOINT_URL"),
     (LOGIN, "REDIS_PASSWORD", "BROKER_REDIS_USERNAME needs BROKER_REDIS_PASSWORD or BROKER_REDIS_PASSWORD_FILE"),
     (LOGIN, "REDIS_URL",
      "BROKER_REDIS_URL is required with BROKER_REDIS_USERNAME, _PASSWORD and _PASSWORD_FILE"),
@@ -231,6 +239,10 @@ def test_related_variables_are_required_together(base: dict[str, str], missing: 
      "BROKER_REDIS_CERT_FILE is required with BROKER_REDIS_KEY_FILE"),
     ({**REDIS, "REDIS_URL": "redis://h"}, {"REDIS_CERT_FILE": "/c", "REDIS_KEY_FILE": "/k"},
      "BROKER_REDIS_CERT_FILE and _KEY_FILE are for rediss:// only; change BROKER_REDIS_URL or leave them out"),
+    (REDIS, {"REDIS_SENTINEL_PASSWORD_FILE": "/p"},
+     "BROKER_REDIS_SENTINEL_USERNAME and _PASSWORD_FILE are for redis+sentinel:// and rediss+sentinel:// only"),
+    ({**REDIS, "REDIS_URL": "redis+sentinel://h/m"}, {"REDIS_SENTINEL_USERNAME": "u"},
+     "BROKER_REDIS_SENTINEL_USERNAME needs BROKER_REDIS_SENTINEL_PASSWORD_FILE"),
     (DIRECTORY, {"REDIS_CACERT": "/ca", "REDIS_URL": "redis://h"},
      ("BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out; "
       "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`")),
@@ -278,9 +290,10 @@ def test_ims_base_urls_are_an_allow_list(value: str, urls: set[str]) -> None:
     assert read(DIRECTORY, IMS_BASE_URLS=value).allowed_ims_base_urls == urls
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://user:x@h:6380/1"])
+@pytest.mark.parametrize("url", ["redis://h", "rediss://user:x@h:6380/1", "redis+sentinel://a,b/m",
+                                 "rediss+sentinel://user:x@a,b:1/m/1"])  # fmt: skip
 def test_redis_is_plain_or_with_tls(url: str) -> None:
-    """Both URL schemes of Redis are accepted unchanged."""
+    """Each URL scheme of Redis is accepted unchanged."""
     assert read(REDIS, REDIS_URL=url).redis_url.get_secret_value() == url
 
 
@@ -323,6 +336,14 @@ def test_minting_refuses_its_own_settings_as_the_broker_does(environment: dict[s
     """A missing variable for minting, or an unknown one, is named."""
     with pytest.raises(SettingsError, match=names):
         read_minting_settings(environment)
+
+
+def test_kms_needs_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the AWS SDK the error names the variable, the extra and what to install; without KMS it is not needed."""
+    monkeypatch.setitem(sys.modules, "botocore", None)  # how Python says that it is not there
+    read(DIRECTORY)
+    remedy = "BROKER_KMS_REGION needs the AWS SDK (the extra aws): pip install -r requirements/aws.lock"
+    assert refusal(DIRECTORY, KMS_REGION="eu-central-1") == remedy
 
 
 def test_settings_never_show_a_secret_and_never_change() -> None:

@@ -184,7 +184,7 @@ json_values = st.recursive(
 keys = st.fixed_dictionaries({}, optional={"id": json_values, "key": json_values, "created": json_values})
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.binary(max_size=200)
     | st.fixed_dictionaries({"version": st.just(1), "keys": st.lists(keys, max_size=3) | json_values}).map(

@@ -17,6 +17,10 @@ from urllib.parse import urlsplit
 from ims_token_broker_client.errors import BrokerUnavailableError, TokenRefusedError
 
 MAX_ANSWER_BYTES = 64 * 1024
+
+CONNECT_SECONDS = 3.0
+"""For a connection. A host that is gone answers nothing, and the next broker should still be asked in good time."""
+
 _REFUSALS = frozenset({400, 401, 403, 404})
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 _MAX_SHOWN = 200
@@ -103,10 +107,11 @@ class Endpoint:
     @contextlib.contextmanager
     def _connected(self, seconds: float) -> Iterator[http.client.HTTPConnection]:
         ends = time.monotonic() + seconds
-        connection = self._connection(seconds)
+        connection = self._connection(min(seconds, CONNECT_SECONDS))
         watch: threading.Timer | None = None
         try:
             connection.connect()
+            connection.sock.settimeout(seconds)
             # The time-out of a socket is for each operation; this one is for all of them.
             watch = threading.Timer(max(0.0, ends - time.monotonic()), _shut, [connection.sock])
             watch.daemon = True

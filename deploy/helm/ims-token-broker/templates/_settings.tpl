@@ -18,6 +18,9 @@ BROKER_REDIS_URL: {{ include "broker.redisUrl" . | quote }}
 {{- if $values.redis.password.existingSecret }}
 BROKER_REDIS_PASSWORD_FILE: {{ $etc }}/redis/password
 {{- end }}
+{{- if $values.redis.sentinel.password.existingSecret }}
+BROKER_REDIS_SENTINEL_PASSWORD_FILE: {{ $etc }}/redis-sentinel/password
+{{- end }}
 {{- if include "broker.hasCa" $values.redis.tls.ca }}
 BROKER_REDIS_CACERT: {{ $etc }}/ca/redis/ca.crt
 {{- end }}
@@ -70,5 +73,21 @@ BROKER_VAULT_KEY_FILE: {{ $etc }}/vault-tls/tls.key
 {{- define "broker.redisUrl" -}}
 {{- $redis := .Values.redis -}}
 {{- $host := ternary (printf "[%s]" $redis.host) $redis.host (contains ":" $redis.host) -}}
-{{- ternary "rediss" "redis" $redis.tls.enabled }}://{{ $host }}:{{ int $redis.port }}{{ with int $redis.database }}/{{ . }}{{ end -}}
+{{- ternary "rediss" "redis" $redis.tls.enabled }}
+{{- if eq $redis.mode "sentinel" }}+sentinel://{{ join "," $redis.hosts }}/{{ $redis.sentinel.primary }}
+{{- else if eq $redis.mode "cluster" }}+cluster://{{ join "," $redis.hosts }}
+{{- else }}://{{ $host }}:{{ int $redis.port }}
+{{- end }}
+{{- with int $redis.database }}/{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* The ports of Redis, and of its Sentinels or the named nodes of a cluster, as a YAML list */}}
+{{- define "broker.redisPorts" -}}
+{{- $ports := list (int .Values.redis.port) -}}
+{{- $default := ternary 26379 6379 (eq .Values.redis.mode "sentinel") -}}
+{{- range .Values.redis.hosts -}}
+{{- $port := regexFind ":[0-9]+$" . | trimPrefix ":" -}}
+{{- $ports = append $ports (default $default $port | int) -}}
+{{- end -}}
+{{- $ports | uniq | toYaml -}}
 {{- end -}}

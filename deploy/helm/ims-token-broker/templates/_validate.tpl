@@ -49,9 +49,31 @@
 {{- end -}}
 {{- end -}}
 
+{{- if and $v.redis.host (ne $v.redis.mode "standalone") -}}
+{{- fail (printf "redis.host is for redis.mode: standalone, not %s; change redis.mode or remove it." $v.redis.mode) -}}
+{{- end -}}
+{{- if and $v.redis.hosts (has $v.redis.mode (list "standalone" "memory")) -}}
+{{- fail (printf "redis.hosts is for redis.mode: sentinel or cluster, not %s; change redis.mode or remove it." $v.redis.mode) -}}
+{{- end -}}
+{{- if and (eq $v.redis.mode "cluster") (int $v.redis.database) -}}
+{{- fail "redis.database is for redis.mode: standalone or sentinel: a cluster has no database numbers; remove it." -}}
+{{- end -}}
+{{- if and (ne $v.redis.mode "sentinel") (or $v.redis.sentinel.primary $v.redis.sentinel.username $v.redis.sentinel.password.existingSecret) -}}
+{{- fail (printf "redis.sentinel is for redis.mode: sentinel, not %s; change redis.mode or remove it." $v.redis.mode) -}}
+{{- end -}}
+
 {{- if include "broker.usesRedis" . -}}
-{{- if not $v.redis.host -}}
+{{- if and (eq $v.redis.mode "standalone") (not $v.redis.host) -}}
 {{- fail "redis.host is required with redis.mode: standalone; set it, or set redis.mode: memory for one replica without Redis." -}}
+{{- end -}}
+{{- if and (ne $v.redis.mode "standalone") (not $v.redis.hosts) -}}
+{{- fail (printf "redis.hosts is required with redis.mode: %s; list the Sentinels, or some nodes of the cluster." $v.redis.mode) -}}
+{{- end -}}
+{{- if and (eq $v.redis.mode "sentinel") (not $v.redis.sentinel.primary) -}}
+{{- fail "redis.sentinel.primary is required with redis.mode: sentinel; set it to the primary's name at the Sentinels." -}}
+{{- end -}}
+{{- if and $v.redis.sentinel.username (not $v.redis.sentinel.password.existingSecret) -}}
+{{- fail "redis.sentinel.username needs redis.sentinel.password.existingSecret; set it to a Secret with the password." -}}
 {{- end -}}
 {{- if not $v.cacheKeys.existingSecret -}}
 {{- fail "cacheKeys.existingSecret is required with Redis; create a key ring with `ims-token-broker keys create`, and set this to a Secret with it." -}}
@@ -66,9 +88,6 @@
 {{- fail "redis.username needs redis.password.existingSecret; set it to a Secret with the user's password." -}}
 {{- end -}}
 {{- else -}}
-{{- if $v.redis.host -}}
-{{- fail "redis.host is for redis.mode: standalone, not memory; change redis.mode or remove it." -}}
-{{- end -}}
 {{- if and (gt (include "broker.replicaCeiling" . | int) 1) (not $v.redis.allowMemoryWithReplicas) -}}
 {{- fail (printf "redis.mode: memory is for one replica; set %s, use Redis, or set redis.allowMemoryWithReplicas: true and accept one exchange per replica and purges that reach only one replica." (ternary "autoscaling.maxReplicas: 1" "replicaCount: 1" $v.autoscaling.enabled)) -}}
 {{- end -}}
@@ -149,6 +168,10 @@
 
 {{- if and $v.secretRotation.enabled (not $v.secretRotation.serviceAccount.create) (not $v.secretRotation.serviceAccount.name) -}}
 {{- fail "secretRotation.serviceAccount.name is required with secretRotation.serviceAccount.create: false; set it to an existing ServiceAccount." -}}
+{{- end -}}
+
+{{- if and $v.probe.enabled (not (and $v.probe.org $v.probe.existingSecret)) -}}
+{{- fail "probe.org and probe.existingSecret are required with probe.enabled; set them to an org and to the Secret with an API key that may have it." -}}
 {{- end -}}
 
 {{- if and (not $v.serviceAccount.create) (not $v.serviceAccount.name) -}}

@@ -41,6 +41,11 @@
 {{- if and (include "broker.usesRedis" .) $values.redis.password.existingSecret }}
 {{ include "broker.secretVolume" (dict "name" "redis-password" "secret" $values.redis.password.existingSecret "key" $values.redis.password.key "path" "password") }}
 {{- end }}
+{{- with $values.redis.sentinel.password }}
+{{- if .existingSecret }}
+{{ include "broker.secretVolume" (dict "name" "redis-sentinel" "secret" .existingSecret "key" .key "path" "password") }}
+{{- end }}
+{{- end }}
 {{- if and $values.proxy.url $values.proxy.password.existingSecret }}
 {{ include "broker.secretVolume" (dict "name" "proxy-password" "secret" $values.proxy.password.existingSecret "key" $values.proxy.password.key "path" "password") }}
 {{- end }}
@@ -154,6 +159,9 @@
 {{- end }}
 {{- if and (include "broker.usesRedis" .) $values.redis.password.existingSecret }}
 {{ include "broker.mount" (list "redis-password" (printf "%s/redis" $etc)) }}
+{{- end }}
+{{- if $values.redis.sentinel.password.existingSecret }}
+{{ include "broker.mount" (list "redis-sentinel" (printf "%s/redis-sentinel" $etc)) }}
 {{- end }}
 {{- if and $values.proxy.url $values.proxy.password.existingSecret }}
 {{ include "broker.mount" (list "proxy-password" (printf "%s/proxy" $etc)) }}
