@@ -13,8 +13,10 @@ PYTHON_IMAGE ?= python:3.12-slim
 VERSIONS ?= python3.11 python3.12 python3.13
 # Test files in parallel; most of them spend their time waiting.
 WORKERS ?= 2
+# The tests that failed in the last run; an error if there are none, for then the run itself failed.
+LAST_FAILED := --last-failed --last-failed-no-failures none
 
-.PHONY: help run test test-versions coverage mutants venv-dev check fmt lock schedules fleet-year faults faults-soak bench bench-guard image sbom chart clean
+.PHONY: help run test test-failed test-versions coverage mutants venv-dev check fmt lock schedules fleet-year faults faults-soak bench bench-guard image sbom chart clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,18 +27,24 @@ run: $(VENV)/.runtime ## Try it: broker, local IMS and two demo tenants in one p
 test: $(VENV)/.dev ## Run the whole test suite (ARGS="-k cli"; WORKERS=0 for one test at a time)
 	$(VENV)/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
+test-failed: $(VENV)/.dev ## Run the tests that failed last once more, one at a time; with more than 5, fail at once
+	@$(VENV)/bin/python -c 'import json, sys; failed = json.load(open(".pytest_cache/v/cache/lastfailed")); \
+	  print("These failed, and run once more, alone:", *failed, sep="\n  "); sys.exit(len(failed) > 5)'
+	$(VENV)/bin/pytest $(LAST_FAILED)
+
 venv-dev: $(VENV)/.dev ## Create the environment of the tests only
 
 test-versions: ## Run the fast tests on other installed Python versions (VERSIONS="python3.12 …")
 	@for python in $(VERSIONS); do \
 	  "$$python" -c 'import venv' 2>/dev/null || { echo "$$python is not installed: skipped."; continue; }; \
 	  $(MAKE) --no-print-directory PYTHON="$$python" VENV=".venv-$$python" venv-dev && \
-	  ".venv-$$python/bin/pytest" -q --numprocesses $(WORKERS) --dist loadfile tests/unit tests/contract clients/python || exit 1; \
+	  ".venv-$$python/bin/pytest" -q --numprocesses $(WORKERS) --dist loadfile tests/unit tests/contract clients/python || \
+	  $(MAKE) --no-print-directory VENV=".venv-$$python" test-failed || exit 1; \
 	done
 
 coverage: $(VENV)/.dev ## Run the unit tests, and list the branches of app/domain and app/service that they do not reach (MIN=100)
 	@$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest -q --numprocesses $(WORKERS) --dist loadfile tests/unit
+	$(VENV)/bin/coverage run -m pytest -q --numprocesses $(WORKERS) --dist loadfile tests/unit || $(VENV)/bin/coverage run -m pytest -q $(LAST_FAILED)
 	@$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report --skip-covered --show-missing --fail-under $(or $(MIN),100)
 

@@ -20,7 +20,7 @@ from tests.support.http_stand_in import ReceivedRequest, Script, ScriptedReply, 
 from tests.support.processes import run_cli, running_cli
 from tests.support.replica import BrokerProcess
 from tests.support.tenants import Tenant
-from tests.support.waiting import until
+from tests.support.waiting import until, until_answered
 from tests.support.wire import Header, exchange, request_bytes
 
 IMS = "exchange"
@@ -185,19 +185,29 @@ async def test_requests_that_wait_for_an_in_flight_call_are_linked_to_it(own_fle
 
 async def test_a_background_refresh_is_a_trace_of_its_own(own_fleet: Fleet, sink: Collector) -> None:
     """A background refresh is in no caller's trace, and links to the request that set it off."""
+    replica, tenant = traced(own_fleet, sink, KEEP_WARM="0s"), own_fleet.tenant(token_lifetime=6)
+    await replica.token(tenant.org)
+
+    async def refreshed() -> bool:
+        await replica.get(f"/token?org={tenant.org}", headers=[from_caller()[2]])
+        return any(span.name == "refresh" for span in sink.spans)
+
+    await until_answered(refreshed, 30, every=0.15)
+    refresh = next(span for span in sink.spans if span.name == "refresh")
+    [asked] = sink.wait(lambda span: span.id == refresh.links[0])
+    assert asked.name == "GET /token"
+    assert refresh.parent == ""
+    assert asked.trace != refresh.trace
+    inside = sink.wait(lambda span: span.trace == refresh.trace and span.name == IMS)
+    assert [span.parent for span in inside] == [refresh.id]
+
+
+async def test_a_refresh_without_a_request_is_a_trace_too(own_fleet: Fleet, sink: Collector) -> None:
+    """A token that is kept warm is refreshed in a trace that links to nothing."""
     replica, tenant = traced(own_fleet, sink), own_fleet.tenant(token_lifetime=6)
     await replica.token(tenant.org)
-    refreshes: list[Span] = []
-    for _ in range(40):
-        await replica.get(f"/token?org={tenant.org}", headers=[from_caller()[2]])
-        await asyncio.sleep(0.15)
-        refreshes = [span for span in sink.spans if span.name == "refresh"]
-        if refreshes:
-            break
-    [refresh] = refreshes
-    requests = {span.id: span for span in sink.spans if span.name == "GET /token"}
-    assert refresh.parent == ""
-    assert requests[refresh.links[0]].trace != refresh.trace
+    [refresh, *_] = sink.wait(lambda span: span.name == "refresh", within=30)
+    assert (refresh.parent, refresh.links) == ("", ())
     inside = sink.wait(lambda span: span.trace == refresh.trace and span.name == IMS)
     assert [span.parent for span in inside] == [refresh.id]
 

@@ -92,12 +92,14 @@ class OtlpTracer(RequestSink):
     ) -> Coroutine[Any, Any, Result]:
         """See `app.ports.Tracer`."""
         beginner = TRACE_POINT.get()
-        if beginner is None:
+        if in_background:
+            # It outlives the request that started it. The keeper starts it without a request.
+            links = [] if beginner is None else [Link(_context(beginner))]
+            span = self._start("refresh", None, SpanKind.INTERNAL, self._org(key.ref), links)
+        elif beginner is None:
             return start()
-        # A refresh outlives the request that started it, and its caller does not wait for it.
-        parent, links = (None, [Link(_context(beginner))]) if in_background else (beginner, [])
-        name = "refresh" if in_background else "flight"
-        span = self._start(name, parent, SpanKind.INTERNAL, self._org(key.ref), links)
+        else:
+            span = self._start("flight", beginner, SpanKind.INTERNAL, self._org(key.ref))
         point = _point(span)
         if point is not None:
             self._flying[key] = point

@@ -152,9 +152,25 @@ async def test_untraced_work_makes_no_spans() -> None:
 
     with tracer.vend(REF):
         tracer.joins(KEY)
-        assert await tracer.call(KEY, call, in_background=True) == 7
+        assert await tracer.call(KEY, call, in_background=False) == 7
     await export.aclose()
     assert kept.spans == []
+
+
+async def test_a_refresh_outside_a_request_is_a_trace_of_its_own() -> None:
+    """What the keeper refreshes is traced, without a parent or a link."""
+    kept = RefusableExporter()
+    export = SpanExport("1", kept)
+    tracer = OtlpTracer(export, tells_orgs=False)
+
+    async def call() -> int:
+        assert TRACE_POINT.get() is not None
+        return 7
+
+    assert await asyncio.create_task(tracer.call(KEY, call, in_background=True)) == 7
+    await export.aclose()
+    [refresh] = kept.spans
+    assert (refresh.name, refresh.parent, list(refresh.links)) == ("refresh", None, [])
 
 
 async def test_every_span_is_sent_or_counted(monkeypatch: pytest.MonkeyPatch) -> None:
