@@ -30,7 +30,7 @@ class _Wait:
 
 
 class RefreshBackoff:
-    """Exponential from 1 s to 5 min with jitter, per token; a longer ``Retry-After`` of IMS takes precedence.
+    """Exponential from 1 s to 5 min with full jitter, per token; a longer ``Retry-After`` of IMS takes precedence.
 
     Args:
         draw: Uniform random float between two bounds.
@@ -54,7 +54,7 @@ class RefreshBackoff:
         growth = 1 if isinstance(error, OverloadedError) else 2
         seconds = FIRST_SECONDS if before is None else min(LONGEST_PAUSE_SECONDS, before.seconds * growth)
         asked = error.retry_after if isinstance(error, DependencyError) else 0.0
-        pause = max(asked, seconds * self._draw(0.5, 1.0))
+        pause = max(asked, self._draw(0.0, seconds))
         self._waits[key] = _Wait(now + pause, pause, seconds, now if error is not None else -math.inf)
 
     def succeeded(self, key: TokenKey) -> None:

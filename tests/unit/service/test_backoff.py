@@ -30,13 +30,13 @@ def test_the_wait_doubles_up_to_five_minutes() -> None:
     assert waits[-1] == LONGEST_PAUSE_SECONDS
 
 
-@pytest.mark.parametrize(("share", "earliest"), [(0.5, 0.5), (1.0, 1.0)])
-def test_the_wait_is_drawn_from_its_second_half(share: float, earliest: float) -> None:
-    """The first wait lies between 0.5 and 1 s."""
-    backoff = RefreshBackoff(lambda low, high: low if share == low else high)
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_the_wait_has_full_jitter(share: float) -> None:
+    """The first wait lies anywhere between 0 and 1 s."""
+    backoff = RefreshBackoff(lambda low, high: low + share * (high - low))
     backoff.failed(KEY, NONSENSE, NOW)
-    assert backoff.pause(KEY, NOW + earliest - 0.01) > 0
-    assert backoff.pause(KEY, NOW + earliest) == 0
+    assert backoff.pause(KEY, NOW + share - 0.01) > 0
+    assert backoff.pause(KEY, NOW + share) == 0
 
 
 def test_a_longer_delay_that_ims_asked_for_is_obeyed() -> None:

@@ -142,7 +142,7 @@ async def test_a_failed_refresh_is_tried_again_by_the_keeper_itself(world: World
     world.exchanger.failures[ORG] = DOWN
     await passing(replica, keeper, 13 * HOUR)
     tried = world.exchanges
-    assert 5 < tried < 40
+    assert 5 < tried < 60
     world.exchanger.failures.clear()
     await passing(replica, keeper, 6 * MINUTE)
     assert replica.answerable() is not old

@@ -150,7 +150,7 @@ async def test_an_outage_of_ten_hours_affects_no_caller_and_costs_few_exchanges(
         world.clock.advance(60.0)
         assert (await replica.vend()).token is old
         await replica.until_idle()
-    assert len(world.store.fetches) - before < 200
+    assert len(world.store.fetches) - before < 260
 
 
 async def test_an_unexpected_error_in_a_refresh_is_backed_off_and_reported(
