@@ -1,4 +1,4 @@
-"""A plot of lines as SVG, without a library."""
+"""Plots of lines and of bars as SVG, without a library."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 860, 250, 60, 34, 36
 _TICKS = 5
+_BAR_HEIGHT, _BAR_LEFT, _INDENT = 22, 470, 18
 
 Points = Sequence[tuple[float, float]]
 
@@ -31,15 +32,59 @@ class Panel:
     reference: Points
 
 
+@dataclass(frozen=True)
+class Bar:
+    """One bar.
+
+    Args:
+        name: What it shows.
+        value: Its length.
+        depth: Says which bar above contains it.
+
+    """
+
+    name: str
+    value: float
+    depth: int
+
+
+def write_bars(path: Path, title: str, unit: str, bars: Sequence[Bar]) -> None:
+    """Write horizontal bars, in their order."""
+    height = _TOP + _BAR_HEIGHT * len(bars) + 10
+    longest = max(bar.value for bar in bars)
+    drawn = (
+        line
+        for number, bar in enumerate(bars)
+        for line in _bar(bar, unit, bar.value / longest, _TOP + number * _BAR_HEIGHT)
+    )
+    path.write_text("\n".join((_head(height), _title(title, 0), *drawn, "</svg>", "")))
+
+
 def write_plot(path: Path, panels: Sequence[Panel]) -> None:
     """Write the panels, one below the other."""
     height = _HEIGHT * len(panels)
-    head = (
+    drawn = (line for number, panel in enumerate(panels) for line in _panel(panel, number * _HEIGHT))
+    path.write_text("\n".join((_head(height), *drawn, "</svg>", "")))
+
+
+def _head(height: int) -> str:
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" '
         f'font-size="12">\n<rect width="{_WIDTH}" height="{height}" fill="#fff"/>'
     )
-    drawn = (line for number, panel in enumerate(panels) for line in _panel(panel, number * _HEIGHT))
-    path.write_text("\n".join((head, *drawn, "</svg>", "")))
+
+
+def _title(text: str, top: int) -> str:
+    return f'<text x="{_LEFT}" y="{top + 20}" font-weight="bold">{escape(text)}</text>'
+
+
+def _bar(bar: Bar, unit: str, share: float, top: int) -> Iterator[str]:
+    length = share * (_WIDTH - _BAR_LEFT - 80)
+    base = top + _BAR_HEIGHT - 8
+    colour = "#06c" if bar.depth == 0 else "#69d"
+    yield f'<text x="{10 + bar.depth * _INDENT}" y="{base}">{escape(bar.name)}</text>'
+    yield f'<rect x="{_BAR_LEFT}" y="{top + 2}" width="{length:.1f}" height="{_BAR_HEIGHT - 6}" fill="{colour}"/>'
+    yield f'<text x="{_BAR_LEFT + length + 6:.1f}" y="{base}">{bar.value:.2f} {escape(unit)}</text>'
 
 
 def _panel(panel: Panel, top: int) -> Iterator[str]:
@@ -51,7 +96,7 @@ def _panel(panel: Panel, top: int) -> Iterator[str]:
         x = _LEFT + point[0] / across * (right - _LEFT)
         return f"{min(x, right):.1f},{bottom - point[1] / up * (bottom - top - _TOP):.1f}"
 
-    yield f'<text x="{_LEFT}" y="{top + 20}" font-weight="bold">{escape(panel.title)}</text>'
+    yield _title(panel.title, top)
     for tick in range(_TICKS + 1):
         value, share = up * tick / _TICKS, tick / _TICKS
         y = bottom - share * (bottom - top - _TOP)

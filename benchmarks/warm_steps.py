@@ -1,6 +1,7 @@
 """Where the time of a warm ``GET /token`` at the connection goes: microseconds by step, without the kernel.
 
-    python -m benchmarks.warm_steps
+    python -m benchmarks.warm_steps             # a table
+    python -m benchmarks.warm_steps FILE.svg    # a table, and the same as bars
 
 A broker is assembled in this process, and its connection gets segments and writes to a transport that does nothing.
 Each step is timed by itself in short series; the fastest counts, because other processes only ever make one slower.
@@ -31,6 +32,7 @@ from app.domain.events import RequestDecided
 from app.domain.rate_limit import RateLimit, TokenBucket
 from app.main import create_broker_server
 from app.sandbox import create_sandbox
+from benchmarks.plot import Bar, write_bars
 
 CALLS, SERIES = 500, 200
 
@@ -162,13 +164,16 @@ def _steps(broker: Broker, connection: WarmConnection, segment: bytes, target: b
 
 
 def main() -> None:
-    """Time and print."""
+    """Time, print, and draw if a file is named."""
     with tempfile.TemporaryDirectory() as folder:
         steps = asyncio.run(_measure(Path(folder)))
     print("| step | µs |\n|---|---|")
     for step in steps:
         print(f"| {'&nbsp;&nbsp;' * step.depth}{step.name} | {step.seconds * 1e6:.2f} |")
     sys.stdout.flush()
+    for path in sys.argv[1:]:
+        bars = [Bar(step.name, step.seconds * 1e6, step.depth) for step in steps]
+        write_bars(Path(path), "A warm GET /token at the connection, step by step, without the kernel", "µs", bars)
 
 
 if __name__ == "__main__":
