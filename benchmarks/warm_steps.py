@@ -150,7 +150,7 @@ def _steps(broker: Broker, connection: WarmConnection, segment: bytes, target: b
     yield Step(
         "find the caller by the hash of its credential", 3, seconds_of(lambda: token._verified.recall(proof, now))
     )
-    key = token._taught[token.endpoint, admission.caller, admission.api_key_sha256, query].vended.key
+    key = token._taught.queries[token.endpoint, admission.caller, admission.api_key_sha256, query].vended.key
     yield Step("find the token in memory and check its age", 3, seconds_of(lambda: token._vendor.take_usable(key, now)))
     yield Step("send the event to metrics and audit log", 2, seconds_of(
         lambda: warm._emit(RequestDecided(now, "0123456789abcdef0123456789ab", prepared.decision))

@@ -29,10 +29,11 @@ from app.api.problems import Problem, problem_body, unexpected_response
 from app.api.refusal_answers import ErrorResponse
 from app.api.token import token_routes
 from app.api.tokens import tokens_routes
-from app.api.warm import WarmMemory, WarmPath
+from app.api.warm import WarmPath
 from app.api.warm_batch import WarmBatch
 from app.api.warm_form import WarmForm
 from app.api.warm_head import WarmBody
+from app.api.warm_memory import WarmMemory
 from app.ports import CallerVerifier, Clock, RequestSink
 from app.service.fleet_limits import FleetLimits
 from app.service.purges import Purges

@@ -15,10 +15,6 @@ Rules:
 from __future__ import annotations
 
 import sys
-from collections import defaultdict, deque
-from dataclasses import dataclass
-
-from typing_extensions import override
 
 from app.api.answers import AnswerForm
 from app.api.caller_gate import Admission, CallerGate, VerifiedCallers
@@ -26,124 +22,16 @@ from app.api.facts import RequestFacts
 from app.api.prepared import Prepared
 from app.api.problems import problem_response
 from app.api.refusal_answers import ErrorResponse
+from app.api.warm_memory import Vended, WarmMemory
 from app.api.warm_refusals import Refused, WarmRefusals
 from app.domain.access_token import AccessToken
 from app.domain.decision import VENDED, Decision
 from app.domain.errors import CallerError
-from app.domain.names import TokenKey
-from app.domain.policy import Action, Caller, Policy
-from app.domain.rate_limit import Bucket
-from app.process.fair_memory import FairMemory
+from app.domain.policy import Action
 from app.service.vend import TokenVendor
-
-MAX_TAUGHT_BYTES = 112 * 1024 * 1024
-"""Memory for what callers asked for, of all endpoints."""
-
-MAX_SPELLINGS = 16
-"""Queries of one caller for one token. A query can be spelled in any number of ways, and clients use one or two."""
-
-MAX_PREPARED = 1_000
-"""Answers of one endpoint with a body, which is the same for a second. Each has a copy of its token."""
 
 MAX_WARM_QUERY_BYTES = 1024
 """Longer queries always take the long path: there are many, so each must be small."""
-
-QUERY_BYTES, VENDED_BYTES = 350, 450
-"""Bytes of memory that a query takes, and what a caller may have, besides their text (`make bench ARGS=memory`)."""
-
-
-@dataclass(slots=True)
-class _Vended:
-    """What a caller may have by the decision of the long path, and the answer prepared from it.
-
-    It holds no token, and outlives many: only the answers of `MAX_PREPARED` have one.
-    """
-
-    caller: str
-    api_key_sha256: str | None
-    key: TokenKey
-    bucket: Bucket | None
-    queries: tuple[bytes, ...] = ()
-    decision: Decision | None = None
-    rest: str = ""
-    seconds_left: int = -1
-    prepared: Prepared | None = None
-
-    def forget_answer(self) -> None:
-        """Give the memory of the answer back."""
-        self.seconds_left, self.prepared = -1, None
-
-
-@dataclass(frozen=True, slots=True)
-class _Taught:
-    """One query of a caller. All its queries for the same token share one `_Vended`."""
-
-    vended: _Vended
-    min_ttl: int
-
-
-_Place = tuple[str, Caller, str | None, bytes]
-
-
-class WarmMemory(FairMemory[Caller, _Place, _Taught]):
-    """The queries that were answered, by endpoint, caller, API key and query. All warm paths share it.
-
-    The API key is part of the key, because the audit line names the one of the request.
-
-    A caller object belongs to one version of the policy, so decisions under an old policy are never found again.
-
-    Args:
-        limit: Bytes. Beyond it the caller with the most loses its oldest queries.
-
-    """
-
-    def __init__(self, limit: int = MAX_TAUGHT_BYTES) -> None:
-        super().__init__(limit)
-        self._taught_under: Policy | None = None
-        self._vended: dict[tuple[str, Caller, str | None, TokenKey], _Vended] = {}
-        self._answered = defaultdict[str, deque[_Vended]](deque)
-        """Those that have an answer, by endpoint."""
-
-    def begin(self, policy: Policy) -> None:
-        """Forget what was taught under another policy, and the answers."""
-        if self._taught_under is not policy:
-            self.clear()
-            self._vended.clear()
-            self._answered.clear()
-            self._taught_under = policy
-
-    def vended(self, endpoint: str, admission: Admission, key: TokenKey) -> _Vended | None:
-        """What queries of this caller for this token share, if there are any."""
-        return self._vended.get((endpoint, admission.caller, admission.api_key_sha256, key))
-
-    def answered(self, endpoint: str, vended: _Vended) -> None:
-        """An answer is about to be prepared for `vended`, which has none: the oldest one is forgotten if need be."""
-        answered = self._answered[endpoint]
-        answered.append(vended)
-        if len(answered) > MAX_PREPARED:
-            answered.popleft().forget_answer()
-
-    def teach(self, place: _Place, vended: _Vended, min_ttl: int) -> None:
-        """Add a query for `vended`, which has not more than `MAX_SPELLINGS`."""
-        endpoint, caller, sha256, query = place
-        for oldest in vended.queries[: 1 - MAX_SPELLINGS]:
-            self.drop(caller, (endpoint, caller, sha256, oldest))
-        vended.queries = (*vended.queries, query)
-        self._vended[endpoint, caller, sha256, vended.key] = vended
-        size = QUERY_BYTES + len(query) + VENDED_BYTES + len(vended.rest)
-        self.keep(caller, place, _Taught(vended, min_ttl), size)
-
-    @override
-    def drop(self, owner: Caller, key: _Place) -> None:
-        taught = self.get(key)
-        super().drop(owner, key)
-        if taught is not None:
-            endpoint, caller, sha256, query = key
-            vended = taught.vended
-            vended.queries = tuple(other for other in vended.queries if other != query)
-            if not vended.queries:
-                del self._vended[endpoint, caller, sha256, vended.key]
-                vended.forget_answer()  # It may be among those that have one for long.
 
 
 class WarmPath:
@@ -226,7 +114,7 @@ class WarmPath:
             now: Unix time in seconds.
 
         """
-        taught = self._taught.get((self.endpoint, admission.caller, admission.api_key_sha256, query))
+        taught = self._taught.queries.get((self.endpoint, admission.caller, admission.api_key_sha256, query))
         if taught is None:
             return None
         vended = taught.vended
@@ -255,23 +143,24 @@ class WarmPath:
         if len(query) > MAX_WARM_QUERY_BYTES:
             return
         self._taught.begin(self._gate.policy)
+        queries = self._taught.queries
         caller, sha256 = admission.caller, admission.api_key_sha256
         place = (self.endpoint, caller, sha256, query)
         # Under one policy, a query of a caller always means the same token key.
-        if place in self._taught:
+        if place in queries:
             return
-        vended = self._taught.vended(self.endpoint, admission, token.key)
+        vended = queries.vended(self.endpoint, admission, token.key)
         if vended is None:
-            vended = _Vended(caller.name, sha256, token.key, self._gate.bucket(caller))
+            vended = Vended(caller.name, sha256, token.key, self._gate.bucket(caller))
             self._prepare_token(vended, token)
-        self._taught.teach(place, vended, min_ttl)
+        queries.teach(place, vended, min_ttl)
 
     def learn_denied(self, facts: RequestFacts, query: bytes) -> None:
         """The same, of a request that was refused: only if the policy denied it."""
         if len(query) <= MAX_WARM_QUERY_BYTES:
             self._refusals.learn(facts, query)
 
-    def _prepare_token(self, vended: _Vended, token: AccessToken) -> None:
+    def _prepare_token(self, vended: Vended, token: AccessToken) -> None:
         vended.key = token.key  # the same object as in memory, which saves a comparison
         vended.rest = self._form.rest(token)
         vended.decision = Decision(
@@ -290,10 +179,10 @@ class WarmPath:
             is_shared=True,
         )
 
-    def _prepare(self, vended: _Vended, token: AccessToken, seconds_left: int) -> Prepared:
+    def _prepare(self, vended: Vended, token: AccessToken, seconds_left: int) -> Prepared:
         assert vended.decision is not None  # noqa: S101  # made with the token
         if vended.prepared is None:
-            self._taught.answered(self.endpoint, vended)
+            self._taught.queries.answered(self.endpoint, vended)
         answer = self._form.answer(token, seconds_left, vended.rest)
         vended.prepared = prepared = Prepared(answer, vended.decision, token, vended.bucket)
         vended.seconds_left = seconds_left

@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 
 class FairMemory(dict[Key, Value], Generic[Owner, Key, Value]):
-    """A dictionary to read; write to it only with `keep`, `drop` and `clear`.
+    """A dictionary to read; write to it only with `keep`, `drop`, `drop_some` and `clear`.
 
     Args:
         limit: The size of the entries of all owners. Beyond it the owner with the most loses its oldest entries.
@@ -24,7 +24,8 @@ class FairMemory(dict[Key, Value], Generic[Owner, Key, Value]):
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
-        self._sizes: dict[Owner, OrderedDict[Key, int]] = {}
+        # Both ordered, so that the first one is found at once, however many have been dropped before it.
+        self._sizes = OrderedDict[Owner, OrderedDict[Key, int]]()
         self._used = Counter[Owner]()
         self.used = 0
         """The size of all entries."""
@@ -59,6 +60,12 @@ class FairMemory(dict[Key, Value], Generic[Owner, Key, Value]):
         self.used -= size
         if not sizes:
             del self._sizes[owner], self._used[owner]
+
+    def drop_some(self, entries: int) -> None:
+        """Remove so many entries, or all if there are fewer; whose does not matter."""
+        for _ in range(min(entries, len(self))):
+            owner, sizes = next(iter(self._sizes.items()))
+            self.drop(owner, next(iter(sizes)))
 
     @override
     def clear(self) -> None:

@@ -11,11 +11,10 @@ from dataclasses import replace
 
 import pytest
 
-from app.api.answers import TOKEN_ANSWER
-from app.api.caller_gate import CallerGate, proof_of
+from app.api.caller_gate import proof_of
 from app.api.prepared import Prepared
-from app.api.warm import MAX_PREPARED, MAX_SPELLINGS, WarmMemory, WarmPath
-from app.domain.access_token import AccessToken
+from app.api.warm import WarmPath
+from app.api.warm_memory import MAX_PREPARED, MAX_SPELLINGS
 from app.domain.dependency_errors import ImsUnavailableError
 from app.domain.events import RequestDecided
 from app.domain.identity import JwtIdentity
@@ -37,6 +36,7 @@ from tests.factories import (
 from tests.fakes import DAY
 from tests.support.api_in_memory import EXPORTER, TOKEN, ApiInMemory
 from tests.support.asgi_client import AsgiResponse
+from tests.support.remembered_queries import RememberedQueries, authorization_of
 from tests.support.waiting import until
 
 SAME_ID = ("X-Request-Id", "same-id")
@@ -265,40 +265,17 @@ async def test_a_refused_request_does_not_become_warm(api: ApiInMemory) -> None:
     await api.get(f"/token?org={OTHER_ORG}")
     await api.get("/token?org=x")
     await api.get(caller="stranger")
-    assert [path._taught for path in paths(api).values()] == [{}, {}]
-
-
-class Remembered:
-    """A warm path with a memory of its own, and callers that are known to the gate."""
-
-    def __init__(self, api: ApiInMemory, limit: int) -> None:
-        self.api = api
-        self.gate = CallerGate(api.policy, api.verifier, api.clock, api.fleet_limits)
-        self.memory = WarmMemory(limit)
-        self.path = WarmPath("/token", TOKEN_ANSWER, self.gate, api.replica.vendor, self.memory)
-
-    async def learn(self, query: str, token: AccessToken, name: str = "journey") -> None:
-        """Teach one query of a caller."""
-        self.path.learn(await self.gate.admit([authorization(name)]), query.encode(), token)
-
-    def knows(self, query: str, name: str = "journey") -> bool:
-        """Whether that query would be answered."""
-        return self.path.decide(proof_of(authorization(name)), query.encode(), self.api.clock()) is not None
-
-
-def authorization(name: str) -> bytes:
-    """A caller's header."""
-    return f"Bearer {make_api_key(name)}".encode()
+    assert [path._taught.queries for path in paths(api).values()] == [{}, {}]
 
 
 async def test_of_the_spellings_of_a_query_only_the_latest_are_remembered(api: ApiInMemory) -> None:
     """A caller can spell a query in any number of ways; they replace each other, whatever room there is."""
-    warm, token = Remembered(api, 10**9), (await api.replica.vend()).token
+    warm, token = RememberedQueries(api, 10**9), (await api.replica.vend()).token
     for number in range(10 * MAX_SPELLINGS):
         await warm.learn(f"spelling {number}", token)
     known = [warm.knows(f"spelling {number}") for number in range(10 * MAX_SPELLINGS)]
     assert known == [False] * 9 * MAX_SPELLINGS + [True] * MAX_SPELLINGS
-    assert len(warm.memory) == MAX_SPELLINGS
+    assert len(warm.memory.queries) == MAX_SPELLINGS
     await warm.learn("spelling 0", token)
     assert warm.knows("spelling 0")
     assert not warm.knows(f"spelling {9 * MAX_SPELLINGS}")
@@ -306,7 +283,7 @@ async def test_of_the_spellings_of_a_query_only_the_latest_are_remembered(api: A
 
 async def test_a_caller_that_asks_for_very_much_evicts_only_its_own_queries(api: ApiInMemory) -> None:
     """Once the memory is full, its new queries replace its own oldest ones, and another caller's query stays warm."""
-    warm, token = Remembered(api, 100_000), (await api.replica.vend()).token
+    warm, token = RememberedQueries(api, 100_000), (await api.replica.vend()).token
     other = (await api.replica.vend(OTHER_KEY)).token
     await warm.learn("its only query", token, "operator")
     for number in range(3):
@@ -315,11 +292,11 @@ async def test_a_caller_that_asks_for_very_much_evicts_only_its_own_queries(api:
         await warm.learn(f"query {number}", replace(other, key=make_key(scopes=f"s{number}")))
     assert warm.knows("its only query", "operator")
     assert not warm.knows("spelling 0")
-    assert 50 < len(warm.memory) < 1000
-    assert warm.memory.used <= 100_000
+    assert 50 < len(warm.memory.queries) < 1000
+    assert warm.memory.queries.used <= 100_000
     # Nothing else is left of what was dropped.
-    assert sorted(warm.memory._vended.values(), key=id) == sorted(
-        {id(taught.vended): taught.vended for taught in warm.memory.values()}.values(), key=id
+    assert sorted(warm.memory.queries._vended.values(), key=id) == sorted(
+        {id(taught.vended): taught.vended for taught in warm.memory.queries.values()}.values(), key=id
     )
 
 
@@ -332,10 +309,10 @@ async def test_a_very_long_query_is_not_remembered(api: ApiInMemory) -> None:
 
 async def test_only_the_latest_answers_are_held(api: ApiInMemory) -> None:
     """What was prepared for others is dropped, with the copy of the token, and prepared again when asked for."""
-    warm, token = Remembered(api, 10**9), (await api.replica.vend()).token
+    warm, token = RememberedQueries(api, 10**9), (await api.replica.vend()).token
     await warm.learn("first", token)
     assert warm.knows("first")
-    first = warm.memory._vended["/token", *await caller_of(warm), KEY]
+    first = warm.memory.queries._vended["/token", *await caller_of(warm), KEY]
     assert first.prepared is not None
     for number in range(MAX_PREPARED):
         key = make_key(scopes=f"s{number}")
@@ -350,9 +327,9 @@ async def test_only_the_latest_answers_are_held(api: ApiInMemory) -> None:
 
 async def test_a_change_of_the_policy_lets_go_of_all_answers(api: ApiInMemory) -> None:
     """Answers that were prepared under an earlier policy, with their tokens, do not stay in memory."""
-    warm, token = Remembered(api, 10**9), (await api.replica.vend()).token
+    warm, token = RememberedQueries(api, 10**9), (await api.replica.vend()).token
     await warm.learn("query", token)
-    prepared = warm.path.decide(proof_of(authorization("journey")), b"query", api.clock())
+    prepared = warm.path.decide(proof_of(authorization_of("journey")), b"query", api.clock())
     assert prepared is not None
     answered = weakref.ref(prepared.decision)
     del prepared
@@ -365,17 +342,17 @@ async def test_a_change_of_the_policy_lets_go_of_all_answers(api: ApiInMemory) -
 
 async def test_a_query_that_was_evicted_holds_no_answer(api: ApiInMemory) -> None:
     """The copy of the token goes with the query."""
-    warm, token = Remembered(api, 2_000), (await api.replica.vend()).token
+    warm, token = RememberedQueries(api, 2_000), (await api.replica.vend()).token
     await warm.learn("first", token)
     assert warm.knows("first")
-    first = warm.memory._vended["/token", *await caller_of(warm), KEY]
+    first = warm.memory.queries._vended["/token", *await caller_of(warm), KEY]
     for number in range(10):
         await warm.learn(f"query {number}", replace(token, key=make_key(scopes=f"s{number}")))
     assert not warm.knows("first")
     assert first.prepared is None
 
 
-async def caller_of(warm: Remembered) -> tuple[Caller, str | None]:
+async def caller_of(warm: RememberedQueries) -> tuple[Caller, str | None]:
     """The caller of the fixture, as the memory knows it."""
     admission = await warm.gate.admit([HEADER])
     return admission.caller, admission.api_key_sha256
@@ -410,7 +387,7 @@ async def test_a_prepared_answer_does_not_show_its_token(api: ApiInMemory, path:
     prepared = paths(api)[path].decide(proof_of(HEADER), f"org={ORG}".encode(), api.clock())
     assert isinstance(prepared, Prepared)
     assert token.value.encode() in prepared.answer.body + b"".join(value for _, value in prepared.answer.headers)
-    shown = repr((prepared, paths(api)[path]._taught))
+    shown = repr((prepared, paths(api)[path]._taught.queries))
     assert "journey" in shown
     assert token.value not in shown
 

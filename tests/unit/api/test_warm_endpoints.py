@@ -17,7 +17,8 @@ from app.api.frame import RequestFrame
 from app.api.limits import Limits
 from app.api.oauth2 import oauth2_routes
 from app.api.oauth2_client import JWT_BEARER
-from app.api.warm import WarmMemory, WarmPath
+from app.api.warm import WarmPath
+from app.api.warm_memory import WarmMemory
 from app.domain.events import CacheLookedUp, RequestDecided
 from app.domain.identity import JwtIdentity
 from app.domain.policy import Action
@@ -303,7 +304,7 @@ async def test_a_warm_form_is_kept_only_as_its_hash(api: ApiInMemory) -> None:
     for ask in (by_form, by_basic):
         await ask(api)
         assert await is_warm(api, ask)
-    remembered = repr((warm._taught, gate.forms._known, gate.credentials._known))
+    remembered = repr((warm._taught.queries, gate.forms._known, gate.credentials._known))
     assert "journey" in remembered
     for secret in (make_api_key(), "client_secret", "grant_type", str(basic()[1]).removeprefix("Basic ")):
         assert secret not in remembered

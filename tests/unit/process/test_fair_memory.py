@@ -74,3 +74,13 @@ def test_a_cleared_memory_counts_from_zero() -> None:
     memory.keep("b", "b0", 0)
     memory.keep("b", "b1", 1)
     assert memory == {"b0": 0, "b1": 1}
+
+
+def test_some_entries_can_be_dropped_at_a_time() -> None:
+    """As many as asked for, of any owners, until none is left; what is left has its size and its owner."""
+    memory = filled(10, a=3, b=4)
+    for left in (5, 3, 1, 0, 0):
+        memory.drop_some(2)
+        assert (len(memory), memory.used) == (left, left)
+    memory.keep("a", "a0", 0)
+    assert memory == {"a0": 0}
