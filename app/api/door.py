@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.app import Api
+from app.api.first_end import is_malformed, note_decided, state_of
 from app.api.health import OPERATOR_PATHS
 from app.api.limits import Limits
 from app.api.problems import problem_response, unexpected_response
@@ -69,11 +70,15 @@ class Door:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
+        state = state_of(scope)
+        if is_malformed(state):
+            return  # The connection has answered it.
         authorizations, request_id = self.warm.identify(scope["headers"])
         path, query, client = scope["path"], scope["query_string"], scope.get("client")
         address = "" if client is None else client[0]
         answer = self.warm.answer(scope["method"], path, query, authorizations, address, request_id)
         if answer is not None:
+            note_decided(state)
             headers = [*answer.headers, (b"x-request-id", request_id)]
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             await send({"type": "http.response.body", "body": answer.body})
@@ -83,10 +88,12 @@ class Door:
     async def _long_path(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         place = _Place(self)
         identified = _Identified(send, request_id, place.give_back)
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        state = scope["state"]
+        state["request_id"] = request_id.decode()
         REQUEST_ID.set(request_id.decode())  # for this request's task, and the tasks that it starts
         overloaded = self._overloaded()
         if overloaded is not None and scope["path"] not in OPERATOR_PATHS:
+            note_decided(state)
             self._emit(RequestDecided(self._clock(), request_id.decode(), _OVERLOADED))
             refuse = self._refusals.get(scope["path"], problem_response)
             await refuse(overloaded, request_id.decode())(scope, receive, identified)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from app.api.caller_gate import Admission, CallerGate
 from app.api.facts import RequestFacts, caller_refused
+from app.api.first_end import is_malformed, note_decided
 from app.api.limits import Limits
 from app.api.parameters import parse_token_query
 from app.api.problems import problem_response
@@ -75,21 +76,25 @@ class RequestFrame:
         return answer
 
     async def _run(self, request: Request, facts: RequestFacts, handler: Handler, refuse: ErrorResponse) -> Response:
-        request_id = request_id_of(request)
+        state, request_id = request.scope["state"], request_id_of(request)
         try:
             async with asyncio.timeout(self._limits.request_seconds):
                 response = await handler(request, facts)
+            if is_malformed(state):
+                raise _malformed_body()
         except TimeoutError:
-            return self._refused(facts, OverloadedError("The request took too long."), request_id, refuse)
+            return self._refused(request, facts, OverloadedError("The request took too long."), refuse)
         except ClientDisconnect:
             # The client is gone, but this exit is reported like any other.
-            return self._refused(facts, InvalidRequestError("The body did not arrive."), request_id, refuse)
+            return self._refused(request, facts, InvalidRequestError("The body did not arrive."), refuse)
         except BrokerError as error:
-            return self._refused(facts, error, request_id, refuse)
+            return self._refused(request, facts, error, refuse)
         except Exception:
             facts.token = facts.tier = None
+            note_decided(state)
             self._emit(facts.decided(BrokerError.code), request_id)
             raise  # The app answers it, and `Door` logs it.
+        note_decided(state)
         self._emit(facts.prepared or facts.decided(VENDED if facts.token is not None else DONE), request_id)
         return response
 
@@ -199,9 +204,12 @@ class RequestFrame:
             facts.denied = denied
             raise
 
-    def _refused(self, facts: RequestFacts, error: BrokerError, request_id: str, refuse: ErrorResponse) -> Response:
-        self._note_refused(facts, error, request_id)
-        return refuse(error, request_id)
+    def _refused(self, request: Request, facts: RequestFacts, error: BrokerError, refuse: ErrorResponse) -> Response:
+        state, request_id = request.scope["state"], request_id_of(request)
+        answered = _malformed_body() if is_malformed(state) else error
+        note_decided(state)
+        self._note_refused(facts, answered, request_id)
+        return refuse(answered, request_id)
 
     def _note_refused(self, facts: RequestFacts, error: BrokerError, request_id: str) -> None:
         facts.token = facts.tier = None
@@ -212,6 +220,11 @@ class RequestFrame:
 
     def _emit(self, decision: Decision, request_id: str) -> None:
         self._sink.emit(RequestDecided(self.clock(), request_id, decision))
+
+
+def _malformed_body() -> InvalidRequestError:
+    """The error that the connection has answered with."""
+    return InvalidRequestError("The body is malformed.")
 
 
 def request_id_of(request: Request) -> str:

@@ -14,6 +14,7 @@ import httptools
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from app.api.first_end import is_decided, note_malformed
 from app.api.http_connection import WRITE_SECONDS, EndingConnection
 from app.api.problems import Problem, problem_body
 from app.domain.errors import InvalidRequestError
@@ -230,11 +231,18 @@ class BoundedHttpProtocol(EndingConnection):
             # The client would read another answer as a part of this one, or as that to its next request.
             self.close()
             return
+        elif malformed is not None and is_decided(malformed.scope["state"]):
+            # Its answer is in the audit log, and waits until the client has read those before it.
+            malformed.keep_alive = False
+            return
         elif malformed is not None:
-            # Nothing was sent yet. The answer of the app is dropped, because its request turned out to be malformed.
+            # The answer of the app is dropped, because its request turned out to be malformed.
+            note_malformed(malformed.scope["state"])
             malformed.disconnected, malformed.response_complete = True, True
             malformed.message_event.set()
-        request_id = secrets.token_hex(14)
+        # If the app has begun, its event has the same id as the answer.
+        begun_as = None if malformed is None else malformed.scope["state"].get("request_id")
+        request_id: str = begun_as or secrets.token_hex(14)
         response = problem_body(*reason, request_id)
         headers = [*response.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)

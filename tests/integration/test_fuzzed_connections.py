@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
 from app.api.http_protocol import BoundedHttpProtocol
-from app.domain.decision import Decision
 from app.domain.events import RequestDecided
 from app.domain.identity import JwtIdentity
 from app.domain.rate_limit import RateLimit
@@ -150,18 +149,6 @@ def _limited(api: ApiInMemory, run: int) -> None:
 POLICIES: Sequence[Callable[[ApiInMemory, int], None]] = (_usual, _another_rule, _another_caller, _limited)
 
 
-def until_refused(decisions: Sequence[Decision]) -> Iterator[Decision]:
-    """All up to that on malformed input.
-
-    A request whose body turns out to be malformed is decided nevertheless, unless another one is answered before it in
-    the same segment. Its answer is dropped.
-    """
-    for decision in decisions:
-        yield decision
-        if decision.endpoint == "*":
-            return
-
-
 class Watched:
     """The server's side of a connection: what it has read and written, whenever the network delivers it."""
 
@@ -241,7 +228,7 @@ class Runs:
         self.not_parsed += watched.not_parsed
         await until(lambda: not connections)
         decisions = [event.decision for event in self._two.api.sink.all[before:] if isinstance(event, RequestDecided)]
-        return without_what_differs(answer), [repr(decision) for decision in until_refused(decisions)]
+        return without_what_differs(answer), [repr(decision) for decision in decisions]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from app.api.first_end import note_decided, state_of
 from app.api.http_connection import WRITE_SECONDS
 from app.api.http_protocol import HEAD_SECONDS, bounded_http_protocol
 from app.main import Server, create_server, listening_socket
@@ -32,6 +33,8 @@ class EchoServer:
     refused: list[str] = field(default_factory=list)
     answers: asyncio.Event = field(default_factory=asyncio.Event)
     """Cleared, the app holds its answers back."""
+    reads_bodies: bool = True
+    """Whether the app reads the body before it answers, which no GET of the product does."""
 
     def __post_init__(self) -> None:
         self.answers.set()
@@ -40,13 +43,14 @@ class EchoServer:
         """Note the names, read the body, answer."""
         self.seen.append([name for name, _ in scope["headers"]])
         self.values.append(dict(scope["headers"]))
-        body, more = b"", True
+        body, more = b"", self.reads_bodies
         while more:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
         self.bodies.append(body)
         await self.answers.wait()
+        note_decided(state_of(scope))
         await PlainTextResponse(self.answer)(scope, receive, send)
 
     def keep_alive(self, seconds: int | float) -> None:
