@@ -7,6 +7,7 @@ Measured as by `benchmarks.warm_steps`, with the tenants and the requests of `be
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,9 @@ def _steps(connection: WarmConnection, head: object) -> Iterator[Step]:
 
 def main() -> None:
     """Time and print."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.batch_steps", description=__doc__.partition("\n")[0]
+    ).parse_args()
     with scene(ORGS) as stage:
         _, environment = stage.broker_command(1)
         settings = read_settings({name: value for name, value in environment.items() if name.startswith("BROKER_")})

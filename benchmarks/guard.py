@@ -7,6 +7,7 @@ machine nor its other work decides. A ratio counts as lost only if the medians o
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -52,6 +53,7 @@ def measured() -> Mapping[str, float]:
 
 def main() -> None:
     """Measure; exit with 1 if a ratio was lost in every series."""
+    argparse.ArgumentParser(prog="python -m benchmarks.guard", description=__doc__.partition("\n")[0]).parse_args()
     committed = committed_ratios(read_results())
     for series in range(1, SERIES + 1):
         seen = measured()

@@ -9,6 +9,7 @@ sending is not. The fastest of several series counts.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import secrets
@@ -151,6 +152,9 @@ def _steps(measured: Measured, stage: Scene) -> Iterator[tuple[str, Callable[[],
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.refused_steps", description=__doc__.partition("\n")[0]
+    ).parse_args()
     with scene(2) as stage:
         stage.write_policy(org(0))
         rows, steps = asyncio.run(_measure(stage))

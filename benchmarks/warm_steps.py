@@ -10,6 +10,7 @@ What the kernel and the event loop need for receiving and sending is not in it: 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import tempfile
@@ -165,15 +166,18 @@ def _steps(broker: Broker, connection: WarmConnection, segment: bytes, target: b
 
 def main() -> None:
     """Time, print, and draw if a file is named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.warm_steps", description=__doc__.partition("\n")[0])
+    parser.add_argument("drawing", nargs="?", type=Path, metavar="FILE.svg", help="also draw the steps as bars")
+    drawing: Path | None = parser.parse_args().drawing
     with tempfile.TemporaryDirectory() as folder:
         steps = asyncio.run(_measure(Path(folder)))
     print("| step | µs |\n|---|---|")
     for step in steps:
         print(f"| {'&nbsp;&nbsp;' * step.depth}{step.name} | {step.seconds * 1e6:.2f} |")
     sys.stdout.flush()
-    for path in sys.argv[1:]:
+    if drawing is not None:
         bars = [Bar(step.name, step.seconds * 1e6, step.depth) for step in steps]
-        write_bars(Path(path), "A warm GET /token at the connection, step by step, without the kernel", "µs", bars)
+        write_bars(drawing, "A warm GET /token at the connection, step by step, without the kernel", "µs", bars)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from benchmarks.report import (
     read_results,
     write_results,
 )
+from tests.support.repository import ROOT
 
 TAKEN = Taken("2026-01-01 00:00 UTC", "abc", "a machine", 0.5, 12.0)
 GOOD = Row("warm", "raw", at_least(0.7), 0.75, "75 against 100")
@@ -70,3 +73,25 @@ def test_a_missed_target_without_a_reason_is_visible() -> None:
     """A row that misses its target for an unknown reason says so."""
     row = Row("p99", "", at_most(5, "ms"), 7, "7")
     assert "not explained yet" in markdown({"some": Section(TAKEN, [row])})
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__name__ ==" in path.read_text())
+)
+def test_a_benchmark_explains_itself(name: str) -> None:
+    """`python -m benchmarks.NAME --help` says what it measures, without measuring; what it does not know is refused."""
+
+    def ran(argument: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", argument],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    explained, refused = ran("--help"), ran("--unknown")
+    program = f"python -m benchmarks.{name}".removesuffix(".__main__")
+    assert (explained.returncode, explained.stdout.partition(" [")[0]) == (0, f"usage: {program}")
+    assert refused.returncode == 2
