@@ -1,20 +1,24 @@
-"""``POST /tokens``: up to 100 tokens in one request. Each item is decided, counted and reported like ``GET /token``."""
+"""``POST /tokens``: up to 100 tokens in one request. Each item is decided, counted and reported like ``GET /token``.
+
+A request without items counts as one, so that malformed ones are limited, too.
+"""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answers import answer_with_json
 from app.api.batch import Batch
-from app.api.batch_items import parse_items
+from app.api.batch_items import Item, parse_items
 from app.api.caller_gate import proof_of
 from app.api.facts import RequestFacts
 from app.api.frame import RequestFrame, request_headers, request_id_of
 from app.api.schemas import BATCH_SCHEMA, TOKENS_SCHEMA
 from app.api.warm import WarmPath
+from app.domain.errors import InvalidRequestError
 from app.domain.policy import Action
 
 TOKENS = openapi.route(
@@ -40,8 +44,15 @@ def tokens_routes(frame: RequestFrame, warm: WarmPath) -> APIRouter:
     async def vend_tokens(request: Request, facts: RequestFacts) -> Response:
         await frame.prove(request, facts)
         [authorization] = request_headers(request, b"authorization")
-        batch = Batch(frame, warm, facts, proof_of(authorization), parse_items(await request.body()))
+        batch = Batch(frame, warm, facts, proof_of(authorization), await _items_of(request, facts))
         return answer_with_json(await batch.answer(request_id_of(request))).response()
+
+    async def _items_of(request: Request, facts: RequestFacts) -> tuple[Item, ...]:
+        try:
+            return parse_items(await request.body())
+        except (InvalidRequestError, ClientDisconnect):
+            frame.gate.count(facts.caller)
+            raise
 
     answer = frame.around("/tokens", Action.VEND, vend_tokens)
     router.add_api_route("/tokens", answer, methods=["POST"], **TOKENS)

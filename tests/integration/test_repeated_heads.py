@@ -321,6 +321,17 @@ async def test_remembered_bytes_never_outlive_a_decision(
         assert [(await repeating.request(request)).status for _ in range(2)] == (of_form if is_form else statuses)
 
 
+@pytest.mark.parametrize("at_connection", [True, False], ids=["at the connection", "asgi"])
+async def test_a_malformed_batch_with_a_remembered_head_counts_once(two: TwoServers, at_connection: bool) -> None:
+    """The connection leaves it to ASGI, and it is counted there, once: a limit of two admits two."""
+    malformed = BATCH[:-1] + b"x"
+    async with connected(two.ports[at_connection]) as repeating:
+        for _ in range(3):
+            assert (await repeating.request(BATCH)).status == 200
+        two.api.change_policy(make_caller("journey", rate_limit=RateLimit(2, 3600.0)))
+        assert [(await repeating.request(malformed)).status for _ in range(3)] == [400, 400, 429]
+
+
 async def _purged(api: ApiInMemory) -> None:
     await api.replica.purges.purge(REF)
 

@@ -55,6 +55,15 @@ async def test_each_item_counts_against_the_limit(api: ApiInMemory) -> None:
     assert items[2]["retry_after"] > 0
 
 
+@pytest.mark.parametrize("body", [b"", b'{"items": [1]}', b"[" * 70_000], ids=["empty", "shape", "too large"])
+async def test_a_malformed_batch_counts_once_against_the_limit(api: ApiInMemory, body: bytes) -> None:
+    """A caller over its limit gets 429 whatever it sends, and its malformed batches leave it no more items."""
+    answers = [await api.ask("POST", "/tokens", caller="limited", body=body) for _ in range(3)]
+    assert [answer.status for answer in answers] == [400, 400, 429]
+    [item] = (await ask(api, {"org": ORG}, caller="limited")).json["items"]
+    assert item["status"] == 429
+
+
 async def test_each_item_is_one_event(api: ApiInMemory) -> None:
     """The audit log has a line per item, and one for the request itself."""
     await ask(api, {"org": ORG}, {"org": OTHER_ORG})
