@@ -11,6 +11,7 @@ from contextlib import contextmanager
 _WHOLE, _CUT = b"\0", b"\1"
 
 _PAUSE = 0.005
+_PAUSE_OF_WRITES = 0.05
 
 
 class WriteLock:
@@ -27,6 +28,8 @@ class WriteLock:
         self._descriptor = descriptor
         self.is_cut = False
         """Whether the output ends within a line. The one that holds the lock sets it."""
+        self.written = 0
+        """How many bytes the last `write` wrote, also if it failed."""
 
     @property
     def is_shared(self) -> bool:
@@ -57,6 +60,22 @@ class WriteLock:
                 os.pwrite(self._descriptor, _CUT if self.is_cut else _WHOLE, 0)
         finally:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        """Write all of `data`, however many writes that takes; for the one that holds the lock. It sets `is_cut`.
+
+        Raises:
+            OSError: The rest of `data` cannot be written.
+
+        """
+        self.written = 0
+        while self.written < len(data):
+            try:
+                self.written += os.write(descriptor, memoryview(data)[self.written :])
+            except BlockingIOError:  # another process made our standard output or error non-blocking
+                time.sleep(_PAUSE_OF_WRITES)
+                continue
+            self.is_cut = data[self.written - 1 : self.written] != b"\n"
 
     @staticmethod
     def _take(descriptor: int, seconds: float | None) -> None:

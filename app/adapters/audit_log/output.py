@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from pathlib import Path
 
 from app.process.write_lock import WriteLock
 
-_PAUSE = 0.05
 _STDOUT = 1
 _TAIL = 1 << 20
 """Bytes at the end of a file in which its last line is looked for."""
@@ -33,7 +31,6 @@ class Output:
         self._path = path
         self._lock = WriteLock(lock)
         self._descriptor = _STDOUT
-        self._written = 0
         self._size = 0
 
     def open(self) -> None:
@@ -72,7 +69,6 @@ class Output:
 
     def _write(self, lines: bytes) -> int:
         before = self._lock.is_cut
-        self._written = 0
         # After a line that was cut short, the next one must not be appended to the partial line.
         data = b""
         try:
@@ -83,14 +79,21 @@ class Output:
             before = self._lock.is_cut
             data = b"\n" + lines if before else lines
             try:
-                self._write_all(data)
+                self._lock.write(self._descriptor, data)
             finally:
-                self._size = os.fstat(self._descriptor).st_size
+                self._size = self._end()
         except OSError:
             # A line that lacks nothing but its newline is whole; the newline comes with the next write.
-            return data.count(b"\n", before, self._written + 1) if self._written > before else 0
-        self._lock.is_cut = False
+            written = self._lock.written
+            return data.count(b"\n", before, written + 1) if written > before else 0
         return lines.count(b"\n")
+
+    def _end(self) -> int:
+        """Where the last write ended, even if someone has cut the file since then; 0 in a pipe."""
+        status = os.fstat(self._descriptor)
+        if self._lock.written and stat.S_ISREG(status.st_mode):
+            return os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        return status.st_size
 
     def last_line(self) -> bytes | None:
         """The last whole line of the file; None if there is none, or if it cannot be read."""
@@ -121,18 +124,6 @@ class Output:
             pass
         self.close()
         self.open()
-
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                written = os.write(self._descriptor, view)
-            except BlockingIOError:  # another process made our standard output non-blocking
-                time.sleep(_PAUSE)
-                continue
-            view = view[written:]
-            self._written += written
-            self._lock.is_cut = bool(view) and data[self._written - 1 : self._written] != b"\n"
 
 
 def _opened(path: Path) -> int:

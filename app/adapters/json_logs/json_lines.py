@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import os
 import queue
 import threading
 import time
@@ -28,7 +27,6 @@ MAX_WAITING_LOG_LINES = 10_000
 
 _STDERR = 2
 _FLUSH_SECONDS = 1.0
-_PAUSE = 0.05
 _MAX_CAUSES = 5
 _MAX_FRAMES = 40
 _CHATTY = (
@@ -107,15 +105,7 @@ class LogHandler(logging.Handler):
 
     def _write(self, line: str) -> None:
         # After a line that was cut short, the next one must not be appended to the partial line.
-        data = ("\n" * self._lock.is_cut + line + "\n").encode()
-        while data:
-            try:
-                written = os.write(self._descriptor, data)
-            except BlockingIOError:  # another process made our standard error non-blocking
-                time.sleep(_PAUSE)
-                continue
-            data = data[written:]
-            self._lock.is_cut = bool(data)
+        self._lock.write(self._descriptor, ("\n" * self._lock.is_cut + line + "\n").encode())
 
 
 def configure_logging(level: str, lock: int | None = None) -> LogHandler:
