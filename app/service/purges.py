@@ -120,7 +120,9 @@ class Purges:
     async def catch_up(self) -> None:
         """Compare all epochs with the shared cache, and drop exactly the tokens whose purge this replica has missed.
 
-        A purge that the shared cache has lost and this replica knows is written back, and announced to all replicas.
+        A purge that the shared cache has lost and this replica knows is written back, and announced to all replicas. A
+        replica that did not know it drops what it minted since the loss, too: its epochs do not show that the exchange
+        began after the purge, and clocks, which may be wrong, must not decide about a purged token.
 
         Raises:
             CacheUnavailableError: It is unavailable; the comparison must be repeated.
