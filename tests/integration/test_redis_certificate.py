@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.support.redis_broker import RedisReplica, redis_replica
 from tests.support.redis_server import RedisServer
 from tests.support.replaced_pair import replace_under_load
 from tests.support.tls import Authority, IssuedCertificate
+from tests.support.waiting import until
 
 PATIENT = 2.0
 """Seconds for one call: a handshake on a busy machine takes longer than production allows it."""
@@ -63,6 +65,32 @@ async def test_a_renewed_certificate_is_used_for_new_connections(tmp_path: Path)
             assert replica.events.of(DependencyCalled)[-1].outcome == "tls_failed"
             mount.swap(secret(authority.issue(kind="rsa")))
             await connects_anew(server, replica)
+
+
+async def test_a_refused_certificate_is_named_although_open_connections_are_answered(tmp_path: Path) -> None:
+    """With TLS 1.3 the refusal may arrive as no more than a reset; that other connections work says nothing of it."""
+    authority = Authority()
+    mount = MountedFolder(tmp_path / "client", secret(authority.issue()))
+    with asking_redis(tmp_path, authority) as server:
+        files = RedisTls(tmp_path / "ca.pem", mount / "tls.crt", mount / "tls.key")
+        async with redis_replica(server.url, tls=files, timeout=PATIENT) as replica, asyncio.TaskGroup() as tasks:
+
+            async def keep_asking() -> None:
+                while True:
+                    await replica.cache.read(KEY)
+
+            async def new_connection() -> None:
+                # For calls that may wait there are connections of their own.
+                with pytest.raises(CacheUnavailableError, match="BROKER_REDIS_CERT_FILE"):
+                    await replica.client.listen("ping", "key", ("PING",))
+
+            asking = tasks.create_task(keep_asking())
+            await until(lambda: len(replica.events.of(DependencyCalled)) > 50)
+            mount.swap(secret(Authority().issue()))
+            for _ in range(20):
+                await asyncio.gather(*(new_connection() for _ in range(4)))
+            assert not asking.done()
+            asking.cancel()
 
 
 async def test_a_bad_renewal_leaves_the_last_certificate_in_use(

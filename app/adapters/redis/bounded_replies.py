@@ -29,6 +29,8 @@ class BoundedReplies(_AsyncRESP2Parser):
     EXCEPTION_CLASSES = {**_AsyncRESP2Parser.EXCEPTION_CLASSES, "WRONGTYPE": WrongTypeError}  # noqa: RUF012  # as there
 
     _left = MAX_REPLY_BYTES
+    awaits_first = False
+    """Whether the connection is new, and Redis has not answered on it."""
 
     @override
     async def read_response(self, disable_decoding: bool = False) -> Any:
@@ -46,6 +48,7 @@ class BoundedReplies(_AsyncRESP2Parser):
     @override
     async def _readline(self) -> bytes:
         line = await super()._readline()
+        self.awaits_first = False
         self._spend(len(line))
         return line
 

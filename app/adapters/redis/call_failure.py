@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from redis.exceptions import ConnectionError as NoConnectionError
+
 from app.domain.dependency_errors import CacheUnavailableError
 
 
 class ForeignValueError(CacheUnavailableError):
     """A key has a value that the broker did not write and cannot read."""
+
+
+class UnansweredError(NoConnectionError):
+    """A new connection ended after its TLS handshake, before Redis had answered anything on it.
+
+    Its cause is what the network raised, if anything.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as NoConnectionError
 from typing_extensions import override
 
 from app.adapters.redis.bounded_replies import BoundedReplies
-from app.adapters.redis.call_failure import Contact
+from app.adapters.redis.call_failure import Contact, UnansweredError
 from app.adapters.redis.login_provider import LoginProvider
 from app.adapters.redis.tls_contexts import TlsContexts
 from app.settings.redis_address import Endpoint
@@ -118,10 +122,38 @@ def _tls_connection(contexts: TlsContexts, contact: Contact) -> type[Connection]
     class TlsConnection(SSLConnection):
         """Shares its context with other connections, instead of reading the CA files for each."""
 
+        _parser: BoundedReplies
+
         @override
         async def _connect(self) -> None:
+            self._parser.awaits_first = False
             self.ssl_context.context = await contexts.current()
             await super()._connect()  # type: ignore[no-untyped-call]  # redis-py's
             contact.handshaken, contact.answered = True, False
+            self._parser.awaits_first = True
+
+        @override
+        async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+            with self._told_apart():
+                await super().send_packed_command(command, check_health)
+
+        @override
+        async def read_response(self, *args: Any, **options: Any) -> Any:
+            with self._told_apart():
+                return await super().read_response(*args, **options)
+
+        @contextmanager
+        def _told_apart(self) -> Iterator[None]:
+            """Raise an error of its own if the connection is lost before its first answer.
+
+            With TLS 1.3 a server refuses a client's certificate after the handshake. Its alert is lost if what was sent
+            meanwhile is answered by a reset, and what is known of other connections does not help.
+            """
+            try:
+                yield
+            except NoConnectionError as error:
+                if isinstance(error, UnansweredError) or not self._parser.awaits_first:
+                    raise
+                raise UnansweredError("no answer") from error.__cause__ or error.__context__
 
     return TlsConnection

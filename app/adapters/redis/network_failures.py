@@ -8,7 +8,7 @@ from typing import Final
 
 from redis import exceptions
 
-from app.adapters.redis.call_failure import Contact, Failure
+from app.adapters.redis.call_failure import Contact, Failure, UnansweredError
 from app.adapters.redis.tls_contexts import UnusableTlsFilesError
 
 FAILURES = (exceptions.RedisError, OSError, EOFError, TimeoutError)
@@ -82,8 +82,7 @@ def network_failure(error: BaseException, contact: Contact) -> Failure | None:
         return _unreachable("That server does not answer like Redis; check BROKER_REDIS_URL.")
     if not isinstance(error, (exceptions.ConnectionError, OSError, EOFError)):
         return None
-    # redis-py raises its own error while it handles that of the network.
-    cause = error if isinstance(error, OSError) else error.__cause__ or error.__context__
+    cause = _cause(error)
     match cause:
         case SentinelsError():
             return cause.failure
@@ -98,7 +97,15 @@ def network_failure(error: BaseException, contact: Contact) -> Failure | None:
         case ConnectionRefusedError():
             return _unreachable("Redis cannot be reached: nothing listens at the host and port of BROKER_REDIS_URL.")
         case _:
-            return _lost(contact)
+            return _lost(contact, is_unanswered=isinstance(error, UnansweredError))
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """The error of the network: redis-py raises its own ones while it handles it, or handles one of its own."""
+    cause: BaseException | None = error
+    while isinstance(cause, exceptions.RedisError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> Failure:
@@ -127,8 +134,8 @@ def _too_slow(contact: Contact) -> Failure:
     return Failure("timeout", detail, unreachable=True)
 
 
-def _lost(contact: Contact) -> Failure:
-    if contact.answered:
+def _lost(contact: Contact, *, is_unanswered: bool) -> Failure:
+    if contact.answered and not is_unanswered:
         return _unreachable("Redis cannot be reached, or closed the connection.")
     # With TLS 1.3 a client's certificate is refused after the handshake, and the alert may be lost.
     if contact.handshaken:

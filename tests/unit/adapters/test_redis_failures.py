@@ -81,6 +81,16 @@ def test_a_tls_alert_has_its_own_sentence(reason: str, said: str) -> None:
     assert "canary" not in failure.detail
 
 
+def test_a_tls_alert_is_found_behind_several_errors() -> None:
+    """redis-py may raise an error while it handles another one of its own; the network's is behind both."""
+    cause = ssl.SSLError(1, "canary")
+    cause.reason = "TLSV1_ALERT_UNKNOWN_CA"
+    first, second = NoConnectionError("canary"), NoConnectionError("Connection not ready")
+    first.__context__, second.__context__ = cause, first
+    failure = failure_of(second, Contact(tls=True, handshaken=True, answered=True))
+    assert "BROKER_REDIS_CERT_FILE" in failure.detail
+
+
 def test_every_command_of_a_script_has_a_sentence() -> None:
     """A command that a script calls is among those whose denial is named."""
     modules = (scripts, key_states, redis_budget, redis_limits)
