@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.repository import ROOT
+from tests.support.repository import DOCUMENTS, ROOT
 
 APP, TESTS = ROOT / "app", ROOT / "tests"
 
@@ -32,14 +32,6 @@ def test_the_architecture_names_modules_that_exist() -> None:
 
 def _exists(name: str) -> bool:
     return (APP / f"{name}.py").exists() or (APP / name / "__init__.py").exists()
-
-
-DOCUMENTS = sorted(
-    str(path.relative_to(ROOT))
-    for top in (ROOT, *(ROOT / name for name in ("app", "benchmarks", "clients", "deploy", "docs", "tests")))
-    for path in (top.glob("*.md") if top == ROOT else top.rglob("*.md"))
-)
-"""All documents for people."""
 
 
 def anchors(document: Path) -> set[str]:

@@ -8,11 +8,9 @@ import subprocess
 
 import pytest
 
-from tests.support.repository import ROOT
+from tests.support.repository import DOCUMENTS, ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-
-APP, TESTS = ROOT / "app", ROOT / "tests"
 
 
 def test_make_lists_every_target() -> None:
@@ -28,9 +26,9 @@ def test_make_lists_every_target() -> None:
     assert explained == phony
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "tests/README.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_targets_that_exist(document: str) -> None:
     """Every `make …` in a document is a target."""
-    named_there = set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE))
+    named_there = set(re.findall(r"(?:^[ \t]*|`|&& )make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE))
 
     assert named_there <= set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))

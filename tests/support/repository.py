@@ -1,4 +1,4 @@
-"""Where this checkout is, and its Python modules."""
+"""Where this checkout is, its documents and its Python modules."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 """Its top folder."""
+
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for top in (ROOT, *(ROOT / name for name in ("app", "benchmarks", "clients", "deploy", "docs", "tests")))
+    for path in (top.glob("*.md") if top == ROOT else top.rglob("*.md"))
+)
+"""All documents for people."""
 
 
 def modules(folder: Path) -> list[Path]:
