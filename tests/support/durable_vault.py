@@ -21,10 +21,11 @@ class DurableVault:
 
     Args:
         folder: The folder for its storage, its configuration and its log.
+        further: A further file of configuration.
 
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, further: Path | None = None) -> None:
         port = free_port()
         config = folder / "vault.json"
         config.write_text(
@@ -41,7 +42,8 @@ class DurableVault:
         self._addr = f"http://127.0.0.1:{port}"
         self._folder = folder
         self._unseal_key = ""
-        command = [str(require("vault")), "server", f"-config={config}"]
+        files = [config] if further is None else [config, further]
+        command = [str(require("vault")), "server", *(f"-config={file}" for file in files)]
         self.process = Child("vault", command, folder, {"HOME": str(folder)})
 
     def prepared(self) -> VaultServer:
@@ -78,9 +80,9 @@ class DurableVault:
 
 
 @contextlib.contextmanager
-def durable_vault(folder: Path) -> Iterator[tuple[DurableVault, VaultServer]]:
-    """A Vault for as long as the context lasts."""
-    vault = DurableVault(folder)
+def durable_vault(folder: Path, further: Path | None = None) -> Iterator[tuple[DurableVault, VaultServer]]:
+    """A Vault for as long as the context lasts, with a further file of configuration."""
+    vault = DurableVault(folder, further)
     try:
         yield vault, vault.prepared()
     finally:
