@@ -16,7 +16,7 @@ WORKERS ?= 2
 # The tests that failed in the last run; an error if there are none, for then the run itself failed.
 LAST_FAILED := --last-failed --last-failed-no-failures none
 
-.PHONY: help run test test-failed test-versions coverage mutants venv-dev check fmt lock schedules fleet-year faults faults-soak bench bench-guard image sbom chart clean
+.PHONY: help run test test-failed test-versions coverage mutants venv-dev check fmt lock schedules fleet-year faults faults-soak faults-bugs bench bench-guard image sbom chart clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +78,9 @@ faults: $(VENV)/.dev ## Run the tests of the fault table, with a line per row (R
 
 faults-soak: $(VENV)/.dev ## Inject random faults into real processes, and check what clients saw (SECONDS=1200, SEED=random)
 	$(VENV)/bin/python -m tests.faults.soak --seconds $(or $(SECONDS),1200) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+faults-bugs: $(VENV)/.dev ## Plant bugs into real brokers, and check that the soak finds each (BUGS="expired_is_served …")
+	$(VENV)/bin/python -m tests.faults.soak.bugs $(BUGS)
 
 fleet-year: $(VENV)/.dev ## Simulate one year of nine replicas in three regions, with the outages of a calendar (ARGS="--orgs 100")
 	$(VENV)/bin/python -m tests.simulation.fleet_year $(ARGS)

@@ -135,25 +135,30 @@ def _report_has_no_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SingleFlight, "running", lambda _self, _key: None)
 
 
-@pytest.mark.parametrize(
-    ("plant", "found_as"),
-    [
-        (_purge_forgets_nothing, "I3"),
-        (_any_epoch_is_stored, "I3"),
-        (_expired_is_served, "I3"),
-        (_cache_key_without_scopes, "I1"),
-        (_waiter_owns_the_call, "I"),
-        (_no_single_flight, "I4"),
-        (_lease_for_everyone, "I4"),
-        (_no_second_look, "I4"),
-        (_lease_is_never_released, "I"),
-        (_redis_down_is_an_error, "I8"),
-        (_owed_purge_is_forgotten, "I3"),
-        (_loser_deletes_the_token, "I4"),
-        (_report_has_no_limit, "I4"),
-    ],
-    ids=lambda value: value.__name__.strip("_") if callable(value) else None,
+PLANTED: tuple[tuple[Plant, str], ...] = (
+    (_purge_forgets_nothing, "I3"),
+    (_any_epoch_is_stored, "I3"),
+    (_expired_is_served, "I3"),
+    (_cache_key_without_scopes, "I1"),
+    (_waiter_owns_the_call, "I"),
+    (_no_single_flight, "I4"),
+    (_lease_for_everyone, "I4"),
+    (_no_second_look, "I4"),
+    (_lease_is_never_released, "I"),
+    (_redis_down_is_an_error, "I8"),
+    (_owed_purge_is_forgotten, "I3"),
+    (_loser_deletes_the_token, "I4"),
+    (_report_has_no_limit, "I4"),
 )
+"""The bugs, and the invariant that they violate; ``I`` for any."""
+
+
+def name_of(plant: Plant) -> str:
+    """What documents call a bug."""
+    return plant.__name__.strip("_")
+
+
+@pytest.mark.parametrize(("plant", "found_as"), PLANTED, ids=lambda value: name_of(value) if callable(value) else None)
 def test_a_planted_bug_is_found(plant: Plant, found_as: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some schedule violates an invariant because of it."""
     plant(monkeypatch)

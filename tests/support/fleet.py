@@ -14,6 +14,7 @@ from typing import Any
 from app.domain.api_key import SECRET_BYTES, new_api_key
 from app.shared_cache.key_ring import new_key_ring
 from tests.support.backends import RedisBackend, SandboxBackend
+from tests.support.processes import CLI
 from tests.support.replica import BrokerProcess
 from tests.support.tenants import Tenant
 from tests.support.vault_server import VaultServer
@@ -100,6 +101,7 @@ class Fleet:
         self.redis, self.vault, self.sandbox = backends.redis, backends.vault, backends.sandbox
         self.replicas: list[BrokerProcess] = []
         self.env: dict[str, str] = {}
+        self.cli: Sequence[str] = CLI
         self.folder = folder
         self.policy = PolicyDocument(folder / "policy.json")
         self.key = self.policy.caller(CALLER, EVERYTHING)
@@ -121,7 +123,9 @@ class Fleet:
         """Start more replicas, all at once; `settings` are variables without ``BROKER_``."""
         first = len(self.replicas)
         new = [
-            BrokerProcess(f"replica-{first + number}", self.folder, {**self.settings, **settings}, self.key, self.env)
+            BrokerProcess(
+                f"replica-{first + number}", self.folder, {**self.settings, **settings}, self.key, self.env, self.cli
+            )
             for number in range(count)
         ]
         self.replicas += new

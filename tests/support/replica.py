@@ -23,17 +23,24 @@ class BrokerProcess:
         settings: Its ``BROKER_`` variables, without the prefix. The port is a free one.
         key: The API key to use if a test names none.
         env: Further variables.
+        cli: The command line to run.
 
     """
 
     def __init__(
-        self, name: str, folder: Path, settings: Mapping[str, str], key: str, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        folder: Path,
+        settings: Mapping[str, str],
+        key: str,
+        env: Mapping[str, str] | None = None,
+        cli: Sequence[str] = CLI,
     ) -> None:
         self.audit = folder / f"{name}.audit"
         self.key = key
         own = {"HOST": "127.0.0.1", "PORT": "0", "AUDIT_FILE": str(self.audit), **settings}
         variables = {f"BROKER_{variable}": value for variable, value in own.items()}
-        self.process = Child(name, [*CLI, "serve"], folder, {**environment(folder), **variables, **(env or {})})
+        self.process = Child(name, [*cli, "serve"], folder, {**environment(folder), **variables, **(env or {})})
         self.scheme, self.port = "http", 0
 
     @property

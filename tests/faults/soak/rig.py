@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +18,7 @@ from tests.support.durable_vault import DurableVault, durable_vault
 from tests.support.fleet import EVERYTHING, Backends, Fleet, running_fleet
 from tests.support.relayed_link import LinkFaults, relayed
 from tests.support.replica import BrokerProcess
+from tests.support.repository import ROOT
 from tests.support.stepped_clock import SteppedClock
 from tests.support.tenants import Tenant
 
@@ -103,8 +105,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(folder: Path, seed: int) -> AsyncIterator[Rig]:
-    """All parts, running, for as long as the context lasts."""
+async def running_rig(folder: Path, seed: int, bug: str | None = None) -> AsyncIterator[Rig]:
+    """All parts, running, for as long as the context lasts; the brokers with a bug of `planted_bugs` if it is named."""
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(redis_backend())
         vault, vault_server = await asyncio.to_thread(stack.enter_context, durable_vault(folder))
@@ -118,6 +120,9 @@ async def running_rig(folder: Path, seed: int) -> AsyncIterator[Rig]:
         sandbox.base_url = f"http://127.0.0.1:{await link('ims-link', sandbox.port)}"
         fleet = stack.enter_context(running_fleet(Backends(redis, vault_server, sandbox), folder, 0))
         rig = Rig(fleet, vault, links, SteppedClock(folder / "clock"))
+        of_bug = {} if bug is None else {"PYTHONPATH": str(ROOT)}
+        if bug is not None:
+            fleet.cli = (sys.executable, "-m", "tests.faults.soak.broken_broker", bug)
         rig.name_ims()
         await asyncio.to_thread(_make_tenants, rig, random.Random(seed))
         _make_callers(rig)
@@ -131,7 +136,7 @@ async def running_rig(folder: Path, seed: int) -> AsyncIterator[Rig]:
                 "VAULT_ADDR": f"http://127.0.0.1:{await link(f'vault-{number}', vault.port)}",
                 "LOG_LEVEL": "DEBUG" if number == REPLICAS - 1 else "INFO",
             }
-            fleet.env = rig.clock.env if number == STEPPED else {}
+            fleet.env = {**of_bug, **(rig.clock.env if number == STEPPED else {})}
             await asyncio.to_thread(fleet.start, 1, **settings)
             rig.client_ports.append(await link(f"clients-{number}", port))
         rig.began = time.monotonic()

@@ -17,7 +17,9 @@ PROGRESS_SECONDS = 15.0
 LIST_SECONDS = 2.0
 
 
-async def soaked(folder: Path, seed: int, seconds: float, rate: float, report: Report) -> RecordedHistory:
+async def soaked(
+    folder: Path, seed: int, seconds: float, rate: float, report: Report, bug: str | None = None
+) -> RecordedHistory:
     """Run the rig with the faults of a seed; what was recorded.
 
     Args:
@@ -26,10 +28,11 @@ async def soaked(folder: Path, seed: int, seconds: float, rate: float, report: R
         seconds: How long.
         rate: Requests per second.
         report: Shows progress.
+        bug: A bug of `planted_bugs` in the brokers, or None.
 
     """
     history = RecordedHistory(path=folder / "history.jsonl")
-    async with running_rig(folder, seed) as rig:
+    async with running_rig(folder, seed, bug) as rig:
         clients = {org: tenant.client_id for org, tenant in rig.tenants.items()}
         lives = {org: float(tenant.token_lifetime or 0) for org, tenant in rig.tenants.items()}
         history.add(Begun(seed, clients, lives, [STRANGER]))
