@@ -49,8 +49,8 @@ class TestRenewal:
     """Keeping the token alive."""
 
     async def test_at_two_thirds(self, vault_server: VaultServer, ref: CredentialRef, role: str) -> None:
-        """A token with a three-second lifetime is renewed in time, so no call is ever refused."""
-        config = approle_config(vault_server, role, token_ttl="3s", token_max_ttl="1h")
+        """A token with a lifetime of six seconds is renewed in time, so no call is ever refused."""
+        config = approle_config(vault_server, role, token_ttl="6s", token_max_ttl="1h")
         before = len(vault_server.requests(RENEW))
         async with broker_with(config) as broker:
             broker.session.start()
