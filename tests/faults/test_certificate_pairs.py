@@ -21,7 +21,7 @@ from tests.support.replaced_pair import replace_under_load
 from tests.support.replica import BrokerProcess
 from tests.support.tenants import Tenant
 from tests.support.tls import Authority, IssuedCertificate
-from tests.support.traffic import traffic
+from tests.support.traffic import Traffic, traffic
 from tests.support.waiting import until, until_answered
 from tests.support.wire import Reply
 
@@ -161,14 +161,22 @@ async def test_new_certificates_of_the_servers_cost_no_request(encrypted: Encryp
         encrypted.renew_servers(encrypted.authority)
         await until(lambda: not set(before) & set(encrypted.presented()), 20)
         await encrypted.succeeds()
+        await _goes_on(seen)
         other = Authority()
         encrypted.redis_trusts(other)
         encrypted.renew_servers(other)
         await until_answered(lambda: _is(encrypted, 503), 20)
+        await _goes_on(seen)
         encrypted.broker_trusts(other)
         await until_answered(lambda: _is(encrypted, 200), 20)
-    assert len(seen.replies) > RATE
+        await _goes_on(seen)
     assert seen.failures() == []
+
+
+async def _goes_on(seen: Traffic) -> None:
+    """Wait for a second's worth of further answers."""
+    enough = len(seen.replies) + RATE
+    await until(lambda: len(seen.replies) >= enough, 20)
 
 
 def _asking(replica: BrokerProcess, tenants: list[Tenant]) -> Callable[[int], Awaitable[Reply]]:
