@@ -46,7 +46,8 @@ class EndingConnection(HttpToolsProtocol):
 
     @override
     def shutdown(self) -> None:
-        super().shutdown()
+        if not self.transport.is_closing():  # asyncio's transport for TLS is of no use after a second `close`
+            super().shutdown()
         self._read_the_rest()
 
     @override
@@ -92,7 +93,8 @@ class EndingConnection(HttpToolsProtocol):
 
     def close(self) -> None:
         """Close; what was written is still sent, if the client reads it in time."""
-        self.transport.close()
+        if not self.transport.is_closing():
+            self.transport.close()
         self._read_the_rest()
 
     def _read_the_rest(self) -> None:

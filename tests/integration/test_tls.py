@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from app import main
 from app.adapters.server_certificate import ServerCertificate
+from app.api.http_connection import EndingConnection
 from app.domain.events import ServerCertificateLoaded, ServerCertificateRefused
 from app.process.certificate_pair import CertificatePairError
 from tests.support.mounted import MountedFolder
@@ -264,6 +265,23 @@ async def test_a_silent_client_does_not_delay_the_shutdown(server: TlsServer, is
         assert time.monotonic() - began < main.TLS_CLOSE_SECONDS + 3
         await asyncio.sleep(0.05)
     writer.close()
+
+
+async def test_a_connection_may_be_closed_twice(server: TlsServer) -> None:
+    """A connection that is closing is left to end when the server shuts down: it must not be closed twice."""
+    _, writer = await server.connect()
+    await until_answered(lambda: _has_connection(server), 5, every=0.01)
+    [connection] = server.server.server_state.connections
+    assert isinstance(connection, EndingConnection)
+    connection.close()
+    connection.close()
+    connection.shutdown()
+    assert connection.transport.get_write_buffer_size() >= 0
+    writer.close()
+
+
+async def _has_connection(server: TlsServer) -> bool:
+    return bool(server.server.server_state.connections)
 
 
 async def silent_after_the_handshake(
