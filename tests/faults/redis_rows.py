@@ -166,7 +166,7 @@ REDIS = (
             "tests/integration/test_redis_faults.py::test_cancelled_acquire",
             "tests/integration/test_redis_faults.py::test_cancellation_is_never_lost",
         ),
-        limits="1,200 cancellations, not an hour of them.",
+        limits="1,200 calls are cancelled; an hour of cancellations is not tested.",
     ),
 )
 

@@ -191,7 +191,7 @@ IMS = (
     ),
     FaultRow(
         41,
-        "The token of an answer has line ends, other characters than ASCII, or is empty or enormous.",
+        "The token of an answer contains line ends or non-ASCII characters, or is empty or enormous.",
         "The answer is refused.",
         ("tests/unit/domain/test_token_response.py::test_a_token_that_cannot_be_a_header_value_is_refused",),
     ),
@@ -261,7 +261,7 @@ IMS = (
 TIME = (
     FaultRow(
         48,
-        "The wall clock of a replica is set by an hour, forward or back.",
+        "The wall clock of a replica is set forward or back by an hour.",
         "No expired token is answered, and no mass of refreshes begins.",
         (
             (
