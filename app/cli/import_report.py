@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from app.cli.failure import USAGE, CommandError
+from app.domain.errors import InvalidRequestError
+from app.domain.names import CredentialRef, parse_credential_name, parse_org
 
 if TYPE_CHECKING:
     from app.lifecycle.import_many import ItemResult
@@ -34,9 +36,10 @@ class ImportReport:
         self._writing = asyncio.Lock()
         self._done = dict(_done_in(stream))
 
-    def is_done(self, item: str, digest: str) -> bool:
-        """Whether an earlier run imported this input, and it has not changed since."""
-        return self._done.get(item) == digest
+    def imported(self, item: str, digest: str) -> CredentialRef | None:
+        """The credential that an earlier run imported from this input; None if it did not, or the input has changed."""
+        done = self._done.get(item)
+        return None if done is None or done[0] != digest else done[1]
 
     async def record(self, result: ItemResult) -> None:
         """Append a result, and wait until it is on disk."""
@@ -95,8 +98,8 @@ def _drop_partial_line(stream: IO[bytes]) -> None:
     stream.seek(0)
 
 
-def _done_in(stream: IO[bytes]) -> Iterator[tuple[str, str | None]]:
-    """The last state of each input: its digest if it was imported, None if it was not.
+def _done_in(stream: IO[bytes]) -> Iterator[tuple[str, tuple[str, CredentialRef] | None]]:
+    """The last state of each input: its digest and its credential if it was imported, None if it was not.
 
     Raises:
         ValueError: A line is not one of a report.
@@ -105,6 +108,11 @@ def _done_in(stream: IO[bytes]) -> Iterator[tuple[str, str | None]]:
     for line in stream:
         try:
             entry = json.loads(line)
-            yield str(entry["item"]), str(entry["input_sha256"]) if entry["outcome"] in _DONE else None
-        except (TypeError, KeyError) as error:
+            yield str(entry["item"]), _imported_by(entry) if entry["outcome"] in _DONE else None
+        except (TypeError, KeyError, InvalidRequestError) as error:
             raise ValueError from error
+
+
+def _imported_by(entry: dict[str, object]) -> tuple[str, CredentialRef]:
+    ref = CredentialRef(parse_org(str(entry["org"])), parse_credential_name(str(entry["credential"])))
+    return str(entry["input_sha256"]), ref

@@ -24,7 +24,7 @@ from app.domain.amount import amount
 if TYPE_CHECKING:
     from app.bootstrap.credential_tools import CredentialTools
     from app.domain.import_options import ImportOptions
-    from app.domain.names import CredentialName
+    from app.domain.names import CredentialName, CredentialRef
     from app.lifecycle.import_many import ImportItem, ItemResult
 
 _SKIPPED = "already_done"
@@ -98,9 +98,12 @@ def import_many(
             tally.note(result)
             advance(result.outcome.value)
 
+        # All inputs are read before the first one is imported: a new input may come before the one that was imported.
+        taken = {} if kept is None else _taken(kept, import_items(file, name, options))
+
         def remaining() -> Iterator[ImportItem]:
             for item in import_items(file, name, options):
-                if kept is not None and kept.is_done(item.name, item.digest):
+                if kept is not None and kept.imported(item.name, item.digest):
                     tally.outcomes[_SKIPPED] += 1
                     advance(_SKIPPED)
                 else:
@@ -111,7 +114,7 @@ def import_many(
             from app.lifecycle.import_many import BulkImport, BulkRules
 
             rules = BulkRules(parallel, replace=mode.yes, dry_run=mode.dry_run)
-            return await BulkImport(importer(tools, time.time), rules, record).run(remaining())
+            return await BulkImport(importer(tools, time.time), rules, record, taken).run(remaining())
 
         finished = with_tools(work)
     _tell(tally, time.monotonic() - begun, kept, mode)
@@ -119,6 +122,11 @@ def import_many(
         raise CommandError("The credential store failed too often in a row, so the rest was not tried.", FAILED)
     if tally.failures:
         raise typer.Exit(FAILED)
+
+
+def _taken(report: ImportReport, items: Iterator[ImportItem]) -> dict[CredentialRef, str]:
+    """The credentials of the inputs that an earlier run imported, and the names of these inputs."""
+    return {ref: item.name for item in items if (ref := report.imported(item.name, item.digest)) is not None}
 
 
 def _tell(tally: ImportTally, seconds: float, report: ImportReport | None, mode: ImportMode) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
+from types import MappingProxyType
 
 from app.domain.adobe_import import ImportFileError
 from app.domain.dependency_errors import CredentialStoreError, DependencyError
@@ -92,6 +93,8 @@ class BulkImport:
         importer: Imports one credential.
         rules: How to import.
         record: Keeps a result for the next run; an input counts as done only afterwards.
+        taken: The credentials of inputs that an earlier run imported, and the names of these inputs. Another input for
+            such a credential is a duplicate.
         sleep: Waits for some seconds.
 
     """
@@ -101,13 +104,14 @@ class BulkImport:
         importer: Importer,
         rules: BulkRules,
         record: Callable[[ItemResult], Awaitable[None]],
+        taken: Mapping[CredentialRef, str] = MappingProxyType({}),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._importer = importer
         self._rules = rules
         self._record = record
         self._sleep = sleep
-        self._taken: dict[CredentialRef, str] = {}
+        self._taken = dict(taken)
         self._store_failures = 0
 
     async def run(self, items: Iterable[ImportItem]) -> bool:

@@ -15,7 +15,7 @@ from tests.support import adobe_files
 from tests.support.fleet import Fleet
 from tests.support.operator_desk import OperatorDesk
 from tests.support.processes import Finished, running_cli
-from tests.support.tenants import Tenant
+from tests.support.tenants import SCOPES, Tenant
 from tests.support.terminal import run_in_terminal
 from tests.support.waiting import until
 
@@ -98,6 +98,23 @@ async def test_a_folder_of_adobes_files(desk: OperatorDesk) -> None:
     assert "3 unchanged" in again.stdout
     assert "2 failed: IMS refused this credential: invalid_client." in again.stdout
     _shows_no_secret(finished, desk, [aem, oauth, jwt, *refused])
+
+
+@pytest.mark.parametrize("second", ["b", "0"])
+async def test_a_rerun_knows_what_the_run_before_imported(desk: OperatorDesk, second: str) -> None:
+    """Of two files for one credential the one that was imported stays, also if the run is repeated with `--yes`."""
+    (desk.folder / "downloads").mkdir()
+    tenant = desk.tenant()
+    desk.file(tenant.document(), "downloads/a.json")
+    words = ("downloads", "--report", "report.jsonl", "--yes")
+    assert (await desk.imports(*words)).code == 0
+    desk.file({**tenant.document(), "scopes": SCOPES[:1]}, f"downloads/{second}.json")
+
+    for _ in range(2):
+        finished = await desk.imports(*words)
+        assert finished.code == 1, finished
+        assert f"1 failed: The same org and credential as a.json. ({second}.json)" in finished.stdout
+    assert desk.versions(tenant) == 1
 
 
 @pytest.mark.parametrize(

@@ -44,14 +44,14 @@ async def test_a_run_resumes_from_the_report(tmp_path: Path) -> None:
     """An input that was imported is done, unless its content has changed since; one that failed is not done."""
     path = tmp_path / "report"
     with open_report(path) as report:
-        assert not report.is_done("a", DIGEST)
+        assert report.imported("a", DIGEST) is None
         await report.record(result())
     with open_report(path) as report:
-        assert report.is_done("a", DIGEST)
-        assert not report.is_done("a", OTHER)
+        assert report.imported("a", DIGEST) == ref_of(1)
+        assert report.imported("a", OTHER) is None
         await report.record(result(ImportOutcome.FAILED, OTHER))
     with open_report(path) as report:
-        assert not report.is_done("a", DIGEST)
+        assert report.imported("a", DIGEST) is None
 
 
 @pytest.mark.parametrize("outcome", [ImportOutcome.WOULD_CREATE, ImportOutcome.WOULD_REPLACE, ImportOutcome.FAILED])
@@ -60,7 +60,7 @@ async def test_a_dry_run_is_not_done(tmp_path: Path, outcome: ImportOutcome) -> 
     with open_report(tmp_path / "report") as report:
         await report.record(result(outcome))
     with open_report(tmp_path / "report") as report:
-        assert not report.is_done("a", DIGEST)
+        assert report.imported("a", DIGEST) is None
 
 
 @pytest.mark.parametrize("length", range(1, 40, 6))
@@ -72,12 +72,21 @@ async def test_a_line_that_a_killed_run_began_is_dropped(tmp_path: Path, length:
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:length])
     with open_report(path) as report:
-        assert report.is_done("a", DIGEST)
+        assert report.imported("a", DIGEST) == ref_of(1)
         await report.record(result())
     assert path.read_bytes() == whole * 2
 
 
-@pytest.mark.parametrize("content", [b'{"client_id": "a"}\n', b"not JSON\n", b"[1]\n", b"a document without line ends"])
+OTHER_FILES = [
+    b'{"client_id": "a"}\n',
+    b"not JSON\n",
+    b"[1]\n",
+    b"a document without line ends",
+    b'{"item": "a", "input_sha256": "1", "org": "no org id", "credential": "default", "outcome": "created"}\n',
+]
+
+
+@pytest.mark.parametrize("content", OTHER_FILES)
 def test_another_file_is_not_overwritten(tmp_path: Path, content: bytes) -> None:
     """A file that is not a report is refused, and stays as it was."""
     path = tmp_path / "orgs.jsonl"

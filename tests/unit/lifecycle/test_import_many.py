@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from app.domain.adobe_import import ImportFileError
 from app.domain.dependency_errors import CredentialStoreError, ImsUnavailableError
 from app.domain.import_file import ImportInput
+from app.domain.names import CredentialRef
 from app.domain.tenant_errors import CredentialRejectedError
 from app.lifecycle.import_many import ATTEMPTS, MAX_STORE_FAILURES, BulkImport, BulkRules, ImportItem, ItemResult
 from tests.support.documents import CANARY, oauth_document, ref_of
@@ -42,7 +43,9 @@ class BulkRun:
         self.results: list[ItemResult] = []
         self.pauses: list[float] = []
 
-    async def run(self, *items: ImportItem, rules: BulkRules = RULES) -> dict[str, str | None]:
+    async def run(
+        self, *items: ImportItem, rules: BulkRules = RULES, taken: Mapping[CredentialRef, str] | None = None
+    ) -> dict[str, str | None]:
         """The outcome of each input, or the code of its failure."""
 
         async def record(result: ItemResult) -> None:
@@ -51,7 +54,7 @@ class BulkRun:
         async def sleep(seconds: float) -> None:
             self.pauses.append(seconds)
 
-        self.finished = await BulkImport(self.bench.importer, rules, record, sleep).run(items)
+        self.finished = await BulkImport(self.bench.importer, rules, record, taken or {}, sleep).run(items)
         return {result.item: result.code or result.outcome.value for result in self.results}
 
 
@@ -130,6 +133,24 @@ async def test_the_same_credential_twice_in_one_run(bulk: BulkRun) -> None:
 
     assert sorted(map(str, outcomes.values())) == ["created", "duplicate"]
     assert bulk.bench.documents.writes == 1
+
+
+async def test_the_same_credential_as_in_an_earlier_run(bulk: BulkRun) -> None:
+    """An input for a credential that an earlier run imported from another input is a duplicate, even with `--yes`."""
+    await bulk.run(item(1))
+    taken = {ref_of(1): "item 1"}
+    outcomes = await bulk.run(item(1, name="again", client_id="other"), rules=BulkRules(replace=True), taken=taken)
+
+    assert outcomes["again"] == "duplicate"
+    assert bulk.bench.documents.writes == 1
+
+
+async def test_a_changed_input_replaces_what_it_imported(bulk: BulkRun) -> None:
+    """An input that an earlier run imported, and that has changed since, replaces its own credential."""
+    await bulk.run(item(1))
+    changed = item(1, client_id="other")
+
+    assert await bulk.run(changed, rules=BulkRules(replace=True), taken={ref_of(1): "item 1"}) == {"item 1": "replaced"}
 
 
 async def test_a_different_credential_is_replaced_only_if_allowed(bulk: BulkRun) -> None:
