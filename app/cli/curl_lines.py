@@ -68,6 +68,12 @@ def sandbox_lines(sandbox: str) -> Mapping[str, str]:
     }
 
 
+def purge_line(broker: str, api_key: str, org: str) -> str:
+    """The order to a broker to discard the cached token of an org."""
+    login = f"ITB_API_KEY={shlex.quote(api_key)}"
+    return f"{login} {shlex.quote(_program())} purge --org {shlex.quote(org)} --url {shlex.quote(broker)}"
+
+
 def _program() -> str:
     """How this program is called: its name, or its path if the shell does not find the name (as with `make run`)."""
     called = sys.argv[0]

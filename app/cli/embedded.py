@@ -17,7 +17,7 @@ from app import main
 from app.adapters.json_logs import configure_logging
 from app.bootstrap.broker import assembled
 from app.cli.addresses import url_of
-from app.cli.curl_lines import curl_lines, sandbox_lines
+from app.cli.curl_lines import curl_lines, purge_line, sandbox_lines
 from app.cli.demo_caller import CALLER, demo_api_key
 from app.cli.demo_tenants import DEMO_ORGS, JWT_ORG, OAUTH_ORG, demo_tenants
 from app.cli.local_ims import free_socket, served
@@ -97,7 +97,8 @@ def run_embedded(folder: Path, ports: Ports, ending: Ending, *, as_json: bool, i
 def _as_json(running: Running) -> str:
     known = {"broker": running.broker, "sandbox": running.sandbox, "api_key": running.api_key, "orgs": list(DEMO_ORGS)}
     curl = {name: line for name, (_, line) in _lines(running).items()}
-    return json.dumps({**known, "curl": curl, "sandbox_commands": sandbox_lines(running.sandbox)})
+    orders = {"sandbox_commands": sandbox_lines(running.sandbox), "purge_command": _purge_line(running)}
+    return json.dumps({**known, "curl": curl, **orders})
 
 
 def _as_text(running: Running) -> str:
@@ -108,11 +109,17 @@ def _as_text(running: Running) -> str:
         f"files      {running.files}\n"
     )
     blocks = (f"# {heading}\n{line}\n" for heading, line in _lines(running).values())
-    commands = "\n".join(sandbox_lines(running.sandbox).values())
+    orders = sandbox_lines(running.sandbox)
     rehearse = (
-        f"# Make the next three exchanges fail, remove all faults, show the requests to the sandbox\n{commands}\n"
+        f"# Make the next three exchanges fail; cached tokens are still served\n{orders['fault']}\n",
+        f"# Discard a cached token: the second curl line above then fails with 503\n{_purge_line(running)}\n",
+        f"# Remove all faults, show the requests to the sandbox\n{orders['clear']}\n{orders['journal']}\n",
     )
-    return "\n".join((facts, *blocks, rehearse, "Ctrl-C ends everything."))
+    return "\n".join((facts, *blocks, *rehearse, "Ctrl-C ends everything."))
+
+
+def _purge_line(running: Running) -> str:
+    return purge_line(running.broker, running.api_key, OAUTH_ORG)
 
 
 def _lines(running: Running) -> Mapping[str, tuple[str, str]]:

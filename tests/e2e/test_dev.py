@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import shutil
 import signal
 import socket
 import stat
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -78,11 +80,38 @@ async def test_the_printed_curl_lines_work_unchanged(tmp_path: Path) -> None:
     assert _names(tmp_path) == []
 
 
+async def test_the_printed_orders_show_an_error_and_its_end(tmp_path: Path) -> None:
+    """After the printed fault and purge a curl line returns a 503; without the faults it returns a token again."""
+    _need_curl()
+    bin_first = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    async def printed(line: str) -> Finished:
+        return await run_cli(line, program=("sh", "-c"), env=bin_first)
+
+    async with running_cli("dev", env={"TMPDIR": str(tmp_path), **bin_first}) as cli:
+        await cli.said("^Ctrl-C ends everything")
+        lines = cli.stdout.lines
+        token = [line for line in lines if line.startswith("curl ")][1]
+        fault, purge, clear = (
+            next(line for line in lines if order in line) for order in (" fault status ", " purge ", " fault --clear ")
+        )
+        assert "access_token" in _answer(await run_shell(token))
+        for line in (fault, purge):
+            assert (await printed(line)).code == 0
+        error = _answer(await run_shell(token))
+        assert (error["status"], error["code"]) == (503, "ims_unavailable")
+        assert (await printed(clear)).code == 0
+        # The failure is remembered for a moment.
+        async with asyncio.timeout(20):
+            while "access_token" not in _answer(await run_shell(token)):  # noqa: ASYNC110  # a retry is a new request
+                await asyncio.sleep(0.2)
+
+
 async def test_json_is_one_line_with_working_curl_lines(tmp_path: Path) -> None:
     """--json prints one line whose curl lines work, and a second `dev` in the same folder is refused."""
     _need_curl()
     async with _dev("--dir", str(tmp_path)) as dev:
-        assert set(dev.said) == {"broker", "sandbox", "api_key", "orgs", "curl", "sandbox_commands"}
+        assert set(dev.said) == {"broker", "sandbox", "api_key", "orgs", "curl", "sandbox_commands", "purge_command"}
         assert dev.said["orgs"] == [JWT_ORG, OAUTH_ORG]
         refused = await run_cli("dev", "--dir", str(tmp_path))
         assert (refused.code, "another dev already runs" in refused.stderr) == (2, True)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.curl_lines import curl_lines, sandbox_lines
+from app.cli.curl_lines import curl_lines, purge_line, sandbox_lines
 
 
 def test_every_value_is_one_word_of_the_shell() -> None:
     """Any URL, key or caller that is inserted remains one word of the shell."""
     odd = "a'b c$(d)`e`"
-    for _, line in curl_lines(odd, odd, odd, odd, odd, odd).values():
+    curls = [line for _, line in curl_lines(odd, odd, odd, odd, odd, odd).values()]
+    for line in [*curls, purge_line(odd, odd, odd)]:
         words = shlex.split(line)
         assert "\n" not in line
         assert all(odd in word for word in words if "$(d)" in word or "`e`" in word)
