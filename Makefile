@@ -16,10 +16,12 @@ WORKERS ?= 2
 # The tests that failed in the last run; an error if there are none, for then the run itself failed.
 LAST_FAILED := --last-failed --last-failed-no-failures none
 
-.PHONY: help run test test-failed test-versions coverage mutants venv-dev check fmt lock schedules fleet-year faults faults-soak faults-bugs bench bench-guard image sbom chart clean
+.PHONY: help install run test test-failed test-versions coverage mutants venv-dev check fmt lock schedules fleet-year faults faults-soak faults-bugs bench bench-guard image sbom chart clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(VENV)/.runtime ## Install the command as .venv/bin/ims-token-broker
 
 run: $(VENV)/.runtime ## Try it: broker, local IMS and two demo tenants in one process (ARGS="--port 8080")
 	@exec $(VENV)/bin/ims-token-broker dev $(ARGS)
@@ -132,7 +134,7 @@ LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-head
 
 # A stamp file records that .venv has the packages of these files, so that a second run does nothing.
 $(VENV)/.runtime: requirements/runtime.lock requirements/build.lock pyproject.toml | $(VENV)/bin/pip
-	@echo "Installing the packages of requirements/runtime.lock; this takes a minute the first time."
+	@echo "Installing the packages of requirements/runtime.lock; this takes one to several minutes the first time."
 	@$(PIP) install --quiet --require-hashes -r requirements/runtime.lock -r requirements/build.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -145,7 +147,7 @@ $(VENV)/.dev: requirements/dev.lock requirements/runtime.lock requirements/build
 	@touch $(VENV)/.runtime $@
 
 $(SBOM)/.made: requirements/sbom.lock requirements/otel.lock requirements/aws.lock | $(VENV)/bin/pip
-	@echo "Installing the packages of requirements/sbom.lock, otel.lock and aws.lock; this takes a minute the first time."
+	@echo "Installing the packages of requirements/sbom.lock, otel.lock and aws.lock; this takes one to several minutes the first time."
 	@rm -rf $(SBOM) && $(VENV)/bin/python -m venv $(SBOM) && $(VENV)/bin/python -m venv --without-pip $(SBOM)/image
 	@$(SBOM)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/sbom.lock
 	@$(SBOM)/bin/python -m pip --disable-pip-version-check --python $(SBOM)/image/bin/python install --quiet --require-hashes \
