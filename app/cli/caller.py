@@ -49,9 +49,11 @@ def create(
         typer.echo(json.dumps({"name": name, "api_key": api_key, "api_key_sha256": digest, "policy": lines}))
         return
     typer.echo(f"API key of {name}. It is shown only once: give it to the caller, keep no copy.\n\n{api_key}\n")
-    typer.echo(f"Paste this below `callers:` in the policy file:\n\n{lines}", nl=False)
+    typer.echo(f"Paste this below `callers:` in the policy file:\n\n{lines}")
     if not orgs:
-        typer.echo(f"\n{EXAMPLE_ORG} is an example: name the caller's own orgs.")
+        typer.echo(f"{EXAMPLE_ORG} is an example: name the caller's own orgs.")
+    typer.echo("A new policy file begins with the lines `version: 1` and `callers:`.")
+    typer.echo("Then run: ims-token-broker policy check FILE")
 
 
 def key_id(name: str) -> str:

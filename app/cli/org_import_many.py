@@ -34,6 +34,10 @@ _NAMED = 10
 _DEBUG_ID = re.compile(r" \(X-Debug-Id [^)]*\)")
 
 
+def _words(outcome: str) -> str:
+    return outcome.replace("_", " ")
+
+
 class ImportTally:
     """What became of all inputs."""
 
@@ -64,7 +68,7 @@ class ImportTally:
 
     def lines(self, seconds: float) -> Iterator[str]:
         """The answer for a person."""
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
+        counts = ", ".join(f"{count} {_words(outcome)}" for outcome, count in sorted(self.outcomes.items()))
         total = self.outcomes.total()
         yield f"{amount(total, 'credential')} in {seconds:.0f} s ({total / max(seconds, 0.001):.0f}/s): {counts}."
         for (_, error), items in self._by_count():
@@ -86,7 +90,8 @@ def import_many(
     """
     total = count_items(file)
     if not total:
-        raise CommandError(f"{file} has nothing to import: no file that ends with .json, or no line.", USAGE)
+        missing = "the folder has no .json file" if file.is_dir() else "the file is empty"
+        raise CommandError(f"{file} has nothing to import: {missing}.", USAGE)
     begun, tally = time.monotonic(), ImportTally()
     with ExitStack() as stack:
         kept = None if report is None else stack.enter_context(open_report(report))
@@ -96,7 +101,7 @@ def import_many(
             if kept is not None:
                 await kept.record(result)
             tally.note(result)
-            advance(result.outcome.value)
+            advance(_words(result.outcome.value))
 
         # All inputs are read before the first one is imported: a new input may come before the one that was imported.
         taken = {} if kept is None else _taken(kept, import_items(file, name, options))
@@ -105,7 +110,7 @@ def import_many(
             for item in import_items(file, name, options):
                 if kept is not None and kept.imported(item.name, item.digest):
                     tally.outcomes[_SKIPPED] += 1
-                    advance(_SKIPPED)
+                    advance(_words(_SKIPPED))
                 else:
                     yield item
 

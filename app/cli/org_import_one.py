@@ -47,7 +47,8 @@ def import_one(file: Path, name: CredentialName, options: ImportOptions, mode: I
             f"A different credential is stored for {given.ref.org}, and nothing was written; --yes replaces it.", FAILED
         )
     if imported.version is not None and not mode.as_json:
-        typer.echo(f"{file} still holds secrets: delete it, and every copy of the private key.", err=True)
+        key = ", and every copy of the private key" if given.has_private_key else ""
+        typer.echo(f"{file} still holds secrets: delete it{key}.", err=True)
 
 
 async def _import(given: ImportInput, tools: CredentialTools, mode: ImportMode) -> Imported:

@@ -94,4 +94,8 @@ def _remains(ref: CredentialRef, undo: str | None) -> Iterator[str]:
     )
     yield "  Tokens that callers have, and the credential itself, until you remove it in Adobe's console."
     yield "  The org in the rules of the policy."
-    yield "  No version of the document." if undo is None else f"  The document's versions in Vault: {undo}"
+    yield (
+        "Nothing remains of the document; only a backup can restore it."
+        if undo is None
+        else f"  The document's versions in Vault: {undo}"
+    )

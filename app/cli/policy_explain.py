@@ -12,6 +12,7 @@ import typer
 from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.policy_input import JsonOption, PolicyOption, read_policy_option
 from app.cli.policy_words import described, listed, token_scopes
+from app.domain.amount import amount
 
 if TYPE_CHECKING:
     from app.domain.names import CredentialName, OrgId, Scope
@@ -71,7 +72,7 @@ def _caller(policy: Policy, name: str) -> Caller:
     if name in names:
         return policy.callers[names.index(name)]
     close = get_close_matches(name, names, n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"it has {len(names)} callers."
+    hint = f"did you mean {' or '.join(close)}?" if close else f"it has {amount(len(names), 'caller')}."
     raise CommandError(f"The policy has no caller of that name; {hint}", USAGE)
 
 

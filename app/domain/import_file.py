@@ -42,6 +42,11 @@ class ImportInput:
     key: KeyToMove | None = None
     client: dict[str, object] | None = field(repr=False, default=None)
 
+    @property
+    def has_private_key(self) -> bool:
+        """Whether the operator gave a private key, which the document holds or which is to be moved."""
+        return self.key is not None or "private_key" in self.document
+
 
 def parse_import(content: bytes, name: CredentialName, options: ImportOptions) -> ImportInput:
     """The credential in the bytes of a file.

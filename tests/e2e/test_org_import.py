@@ -61,6 +61,8 @@ async def test_from_adobes_file_to_an_api_call(desk: OperatorDesk, words: list[s
     answer = await desk.fleet.replicas[0].token(tenant.org)
 
     assert (imported.code, answer.status) == (0, 200), imported
+    assert ("every copy of the private key" in imported.stderr) == (kind == "jwt")
+    assert " still holds secrets: delete it" in imported.stderr
     token = answer.json
     headers = [
         (b"Authorization", f"Bearer {token['access_token']}".encode()),

@@ -113,6 +113,7 @@ async def test_a_rerun_knows_what_the_run_before_imported(desk: OperatorDesk, se
     for _ in range(2):
         finished = await desk.imports(*words)
         assert finished.code == 1, finished
+        assert ": 1 already done, 1 failed.\n" in finished.stdout
         assert f"1 failed: The same org and credential as a.json. ({second}.json)" in finished.stdout
     assert desk.versions(tenant) == 1
 
@@ -120,7 +121,8 @@ async def test_a_rerun_knows_what_the_run_before_imported(desk: OperatorDesk, se
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["empty"], "empty has nothing to import"),
+        (["empty"], "empty has nothing to import: the folder has no .json file."),
+        (["empty.jsonl"], "empty.jsonl has nothing to import: the file is empty."),
         (["missing.jsonl"], "missing.jsonl cannot be read"),
         (["empty", "--org", "0123456789ABCDEF01234567@AdobeOrg"], "A folder or a .jsonl file takes none of --org"),
         (["one.json", "--report", "report.jsonl"], "--report is for a folder"),
@@ -129,6 +131,7 @@ async def test_a_rerun_knows_what_the_run_before_imported(desk: OperatorDesk, se
 async def test_a_mistake_with_many_files_is_one_sentence(desk: OperatorDesk, words: list[str], expected: str) -> None:
     """An empty folder, a missing file and an option that does not fit are exit status 2 and one sentence."""
     (desk.folder / "empty").mkdir()
+    (desk.folder / "empty.jsonl").touch()
     desk.file({}, "one.json")
     finished = await desk.imports(*words)
 

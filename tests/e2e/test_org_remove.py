@@ -57,6 +57,16 @@ async def test_a_removal_can_be_undone_by_the_command_that_it_names(desk: Operat
     assert await status_of(desk, tenant) == 200
 
 
+async def test_what_remains_after_a_destruction(desk: OperatorDesk) -> None:
+    """With --destroy the answer says that only a backup can restore the document."""
+    tenant = desk.fleet.tenant()
+    desk.fleet.store(tenant)
+    finished = await run_cli("org", "remove", tenant.org, "--yes", "--destroy", env=desk.env)
+
+    assert finished.code == 0, finished
+    assert finished.stdout.endswith("\nNothing remains of the document; only a backup can restore it.\n")
+
+
 async def test_destroyed_versions_are_gone(desk: OperatorDesk) -> None:
     """With --destroy nothing remains of it or of what a rotation or migration kept, and there is no undo."""
     tenant = desk.fleet.tenant()

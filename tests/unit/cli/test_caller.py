@@ -30,7 +30,8 @@ def test_the_printed_key_matches_the_printed_lines() -> None:
     assert result.exit_code == 0
     found = re.search(r"^itb_journeysender_\S+$", result.stdout, re.MULTILINE)
     assert found is not None
-    lines = result.stdout.split("policy file:\n\n")[1]
+    lines, then = result.stdout.split("policy file:\n\n")[1].split("\n\n")
+    assert then.endswith("Then run: ims-token-broker policy check FILE\n")
     caller = _policy(lines).caller(parse_api_key(found[0].encode()))
     assert caller.name == "journey-sender"
     assert caller.permission(CredentialRef(OrgId(ORG))) is not None

@@ -105,6 +105,7 @@ def test_without_a_caller_all_are_listed_who_get_a_token(file: Path) -> None:
     ("words", "sentence"),
     [
         (("--caller", "journy"), "did you mean journey?"),
+        (("--caller", "zzz"), "The policy has no caller of that name; it has 3 callers."),
         (("--action", "read"), "--action must be one of vend, report, purge, status"),
         (("--credential", "a b"), "credential must be"),
     ],
@@ -114,6 +115,13 @@ def test_a_mistake_is_one_sentence(file: Path, words: tuple[str, str], sentence:
     result = explain(file, *words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert sentence in result.stderr
+
+
+def test_an_unknown_caller_of_a_small_policy(file: Path) -> None:
+    """The sentence about an unknown caller says "1 caller" if the policy has one."""
+    file.write_text(POLICY.split("  - name: export")[0])
+
+    assert "it has 1 caller.\n" in explain(file, "--caller", "zzz").stderr
 
 
 def test_a_bad_policy_is_not_a_denial(file: Path) -> None:
