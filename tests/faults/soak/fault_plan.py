@@ -20,6 +20,9 @@ _TRIES = 5
 FIRST_SECONDS = 5.0
 LONGEST_FAULT_SECONDS = 9.0
 
+DENIED_SECONDS = 10.0
+"""How much longer a right is taken away: a broker may take some seconds to notice."""
+
 REPLICAS = 3
 STEPPED = 1
 """The replica whose wall clock is set forward and back."""
@@ -131,6 +134,8 @@ def _drawn(draw: random.Random, at: float, end: float, busy: dict[str, float]) -
     lasting = min(draw.uniform(0.5, LONGEST_FAULT_SECONDS), end - at)
     seed = draw.getrandbits(32)
     seconds = lasting if choice.lasts else 0.0
+    if choice.kind == "deny":
+        seconds += DENIED_SECONDS
     if any(busy.get(name, 0.0) > at for name in (target, *choice.needs)):
         return None
     # A process takes a while to start again, and what a fault needs must not go away under it.

@@ -248,13 +248,14 @@ class Nemesis:
         self._disturbed(planned, began, f"tenant:{org}")
 
     async def _deny(self, planned: PlannedFault, draw: random.Random) -> None:
-        """Take a caller's right to an org away, and give it back."""
+        """Take a caller's right to an org away, and give it back. Meanwhile the caller asks each replica for it."""
         org = self._org(draw)
         for allowed in (False, True):
             self.rig.allow(None if allowed else org)
             self.history.add(PolicyChanged(self.rig.now(), SOMETIMES, org, allowed))
-            if not allowed:
-                await asyncio.sleep(planned.seconds)
+            for _ in range(0 if allowed else round(planned.seconds)):
+                self.clients.ask_each(SOMETIMES, org)
+                await asyncio.sleep(1)
 
     async def _clock(self, planned: PlannedFault, draw: random.Random) -> None:
         """Set the wall clock of a replica forward or back, and right again."""

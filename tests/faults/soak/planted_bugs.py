@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from app.adapters.policy_file.source import PolicyFile
+from app.adapters.redis.client import RedisClient
+from app.api import tokens, warm_batch
+from app.api.batch_items import Item, parse_items
 from app.domain.access_token import AccessToken
+from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.errors import BrokerError
 from app.domain.names import TokenKey
 from app.domain.policy import Caller, Rule
-from app.service.backoff import RecentFailures, RefreshBackoff
 from app.service.epochs import Epochs
-from app.service.lease_turn import Turn
 from app.service.memory import TokenMemory
+from app.service.shared_exchange import SharedExchange
 from app.service.vend import TokenVendor
 from app.shared_cache.key_ring import KeyRing
 from tests.support.invariants import Invariant
 
 STUBBORN_SECONDS = 25
+DOWN_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,21 @@ class PlantedBug:
     seconds: float = 60.0
 
 
-def _put(owner: type, name: str, value: object) -> None:
+def _put(owner: object, name: str, value: object) -> None:
     setattr(owner, name, value)
 
 
 def _one_token_for_all_orgs() -> None:
     _put(TokenKey, "__hash__", lambda self: hash(self.ref.name))
     _put(TokenKey, "__eq__", lambda self, other: self.ref.name == other.ref.name)
+
+
+def _batch_is_answered_in_reverse() -> None:
+    def reversed_items(body: bytes) -> tuple[Item, ...]:
+        return parse_items(body)[::-1]
+
+    for module in (tokens, warm_batch):
+        _put(module, "parse_items", reversed_items)
 
 
 def _everyone_is_allowed() -> None:
@@ -77,7 +91,8 @@ def _expired_is_served() -> None:
 
     def make_later(self: AccessToken) -> None:
         make(self)
-        object.__setattr__(self, "usable_until", self.expires_at + 30.0)
+        for name, seconds in (("refresh_at", 25.0), ("critical_from", 25.0), ("usable_until", 30.0)):
+            object.__setattr__(self, name, self.expires_at + seconds)
 
     _put(AccessToken, "__post_init__", make_later)
 
@@ -85,11 +100,6 @@ def _expired_is_served() -> None:
 def _purge_forgets_nothing() -> None:
     _put(TokenMemory, "drop", lambda _self, _ref: None)
     _put(Epochs, "allows", lambda _self, _token: True)
-
-
-def _failures_are_not_remembered() -> None:
-    _put(RecentFailures, "recall", lambda _self, _key, _now: None)
-    _put(RefreshBackoff, "pause", lambda _self, _key, _now: 0.0)
 
 
 def _token_is_printed() -> None:
@@ -132,28 +142,49 @@ def _descriptors_leak() -> None:
 
 
 def _redis_down_is_an_error() -> None:
-    _put(Turn, "may_exchange", property(lambda self: self is Turn.OURS))
+    failed, take, vend = RedisClient._failed, TokenVendor.take_usable, TokenVendor.vend
+    last = [-math.inf]
+
+    def is_down() -> bool:
+        return time.monotonic() < last[0] + DOWN_SECONDS
+
+    async def note(self: RedisClient, *args: Any) -> CacheUnavailableError:
+        last[0] = time.monotonic()
+        return await failed(self, *args)
+
+    async def vend_with_redis(self: TokenVendor, *args: Any) -> Any:
+        if is_down():
+            raise CacheUnavailableError("Redis does not answer.")
+        return await vend(self, *args)
+
+    _put(RedisClient, "_failed", note)
+    _put(TokenVendor, "take_usable", lambda self, key, now: None if is_down() else take(self, key, now))
+    _put(TokenVendor, "vend", vend_with_redis)
 
 
-def _warm_waits_for_ims() -> None:
+def _no_token_is_kept() -> None:
+    async def look(_self: SharedExchange, _key: TokenKey, _need: object, *, first: bool = False) -> None:
+        del first
+
     _put(TokenVendor, "take_usable", lambda _self, _key, _now: None)
+    _put(SharedExchange, "_look", look)
 
 
 BUGS: Mapping[str, PlantedBug] = {
     "one_token_for_all_orgs": PlantedBug(
         "tokens are kept by the name of a credential, without its org", Invariant.I1, _one_token_for_all_orgs
     ),
+    "batch_is_answered_in_reverse": PlantedBug(
+        "the answers to `POST /tokens` are in reverse order", Invariant.I1, _batch_is_answered_in_reverse
+    ),
     "everyone_is_allowed": PlantedBug("each rule allows everything", Invariant.I2, _everyone_is_allowed),
     "policy_is_read_once": PlantedBug(
         "a policy is not read again after its file has changed", Invariant.I2, _policy_is_read_once, 100.0
     ),
     "expired_is_served": PlantedBug(
-        "a token is served for 30 s after its end", Invariant.I3, _expired_is_served, 150.0
+        "a token is served for 30 s after its end, and not refreshed before", Invariant.I3, _expired_is_served, 100.0
     ),
     "purge_forgets_nothing": PlantedBug("a purge removes nothing from memory", Invariant.I3, _purge_forgets_nothing),
-    "failures_are_not_remembered": PlantedBug(
-        "each request for a tenant that fails makes an exchange", Invariant.I4, _failures_are_not_remembered, 100.0
-    ),
     "token_is_printed": PlantedBug("each new token is printed", Invariant.I5, _token_is_printed, 30.0),
     "redis_holds_plain_tokens": PlantedBug(
         "the cipher returns its input, so that Redis holds tokens in plain text",
@@ -166,7 +197,9 @@ BUGS: Mapping[str, PlantedBug] = {
     ),
     "descriptors_leak": PlantedBug("each new token leaks a descriptor", Invariant.I7, _descriptors_leak, 320.0),
     "redis_down_is_an_error": PlantedBug(
-        "without a lease from Redis no one exchanges", Invariant.I8, _redis_down_is_an_error, 100.0
+        "requests fail while Redis does not answer", Invariant.I8, _redis_down_is_an_error, 100.0
     ),
-    "warm_waits_for_ims": PlantedBug("no token is found in memory", Invariant.I4, _warm_waits_for_ims, 100.0),
+    "no_token_is_kept": PlantedBug(
+        "each request makes an exchange, whatever is in memory and in Redis", Invariant.I4, _no_token_is_kept, 100.0
+    ),
 }

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -83,13 +83,22 @@ class RecordingClients:
             *(self._recorded(n % REPLICAS, STEADY, [org], request, "report") for n in range(REPORTS_AT_ONCE))
         )
 
+    def ask_each(self, caller: str, org: str) -> None:
+        """Let a caller ask each replica for a token, without waiting for the answers."""
+        data = request_bytes("GET", f"/token?{urlencode({'org': org})}", [self._bearer(self._rig.keys[caller])])
+        for replica in range(REPLICAS):
+            self._run(self._recorded(replica, caller, [org], data, "vend"))
+
+    def _run(self, asking: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(asking)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _stream(self, per_second: float) -> None:
         loop = asyncio.get_running_loop()
         began, number = loop.time(), 0
         while True:
-            task = asyncio.create_task(self._one())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._run(self._one())
             number += 1
             await asyncio.sleep(max(0.0, began + number / per_second - loop.time()))
 
