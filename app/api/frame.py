@@ -80,7 +80,8 @@ class RequestFrame:
         try:
             async with asyncio.timeout(self._limits.request_seconds):
                 response = await handler(request, facts)
-            if is_malformed(state):
+            # A purge was carried out: its event says by whom, although the client got 400.
+            if is_malformed(state) and facts.action is not Action.PURGE:
                 raise _malformed_body()
         except TimeoutError:
             return self._refused(request, facts, OverloadedError("The request took too long."), refuse)
@@ -91,8 +92,9 @@ class RequestFrame:
             return self._refused(request, facts, error, refuse)
         except Exception:
             facts.token = facts.tier = None
+            code = InvalidRequestError.code if is_malformed(state) else BrokerError.code
             note_decided(state)
-            self._emit(facts.decided(BrokerError.code), request_id)
+            self._emit(facts.decided(code), request_id)
             raise  # The app answers it, and `Door` logs it.
         note_decided(state)
         self._emit(facts.prepared or facts.decided(VENDED if facts.token is not None else DONE), request_id)

@@ -7,6 +7,7 @@ text. Measured: a header of 50 MB blocked the event loop for seconds, and a sile
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import secrets
 from collections.abc import Callable
 
@@ -227,12 +228,12 @@ class BoundedHttpProtocol(EndingConnection):
             self.pipeline.popleft()
             assert self._running is not None  # noqa: S101  # only then others wait
             self.cycle = self.pipeline[0][0] if self.pipeline else self._running
-        elif malformed is not None and malformed.response_started:
-            # The client would read another answer as a part of this one, or as that to its next request.
+        elif malformed is not None and malformed.response_complete:
+            # The client would read another answer as that to its next request.
             self.close()
             return
-        elif malformed is not None and is_decided(malformed.scope["state"]):
-            # Its answer is in the audit log, and waits until the client has read those before it.
+        elif malformed is not None and (malformed.response_started or is_decided(malformed.scope["state"])):
+            # Its answer is in the audit log, and all or a part of it waits until the client has read those before it.
             malformed.keep_alive = False
             return
         elif malformed is not None:
@@ -257,7 +258,8 @@ class BoundedHttpProtocol(EndingConnection):
         """Send the refusal with this request id, and close."""
         self.transport.write(answer)
         self.close()
-        self.refused(request_id)
+        # Not in the context of the request before it, which may have just ended here: its trace is another one.
+        contextvars.Context().run(self.refused, request_id)
 
 
 def bounded_http_protocol(

@@ -27,7 +27,7 @@ class WriteLock:
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = descriptor
         self.is_cut = False
-        """Whether the output ends within a line. The one that holds the lock sets it."""
+        """Whether the output ends within a line. `write` sets it; the one that holds the lock may, too."""
         self.written = 0
         """How many bytes the last `write` wrote, also if it failed."""
 

@@ -5,22 +5,36 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
+from app.api.http_protocol import BoundedHttpProtocol, bounded_http_protocol
 from app.domain.events import RequestDecided
+from app.main import Server, create_server, listening_socket
+from app.service.purges import Purges
+from app.service.vend import TokenVendor
 from tests.factories import OTHER_ORG
 from tests.integration.test_http_connections import GET, deaf_client
 from tests.integration.test_warm_connection import HEADERS, SECOND_KEY, TARGET, WARM, asked
 from tests.support.echo_server import HOST, echo_server
+from tests.support.pausing import Pausing
 from tests.support.two_servers import TwoServers, two_servers
 from tests.support.waiting import until
 from tests.support.wire import connected
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 NO_CHUNK = b"zz\r\n"
+STRANGE_ORG = "0123456789ABCDEF0123FFFF@AdobeOrg"
+"""An org that no rule allows."""
 
 both = pytest.mark.parametrize("at_connection", [True, False], ids=["at the connection", "asgi"])
+
+
+OF_A_REQUEST = ContextVar[str]("OF_A_REQUEST")
+"""Such as its trace."""
 
 
 @pytest.fixture
@@ -34,6 +48,13 @@ async def two() -> AsyncIterator[TwoServers]:
 def outcomes(two: TwoServers) -> list[tuple[str, str]]:
     """The endpoints and outcomes of all requests."""
     return [(event.decision.endpoint, event.decision.outcome) for event in two.api.sink.of(RequestDecided)]
+
+
+def connection_of(server: Server) -> BoundedHttpProtocol:
+    """The server's only connection."""
+    [connection] = server.server_state.connections
+    assert isinstance(connection, BoundedHttpProtocol)
+    return connection
 
 
 @both
@@ -109,3 +130,122 @@ async def test_an_answer_that_waits_for_a_slow_reader_is_not_replaced() -> None:
     ]
     assert received.count(b"x") >= 600_000
     assert server.refused == []
+
+
+@both
+async def test_a_purge_that_was_carried_out_is_reported_as_done(
+    two: TwoServers, at_connection: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client got 400, but the purge has happened: its event says by whom."""
+    purging = Pausing(Purges.purge)
+    monkeypatch.setattr(Purges, "purge", purging.method())
+    async with connected(two.ports[at_connection]) as connection:
+        await connection.send(asked(TARGET, CHUNKED, method=b"DELETE", key=SECOND_KEY))
+        await purging.begun.wait()
+        assert (await connection.request(NO_CHUNK)).status == 400
+        purging.may_end.set()
+        await until(lambda: len(outcomes(two)) == 2)
+    assert outcomes(two) == [("*", "invalid_request"), ("/token", "done")]
+    assert two.api.sink.of(RequestDecided)[-1].decision.caller == "operator"
+
+
+async def test_an_unexpected_error_behind_a_malformed_body_is_reported_as_400(
+    two: TwoServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both events have the outcome that the client got."""
+    vending = Pausing(_broken)
+    monkeypatch.setattr(TokenVendor, "vend", vending.method())
+    async with connected(two.ports[True]) as connection:
+        await connection.send(asked(f"/token?org={OTHER_ORG}".encode(), CHUNKED, key=SECOND_KEY))
+        await vending.begun.wait()
+        assert (await connection.request(NO_CHUNK)).status == 400
+        vending.may_end.set()
+        await until(lambda: len(outcomes(two)) == 2)
+    assert outcomes(two) == [("*", "invalid_request"), ("/token", "invalid_request")]
+
+
+async def _broken(*_: object) -> None:
+    raise RuntimeError
+
+
+@both
+@pytest.mark.parametrize(
+    ("kind", "outcome", "status"),
+    [
+        ("vended", "vended", 200),
+        ("warm", "vended", 200),
+        ("denied", "forbidden", 403),
+        ("broken", "internal_error", 500),
+        ("full", "overloaded", 503),
+    ],
+)
+async def test_what_was_decided_is_answered_although_the_body_turns_malformed(
+    two: TwoServers, at_connection: bool, kind: str, outcome: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer waits until the client reads; it comes as the last one, with the id of its only event, and no 400."""
+    org = STRANGE_ORG if kind == "denied" else OTHER_ORG
+    cold = asked(f"/token?org={org}".encode(), CHUNKED, key=SECOND_KEY)
+    if kind == "broken":
+        monkeypatch.setattr(TokenVendor, "vend", _broken)
+    if kind == "full":
+        for part in (two.api.app, two.api.app.warm):
+            monkeypatch.setattr(part, "_audit_is_full", lambda: True)
+    async with connected(two.ports[at_connection]) as connection:
+        await until(lambda: bool(two.servers[at_connection].server_state.connections))
+        served = connection_of(two.servers[at_connection])
+        served.pause_writing()
+        await connection.send(asked(TARGET, CHUNKED) if kind == "warm" else cold)
+        await until(lambda: len(outcomes(two)) == 1)
+        await connection.send(NO_CHUNK)
+        await until(lambda: served._reads_no_more)
+        served.resume_writing()
+        answer = await connection.reply()
+    assert (answer.status, answer.header("connection")) == (status, "close")
+    [event] = two.api.sink.of(RequestDecided)
+    assert (event.decision.outcome, event.request_id) == (outcome, answer.header("x-request-id"))
+
+
+async def test_an_answer_that_has_begun_is_sent_whole() -> None:
+    """The head is on its way when the body of the request turns malformed: the client gets the body, too."""
+    begun, may_end, refused = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        begun.set()
+        await may_end.wait()
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    with listening_socket("127.0.0.1", 0) as sock:
+        server = create_server(app, bounded_http_protocol(refused.append))
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        async with connected(sock.getsockname()[1]) as connection:
+            await connection.send(GET.replace(HOST, HOST + CHUNKED))
+            await begun.wait()
+            served = connection_of(server)
+            await connection.send(NO_CHUNK)
+            await until(lambda: served._reads_no_more)
+            may_end.set()
+            assert (await connection.reply()).body == b"whole"
+        server.should_exit = True
+        await task
+    assert refused == []
+
+
+async def test_a_refusal_is_reported_apart_from_the_request_before_it() -> None:
+    """What is refused behind a request is an event of its own, without the context of that request (its trace)."""
+    contexts = list[str]()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        OF_A_REQUEST.set("the request before")
+        await PlainTextResponse("seen")(scope, receive, send)
+
+    with listening_socket("127.0.0.1", 0) as sock:
+        kind = bounded_http_protocol(lambda _id: contexts.append(OF_A_REQUEST.get("its own")))
+        server = create_server(app, kind)
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        async with connected(sock.getsockname()[1]) as connection:
+            await connection.send(GET + b"BROKEN\r\n\r\n")
+            assert [(await connection.reply()).status, (await connection.reply()).status] == [200, 400]
+        server.should_exit = True
+        await task
+    assert contexts == ["its own"]

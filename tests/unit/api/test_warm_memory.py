@@ -15,7 +15,7 @@ async def learn(warm: RememberedQueries, *queries: str) -> None:
     """Answer each query with a token of its own."""
     token = (await warm.api.replica.vend()).token
     for query in queries:
-        own = replace(token, key=make_key(scopes=query))
+        own = replace(token, key=make_key(scopes=query[:40]))
         warm.api.replica.memory.put(own)
         await warm.learn(query, own)
 
@@ -75,7 +75,21 @@ async def test_what_is_to_be_freed_counts_against_the_limit(api: ApiInMemory) ->
     full = used(warm)
     assert limit - 1_000 < full <= limit
     api.change_policy(make_caller("journey"))
+    # They take more than the old ones, so that each needs the room of several.
     for number in range(250):
-        await learn(warm, f"new{number}")
+        await learn(warm, f"new{number}".ljust(900, "x"))
         assert used(warm) <= limit
-    assert warm.memory.queries.used > limit - 1_000
+    assert warm.memory.queries.used > limit - 2_000
+
+
+async def test_a_change_of_the_policy_forgets_all_answers_at_once(api: ApiInMemory) -> None:
+    """Old queries are freed in portions, but none of them keeps a copy of a token."""
+    warm = RememberedQueries(api)
+    old = [f"old{number}" for number in range(3 * FREED_AT_ONCE)]
+    await learn(warm, *old)
+    assert all(map(warm.knows, old))
+    api.change_policy(make_caller("journey"))
+    await learn(warm, "new")
+    left = [vended for each in warm.memory._former for vended in each._vended.values()]
+    assert len(left) >= FREED_AT_ONCE
+    assert [vended for vended in left if vended.prepared is not None] == []
