@@ -20,6 +20,9 @@ from tests.support.wire import connected
 SILENCE = 0.1
 """Seconds without a byte, after which nothing more is awaited."""
 
+FIRST_SECONDS = 1.0
+"""How long the first byte of all may take: a busy machine answers late."""
+
 
 @dataclass
 class TwoServers:
@@ -52,8 +55,8 @@ class TwoServers:
                 await writer.drain()
             await asyncio.sleep(0)
             if pause:
-                answer += await _read(reader, pause)
-        answer += await _read(reader, SILENCE)
+                answer += await _read(reader, pause, pause if answer else FIRST_SECONDS)
+        answer += await _read(reader, SILENCE, SILENCE if answer else FIRST_SECONDS)
         if reader.at_eof():
             answer += b"<closed>"
         writer.close()
@@ -72,12 +75,12 @@ def _comparable(events: Iterable[Event]) -> Iterator[object]:
             yield event
 
 
-async def _read(reader: asyncio.StreamReader, silence: float) -> bytes:
-    """What comes until the server closes or sends nothing for `silence` seconds."""
+async def _read(reader: asyncio.StreamReader, silence: float, first: float) -> bytes:
+    """What comes until the server closes or sends nothing for `silence` seconds, or for `first` at the beginning."""
     answer = b""
     with contextlib.suppress(TimeoutError, ConnectionError):
         while True:
-            async with asyncio.timeout(silence):
+            async with asyncio.timeout(silence if answer else first):
                 data = await reader.read(1 << 20)
             if not data:
                 break
