@@ -9,12 +9,15 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from app.cli.failure import USAGE, CommandError
 from app.cli.printable import printable
+from app.domain.errors import ForbiddenError, UnauthenticatedError
+from app.domain.policy import Action
 from app.process.ca_bundle import client_context
 from app.process.regular_file import FileError
 
@@ -32,6 +35,25 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_KEY_BYTES = 16 * 1024
 
 _VISIBLE = re.compile(r"[!-~]+")
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """The answer to one request.
+
+    Args:
+        status: The HTTP status.
+        request_id: The ``X-Request-Id`` header; empty if absent.
+        retry_after: The ``Retry-After`` header, in seconds; empty if absent.
+        body: The body.
+
+    """
+
+    status: int
+    request_id: str
+    retry_after: str
+    body: bytes = field(repr=False)
 
 
 def read_api_key(file: Path | None) -> str:
@@ -97,7 +119,7 @@ class BrokerClient:
             CommandError: The broker cannot be reached, refuses the request, or sends an invalid response.
 
         """
-        answer = self._answer("/token", query)
+        answer = self._answer("/token", query, Action.VEND)
         token = answer.get("access_token")
         if not isinstance(token, str) or _VISIBLE.fullmatch(token) is None:
             raise CommandError(f"The server at {self._base_url} is not a broker: its response has no access_token.")
@@ -112,7 +134,7 @@ class BrokerClient:
         """
         query: dict[str, str] = {}
         while True:
-            answer = self._answer("/orgs", query)
+            answer = self._answer("/orgs", query, Action.STATUS)
             orgs, following = answer.get("orgs"), answer.get("next")
             if not isinstance(orgs, list) or not all(isinstance(org, dict) for org in orgs):
                 raise CommandError(f"The server at {self._base_url} is not a broker: its response has no orgs.")
@@ -128,7 +150,7 @@ class BrokerClient:
             CommandError: As `token`.
 
         """
-        self._answer("/token", {"org": org, "credential": credential}, "DELETE", 204)
+        self._answer("/token", {"org": org, "credential": credential}, Action.PURGE, "DELETE", 204)
 
     def token_status(self, query: Mapping[str, str]) -> int:
         """Get the status of ``GET /token``, and drop the token.
@@ -137,19 +159,18 @@ class BrokerClient:
             CommandError: The broker cannot be reached.
 
         """
-        return self._exchanged("/token", query)[0]
+        return self._exchanged("/token", query).status
 
     def _answer(
-        self, path: str, query: Mapping[str, str], method: str = "GET", expected: int = 200
+        self, path: str, query: Mapping[str, str], action: Action, method: str = "GET", expected: int = 200
     ) -> Mapping[str, object]:
-        status, header_id, body = self._exchanged(path, query, method)
-        answer = _document(body)
-        if status != expected:
-            raise CommandError(_refusal(status, answer, header_id))
+        reply = self._exchanged(path, query, method)
+        answer = _document(reply.body)
+        if reply.status != expected:
+            raise CommandError(_refusal(reply, answer, action))
         return answer
 
-    def _exchanged(self, path: str, query: Mapping[str, str], method: str = "GET") -> tuple[int, str, bytes]:
-        """Status, request id and body of one request."""
+    def _exchanged(self, path: str, query: Mapping[str, str], method: str = "GET") -> _Reply:
         import httpx2
 
         try:
@@ -159,8 +180,8 @@ class BrokerClient:
         except httpx2.HTTPError as error:
             raise CommandError(f"The broker at {self._base_url} cannot be reached: {_reason(error)}.") from None
 
-    async def _send(self, method: str, url: str, query: Mapping[str, str]) -> tuple[int, str, bytes]:
-        """Status, request id and body of an answer; a body that is too long to be valid is cut off."""
+    async def _send(self, method: str, url: str, query: Mapping[str, str]) -> _Reply:
+        """The answer to one request; a body that is too long to be valid is cut off."""
         import httpx2
 
         headers = {"Authorization": f"Bearer {self._api_key}", "Accept": "application/json"}
@@ -175,7 +196,12 @@ class BrokerClient:
                 body += piece
                 if len(body) > MAX_ANSWER_BYTES:
                     break
-            return response.status_code, response.headers.get("x-request-id", ""), bytes(body)
+            return _Reply(
+                response.status_code,
+                response.headers.get("x-request-id", ""),
+                response.headers.get("retry-after", ""),
+                bytes(body),
+            )
 
 
 def _base_url(text: str) -> str:
@@ -211,10 +237,23 @@ def _document(body: bytes) -> Mapping[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _refusal(status: int, problem: Mapping[str, object], header_id: str) -> str:
+def _refusal(reply: _Reply, problem: Mapping[str, object], action: Action) -> str:
     detail = problem.get("detail")
     if not isinstance(detail, str):
         detail = "The server there is not a broker; check --url."
-    request_id = problem.get("request_id") or header_id or "unknown"
+    if problem.get("code") == UnauthenticatedError.code:
+        # The broker's own sentence is for the author of a client.
+        detail = f"The broker does not accept this API key or JWT: check {API_KEY_VARIABLE} or --api-key-file."
+    request_id = problem.get("request_id") or reply.request_id or "unknown"
     known_as = f"{problem.get('code') or 'error'}, request id {request_id}"
-    return f"{printable(detail, 500)} ({status} {printable(known_as, 200)})"
+    said = f"{printable(detail, 500)}{_next_step(reply, problem, action)}"
+    return f"{said} ({reply.status} {printable(known_as, 200)})"
+
+
+def _next_step(reply: _Reply, problem: Mapping[str, object], action: Action) -> str:
+    """What the detail, which is the same for every client, leaves out; it begins with a space unless it is empty."""
+    if problem.get("code") == ForbiddenError.code:
+        return f" This command needs a rule with the action {action}."
+    if problem.get("retryable") is True and _SECONDS.fullmatch(reply.retry_after):
+        return f" Try again in {int(reply.retry_after)} s."
+    return ""

@@ -11,6 +11,7 @@ import typer
 
 from app.cli.bulk_progress import bulk_progress
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.operator_words import operator_sentence
 from app.cli.org_options import CredentialOption, name_of, named_credential
 from app.cli.policy_input import JsonOption
 from app.cli.with_tools import with_tools
@@ -85,7 +86,7 @@ def _print(checkup: Checkup) -> None:
 
 def _lines(checkup: Checkup) -> Iterator[str]:
     if checkup.error is not None:
-        yield checkup.error.detail
+        yield operator_sentence(checkup.error)
     for secret in checkup.secrets:
         which = "" if len(checkup.secrets) == 1 else f" with secret {secret.number} of {len(checkup.secrets)}"
         if secret.error is None and secret.lifetime is not None:
@@ -129,7 +130,7 @@ def _as_json(checkup: Checkup) -> dict[str, object]:
         "generation": None if credential is None else credential.generation,
         "ims_base_url": None if credential is None else credential.ims_base_url,
         "code": None if error is None else error.code,
-        "detail": None if error is None else error.detail,
+        "detail": None if error is None else operator_sentence(error),
         "certificate_expires_at": None if ends is None else rfc3339(ends),
         "exchanges": [
             {

@@ -15,6 +15,7 @@ from app.cli.bulk_progress import bulk_progress
 from app.cli.durations import parse_duration
 from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.import_input import read_import, read_options
+from app.cli.operator_words import operator_sentence
 from app.cli.org_options import CredentialOption, name_of, named_credential
 from app.cli.policy_input import JsonOption
 from app.cli.with_tools import with_tools
@@ -180,11 +181,11 @@ async def _migrate(migration: Migration, given: ImportInput, order: _Order) -> M
         comparison = await migration.switch(given, accept_loss=order.accept_loss)
         await migration.watch(given.ref, order.watch)
     except MigrationError as error:
-        return Migrated(given.ref, Status.FAILED, error.comparison or comparison, error.detail)
+        return Migrated(given.ref, Status.FAILED, error.comparison or comparison, operator_sentence(error))
     except ImportFileError as error:
         return Migrated(given.ref, Status.FAILED, None, f"The file {error}.")
     except BrokerError as error:
-        return Migrated(given.ref, Status.FAILED, comparison, error.detail)
+        return Migrated(given.ref, Status.FAILED, comparison, operator_sentence(error))
     return Migrated(given.ref, Status.MIGRATED, comparison)
 
 

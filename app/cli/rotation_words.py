@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.cli.operator_words import operator_sentence
 from app.cli.org_options import name_of
 from app.domain.rfc3339 import rfc3339
 from app.domain.secret_owner import SecretOwner
@@ -29,7 +30,7 @@ def rotation_sentence(outcome: Outcome) -> str:
         case NotDue():
             return f"{owner_name(outcome.owner)}: not due; its secret is of {rfc3339(outcome.created_at)}."
         case Failed():
-            return f"{owner_name(outcome.owner)}: failed: {outcome.error.detail}"
+            return f"{owner_name(outcome.owner)}: failed: {operator_sentence(outcome.error)}"
 
 
 def rotation_members(outcome: Outcome) -> dict[str, object]:
@@ -43,4 +44,4 @@ def rotation_members(outcome: Outcome) -> dict[str, object]:
         case NotDue():
             return {**named, "status": "not_due", "created_at": rfc3339(outcome.created_at)}
         case Failed():
-            return {**named, "status": "failed", "code": outcome.error.code, "detail": outcome.error.detail}
+            return {**named, "status": "failed", "code": outcome.error.code, "detail": operator_sentence(outcome.error)}

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from app.cli.failure import FAILED, USAGE, CommandError
+from app.cli.operator_words import operator_sentence
 
 if TYPE_CHECKING:
     from app.bootstrap.credential_tools import CredentialTools
@@ -41,7 +42,7 @@ def with_tools(work: Callable[[CredentialTools], Awaitable[T]]) -> T:
     except FileError as error:
         raise CommandError(f"{error}.", USAGE) from None
     except BrokerError as error:
-        raise CommandError(error.detail, FAILED) from None
+        raise CommandError(operator_sentence(error), FAILED) from None
 
 
 async def _run(work: Callable[[CredentialTools], Awaitable[T]]) -> T:

@@ -28,8 +28,16 @@ def defects_of_file(given: ImportInput) -> Iterator[None]:
                 f"has an encrypted private key, and its passphrase {error.expected.partition(',')[0]};"
                 " give --passphrase-file FILE"
             ) from None
-        remedy = ""
         if error.expected.endswith(NOT_ALLOWED):
-            host = {**(given.client or {}), **given.document}.get("ims_base_url") or DEFAULT_IMS_BASE_URL
-            remedy = f"; add {host} to that setting, or name another host with --ims-base-url"
-        raise ImportFileError(f"has a defect in {error.field}: {error.expected}{remedy}") from None
+            raise ImportFileError(_host_not_allowed(given)) from None
+        raise ImportFileError(f"has a defect in {error.field}: {error.expected}") from None
+
+
+def _host_not_allowed(given: ImportInput) -> str:
+    # The host may come from --ims-base-url, and then the file is in order.
+    named = {**(given.client or {}), **given.document}.get("ims_base_url")
+    host = named or f"{DEFAULT_IMS_BASE_URL} (the default)"
+    return (
+        f"cannot be used with the IMS host {host}, which is {NOT_ALLOWED};"
+        " add it to that setting, or give --ims-base-url with a host that is there"
+    )

@@ -185,7 +185,8 @@ class TestMigrate:
         assert (shown.code, "document: kind: jwt -> oauth_server_to_server" in shown.stdout) == (0, True), shown
         shows_no_secret(shown, *tenant.client_secrets, *new.client_secrets)
         elsewhere = await operator.run(*words, "--ims-base-url", "https://elsewhere.example")
-        assert (elsewhere.code, "The file has a defect in ims_base_url" in elsewhere.stderr) == (1, True), elsewhere
+        said = "The file cannot be used with the IMS host https://elsewhere.example, which is not on the allow-list"
+        assert (elsewhere.code, said in elsewhere.stderr) == (1, True), elsewhere
 
     async def test_a_dry_run_writes_nothing(self, operator: Operator, tmp_path: Path) -> None:
         """`--dry-run` mints both tokens, shows the differences, and writes nothing, not even what it would keep."""
@@ -220,6 +221,16 @@ class TestCheckAndList:
             *("certificate_expires_at", "exchanges", "probe"),
         }
         shows_no_secret(finished, *tenant.client_secrets)
+
+    async def test_an_org_without_a_credential_says_how_to_add_one(self, operator: Operator) -> None:
+        """An org for which nothing is stored gets the command that stores it, as text and as JSON."""
+        org = "0" * 24 + "@AdobeOrg"
+        said = "Add one with: ims-token-broker org import FILE"
+        printed = await operator.run("org", "check", org)
+        [found] = json.loads((await operator.run("org", "check", org, "--json")).stdout)["credentials"]
+        assert (printed.code, said in printed.stdout, found["detail"].endswith(said)) == (1, True, True), printed
+        rotated = await operator.run("cert", "rotate", org)
+        assert (rotated.code, said in rotated.stderr) == (1, True), rotated
 
     async def test_one_of_two_secrets_that_is_refused_is_named(self, operator: Operator) -> None:
         """The broker gets along with one of two secrets, but the check says which one is refused and what to do."""

@@ -111,8 +111,10 @@ async def test_a_host_that_is_not_allowed(desk: OperatorDesk) -> None:
     finished = await run_cli("org", "import", file, "--ims-base-url", host, env=desk.env, cwd=desk.folder)
 
     assert finished.code == 2
-    assert "is not on the allow-list BROKER_IMS_BASE_URLS" in finished.stderr
-    assert f"; add {host} to that setting, or name another host with --ims-base-url." in finished.stderr
+    assert (
+        f"{file} cannot be used with the IMS host {host}, which is not on the allow-list BROKER_IMS_BASE_URLS;"
+        " add it to that setting, or give --ims-base-url with a host that is there."
+    ) in finished.stderr
 
 
 async def test_a_key_that_belongs_to_another_certificate(desk: OperatorDesk) -> None:

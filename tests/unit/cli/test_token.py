@@ -1,4 +1,4 @@
-"""``token get`` against servers on loopback with scripted answers."""
+"""``token get``, ``status`` and ``purge`` against servers on loopback with scripted answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.program import app
+from app.domain.errors import ForbiddenError, UnauthenticatedError
 from tests.support.ims_server import answering, http_answer, run_raw
 
 ORG = "0123456789ABCDEF01234567@AdobeOrg"
@@ -90,7 +91,44 @@ async def test_a_refusal_is_one_sentence() -> None:
     problem = {"detail": "The policy says no.", "code": "forbidden", "request_id": "r-1", "status": 403}
     result, _ = await _asked(_problem("403 Forbidden", problem))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: The policy says no. (403 forbidden, request id r-1)\n"
+    said = "The policy says no. This command needs a rule with the action vend."
+    assert result.stderr == f"Error: {said} (403 forbidden, request id r-1)\n"
+
+
+async def test_an_error_that_a_retry_may_end_says_when() -> None:
+    """The time of Retry-After is printed after an error that is worth a retry."""
+    problem = {"detail": "IMS answered 503.", "code": "ims_unavailable", "request_id": "r-1", "retryable": True}
+    result, _ = await _asked(_problem("503 Service Unavailable", problem, ["Retry-After: 7"]))
+    assert result.stderr == "Error: IMS answered 503. Try again in 7 s. (503 ims_unavailable, request id r-1)\n"
+
+
+@pytest.mark.parametrize(
+    ("retryable", "headers"), [(True, []), (True, ["Retry-After: soon"]), (False, ["Retry-After: 7"])]
+)
+async def test_a_time_for_a_retry_is_not_made_up(retryable: bool, headers: list[str]) -> None:
+    """Without a number in Retry-After, or if a retry does not help, no time is printed."""
+    problem = {"detail": "IMS answered 503.", "code": "ims_unavailable", "request_id": "r-1", "retryable": retryable}
+    result, _ = await _asked(_problem("503 Service Unavailable", problem, headers))
+    assert result.stderr == "Error: IMS answered 503. (503 ims_unavailable, request id r-1)\n"
+
+
+async def test_a_key_that_the_broker_does_not_accept_is_said_to_be_so() -> None:
+    """A 401 names the variable and the option that the API key comes from, not the header that carries it."""
+    problem = {"detail": UnauthenticatedError.DETAIL, "code": "unauthenticated", "request_id": "r-1"}
+    result, _ = await _asked(_problem("401 Unauthorized", problem))
+    said = "The broker does not accept this API key or JWT: check ITB_API_KEY or --api-key-file."
+    assert result.stderr == f"Error: {said} (401 unauthenticated, request id r-1)\n"
+
+
+@pytest.mark.parametrize(("words", "action"), [(["status"], "status"), (["purge", "--org", ORG], "purge")])
+async def test_a_command_that_the_policy_denies_names_the_action(words: list[str], action: str) -> None:
+    """A 403 names the action of the rule that the command needs."""
+    problem = {"detail": ForbiddenError.DETAIL, "code": "forbidden", "request_id": "r-1"}
+    async with run_raw(answering(_problem("403 Forbidden", problem))) as server:
+        asked = [*words, "--url", server.base_url]
+        result = await asyncio.to_thread(CliRunner().invoke, app, asked, env={"ITB_API_KEY": KEY, "ITB_URL": None})
+    assert result.exit_code == 1
+    assert f"{ForbiddenError.DETAIL} This command needs a rule with the action {action}. (403 " in result.stderr
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"detail": 1}', b"\xff"])
