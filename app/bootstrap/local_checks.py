@@ -114,9 +114,12 @@ def permissions_finding(settings: Settings) -> CheckFinding:
     open_to_others = [f"BROKER_{name.upper()}" for name, file in files if file is not None and _is_open(file)]
     if settings.credential_store == "directory" and settings.credential_dir is not None:
         count = sum(map(_is_open, _documents(settings.credential_dir)))
-        open_to_others += [f"{count} files below BROKER_CREDENTIAL_DIR"] if count else []
+        open_to_others += [f"{amount(count, 'file')} below BROKER_CREDENTIAL_DIR"] if count else []
     if open_to_others:
-        return warning(f"Group or others may read: {', '.join(open_to_others)}.", "chmod 600, and the broker as owner.")
+        return warning(
+            f"Group or others may read: {', '.join(open_to_others)}.",
+            "Run chmod 600 on each, and make the broker's user its owner.",
+        )
     return fine("No file with a secret can be read by others.")
 
 

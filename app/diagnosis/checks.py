@@ -63,7 +63,7 @@ async def _run(check: Check, earlier: Mapping[str, asyncio.Task[Checked]], timeo
         needed = (await earlier[check.needs]).finding
         if needed.status in {"failed", "skipped"}:
             word = "failed" if needed.status == "failed" else "was skipped"
-            return Checked(check.name, skipped(f"The check {check.needs} {word}."), 0.0)
+            return Checked(check.name, skipped(f"Skipped, because the check {check.needs} {word}."), 0.0)
     now = asyncio.get_running_loop().time
     begun = now()
     finding = await _finding(check, timeout)

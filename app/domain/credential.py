@@ -41,6 +41,7 @@ class RefusalHints:
         bad_request: For ``bad_request`` and ``invalid_request``.
         scope: For ``invalid_scope`` and ``invalid_target_scope``.
         not_allowed: For ``unauthorized_client`` and ``access_denied``.
+        unknown_client: For ``invalid_client`` if it means that the client does not exist.
         unknown_client_is_400: Whether ``invalid_client`` with status 400 means that the client does not exist.
         internal_error: For 500 ``internal_error``; empty if the error has no special meaning.
 
@@ -51,6 +52,7 @@ class RefusalHints:
         "A scope is unknown or not one that the client has: copy scopes from the Adobe Developer Console again."
     )
     not_allowed: str = "The client may not use this flow: check kind, which must be that of the credential at Adobe."
+    unknown_client: str = "IMS does not know this client: check client_id and ims_base_url."
     unknown_client_is_400: bool = False
     internal_error: str = ""
 
@@ -134,6 +136,10 @@ class JwtCredential(Credential):
     hints: ClassVar[RefusalHints] = RefusalHints(
         bad_request="IMS cannot accept the assertion: check org_id, technical_account_id and ims_base_url.",
         scope="A metascope is missing, unknown, or not one that the certificate is bound to: check metascopes.",
+        unknown_client=(
+            "The client does not exist at this IMS, or is not the one the assertion names: "
+            "check client_id and ims_base_url."
+        ),
         unknown_client_is_400=True,
         internal_error=(
             "A service account (JWT) that Adobe has already converted to OAuth Server-to-Server always answers like "

@@ -199,6 +199,17 @@ async def test_the_right_check_fails(works: SetUp, name: str) -> None:
     assert CANARY not in repr(found)
 
 
+@pytest.mark.parametrize("name", ["no Vault there", "no Redis there"])
+async def test_what_cannot_be_reached_has_the_network_in_its_remedy(works: SetUp, name: str) -> None:
+    """The remedy of a dependency that cannot be reached names its setting and the network path to it."""
+    change, check, _ = BROKEN[name]
+    works.env |= {f"BROKER_{variable}": value for variable, value in change(works).items()}
+
+    remedy = (await works.diagnose())[check].finding.remedy
+
+    assert ("BROKER_" in remedy, "the network path to it" in remedy) == (True, True), remedy
+
+
 async def test_a_sealed_vault_is_named(works: SetUp) -> None:
     """A sealed Vault fails in its first check, and the others of Vault are skipped with the reason."""
     works.vault.seal()
@@ -207,8 +218,8 @@ async def test_a_sealed_vault_is_named(works: SetUp) -> None:
     finally:
         works.vault.unseal()
     assert _failed(found) == ["vault"]
-    assert found["vault login"].finding.detail == "The check vault failed."
-    assert found["vault mount"].finding.detail == "The check vault login was skipped."
+    assert found["vault login"].finding.detail == "Skipped, because the check vault failed."
+    assert found["vault mount"].finding.detail == "Skipped, because the check vault login was skipped."
 
 
 @pytest.mark.parametrize("command", ["evalsha", "xadd", "del", "pexpire"])

@@ -25,7 +25,6 @@ _CERTIFICATE = (
 _ASSERTION_EXPIRED = "The assertion had expired when IMS saw it: compare the broker's clock with a time server."
 _ASSERTION = "IMS cannot accept the assertion: check org_id, technical_account_id and ims_base_url."
 _SECRET = "The client secret is wrong or has been deleted: put a current one into client_secrets."
-_CLIENT = "The client does not exist at this IMS, or is not the one the assertion names: check client_id, ims_base_url."
 _CLIENT_OR_SECRET = "The client id and the client secret do not belong together: check client_id and client_secrets."
 _UNKNOWN = "Compare the stored credential with the Adobe Developer Console."
 
@@ -98,5 +97,5 @@ def _client_hint(hints: RefusalHints, status: int, description: str) -> str:
     if "secret" in description:
         return _SECRET
     if "client_id" in description or (hints.unknown_client_is_400 and status == 400):
-        return _CLIENT
+        return hints.unknown_client
     return _CLIENT_OR_SECRET

@@ -17,7 +17,7 @@ from app.domain.dependency_errors import CacheUnavailableError
 _PINGS = 5
 _SLOW_SECONDS = CALL_TIMEOUT / 5
 _TRIAL_MILLISECONDS = 5000
-_REMEDY = "Check BROKER_REDIS_URL, the way to it, its TLS and the login."
+_REMEDY = "Check BROKER_REDIS_URL, the network path to it, its TLS and the login."
 _SENTINEL_REMEDY = "Check the hosts in BROKER_REDIS_URL, and the Sentinels' own login."
 _ACL_PAGE = "docs/least-privilege.md has the whole ACL line of the user."
 

@@ -81,7 +81,7 @@ class VaultDiagnosis:
     def checks(self) -> list[Check]:
         """All of them."""
         return [
-            Check("vault", self._reachable, remedy="Check BROKER_VAULT_ADDR and the way to it."),
+            Check("vault", self._reachable, remedy="Check BROKER_VAULT_ADDR and the network path to it."),
             Check("vault login", self._login, "vault", _LOGIN_PAGE),
             Check("vault mount", self._mount, "vault login", _POLICY_PAGE),
             Check("vault policy", self._policy, "vault mount", _POLICY_PAGE),

@@ -53,6 +53,13 @@ def test_a_refusal_names_its_remedy(grant: Grant, status: int, error: str, descr
     assert description is None or not description or description not in refusal.detail
 
 
+@pytest.mark.parametrize(("grant", "signs"), [(JWT, True), (OAUTH, False), (APP, False)])
+def test_the_assertion_is_named_only_if_the_kind_has_one(grant: Grant, signs: bool) -> None:
+    """A client that IMS does not know is named without an assertion, unless the kind has one."""
+    refusal = rejection(grant, 400, {"error": "invalid_client", "error_description": "invalid client_id"}, None)
+    assert ("check client_id" in refusal.detail, "assertion" in refusal.detail) == (True, signs)
+
+
 @pytest.mark.parametrize("payload", [None, [], "text", {}, {"error": None}, {"error": 5}, {"error": " "}])
 def test_a_body_without_an_error_code_is_not_a_refusal_by_ims(payload: object) -> None:
     """A proxy's 401 does not mark a credential as rejected."""

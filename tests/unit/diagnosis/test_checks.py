@@ -67,8 +67,8 @@ async def test_a_check_is_skipped_with_the_one_that_it_needs() -> None:
 
     assert [(each.finding.status, each.finding.detail) for each in found] == [
         ("failed", "No."),
-        ("skipped", "The check first failed."),
-        ("skipped", "The check second was skipped."),
+        ("skipped", "Skipped, because the check first failed."),
+        ("skipped", "Skipped, because the check second was skipped."),
         ("warning", "Look."),
         ("ok", "Yes."),
     ]
