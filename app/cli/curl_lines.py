@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-_NEWLINE = r"-w '\n'"
+NEWLINE = r"-w '\n'"
 """Responses do not end with a newline, so the shell prompt would follow on the same line."""
 
 _NAME = "ims-token-broker"
@@ -34,18 +34,18 @@ def curl_lines(
     headers_to_call = (
         f"curl -sS -D - -o /dev/null {bearer} {shlex.quote(f'{broker}/headers?org={oauth_org}')}"
         f" | tr -d '\\r' | grep -iE {shlex.quote(_ADOBE_HEADERS)}"
-        f" | curl -sS {_NEWLINE} -H @- {shlex.quote(f'{sandbox}/imp/messages')}"
+        f" | curl -sS {NEWLINE} -H @- {shlex.quote(f'{sandbox}/imp/messages')}"
     )
     login = f"-u {shlex.quote(f'{caller}:{api_key}')}"
     form = f"-d grant_type=client_credentials -d {shlex.quote(f'org={jwt_org}')}"
     return {
         "token_jwt": (
             "A token for the tenant of kind jwt",
-            f"curl -sS {_NEWLINE} {bearer} {shlex.quote(f'{broker}/token?org={jwt_org}')}",
+            f"curl -sS {NEWLINE} {bearer} {shlex.quote(f'{broker}/token?org={jwt_org}')}",
         ),
         "token_oauth": (
             "A token for the tenant of kind oauth_server_to_server",
-            f"curl -sS {_NEWLINE} {bearer} {shlex.quote(f'{broker}/token?org={oauth_org}')}",
+            f"curl -sS {NEWLINE} {bearer} {shlex.quote(f'{broker}/token?org={oauth_org}')}",
         ),
         "journey_optimizer": (
             "A call of Adobe Journey Optimizer (simulated by the sandbox) with the three headers it requires",
@@ -53,7 +53,7 @@ def curl_lines(
         ),
         "oauth2_token": (
             "The same token, requested the way any OAuth 2.0 client does",
-            f"curl -sS {_NEWLINE} {login} {form} {shlex.quote(f'{broker}/oauth2/token')}",
+            f"curl -sS {NEWLINE} {login} {form} {shlex.quote(f'{broker}/oauth2/token')}",
         ),
     }
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.addresses import url_of
-from app.cli.curl_lines import sandbox_lines
+from app.cli.curl_lines import NEWLINE, sandbox_lines
 from app.cli.failure import USAGE, CommandError
 from app.cli.sandbox_control import DEFAULT_SANDBOX_PORT
 from app.cli.sandbox_fault import fault
@@ -89,7 +89,7 @@ def sandbox(
     except SandboxConfigError as error:
         sock.close()
         raise CommandError(str(error), USAGE) from None
-    line = f"curl -sS {base_url}/sandbox/clients" if clients else _token_line(base_url, known[0])
+    line = f"curl -sS {NEWLINE} {base_url}/sandbox/clients" if clients else _token_line(base_url, known[0])
     if as_json:
         typer.echo(json.dumps({"sandbox": base_url, "clients": len(known), "curl": line}))
     else:
@@ -127,7 +127,7 @@ def _token_line(base_url: str, client: SandboxClient) -> str:
         "scope": ",".join(client.scopes),
     }
     fields = " ".join(f"-d {shlex.quote(f'{name}={value}')}" for name, value in form.items())
-    return f"curl -sS {fields} {base_url}/ims/token/v3"
+    return f"curl -sS {NEWLINE} {fields} {base_url}/ims/token/v3"
 
 
 async def _serve(ims: Sandbox, sock: socket.socket) -> None:

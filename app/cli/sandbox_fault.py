@@ -10,6 +10,7 @@ import typer
 
 from app.cli.failure import USAGE, CommandError
 from app.cli.sandbox_control import DEFAULT_SANDBOX_URL, SandboxControl, SandboxUrlOption
+from app.domain.amount import amount
 
 KINDS_HELP = (
     "What goes wrong: latency, drip, hang, status, lost, garbage, html or empty;"
@@ -76,7 +77,7 @@ def fault(
 def _print_all(faults: list[dict[str, Any]]) -> None:
     for one in faults:
         state = "active" if one.get("active") else "ended"
-        typer.echo(f"{fault_sentence(one)}; {state}, {one.get('hits')} struck")
+        typer.echo(f"{fault_sentence(one)}; {state}, {amount(int(one.get('hits', 0)), 'request')} affected")
     if not faults:
         typer.echo("No faults.")
 

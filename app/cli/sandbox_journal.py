@@ -30,7 +30,8 @@ def journal(
     """List the requests that a running sandbox received.
 
     Each exchange and each call to an emulated Adobe API has one line: its time, endpoint, outcome, client, org, and the
-    X-Debug-Id of its answer; never a secret or a token. A word in parentheses is the kind of the fault that struck.
+    X-Debug-Id of its answer; never a secret or a token. An outcome like "fault: status" is the kind of a fault that
+    replaced the answer; one in parentheses only delayed or changed it.
     """
     control = SandboxControl(url)
     last, entries = 0, control.journal(0, client_id)
@@ -60,7 +61,7 @@ def _line(entry: Mapping[str, Any]) -> str:
     at = datetime.fromtimestamp(float(entry["time"]), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     outcome, fault = str(entry["outcome"]), entry.get("fault")
     if fault is not None:
-        outcome = f"({fault})" if outcome == fault else f"{outcome} ({fault})"
+        outcome = f"fault: {fault}" if outcome == fault else f"{outcome} ({fault})"
     return _COLUMNS.format(
         time=at,
         endpoint=entry["endpoint"],

@@ -12,6 +12,7 @@ import typer
 from app.cli.failure import INTERRUPTED, USAGE, CommandError
 from app.cli.sandbox_control import DEFAULT_SANDBOX_URL, SandboxControl, SandboxUrlOption
 from app.cli.sandbox_fault import fault_sentence
+from app.domain.amount import amount
 
 if TYPE_CHECKING:
     from app.cli.outage_recording import OutageRecording
@@ -40,13 +41,14 @@ def replay(
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     finally:
-        struck = playing.ended()
-    hits = sum(int(one["hits"]) for one in struck)
+        affecting = playing.ended()
+    hits = sum(int(one["hits"]) for one in affecting)
     if as_json:
         summary = {"title": recording.title, "speed": speed, "seconds": recording.seconds}
-        typer.echo(json.dumps({**summary, "faults": struck, "hits": hits}))
+        typer.echo(json.dumps({**summary, "faults": affecting, "hits": hits}))
     else:
-        typer.echo(f"{len(struck)} faults struck {hits} requests in {recording.seconds / speed:.1f} s.")
+        said = f"{amount(len(affecting), 'fault')} affected {amount(hits, 'request')}"
+        typer.echo(f"{said} in {recording.seconds / speed:.1f} s.")
 
 
 def _recording(file: Path) -> OutageRecording:
@@ -84,7 +86,7 @@ class _Playing:
         self._wait_until(start + self._recording.seconds / self._speed)
 
     def ended(self) -> list[dict[str, Any]]:
-        """Remove the faults that were ordered; what each of them struck."""
+        """Remove the faults that were ordered; how many requests each of them affected."""
         ordered = [fault for fault in self._control.faults() if fault["id"] in self._times] if self._times else []
         for fault in ordered:
             self._control.remove_fault(int(fault["id"]))

@@ -82,7 +82,7 @@ async def test_faults_are_described_in_words(url: str) -> None:
     for arguments, sentence in sentences:
         assert (await order(url, "fault", *arguments)).stdout == f"{sentence}\n"
     listed = (await order(url, "fault", "--list")).stdout
-    assert listed.splitlines() == [f"{sentence}; active, 0 struck" for _, sentence in sentences]
+    assert listed.splitlines() == [f"{sentence}; active, 0 requests affected" for _, sentence in sentences]
     assert (await order(url, "fault", "--clear")).stdout == "2 faults removed.\n"
     assert (await order(url, "fault", "--list")).stdout == "No faults.\n"
 
@@ -164,6 +164,12 @@ async def test_an_outage_is_played(url: str, tmp_path: Path) -> None:
         "faults": [{"at": at, "kind": "status", "seen": 1, "hits": 1} for at in (0.0, 3600.0)],
     }  # fmt: skip
     assert await order_as_json(url, "fault", "--list") == {"faults": []}
+
+
+async def test_a_replay_says_in_words_what_it_did(url: str, tmp_path: Path) -> None:
+    """Without ``--json`` the numbers of faults and requests are one sentence, in the singular for one."""
+    file = _recording(tmp_path, {"at": 0, "lasts": 1, "kind": "hang"})
+    assert (await order(url, "replay", file, "--speed", "100")).stdout == "1 fault affected 0 requests in 0.0 s.\n"
 
 
 async def test_a_replay_that_is_stopped_leaves_no_fault(url: str, tmp_path: Path) -> None:
