@@ -72,7 +72,7 @@ def vault_rules(auth: VaultAuth, given: Set[str], *, plain: bool) -> tuple[Setti
             plain and not given.isdisjoint({"cert_file", "key_file"}),
             "BROKER_VAULT_CERT_FILE and _KEY_FILE are for https:// only; change BROKER_VAULT_ADDR or leave them out",
         ),
-        *((True, f"{names} is required for auth {auth}") for names in missing),
+        *((True, f"{names} is required with BROKER_VAULT_AUTH={auth}") for names in missing),
         (bool(twice), f"{' and '.join(twice)} are both set; give one"),
     )
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from pydantic_core import ErrorDetails
 
 PREFIX = "BROKER_"
 """Every variable of the broker begins with it."""
+
+_HOW_TO_SET: Mapping[str, str] = {
+    "policy_file": "set it to the path of the policy, for which `ims-token-broker caller create NAME` prints the lines"
+}
+"""What to do about a variable that is always required."""
 
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP)|_PORT$")
 
@@ -37,7 +42,7 @@ def explain_defect(defect: ErrorDetails) -> str:
     context = defect.get("ctx", {})
     match defect["type"]:
         case "missing":
-            expected = "is required"
+            return _missing(str(defect["loc"][0]))
         case "literal_error":
             expected = f"must be {str(context['expected']).replace(chr(39), '')}"
         case "bool_parsing" | "bool_type":
@@ -54,3 +59,8 @@ def explain_defect(defect: ErrorDetails) -> str:
             expected = defect["msg"].removeprefix("Value error, ")
     place = defect["loc"]
     return f"{PREFIX}{str(place[0]).upper()}: {expected}" if place else expected
+
+
+def _missing(field: str) -> str:
+    remedy = _HOW_TO_SET.get(field)
+    return f"{PREFIX}{field.upper()} is required{f'; {remedy}' if remedy else ''}"

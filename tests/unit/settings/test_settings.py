@@ -193,19 +193,22 @@ def test_empty_counts_as_unset(name: str) -> None:
 
 
 def test_a_policy_is_required() -> None:
-    """Without a policy file the settings are invalid."""
-    assert refusal(DIRECTORY, POLICY_FILE="") == "BROKER_POLICY_FILE: is required"
+    """Without a policy file the settings are invalid, and the error says what goes into one."""
+    assert refusal(DIRECTORY, POLICY_FILE="") == (
+        "BROKER_POLICY_FILE is required; set it to the path of the policy,"
+        " for which `ims-token-broker caller create NAME` prints the lines"
+    )
 
 
 @pytest.mark.parametrize(("base", "missing", "text"), [
     (DIRECTORY, "CREDENTIAL_DIR", "BROKER_CREDENTIAL_DIR is required with the directory store"),
     (VAULT, "VAULT_ADDR", "BROKER_VAULT_ADDR is required with the vault store"),
-    (VAULT, "VAULT_TOKEN", "BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required for auth token"),
-    (APPROLE, "VAULT_ROLE_ID", "BROKER_VAULT_ROLE_ID is required for auth approle"),
+    (VAULT, "VAULT_TOKEN", "BROKER_VAULT_TOKEN or BROKER_VAULT_TOKEN_FILE is required with BROKER_VAULT_AUTH=token"),
+    (APPROLE, "VAULT_ROLE_ID", "BROKER_VAULT_ROLE_ID is required with BROKER_VAULT_AUTH=approle"),
     (VAULT_TLS, "VAULT_KEY_FILE", "BROKER_VAULT_KEY_FILE is required with BROKER_VAULT_CERT_FILE"),
     (VAULT_TLS, "VAULT_CERT_FILE", "BROKER_VAULT_CERT_FILE is required with BROKER_VAULT_KEY_FILE"),
-    (KUBERNETES, "VAULT_ROLE", "BROKER_VAULT_ROLE is required for auth kubernetes"),
-    ({**KUBERNETES, "VAULT_AUTH": "jwt"}, "VAULT_ROLE", "BROKER_VAULT_ROLE is required for auth jwt"),
+    (KUBERNETES, "VAULT_ROLE", "BROKER_VAULT_ROLE is required with BROKER_VAULT_AUTH=kubernetes"),
+    ({**KUBERNETES, "VAULT_AUTH": "jwt"}, "VAULT_ROLE", "BROKER_VAULT_ROLE is required with BROKER_VAULT_AUTH=jwt"),
     (REDIS, "CACHE_KEYS_FILE",
      "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`"),
     (TLS, "TLS_KEY_FILE", "BROKER_TLS_KEY_FILE is required with BROKER_TLS_CERT_FILE"),
