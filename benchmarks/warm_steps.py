@@ -80,7 +80,7 @@ def seconds_of(call: Callable[[], object], calls: int = CALLS) -> float:
             call()
         best = min(best, time.perf_counter() - begin)
         time.sleep(0.002)  # Lets the writer of the audit log empty its buffer.
-    return best / calls - overhead()
+    return max(0.0, best / calls - overhead())
 
 
 def overhead() -> float:
