@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from app.domain.adobe_import import OWN, ImportFileError
 from app.domain.certificate_file import CertificateFileError, certificate_file
 from app.domain.import_file import AN_APP, AN_ORG, input_digest, parse_import
 from app.domain.import_options import ImportOptions
+from app.domain.key_move import KeyToMove
 from app.domain.names import DEFAULT_CREDENTIAL, CredentialName
 from tests.support.adobe_files import jwt_project, oauth_project, project
 from tests.support.documents import PRIVATE_KEY, jwt_document, oauth_document, ref_of, without
@@ -36,6 +38,16 @@ def test_a_document_of_the_broker_is_taken_whole() -> None:
     found = parse_import(content, CredentialName("second"), NOTHING)
     assert (found.ref.org, found.ref.name, found.whole, found.source) == (REF.org, "second", True, OWN)
     assert (found.document, found.notes, found.key, found.client) == (oauth_document(REF), (), None, None)
+
+
+def test_whether_there_is_a_private_key_to_delete_is_known() -> None:
+    """A document of the kind `jwt` has one, and so has a key that is to be moved; a client secret is none."""
+    parsed = [
+        parse_import(json.dumps(make(REF)).encode(), REF.name, NOTHING) for make in (jwt_document, oauth_document)
+    ]
+    assert [found.has_private_key for found in parsed] == [True, False]
+    moved = replace(parsed[1], key=KeyToMove("transit", "a PEM"))
+    assert moved.has_private_key
 
 
 def test_what_is_not_json_or_has_no_org_is_refused() -> None:
