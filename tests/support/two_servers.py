@@ -21,7 +21,7 @@ SILENCE = 0.1
 """Seconds without a byte, after which nothing more is awaited."""
 
 FIRST_SECONDS = 1.0
-"""How long the first byte of all may take: a busy machine answers late."""
+"""How long the first byte of an answer may take: a busy machine answers late."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class TwoServers:
                 await writer.drain()
             await asyncio.sleep(0)
             if pause:
-                answer += await _read(reader, pause, pause if answer else FIRST_SECONDS)
+                answer += await _read(reader, pause, FIRST_SECONDS)
         answer += await _read(reader, SILENCE, SILENCE if answer else FIRST_SECONDS)
         if reader.at_eof():
             answer += b"<closed>"
