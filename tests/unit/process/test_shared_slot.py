@@ -53,3 +53,18 @@ def test_a_value_that_is_being_overwritten_is_not_read() -> None:
     place = slot._memory.find(b"aaaa")
     slot._memory[place : place + 2] = b"bb"
     assert slot.read() == b"before"
+
+
+def test_a_read_does_not_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If no whole value is there, the read ends without a pause, because it may run in an event loop."""
+    slot = SharedSlot(16)
+    for _ in range(2):
+        slot.write(b"whole")
+    size = len(slot._memory)
+    slot._memory[:] = b"\xff" * size
+
+    def pause(_seconds: float) -> None:
+        raise AssertionError("slept")
+
+    monkeypatch.setattr(time, "sleep", pause)
+    assert slot.read() == b""
