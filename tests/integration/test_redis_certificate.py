@@ -12,7 +12,7 @@ import pytest
 from app.adapters.redis import RedisTls
 from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.events import DependencyCalled
-from tests.support.asking_servers import asking_redis
+from tests.support.asking_servers import asking_redis, issued_files
 from tests.support.cached_tokens import KEY, token_of
 from tests.support.mounted import MountedFolder
 from tests.support.redis_broker import RedisReplica, redis_replica
@@ -91,6 +91,20 @@ async def test_a_refused_certificate_is_named_although_open_connections_are_answ
                 await asyncio.gather(*(new_connection() for _ in range(4)))
             assert not asking.done()
             asking.cancel()
+
+
+async def test_a_connection_that_is_lost_after_an_answer_says_nothing_of_the_certificate(tmp_path: Path) -> None:
+    """If Redis has answered on a connection, it took the certificate: to lose that connection is an outage."""
+    authority = Authority()
+    with asking_redis(tmp_path, authority) as server:
+        files = RedisTls(tmp_path / "ca.pem", *issued_files(tmp_path, authority))
+        async with redis_replica(server.url, tls=files, timeout=PATIENT) as replica:
+            await replica.client.listen("ping", "key", ("PING",))
+            waiting = asyncio.create_task(replica.client.listen("wait", "key", ("BLPOP", "key", 0)))
+            await until(lambda: server.run("INFO", "clients")["blocked_clients"] == 1)
+            server.kill()
+            with pytest.raises(CacheUnavailableError, match="Redis cannot be reached, or closed the connection"):
+                await waiting
 
 
 async def test_a_bad_renewal_leaves_the_last_certificate_in_use(

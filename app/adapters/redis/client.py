@@ -195,9 +195,11 @@ class RedisClient:
         try:
             with self._observed(operation, only_failures=True), _KeptCancellation():
                 async with asyncio.timeout(WAIT_CONNECT_SECONDS + WAIT_ANSWER_SECONDS):
-                    return await self._route.perform(key, commands, waiting=True)
+                    answers = await self._route.perform(key, commands, waiting=True)
         except FAILURES as error:
             raise unavailable(failure_of(error, self._contact)) from None
+        self._contact.answered = True
+        return answers
 
     async def run_in_background(
         self, operation: str, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]
