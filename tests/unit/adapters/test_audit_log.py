@@ -7,7 +7,9 @@ import fcntl
 import hashlib
 import json
 import os
+import resource
 import select
+import signal
 import termios
 import threading
 import time
@@ -21,6 +23,7 @@ import pytest
 
 from app.adapters.audit_log import FLUSH_SECONDS, MAX_WAITING_AUDIT_LINES, AuditLog
 from app.adapters.audit_log.audit_lines import AuditLines
+from app.adapters.audit_log.output import Output
 from app.domain import events
 from app.domain.decision import Decision
 from app.domain.events import RequestDecided
@@ -432,6 +435,26 @@ def test_a_torn_line_of_an_earlier_process_does_not_spoil_the_next(path: Path) -
     path.write_text('{"audit":1,"ti')
     lines_of(path, request(1))
     assert numbers(path.read_text().partition("\n")[2]) == [1]
+
+
+def test_a_truncation_right_after_a_write_does_not_spoil_the_next_line(path: Path) -> None:
+    """If the file is cut within a line before the writer can look at its size, the next line is still whole."""
+    output = Output(path)
+    output.open()
+    # The second of two lines is over the limit of the process, which the kernel reports with a signal. Python runs its
+    # handler between the failed write and the next call.
+    before, limit = signal.getsignal(signal.SIGXFSZ), resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, lambda *_: os.truncate(path, 2))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limit[1]))
+    try:
+        assert output.write(b"one\ntwo\n") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.read_bytes() == b"on"
+    assert output.write(b"three\n") == 1
+    output.close()
+    assert path.read_bytes() == b"on\nthree\n"
 
 
 def test_standard_output_is_the_default(capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from app.domain.rate_limit import RateLimit
 from app.domain.tenant_errors import CredentialRejectedError
 from tests.factories import ORG, OTHER_ORG, REF, UNKNOWN_ORG, make_caller, make_rule
 from tests.support.api_in_memory import ApiInMemory
-from tests.support.asgi_client import AsgiResponse
+from tests.support.asgi_client import AsgiResponse, Body
 
 BATCH = make_caller("batch", make_rule(ORG, UNKNOWN_ORG))
 LIMITED = make_caller("limited", make_rule(ORG), rate_limit=RateLimit(2, 3600.0))
@@ -60,6 +60,14 @@ async def test_a_malformed_batch_counts_once_against_the_limit(api: ApiInMemory,
     """A caller over its limit gets 429 whatever it sends, and its malformed batches leave it no more items."""
     answers = [await api.ask("POST", "/tokens", caller="limited", body=body) for _ in range(3)]
     assert [answer.status for answer in answers] == [400, 400, 429]
+    [item] = (await ask(api, {"org": ORG}, caller="limited")).json["items"]
+    assert item["status"] == 429
+
+
+async def test_a_batch_that_is_broken_off_counts_once_against_the_limit(api: ApiInMemory) -> None:
+    """A client that disconnects within its body, again and again, is limited as if it had sent all of it."""
+    for _ in range(2):
+        await api.ask("POST", "/tokens", caller="limited", body=Body([b'{"items": ['], leaves=True))
     [item] = (await ask(api, {"org": ORG}, caller="limited")).json["items"]
     assert item["status"] == 429
 
