@@ -50,7 +50,7 @@ def doctor(
     try:
         settings = read_settings()
     except SettingsError as error:
-        finding = failed(f"{str(error).rstrip('.')}.", "The README has a table of all variables.")
+        finding = failed(str(error), "The README has a table of all variables.")
         _print([Checked("settings", finding, 0.0)], as_json)
         raise typer.Exit(USAGE) from None
     # Not as a context manager: closing the loop would wait for name lookups and files that hang.

@@ -148,7 +148,7 @@ def _sealed() -> Mapping[str, int]:
             )
         return asyncio.run(counted_seals(settings, _Unheard()))
     except SettingsError as error:
-        raise CommandError(f"{str(error).rstrip('.')}.", USAGE) from None
+        raise CommandError(str(error), USAGE) from None
     except CacheUnavailableError as error:
         raise CommandError(f"{error.detail} Nothing was changed.", FAILED) from None
 

@@ -12,6 +12,7 @@ from app.cli.failure import USAGE, CommandError
 
 if TYPE_CHECKING:
     from app.process.certificate_pair import CertificatePairError
+    from app.process.regular_file import FileError
     from app.settings.settings import Settings
 
 
@@ -19,20 +20,30 @@ def check_settings(settings: Settings) -> None:
     """Find early what would otherwise fail later, or without naming its variable.
 
     Raises:
-        CommandError: What a setting names cannot be used: a file, a directory, Redis, tracing or the proxy.
+        CommandError: What settings name cannot be used: files, a directory, tracing or the proxy's login. It has a
+            sentence for each of them.
 
     """
-    _check_ca_bundles(settings)
+    unusable = dict.fromkeys(
+        (
+            *_ca_bundles(settings),
+            *_credential_dir(settings),
+            *_tracing(settings),
+            *_certificates(settings),
+            *_redis_files(settings),
+            *_proxy_login(settings),
+        )
+    )
+    if unusable:
+        raise CommandError(" ".join(unusable), USAGE)
+
+
+def _credential_dir(settings: Settings) -> Iterator[str]:
     if settings.credential_dir is not None and not settings.credential_dir.is_dir():
-        raise CommandError(f"{_variable('credential_dir')}: is not a directory that can be read.", USAGE)
-    if settings.tracing != "off":
-        _check_tracing()
-    _check_certificates(settings)
-    _check_redis(settings)
-    _check_proxy(settings)
+        yield f"{_variable('credential_dir')}: is not a directory that can be read."
 
 
-def _check_ca_bundles(settings: Settings) -> None:
+def _ca_bundles(settings: Settings) -> Iterator[str]:
     from app.process.ca_bundle import client_context
     from app.process.regular_file import FileError
 
@@ -41,10 +52,10 @@ def _check_ca_bundles(settings: Settings) -> None:
             if file is not None:
                 client_context(file)
         except FileError as error:
-            raise start_error(settings, error) from None
+            yield _file_sentence(settings, error)
 
 
-def _check_certificates(settings: Settings) -> None:
+def _certificates(settings: Settings) -> Iterator[str]:
     from app.adapters.server_certificate import server_context
     from app.process.ca_bundle import client_context
     from app.process.certificate_pair import CertificatePairError, load_pair
@@ -59,14 +70,18 @@ def _check_certificates(settings: Settings) -> None:
             if cert_file is not None and key_file is not None:
                 load_pair(cert_file, key_file, new_context)
         except CertificatePairError as error:
-            raise _certificate_error(error, name) from None
+            yield _certificate_sentence(error, name)
 
 
-def _certificate_error(error: CertificatePairError, name: str = "tls") -> CommandError:
-    return CommandError(f"{_variable(f'{name}_{error.part}_file')}: {error.expected}.", USAGE)
+def _certificate_sentence(error: CertificatePairError, name: str = "tls") -> str:
+    return f"{_variable(f'{name}_{error.part}_file')}: {error.expected}."
 
 
-def _check_redis(settings: Settings) -> None:
+def _file_sentence(settings: Settings, error: FileError) -> str:
+    return f"{', '.join(_named(settings, str(error.path))) or error.path}: {error.reason}."
+
+
+def _redis_files(settings: Settings) -> Iterator[str]:
     if not settings.redis_url.get_secret_value() or settings.cache_keys_file is None:
         return
     from app.adapters.redis.login_provider import PasswordFileError, read_password
@@ -75,17 +90,17 @@ def _check_redis(settings: Settings) -> None:
     try:
         load_key_ring(settings.cache_keys_file)
     except KeyRingError as error:
-        raise CommandError(f"{_variable('cache_keys_file')}: {error}.", USAGE) from None
+        yield f"{_variable('cache_keys_file')}: {error}."
     for name in ("redis_password_file", "redis_sentinel_password_file"):
         file: Path | None = getattr(settings, name)
         try:
             if file is not None:
                 read_password(file)
         except PasswordFileError as error:
-            raise CommandError(f"{_variable(name)}: {error}.", USAGE) from None
+            yield f"{_variable(name)}: {error}."
 
 
-def _check_proxy(settings: Settings) -> None:
+def _proxy_login(settings: Settings) -> Iterator[str]:
     from app.bootstrap.minting import egress_proxy
     from app.egress import ProxyPasswordError
 
@@ -94,19 +109,20 @@ def _check_proxy(settings: Settings) -> None:
         if proxy is not None:
             proxy.read_login()
     except ProxyPasswordError as error:
-        raise CommandError(f"{error}.", USAGE) from None
+        yield f"{error}."
 
 
-def _check_tracing() -> None:
+def _tracing(settings: Settings) -> Iterator[str]:
+    if settings.tracing == "off":
+        return
     try:
         from app.adapters.otlp import SpanExport
 
         SpanExport.check()
     except ModuleNotFoundError:
-        sentence = "BROKER_TRACING: needs OpenTelemetry (the extra otel): pip install -r requirements/otel.lock."
-        raise CommandError(sentence, USAGE) from None
+        yield "BROKER_TRACING: needs OpenTelemetry (the extra otel): pip install -r requirements/otel.lock."
     except ValueError:
-        raise CommandError("BROKER_TRACING: an OTEL_ variable has a value that cannot be used.", USAGE) from None
+        yield "BROKER_TRACING: an OTEL_ variable has a value that cannot be used."
 
 
 def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
@@ -117,11 +133,11 @@ def start_error(settings: Settings, error: OSError | ValueError) -> Exception:
 
     match error:
         case FileError():
-            sentence = f"{', '.join(_named(settings, str(error.path))) or error.path}: {error.reason}."
+            sentence = _file_sentence(settings, error)
         case PolicyError():
             sentence = f"{_variable('policy_file')}: {error}."
         case CertificatePairError():
-            return _certificate_error(error)
+            sentence = _certificate_sentence(error)
         case socket.gaierror() | UnicodeError():
             sentence = f"{_variable('host')}: must be an address of this machine."
         case OSError(filename=str(filename)):

@@ -79,7 +79,7 @@ def _settings(options: Mapping[str, str]) -> Settings:
     try:
         settings = read_settings(options=options)
     except SettingsError as error:
-        raise CommandError(f"{str(error).rstrip('.')}.", USAGE) from None
+        raise CommandError(str(error), USAGE) from None
     check_settings(settings)
     keep_memory_private()
     return settings

@@ -38,7 +38,7 @@ def with_tools(work: Callable[[CredentialTools], Awaitable[T]]) -> T:
     try:
         return asyncio.run(_run(work))
     except SettingsError as error:
-        raise CommandError(f"{str(error).rstrip('.')}.", USAGE) from None
+        raise CommandError(str(error), USAGE) from None
     except FileError as error:
         raise CommandError(f"{error}.", USAGE) from None
     except BrokerError as error:

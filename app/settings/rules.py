@@ -30,10 +30,9 @@ _VAULT_ALTERNATIVES: Mapping[VaultAuth, tuple[str, str]] = {
 """Settings of a login at Vault that exclude each other."""
 
 
-def refuse(rules: Iterable[SettingRule]) -> None:
-    """Raise ValueError with the sentences of all broken rules, if there are any."""
-    if broken := [sentence for is_broken, sentence in rules if is_broken]:
-        raise ValueError("; ".join(broken))
+def broken(rules: Iterable[SettingRule]) -> list[str]:
+    """The sentences of all broken rules, without their full stops."""
+    return [sentence for is_broken, sentence in rules if is_broken]
 
 
 def missing_for_login(auth: VaultAuth, given: Set[str]) -> list[tuple[str, ...]]:

@@ -11,6 +11,11 @@ from typing_extensions import override
 from app.settings import forms, rules
 from app.settings.settings_group import SettingsGroup
 
+_POLICY_IS_MISSING = (
+    "BROKER_POLICY_FILE is required; set it to the path of the policy, for which `ims-token-broker caller create NAME`"
+    " prints the lines"
+)
+
 
 class ServingSettings(SettingsGroup):
     """Where the broker listens, and whom it serves."""
@@ -34,9 +39,10 @@ class ServingSettings(SettingsGroup):
         le=64,
         description="Worker processes that share the port; more than one needs Linux and Redis (`docs/kubernetes.md`).",
     )
-    policy_file: Path = Field(description="The policy (YAML). Required.")
+    # A rule requires it, as with the settings that only some configurations require: all are reported together.
+    policy_file: Path = Field(default_factory=Path, description="The policy (YAML). Required.")
 
     @override
     def _rules(self) -> tuple[rules.SettingRule, ...]:
         tls = rules.pair_rules("BROKER_TLS", cert=self.tls_cert_file is not None, key=self.tls_key_file is not None)
-        return (*super()._rules(), *tls)
+        return (*super()._rules(), (self.policy_file == Path(), _POLICY_IS_MISSING), *tls)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 from pydantic_core import ErrorDetails
@@ -11,16 +11,11 @@ from pydantic_core import ErrorDetails
 PREFIX = "BROKER_"
 """Every variable of the broker begins with it."""
 
-_HOW_TO_SET: Mapping[str, str] = {
-    "policy_file": "set it to the path of the policy, for which `ims-token-broker caller create NAME` prints the lines"
-}
-"""What to do about a variable that is always required."""
-
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)|_PORT_[0-9]+_(TCP|UDP)|_PORT$")
 
 
 class SettingsError(ValueError):
-    """The environment is wrong; the text names each variable and what is expected, never a value."""
+    """The environment is wrong; the text has a sentence for each variable and what is expected, never a value."""
 
 
 def explain_unknown(name: str, known: Iterable[str]) -> str:
@@ -41,8 +36,6 @@ def explain_defect(defect: ErrorDetails) -> str:
     """Say what is expected of a variable, in our words if pydantic's are only for programmers."""
     context = defect.get("ctx", {})
     match defect["type"]:
-        case "missing":
-            return _missing(str(defect["loc"][0]))
         case "literal_error":
             expected = f"must be {str(context['expected']).replace(chr(39), '')}"
         case "bool_parsing" | "bool_type":
@@ -57,10 +50,4 @@ def explain_defect(defect: ErrorDetails) -> str:
             expected = f"must be a whole number of {context['le']} or less"
         case _:
             expected = defect["msg"].removeprefix("Value error, ")
-    place = defect["loc"]
-    return f"{PREFIX}{str(place[0]).upper()}: {expected}" if place else expected
-
-
-def _missing(field: str) -> str:
-    remedy = _HOW_TO_SET.get(field)
-    return f"{PREFIX}{field.upper()} is required{f'; {remedy}' if remedy else ''}"
+    return f"{PREFIX}{str(defect['loc'][0]).upper()}: {expected}"

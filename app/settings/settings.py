@@ -90,7 +90,7 @@ def read_settings(environment: Mapping[str, str] | None = None, *, options: Mapp
         options: Variables that options of the command take the place of.
 
     Raises:
-        SettingsError: A variable is unknown, malformed or missing; each is named, none is quoted.
+        SettingsError: Variables are unknown, malformed or missing; all are named, none is quoted.
 
     """
     return _read(Settings, {**(os.environ if environment is None else environment), **options})
@@ -125,16 +125,38 @@ def read_redis_settings(environment: Mapping[str, str] | None = None) -> RedisSe
 def _read(model: type[_Read], environment: Mapping[str, str] | None) -> _Read:
     values = dict(os.environ if environment is None else environment)
     ours = {name: value for name, value in values.items() if name.upper().startswith(PREFIX)}
-    unknown = sorted(set(ours) - set(variables()))
-    if unknown:
-        raise SettingsError(
-            " ".join(explain_unknown(name, variables()) for name in unknown)
-            + " The README has a table of all variables."
-        )
+    known = variables()
     # A value that `echo` put into a Kubernetes Secret often ends with a line end that is not part of it.
-    given = {name[len(PREFIX) :].lower(): value.rstrip("\r\n") for name, value in ours.items()}
+    given = {name[len(PREFIX) :].lower(): ours[name].rstrip("\r\n") for name in known if name in ours}
     fields = {name: value for name, value in given.items() if value}
+    wrong = [explain_unknown(name, known) for name in sorted(ours.keys() - set(known))]
+    if wrong:
+        wrong.append("The README has a table of all variables.")
+    wrong += _defects(model, fields)
+    if wrong:
+        raise SettingsError(" ".join(wrong))
+    return _validated(model, fields)
+
+
+def _defects(model: type[SettingsGroup], fields: Mapping[str, str]) -> list[str]:
+    """A sentence for each setting that is malformed, or that is missing or contradicts another one.
+
+    Which ones belong together is known only once each is well-formed. So the parts of the model are looked at one by
+    one, too: a malformed setting does not hide what another part lacks.
+    """
+    sentences: dict[str, None] = {}
+    for part in model.__mro__:
+        if issubclass(part, SettingsGroup):
+            sentences.update(dict.fromkeys(_defects_of_part(part, fields)))
+    return [f"{sentence}." for sentence in sentences]
+
+
+def _defects_of_part(part: type[SettingsGroup], fields: Mapping[str, str]) -> list[str]:
     try:
-        return model.model_validate({name: value for name, value in fields.items() if name in model.model_fields})
+        return _validated(part, fields).contradictions()
     except ValidationError as error:
-        raise SettingsError("; ".join(map(explain_defect, error.errors()))) from None
+        return list(map(explain_defect, error.errors()))
+
+
+def _validated(model: type[_Read], fields: Mapping[str, str]) -> _Read:
+    return model.model_validate({name: value for name, value in fields.items() if name in model.model_fields})

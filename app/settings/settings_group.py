@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from app.settings import rules
 
@@ -17,11 +15,12 @@ class SettingsGroup(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
 
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        """Settings that only make sense together."""
-        rules.refuse(self._rules())
-        return self
+    def contradictions(self) -> list[str]:
+        """A sentence for each rule that these settings break together, such as that one requires another.
+
+        Not a validator: pydantic would run it only once each setting is well-formed, and report one error of all.
+        """
+        return rules.broken(self._rules())
 
     def _rules(self) -> tuple[rules.SettingRule, ...]:
         return ()

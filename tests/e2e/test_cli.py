@@ -99,6 +99,11 @@ async def test_bad_setting(settings: dict[str, str], variable: str, value: str) 
     _is_refused(finished, named)
 
 
+async def test_all_missing_settings_are_named_at_once() -> None:
+    """`serve` without any settings lists what it needs, so that no second start is wasted."""
+    _is_refused(await run_cli("serve"), "BROKER_POLICY_FILE is", "BROKER_VAULT_ADDR is", "BROKER_VAULT_TOKEN or")
+
+
 async def test_a_proxy_of_the_environment_is_not_used_and_that_is_logged(settings: dict[str, str]) -> None:
     """`HTTPS_PROXY` is not read: the start says so once, with the setting to use instead."""
     async with running_cli("serve", env={**settings, "HTTPS_PROXY": f"http://u:{CANARY}@127.0.0.1:1"}) as cli:

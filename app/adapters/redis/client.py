@@ -30,7 +30,7 @@ from app.ports import EventSink
 from app.process.breaker import CircuitBreaker
 from app.process.observed_call import ObservedCall
 from app.settings.redis_address import Endpoint, RedisAddress, parse_redis_url
-from app.settings.rules import redis_connection_rules, refuse
+from app.settings.rules import broken, redis_connection_rules
 
 CALL_TIMEOUT = 0.25
 """Seconds that one call may take in all, with waiting for a connection and connecting; see `ResponsiveDeadline`."""
@@ -72,16 +72,16 @@ class RedisClient:
     ) -> None:
         address = parse_redis_url(url)
         files = tls or RedisTls()
-        refuse(
-            redis_connection_rules(
-                address,
-                login=bool(login),
-                own_ca=files.cacert is not None,
-                cert=files.cert_file is not None,
-                key=files.key_file is not None,
-                sentinel_login=bool(sentinel_login),
-            )
+        rules = redis_connection_rules(
+            address,
+            login=bool(login),
+            own_ca=files.cacert is not None,
+            cert=files.cert_file is not None,
+            key=files.key_file is not None,
+            sentinel_login=bool(sentinel_login),
         )
+        if wrong := broken(rules):
+            raise ValueError(". ".join(wrong))
         self._credentials = LoginProvider(login or RedisLogin(address.user, address.password))
         self._contact = Contact(address.tls, cluster=address.topology == "cluster")
         self._tls_contexts = TlsContexts(files)

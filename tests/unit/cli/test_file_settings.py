@@ -138,6 +138,29 @@ def test_only_a_small_regular_file_is_accepted(
     assert "\n" not in sentence
 
 
+def test_all_that_cannot_be_used_is_named_at_once(tmp_path: Path) -> None:
+    """Each setting that names a missing file or directory has its sentence in one error, once."""
+    named = {
+        "BROKER_IMS_CACERT": "/nope/ca",
+        "BROKER_REDIS_CACERT": "/nope/ca",
+        "BROKER_CREDENTIAL_DIR": "/nope/credentials",
+        "BROKER_TLS_CERT_FILE": "/nope/cert",
+        "BROKER_CACHE_KEYS_FILE": "/nope/keys",
+        "BROKER_REDIS_PASSWORD_FILE": "/nope/password",
+        "BROKER_PROXY_PASSWORD_FILE": "/nope/password",
+    }
+    others = {
+        "BROKER_POLICY_FILE": "/policy",
+        "BROKER_CREDENTIAL_STORE": "directory",
+        "BROKER_TLS_KEY_FILE": "/nope/key",
+        "BROKER_REDIS_URL": "rediss://127.0.0.1:1",
+        "BROKER_PROXY_URL": "http://127.0.0.1:1",
+        "BROKER_PROXY_USERNAME": "u",
+    }
+    sentence = at_the_check(read_settings({**named, **others}))
+    assert {name: sentence.count(name) for name in named} == dict.fromkeys(named, 1)
+
+
 @pytest.mark.parametrize(
     ("make", "found"),
     [

@@ -42,7 +42,7 @@ def refusal(base: dict[str, str], **changes: str) -> str:
     assert MARK.lower() not in str(refused.value).lower()
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
-    return str(refused.value)
+    return str(refused.value).removesuffix(".")
 
 
 def test_unset_variables_have_their_defaults() -> None:
@@ -152,6 +152,23 @@ def test_all_bad_values_are_named_at_once() -> None:
     assert re.findall(r"BROKER_(\w+): ", text) == ["PORT", "VAULT_MOUNT", "LOG_LEVEL"]
 
 
+def test_all_missing_variables_are_named_at_once() -> None:
+    """An empty environment is one error with all that is missing, of whatever part."""
+    required = ["POLICY_FILE", "VAULT_ADDR", "VAULT_TOKEN"]
+    assert re.findall(r"BROKER_(\w+?)(?: or \w+)? is required", refusal({})) == required
+    more = {"REDIS_URL": "redis://redis", "TLS_CERT_FILE": "/c", "PROXY_USERNAME": "u", "KMS_ENDPOINT_URL": "https://k"}
+    required += ["TLS_KEY_FILE", "KMS_REGION", "PROXY_URL", "PROXY_PASSWORD_FILE", "CACHE_KEYS_FILE"]
+    assert sorted(re.findall(r"BROKER_(\w+?)(?: or \w+)? is required", refusal(more))) == sorted(required)
+
+
+def test_unknown_malformed_and_missing_variables_are_named_together() -> None:
+    """None of them hides the others, except that a malformed one hides what is missing in its own part."""
+    text = refusal({}, PROT=MARK, LOG_LEVEL=MARK, REDIS_PREFIX=f"{MARK}:", REDIS_URL="redis://redis")
+    assert re.findall(r"BROKER_(\w+)(?=: | is required)", text) == [
+        "PROT", "REDIS_PREFIX", "LOG_LEVEL", "VAULT_ADDR", "VAULT_TOKEN_FILE", "POLICY_FILE"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "name", ["BROKER_PROT", "BROKER_", "broker_port", "Broker_Port", "BROKER_port", "BROKER_PORT "]
 )
@@ -188,7 +205,7 @@ def test_empty_counts_as_unset(name: str) -> None:
     try:
         expected: Settings | str = read(without)
     except SettingsError as refused:
-        expected = str(refused)
+        expected = str(refused).removesuffix(".")
     assert (refusal(without, **{name: ""}) if isinstance(expected, str) else read(without, **{name: ""})) == expected
 
 
@@ -247,7 +264,7 @@ def test_related_variables_are_required_together(base: dict[str, str], missing: 
     ({**REDIS, "REDIS_URL": "redis+sentinel://h/m"}, {"REDIS_SENTINEL_USERNAME": "u"},
      "BROKER_REDIS_SENTINEL_USERNAME needs BROKER_REDIS_SENTINEL_PASSWORD_FILE"),
     (DIRECTORY, {"REDIS_CACERT": "/ca", "REDIS_URL": "redis://h"},
-     ("BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out; "
+     ("BROKER_REDIS_CACERT is for rediss:// only; change BROKER_REDIS_URL or leave it out. "
       "BROKER_CACHE_KEYS_FILE is required with Redis; make one with `ims-token-broker keys create FILE`")),
 ])  # fmt: skip
 def test_contradictory_variables_are_refused(base: dict[str, str], more: dict[str, str], text: str) -> None:
