@@ -73,6 +73,7 @@ class Purges:
         # Purges that the shared cache has missed; sent as soon as it is available again.
         self._owed: dict[CredentialRef, int] = {}
         self._is_behind = False
+        self._has_work = asyncio.Event()
         # The only place that drops tokens: however this replica learns of a purge, its tokens are older.
         epochs.when_raised(memory.drop)
 
@@ -96,13 +97,14 @@ class Purges:
                 raise OverloadedError("The shared cache is unavailable, and too many purges wait for it.") from None
             epoch = above + 1
             self._owed[ref] = epoch
+            self._has_work.set()
         self._epochs.learn(ref, epoch, in_use=True)
         self._sink.emit(CredentialPurged(self._clock(), ref, epoch, "local"))
 
     def heard(self, purge: Purge) -> None:
         """Note that another replica purged, or may have purged while this one could not listen."""
         if purge.ref is None:
-            self._is_behind = True
+            self._fall_behind()
         elif purge.epoch > self._epochs.of(purge.ref):
             self._epochs.learn(purge.ref, purge.epoch, in_use=bool(self._memory.tokens_of(purge.ref)))
             self._sink.emit(CredentialPurged(self._clock(), purge.ref, purge.epoch, "remote"))
@@ -132,7 +134,7 @@ class Purges:
         try:
             await self._compare_all()
         except BaseException:
-            self._is_behind = True
+            self._fall_behind()
             raise
 
     async def _compare_all(self) -> None:
@@ -192,14 +194,23 @@ class Purges:
             await asyncio.sleep(self._pace.retry)
 
     async def _keep_publishing(self) -> None:
+        """Send owed purges and catch up as soon as there is a reason to, again and again while the cache fails."""
         while True:
-            with contextlib.suppress(CacheUnavailableError):
+            await self._has_work.wait()
+            self._has_work.clear()
+            try:
                 await self.publish_owed()
                 if self._is_behind:
                     await self.catch_up()
+            except CacheUnavailableError:
+                self._has_work.set()
             await asyncio.sleep(self._pace.retry)
 
     async def _compare(self) -> None:
         while True:
             await asyncio.sleep(self._pace.compare)
-            self._is_behind = True
+            self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        self._is_behind = True
+        self._has_work.set()
