@@ -212,6 +212,8 @@ class ExchangePlaces:
         return {"prompt": len(self._running) - slow, "slow": slow}
 
     async def _granted(self, place: ExchangePlace, purpose: Purpose) -> None:
+        if place.granted.is_set():
+            return  # A place that is free costs no timer.
         try:
             async with asyncio.timeout(self._longest_wait):
                 await place.granted.wait()
