@@ -60,12 +60,8 @@ class SimulatedLink:
 
         """
         await self._travel(caller)
-        if self.is_down or self.draw.random() < self.loss:
-            await self._fail()
         result = effect()
         await self._travel(caller)
-        if self.is_down or self.draw.random() < self.loss:
-            await self._fail()
         return result
 
     async def _travel(self, caller: Process) -> None:
@@ -73,6 +69,8 @@ class SimulatedLink:
             await _pause(self.draw.uniform(*self.delay))
         if not caller.is_alive:
             raise UnreachableError
+        if self.is_down or self.draw.random() < self.loss:
+            await self._fail()
 
     async def _fail(self) -> None:
         await asyncio.sleep(self.deadline if self.hangs else 0.001)

@@ -9,47 +9,39 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, TypeVar, TypeVarTuple, Unpack
+from weakref import WeakSet
 
 from typing_extensions import override
 
 _Result = TypeVar("_Result")
 _Args = TypeVarTuple("_Args")
+_Ready = tuple[contextvars.Context, Callable[..., object], tuple[Any, ...]]
 
 
 class DeadlockError(Exception):
     """Every task waits for something that will never happen."""
 
 
-class _Callback:
-    """As `asyncio.Handle`, but cheaper: it knows neither its loop nor a debug mode."""
+class _Timer:
+    """As `asyncio.TimerHandle`, but cheaper: it knows neither its loop nor a debug mode."""
 
-    __slots__ = ("_cancelled", "args", "callback", "context")
+    __slots__ = ("args", "callback", "context")
 
     def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context) -> None:
-        self.callback = callback
+        self.callback: Callable[..., object] | None = callback
         self.args = args
         self.context = context
-        self._cancelled = False
 
     def cancel(self) -> None:
         """Never run it, and free what it refers to."""
-        self._cancelled = True
-        self.callback, self.args = _nothing, ()
-
-    def cancelled(self) -> bool:
-        """Whether it was cancelled."""
-        return self._cancelled
-
-
-def _nothing() -> None:
-    """What a cancelled callback does."""
+        self.callback, self.args = None, ()
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop without sockets. When no callback is ready, its clock jumps to the next timer.
 
-    Tasks, timeouts and cancellation are those of the standard library. Only the queue of callbacks and the timers
-    are its own: nothing here waits for the system, and a simulation spends half of its time in them.
+    Futures, tasks, timeouts and cancellation are those of the standard library. Only the queue of callbacks and the
+    timers are its own: nothing here waits for the system, and a simulation spends much of its time in them.
     """
 
     _stopping: bool
@@ -57,11 +49,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        # A timer fires up to this much early. Large enough for the rounding of a year of seconds.
-        self._clock_resolution = 1e-6
-        self._ready: deque[_Callback] = deque()
-        self._timers: list[tuple[float, int, _Callback]] = []
+        self._ready: deque[_Ready] = deque()
+        self._timers: list[tuple[float, int, _Timer]] = []
         self._numbers = count()
+        self._tasks = WeakSet[asyncio.Task[Any]]()
         self.unexpected: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _loop, context: self.unexpected.append(context))
 
@@ -75,10 +66,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         callback: Callable[[Unpack[_Args]], object],
         *args: *_Args,
         context: contextvars.Context | None = None,
-    ) -> _Callback:
-        handle = _Callback(callback, args, contextvars.copy_context() if context is None else context)
-        self._ready.append(handle)
-        return handle
+    ) -> _Timer | None:
+        if context is None:
+            return self.call_later(0.0, callback, *args)
+        # Tasks and futures give their context, and do not look at the handle.
+        self._ready.append((context, callback, args))
+        return None
 
     @override
     def call_later(  # type: ignore[override]
@@ -87,8 +80,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         callback: Callable[[Unpack[_Args]], object],
         *args: *_Args,
         context: contextvars.Context | None = None,
-    ) -> _Callback:
-        timer = _Callback(callback, args, contextvars.copy_context() if context is None else context)
+    ) -> _Timer:
+        timer = _Timer(callback, args, contextvars.copy_context() if context is None else context)
         heapq.heappush(self._timers, (self._now + delay, next(self._numbers), timer))
         return timer
 
@@ -99,35 +92,47 @@ class VirtualLoop(asyncio.BaseEventLoop):
         callback: Callable[[Unpack[_Args]], object],
         *args: *_Args,
         context: contextvars.Context | None = None,
-    ) -> _Callback:
-        timer = _Callback(callback, args, contextvars.copy_context() if context is None else context)
+    ) -> _Timer:
+        timer = _Timer(callback, args, contextvars.copy_context() if context is None else context)
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
         return timer
 
+    @override
+    def create_task(  # type: ignore[override]
+        self, coro: Coroutine[Any, Any, _Result], *, name: str | None = None, context: contextvars.Context | None = None
+    ) -> asyncio.Task[_Result]:
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        self._tasks.add(task)
+        return task
+
+    def cancel_tasks(self) -> None:
+        """Cancel the tasks that still run, and wait for their end.
+
+        `asyncio.all_tasks` would look at those of earlier loops, too.
+        """
+        left = [task for task in self._tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+
     def _run_once(self) -> None:
-        """Run the callbacks that are ready, or else those of the next timer, until the loop is stopped."""
+        """Run the callbacks that are ready, and then the next timer, until the loop is stopped."""
         ready, timers, pop = self._ready, self._timers, heapq.heappop
-        while True:
-            if not ready and not self._stopping:
-                while timers and timers[0][2]._cancelled:
-                    pop(timers)
-                if not timers:
-                    raise DeadlockError
-                self._now = max(self._now, timers[0][0])
-            end = self._now + self._clock_resolution
-            while timers and timers[0][0] < end:
-                ready.append(pop(timers)[2])
-            for _ in range(len(ready)):
-                handle = ready.popleft()
-                if handle._cancelled:
+        while not self._stopping:
+            if ready:
+                context, callback, args = ready.popleft()
+            elif timers:
+                when, _, timer = pop(timers)
+                if timer.callback is None:
                     continue
-                try:
-                    handle.context.run(handle.callback, *handle.args)
-                except Exception as error:  # noqa: BLE001  # as asyncio does: `run_virtually` reports it at the end
-                    message = f"Exception in callback {handle.callback!r}"
-                    self.call_exception_handler({"message": message, "exception": error})
-            if self._stopping:
-                return
+                self._now = max(self._now, when)
+                context, callback, args = timer.context, timer.callback, timer.args
+            else:
+                raise DeadlockError
+            try:
+                context.run(callback, *args)
+            except Exception as error:  # noqa: BLE001  # as asyncio does: `run_virtually` reports it at the end
+                self.call_exception_handler({"message": f"Exception in callback {callback!r}", "exception": error})
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are no sockets, so there are no events."""
@@ -147,10 +152,7 @@ def run_virtually(main: Coroutine[Any, Any, _Result]) -> _Result:
     loop = VirtualLoop()
     try:
         result = loop.run_until_complete(main)
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.cancel_tasks()
         assert not loop.unexpected, loop.unexpected
         return result
     finally:
