@@ -300,6 +300,7 @@ class FakeLease:
 
     def __init__(self, clock: ManualClock) -> None:
         self._inner = MemoryLease(clock)
+        self.tried = 0
         self.acquired = 0
         self.released = 0
         self.is_down = False
@@ -310,6 +311,7 @@ class FakeLease:
 
     async def acquire(self, key: TokenKey) -> str | None:
         """As `Lease.acquire`."""
+        self.tried += 1
         self._reach()
         holder = await self._inner.acquire(key)
         self.acquired += holder is not None

@@ -39,6 +39,9 @@ from app.service.need import Need, Obtained
 POLL_SECONDS = (0.05, 0.15)
 """The pause between two reads while another replica exchanges: drawn between these bounds, to spread replicas."""
 
+READS_PER_TURN = 3
+"""The number of those reads before the lease is asked for again: the other replica mostly stores a token."""
+
 LONGEST_CALL_SECONDS = 14.0
 """The longest time for one call; below the 15 s that a request may take."""
 
@@ -156,11 +159,19 @@ class SharedExchange:
                         continue  # The next place comes when the budget allows it.
                     mints += 1
             if found is None:
-                await asyncio.sleep(self._draw(*POLL_SECONDS))
-                found = await self._look(key, need)
+                found = await self._poll(key, need, READS_PER_TURN if turn is Turn.TAKEN else 1)
         if found is None:
             raise purged_too_often()
         return found
+
+    async def _poll(self, key: TokenKey, need: Need, reads: int) -> Obtained | None:
+        """The token that another replica stores meanwhile; None after so many reads without one."""
+        for _ in range(reads):
+            await asyncio.sleep(self._draw(*POLL_SECONDS))
+            found = await self._look(key, need)
+            if found is not None:
+                return found
+        return None
 
     def _turn(self, key: TokenKey, need: Need) -> AbstractAsyncContextManager[Turn]:
         return nullcontext(Turn.UNKNOWN) if need.alone else self._turns.take(key)

@@ -88,6 +88,19 @@ async def test_a_replica_that_finds_the_lease_taken_polls_and_adopts(
     assert shared_lookups(replicas[1]) == ["miss"]
 
 
+async def test_a_replica_that_waits_reads_more_often_than_it_asks_for_the_lease(
+    world: World, replicas: list[ReplicaInMemory]
+) -> None:
+    """Its holder mostly stores a token, which a read finds: most polls are one command, not two."""
+    assert await world.lease.acquire(KEY) is not None
+    world.lease.tried = 0
+    waiting = asyncio.create_task(replicas[0].vend())
+    await until(lambda: world.cache.calls.count("read") >= 12)
+    assert 1 < world.lease.tried <= world.cache.calls.count("read") / shared_exchange.READS_PER_TURN + 1
+    world.clock.advance(12.0)
+    assert (await waiting).tier == "exchange"
+
+
 async def test_a_holder_that_is_gone_is_replaced(world: World, replicas: list[ReplicaInMemory]) -> None:
     """A lease that is no longer renewed expires, and the next replica makes the exchange."""
     assert await world.lease.acquire(KEY) is not None  # Taken by a replica that was killed at once.
