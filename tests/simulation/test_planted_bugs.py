@@ -122,7 +122,7 @@ def _loser_deletes_the_token(patch: pytest.MonkeyPatch) -> None:
 
     def remove(self: RedisConnection, token: AccessToken, replacing: AccessToken | None) -> StoreOutcome:
         outcome = store(self, token, replacing)
-        self._state.tokens.pop(token.key)
+        self._state.tokens.pop(token.key, None)
         return outcome
 
     patch.setattr(RedisConnection, "_store", remove)

@@ -113,7 +113,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         left = [task for task in self._tasks if not task.done()]
         for task in left:
             task.cancel()
-        self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        if left:
+            self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
     def _run_once(self) -> None:
         """Run the callbacks that are ready, and then the next timer, until the loop is stopped."""
