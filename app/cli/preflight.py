@@ -13,7 +13,7 @@ from app.cli.failure import USAGE, CommandError
 if TYPE_CHECKING:
     from app.process.certificate_pair import CertificatePairError
     from app.process.regular_file import FileError
-    from app.settings.settings import Settings
+    from app.settings.settings import MintingSettings, Settings
 
 
 def check_settings(settings: Settings) -> None:
@@ -38,9 +38,27 @@ def check_settings(settings: Settings) -> None:
         raise CommandError(" ".join(unusable), USAGE)
 
 
-def _credential_dir(settings: Settings) -> Iterator[str]:
-    if settings.credential_dir is not None and not settings.credential_dir.is_dir():
+def check_credential_dir(settings: MintingSettings) -> None:
+    """Find a missing directory of credentials before a command asks IMS for anything.
+
+    Raises:
+        CommandError: It is not there.
+
+    """
+    for sentence in _credential_dir(settings):
+        raise CommandError(sentence, USAGE)
+
+
+def _credential_dir(settings: MintingSettings) -> Iterator[str]:
+    if settings.credential_dir is not None and not _is_directory(settings.credential_dir):
         yield f"{_variable('credential_dir')}: is not a directory that can be read."
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a folder above it may not be entered, or a name is too long
+        return False
 
 
 def _ca_bundles(settings: Settings) -> Iterator[str]:

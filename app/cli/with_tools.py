@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from app.cli.failure import FAILED, USAGE, CommandError
 from app.cli.operator_words import operator_sentence
+from app.cli.preflight import check_credential_dir
 
 if TYPE_CHECKING:
     from app.bootstrap.credential_tools import CredentialTools
     from app.domain.events import Event
+    from app.settings.settings import MintingSettings
 
 T = TypeVar("T")
 
@@ -28,15 +30,18 @@ def with_tools(work: Callable[[CredentialTools], Awaitable[T]]) -> T:
     """The result of `work`, which gets the tools.
 
     Raises:
-        CommandError: A variable is wrong (`USAGE`), or the work failed (`FAILED`).
+        CommandError: A variable is wrong, or names what is not there (`USAGE`), or the work failed (`FAILED`).
 
     """
     from app.domain.errors import BrokerError
     from app.process.regular_file import FileError
     from app.settings.setting_errors import SettingsError
+    from app.settings.settings import read_minting_settings
 
     try:
-        return asyncio.run(_run(work))
+        settings = read_minting_settings()
+        check_credential_dir(settings)
+        return asyncio.run(_run(work, settings))
     except SettingsError as error:
         raise CommandError(str(error), USAGE) from None
     except FileError as error:
@@ -45,9 +50,8 @@ def with_tools(work: Callable[[CredentialTools], Awaitable[T]]) -> T:
         raise CommandError(operator_sentence(error), FAILED) from None
 
 
-async def _run(work: Callable[[CredentialTools], Awaitable[T]]) -> T:
+async def _run(work: Callable[[CredentialTools], Awaitable[T]], settings: MintingSettings) -> T:
     from app.bootstrap.credential_tools import credential_tools
-    from app.settings.settings import read_minting_settings
 
-    async with credential_tools(read_minting_settings(), _Unheard(), time.time) as tools:
+    async with credential_tools(settings, _Unheard(), time.time) as tools:
         return await work(tools)

@@ -104,6 +104,24 @@ async def test_all_missing_settings_are_named_at_once() -> None:
     _is_refused(await run_cli("serve"), "BROKER_POLICY_FILE is", "BROKER_VAULT_ADDR is", "BROKER_VAULT_TOKEN or")
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["serve", "org list", "org check {}", "org remove {} --yes", "org migrate {} --back", "secret rotate {} --now"],
+)
+async def test_a_missing_directory_of_credentials(settings: dict[str, str], words: str) -> None:
+    """It is a wrong setting to every command that needs it, not a store that is unavailable now: exit code 2."""
+    missing = {**settings, "BROKER_CREDENTIAL_DIR": "/nope"}
+    finished = await run_cli(*words.format("0123456789ABCDEF01234567@AdobeOrg").split(), env=missing)
+    _is_refused(finished, "BROKER_CREDENTIAL_DIR: is not a directory")
+
+
+async def test_doctor_checks_the_rest_without_a_directory_of_credentials(settings: dict[str, str]) -> None:
+    """It reports a missing directory as one of its findings, with exit code 1."""
+    finished = await run_cli("doctor", "--json", env={**settings, "BROKER_CREDENTIAL_DIR": "/nope"})
+    found = {check["name"]: check["status"] for check in json.loads(finished.stdout)["checks"]}
+    assert (finished.code, found["credential directory"], found["policy"]) == (1, "failed", "ok")
+
+
 async def test_a_proxy_of_the_environment_is_not_used_and_that_is_logged(settings: dict[str, str]) -> None:
     """`HTTPS_PROXY` is not read: the start says so once, with the setting to use instead."""
     async with running_cli("serve", env={**settings, "HTTPS_PROXY": f"http://u:{CANARY}@127.0.0.1:1"}) as cli:

@@ -220,6 +220,23 @@ async def test_an_import_into_a_directory(desk: OperatorDesk) -> None:
     assert json.loads(file.read_text())["client_secrets"] == list(tenant.client_secrets)
 
 
+async def test_an_import_into_a_missing_directory(desk: OperatorDesk) -> None:
+    """It ends before IMS is asked, with exit status 2 and the setting's name; the directory is not made."""
+    tenant = desk.tenant()
+    store = desk.folder / "credentials"
+    desk.env = {
+        "BROKER_CREDENTIAL_STORE": "directory",
+        "BROKER_CREDENTIAL_DIR": str(store),
+        "BROKER_IMS_BASE_URLS": desk.fleet.sandbox.base_url,
+    }
+    finished = await desk.imports(desk.file(adobe_files.oauth_member(tenant)), "--org", tenant.org)
+
+    assert finished.code == 2
+    assert finished.stderr == "Error: BROKER_CREDENTIAL_DIR: is not a directory that can be read.\n"
+    assert desk.fleet.exchanges(tenant) == []
+    assert not store.exists()
+
+
 async def test_a_login_that_may_only_read(desk: OperatorDesk) -> None:
     """With the broker's own login, the sentence says that it may not write, and where the right lines are."""
     tenant = desk.tenant()

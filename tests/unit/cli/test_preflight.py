@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.cli.failure import USAGE, CommandError
-from app.cli.preflight import start_error
+from app.cli.preflight import check_credential_dir, start_error
 from app.domain.plain_document import PolicyError
 from app.process.certificate_pair import CertificatePairError
-from app.settings.settings import Settings, read_settings
+from app.settings.settings import Settings, read_minting_settings, read_settings
 
 
 @pytest.fixture
@@ -49,6 +49,17 @@ def test_a_foreseen_failure_names_its_variable(settings: Settings, error: OSErro
     error_shown = start_error(settings, error)
     assert isinstance(error_shown, CommandError)
     assert (str(error_shown), error_shown.exit_code) == (sentence, USAGE)
+
+
+@pytest.mark.parametrize("name", ["missing", "file", "loop/x", "n" * 300], ids=len)
+def test_a_directory_of_credentials_that_cannot_be_entered(tmp_path: Path, name: str) -> None:
+    """Whatever the operating system says of the path, the sentence names the setting."""
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    environment = {"BROKER_CREDENTIAL_STORE": "directory", "BROKER_CREDENTIAL_DIR": str(tmp_path / name)}
+    with pytest.raises(CommandError, match="BROKER_CREDENTIAL_DIR: is not a directory") as refused:
+        check_credential_dir(read_minting_settings(environment))
+    assert refused.value.exit_code == USAGE
 
 
 def test_an_unforeseen_failure_is_not_quoted(settings: Settings) -> None:
