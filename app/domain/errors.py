@@ -3,7 +3,7 @@
 BrokerError                           code, oauth_error, retryable, retry_after
 ├── CallerError                       the caller must change something
 │   ├── InvalidRequestError           org, credential, scope or min_ttl malformed, repeated or missing
-│   │   ├── InvalidScopeError         a scope that the credential does not have
+│   │   ├── InvalidScopeError         the credential lacks a requested scope, or all that the policy allows
 │   │   └── UnsupportedGrantTypeError a grant other than client credentials
 │   ├── UnauthenticatedError          the caller credential is missing, repeated, malformed, expired or forged
 │   ├── ForbiddenError                the policy denies it (the same for a known and an unknown org)
@@ -79,7 +79,7 @@ class InvalidRequestError(CallerError):
 
 
 class InvalidScopeError(InvalidRequestError):
-    """The credential does not have a scope that was asked for.
+    """The credential lacks a scope that was asked for, or all scopes that the policy allows.
 
     RFC 6749: "The requested scope is invalid, unknown, malformed, or exceeds the scope granted by the resource owner."
     """

@@ -130,9 +130,16 @@ class ScopeSelection:
         if self.scopes is None:
             return available
         common = tuple(scope for scope in self.scopes if scope in available)
-        if not common or (self.exact and len(common) < len(self.scopes)):
+        # Neither sentence names a scope: the caller may not know those of the credential.
+        if self.exact and len(common) < len(self.scopes):
             raise InvalidScopeError(
-                "scope: the credential lacks a scope that was asked for, or all scopes that the policy allows."
+                "scope: the credential lacks at least one of the requested scopes."
+                " Omit scope to get all that the policy allows."
+            )
+        if not common:
+            raise InvalidScopeError(
+                "The credential has none of the scopes that the policy allows this caller."
+                " Ask the operator to change the policy or the credential."
             )
         return common
 

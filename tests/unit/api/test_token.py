@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from app.domain.events import RequestDecided
-from tests.factories import KEY, ORG, OTHER_ORG, UNKNOWN_ORG, make_caller, make_rule
+from tests.factories import KEY, ORG, OTHER_ORG, SCOPES, UNKNOWN_ORG, make_caller, make_rule
 from tests.fakes import NOW
 from tests.support.api_in_memory import TOKEN, ApiInMemory
 from tests.support.malformed_orgs import malformed_orgs
@@ -70,6 +70,20 @@ async def test_a_scope_the_credential_lacks_is_400_and_one_the_caller_may_not_ha
     api = ApiInMemory(make_caller("journey"))
     assert (await api.get(f"{TOKEN}&scope=admin")).code == "invalid_request"
     assert api.world.exchanges == 0
+
+
+async def test_a_caller_knows_whether_its_request_or_its_rule_asks_for_too_much() -> None:
+    """Both are 400; the details differ, and name no scope that the credential has."""
+    api = ApiInMemory(
+        make_caller("journey", make_rule(ORG, scopes="openid admin")), make_caller("b", make_rule(ORG, scopes="admin"))
+    )
+    details = list[str]()
+    for answer in (await api.get(f"{TOKEN}&scope=openid+admin"), await api.get(caller="b")):
+        assert (answer.status, answer.code) == (400, "invalid_request")
+        details.append(answer.json["detail"])
+    assert ["requested scopes" in detail for detail in details] == [True, False]
+    assert ["none of the scopes that the policy allows" in detail for detail in details] == [False, True]
+    assert not any(scope in detail for scope in SCOPES for detail in details)
 
 
 async def test_without_a_requested_scope_the_caller_gets_all_it_may_have() -> None:

@@ -18,6 +18,13 @@ from app.domain.names import (
 from tests.support.malformed_orgs import malformed_orgs
 
 A, B, C = Scope("a"), Scope("b"), Scope("c")
+LACKS_REQUESTED = (
+    "scope: the credential lacks at least one of the requested scopes. Omit scope to get all that the policy allows."
+)
+HAS_NONE_ALLOWED = (
+    "The credential has none of the scopes that the policy allows this caller."
+    " Ask the operator to change the policy or the credential."
+)
 
 
 @pytest.mark.parametrize("org", ["0123456789ABCDEF01234567@AdobeOrg", "abcdefABCDEF0123456789zZ@AdobeOrg"])
@@ -156,6 +163,8 @@ def test_each_refusal_says_what_is_allowed() -> None:
         lambda: parse_scopes(","),
         lambda: parse_scopes("a\x7f"),
         lambda: ScopeSelection((A,), exact=True).of((B,)),
+        lambda: ScopeSelection((A, B), exact=True).of((B,)),
+        lambda: ScopeSelection((A,)).of((B,)),
     ):
         with pytest.raises((InvalidRequestError, InvalidScopeError)) as refused:
             parse()
@@ -165,5 +174,6 @@ def test_each_refusal_says_what_is_allowed() -> None:
         "credential must be 1 to 64 letters, digits, hyphens or underscores.",
         "scope must name 1 to 64 scopes, or be omitted.",
         "scope has a character that RFC 6749 section 3.3 does not allow, or is too long.",
-        "scope: the credential lacks a scope that was asked for, or all scopes that the policy allows.",
+        *[LACKS_REQUESTED] * 2,
+        HAS_NONE_ALLOWED,
     ]
