@@ -197,13 +197,13 @@ class Purges:
         """Send owed purges and catch up as soon as there is a reason to, again and again while the cache fails."""
         while True:
             await self._has_work.wait()
-            self._has_work.clear()
-            try:
+            with contextlib.suppress(CacheUnavailableError):
                 await self.publish_owed()
                 if self._is_behind:
                     await self.catch_up()
-            except CacheUnavailableError:
-                self._has_work.set()
+            # After the work, not before it: whatever ends it early, and whatever is added meanwhile, the rest stays.
+            if not self._owed and not self._is_behind:
+                self._has_work.clear()
             await asyncio.sleep(self._pace.retry)
 
     async def _compare(self) -> None:

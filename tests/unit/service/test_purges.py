@@ -17,7 +17,7 @@ from app.domain.names import CredentialName, CredentialRef, TokenKey, parse_org
 from app.service.epochs import Epochs
 from app.service.memory import TokenMemory
 from app.service.purges import EPOCHS_AT_ONCE, MAX_OWED, PurgePace, Purges
-from tests.factories import KEY, ORG, OTHER_KEY, REF, make_key, make_token
+from tests.factories import KEY, ORG, OTHER_KEY, OTHER_REF, REF, make_key, make_token
 from tests.fakes import DAY, FakePurgeLog, ManualClock
 from tests.support.replica_in_memory import ReplicaInMemory, World
 from tests.support.waiting import until
@@ -178,6 +178,24 @@ async def test_catching_up_is_tried_until_it_succeeds(world: World, replica: Rep
         await until(lambda: replica.answerable(KEY) is None)
 
 
+async def test_a_comparison_that_fails_is_repeated_though_no_purge_is_owed(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The publisher does not sleep until the next regular comparison, which may be minutes away."""
+    await replica.vend(KEY)
+    await ReplicaInMemory(world, QUICK).purges.purge(REF)
+    read = world.purge_log.epochs
+
+    async def fail_once(_refs: Sequence[CredentialRef]) -> Sequence[int]:
+        monkeypatch.setattr(world.purge_log, "epochs", read)
+        raise CacheUnavailableError("down")
+
+    monkeypatch.setattr(world.purge_log, "epochs", fail_once)
+    replica.purges.heard(Purge(None, 0))
+    async with listening(replica):
+        await until(lambda: replica.answerable(KEY) is None)
+
+
 async def test_a_purge_missed_while_catching_up_causes_another_comparison(
     world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +274,78 @@ async def test_a_purge_is_settled_although_the_listening_connection_was_never_lo
         await replica.purges.purge(REF)
         world.redis_down(is_down=False)
         await until(lambda: other.memory.get(KEY) is None)
+
+
+@pytest.mark.parametrize("end", ["error", "cancelled"])
+async def test_a_purge_whose_publication_is_broken_off_is_published_by_the_next_run(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """An unexpected error, here or in the task that listens, ends all tasks; the supervisor starts them again."""
+    raise_epoch, began = world.purge_log.raise_epoch, asyncio.Event()
+
+    async def broken_off(_ref: CredentialRef, _above: int, *, in_background: bool = False) -> int:
+        began.set()
+        if end == "cancelled":
+            await asyncio.Event().wait()
+        raise RuntimeError(in_background)
+
+    world.redis_down()
+    await replica.purges.purge(REF)
+    world.redis_down(is_down=False)
+    monkeypatch.setattr(world.purge_log, "raise_epoch", broken_off)
+    run = asyncio.create_task(replica.purges.listen())
+    await began.wait()
+    if end == "cancelled":
+        run.cancel()
+    [ended] = await asyncio.gather(run, return_exceptions=True)
+    assert isinstance(ended, ExceptionGroup if end == "error" else asyncio.CancelledError)
+    monkeypatch.setattr(world.purge_log, "raise_epoch", raise_epoch)
+    async with listening(replica):
+        await until(lambda: world.purge_log.inner.epoch(REF) > 0)
+    assert await world.purge_log.epochs([REF]) == [replica.epochs.of(REF)]
+
+
+async def test_a_purge_that_fails_while_others_are_published_is_published_too(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes too late for the round that runs, and causes another one."""
+    raise_epoch = world.purge_log.raise_epoch
+
+    async def overtaken(ref: CredentialRef, above: int, *, in_background: bool = False) -> int:
+        monkeypatch.setattr(world.purge_log, "raise_epoch", raise_epoch)
+        world.redis_down()
+        await replica.purges.purge(OTHER_REF)
+        world.redis_down(is_down=False)
+        return await raise_epoch(ref, above, in_background=in_background)
+
+    world.redis_down()
+    await replica.purges.purge(REF)
+    world.redis_down(is_down=False)
+    monkeypatch.setattr(world.purge_log, "raise_epoch", overtaken)
+    async with listening(replica):
+        await until(lambda: world.purge_log.inner.epoch(OTHER_REF) > 0)
+    assert await world.purge_log.epochs([REF]) == [replica.epochs.of(REF)]
+
+
+async def test_the_publisher_sleeps_while_there_is_nothing_to_publish(
+    world: World, replica: ReplicaInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is woken by a purge that Redis missed, and sleeps again once that is published."""
+    publish, rounds = replica.purges.publish_owed, list[bool]()
+
+    async def counted() -> None:
+        rounds.append(True)
+        await publish()
+
+    monkeypatch.setattr(replica.purges, "publish_owed", counted)
+    async with listening(replica):
+        assert not rounds
+        world.redis_down()
+        await replica.purges.purge(REF)
+        world.redis_down(is_down=False)
+        await until(lambda: world.purge_log.inner.epoch(REF) > 0)
+        await asyncio.sleep(20 * QUICK.retry)
+    assert len(rounds) == 1
 
 
 async def test_an_owed_purge_is_settled_before_the_shared_token_is_trusted(
