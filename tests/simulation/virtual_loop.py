@@ -36,6 +36,11 @@ class _Timer:
         """Never run it, and free what it refers to."""
         self.callback, self.args = None, ()
 
+    def run(self) -> None:
+        """Run it, unless it was cancelled while others that were ready ran."""
+        if self.callback is not None:
+            self.callback(*self.args)
+
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop without sockets. When no callback is ready, its clock jumps to the next timer.
@@ -67,11 +72,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *_Args,
         context: contextvars.Context | None = None,
     ) -> _Timer | None:
-        if context is None:
-            return self.call_later(0.0, callback, *args)
-        # Tasks and futures give their context, and do not look at the handle.
-        self._ready.append((context, callback, args))
-        return None
+        if context is not None:
+            # Tasks and futures give their context, and do not look at the handle.
+            self._ready.append((context, callback, args))
+            return None
+        handle = _Timer(callback, args, contextvars.copy_context())
+        self._ready.append((handle.context, handle.run, ()))
+        return handle
 
     @override
     def call_later(  # type: ignore[override]
