@@ -15,7 +15,7 @@ from app.domain.names import CredentialName, CredentialRef
 from app.domain.tenant_errors import CredentialRejectedError
 from app.service import exchange_places
 from app.service.exchange_places import ExchangePlaces, Purpose
-from tests.simulation.virtual_loop import VirtualLoop
+from tests.simulation.virtual_loop import VirtualLoop, run_virtually
 from tests.support.documents import ref_of
 from tests.support.waiting import until
 
@@ -244,6 +244,18 @@ def test_a_timer_that_fires_early_loses_no_wake_up(monkeypatch: pytest.MonkeyPat
         loop.run_until_complete(main())
     finally:
         loop.close()
+
+
+def test_a_place_that_is_free_costs_one_timer() -> None:
+    """That of its patience: there is nothing to wait for, so there is no deadline."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        async with ExchangePlaces().take(ref_of(1), Purpose.COLD):
+            assert len(loop._timers) == 1
+
+    run_virtually(main())
 
 
 def test_a_client_whose_budget_was_used_up_is_trusted_again_after_a_minute() -> None:

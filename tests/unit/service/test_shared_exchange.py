@@ -337,6 +337,22 @@ async def test_a_cache_that_always_reports_a_stale_epoch_causes_no_endless_loop(
     assert world.exchanges == shared_exchange.MAX_MINTS
 
 
+async def test_an_exchange_that_a_purge_made_void_is_repeated_after_one_read(
+    world: World, replica: ReplicaInMemory
+) -> None:
+    """No other replica holds the lease, so there is nothing to wait for."""
+
+    async def purge(_grant: Grant) -> None:
+        world.exchanger.before = None
+        await world.purge_log.raise_epoch(REF, 0)
+
+    world.exchanger.before = purge
+    assert (await replica.vend()).tier == "exchange"
+    assert world.exchanges == 2
+    # The first, one between the exchanges, and one each time the lease is taken.
+    assert world.cache.calls.count("read") == 4
+
+
 async def test_an_exchange_that_takes_too_long_ends_with_an_error(world: World) -> None:
     """An exchange that hangs is cancelled before the caller's deadline, and the lease is released."""
     world.exchanger.calls(ORG).pause()
