@@ -56,7 +56,7 @@ class Faults:
         return cls(
             redis=redis,
             # A token reaches its end only if no keeper can renew it.
-            upstream=draw.random() < (0.75 if is_short else 0.25),
+            upstream=draw.random() < (0.5 if is_short else 0.25),
             crashes=draw.random() < 0.4,
             # Not both: a purge that Redis loses is ordered by the replicas' clocks (app/service/purges.py).
             clocks=not (is_short or redis) and draw.random() < 0.5,
