@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import socket
 import threading
 from pathlib import Path
 
@@ -20,6 +21,15 @@ from tests.support.http_stand_in import ReceivedRequest, ScriptedReply, stand_in
 from tests.support.keys import key_pair
 from tests.support.tls import server_tls
 from tests.support.vault_broker import FOUND, REF, reads, store_at
+
+
+def close_all(server: socket.socket) -> None:
+    """Accept connections and close them after the request, until the server ends."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1024)
 
 
 class TestBadAnswers:
@@ -83,6 +93,21 @@ class TestBadAnswers:
                     released.set()
                     del ended
                 assert failed
+
+    @pytest.mark.parametrize("accepted", [False, True])
+    async def test_a_lost_connection_leaves_no_cycle(self, accepted: bool) -> None:
+        """A connection that is refused or closed leaves nothing for the garbage collector, as urllib3 alone would."""
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            if accepted:
+                server.listen()
+                threading.Thread(target=close_all, args=(server,), daemon=True).start()
+            host, port = server.getsockname()
+            async with store_at(f"http://{host}:{port}", deadline=0.5) as store:
+                with no_cycles_of_frames(), contextlib.suppress(CredentialStoreError):
+                    await store.fetch(REF)
+            if accepted:
+                server.shutdown(socket.SHUT_RDWR)  # ends the thread
 
     @pytest.mark.parametrize("compressed", [False, True])
     async def test_a_huge_answer_is_not_read(self, compressed: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import traceback
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -73,17 +74,30 @@ class VaultAdapter(JSONAdapter):
             if answer.status_code == requests.codes.no_content:
                 return {}
             return answer
-        except FileError as error:
-            return error
-        except requests.exceptions.SSLError as error:
+        except (FileError, requests.exceptions.RequestException, ValueError, RecursionError) as error:
+            _clear_frames(error)
+            return error if isinstance(error, FileError) else _problem_of(error)
+
+
+def _problem_of(error: Exception) -> VaultProblem:
+    match error:
+        case requests.exceptions.SSLError():
             alert = _CERTIFICATE_ALERT.search(str(error))
             return VaultProblem.UNTRUSTED if alert is None else VaultProblem.CLIENT_CERTIFICATE
-        except requests.exceptions.Timeout:
+        case requests.exceptions.Timeout():
             return VaultProblem.SLOW
-        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        case requests.exceptions.ConnectionError() | requests.exceptions.ChunkedEncodingError():
             return VaultProblem.UNREACHABLE
-        except (requests.exceptions.RequestException, ValueError, RecursionError):
+        case _:
             return VaultProblem.UNEXPECTED_RESPONSE
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Break the cycles of a failed call: urllib3 keeps its error in frames that the error's traceback refers to."""
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__context__
 
 
 def connect(config: VaultConfig, token: str | None = None) -> VaultAdapter:
