@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import traceback
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,7 +74,7 @@ class VaultAdapter(JSONAdapter):
                 return {}
             return answer
         except (FileError, requests.exceptions.RequestException, ValueError, RecursionError) as error:
-            _clear_frames(error)
+            _without_traceback(error)
             return error if isinstance(error, FileError) else _problem_of(error)
 
 
@@ -92,11 +91,11 @@ def _problem_of(error: Exception) -> VaultProblem:
             return VaultProblem.UNEXPECTED_RESPONSE
 
 
-def _clear_frames(error: BaseException) -> None:
+def _without_traceback(error: BaseException) -> None:
     """Break the cycles of a failed call: urllib3 keeps its error in frames that the error's traceback refers to."""
     link: BaseException | None = error
     while link is not None:
-        traceback.clear_frames(link.__traceback__)
+        link.__traceback__ = None
         link = link.__context__
 
 
