@@ -34,6 +34,13 @@ def replica(world: World) -> ReplicaInMemory:
     return ReplicaInMemory(world, QUICK)
 
 
+async def owe(replica: ReplicaInMemory, ref: CredentialRef) -> None:
+    """Make a purge that the shared cache misses, because it is unavailable for a moment."""
+    replica.world.redis_down()
+    await replica.purges.purge(ref)
+    replica.world.redis_down(is_down=False)
+
+
 @asynccontextmanager
 async def listening(replica: ReplicaInMemory) -> AsyncIterator[None]:
     """Make the replica listen for purges."""
@@ -270,9 +277,7 @@ async def test_a_purge_is_settled_although_the_listening_connection_was_never_lo
     async with listening(replica), listening(other):
         await replica.vend()
         await other.vend()
-        world.redis_down()
-        await replica.purges.purge(REF)
-        world.redis_down(is_down=False)
+        await owe(replica, REF)
         await until(lambda: other.memory.get(KEY) is None)
 
 
@@ -289,9 +294,7 @@ async def test_a_purge_whose_publication_is_broken_off_is_published_by_the_next_
             await asyncio.Event().wait()
         raise RuntimeError(in_background)
 
-    world.redis_down()
-    await replica.purges.purge(REF)
-    world.redis_down(is_down=False)
+    await owe(replica, REF)
     monkeypatch.setattr(world.purge_log, "raise_epoch", broken_off)
     run = asyncio.create_task(replica.purges.listen())
     await began.wait()
@@ -313,14 +316,10 @@ async def test_a_purge_that_fails_while_others_are_published_is_published_too(
 
     async def overtaken(ref: CredentialRef, above: int, *, in_background: bool = False) -> int:
         monkeypatch.setattr(world.purge_log, "raise_epoch", raise_epoch)
-        world.redis_down()
-        await replica.purges.purge(OTHER_REF)
-        world.redis_down(is_down=False)
+        await owe(replica, OTHER_REF)
         return await raise_epoch(ref, above, in_background=in_background)
 
-    world.redis_down()
-    await replica.purges.purge(REF)
-    world.redis_down(is_down=False)
+    await owe(replica, REF)
     monkeypatch.setattr(world.purge_log, "raise_epoch", overtaken)
     async with listening(replica):
         await until(lambda: world.purge_log.inner.epoch(OTHER_REF) > 0)
@@ -340,9 +339,7 @@ async def test_the_publisher_sleeps_while_there_is_nothing_to_publish(
     monkeypatch.setattr(replica.purges, "publish_owed", counted)
     async with listening(replica):
         assert not rounds
-        world.redis_down()
-        await replica.purges.purge(REF)
-        world.redis_down(is_down=False)
+        await owe(replica, REF)
         await until(lambda: world.purge_log.inner.epoch(REF) > 0)
         await asyncio.sleep(20 * QUICK.retry)
     assert len(rounds) == 1
@@ -370,9 +367,7 @@ async def test_forged_announcements_do_not_bring_a_purged_token_back(world: Worl
     if known_by == "own purge":
         await replica.purges.purge(REF)
     elif known_by == "owed purge":
-        world.redis_down()
-        await replica.purges.purge(REF)
-        world.redis_down(is_down=False)
+        await owe(replica, REF)
         await replica.purges.publish_owed()
     else:
         await ReplicaInMemory(world).purges.purge(REF)
@@ -550,9 +545,7 @@ async def test_a_purge_is_above_everything_that_is_known_though_the_clock_is_far
 
 async def test_an_owed_purge_may_turn_out_to_be_of_a_later_epoch(world: World, replica: ReplicaInMemory) -> None:
     """If another replica purged meanwhile, the published epoch is above its epoch, and known here at once."""
-    world.redis_down()
-    await replica.purges.purge(REF)
-    world.redis_down(is_down=False)
+    await owe(replica, REF)
     later = await world.purge_log.raise_epoch(REF, 10**15)
     assert await replica.purges.flush(REF)
     assert replica.epochs.of(REF) == later + 1
