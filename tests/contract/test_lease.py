@@ -13,8 +13,8 @@ import pytest
 from app.adapters.memory_cache import MemoryLease
 from app.adapters.redis import RedisClient, RedisLease
 from app.ports import Lease
-from tests.simulation.simulated_network import Process, SimulatedLink
-from tests.simulation.simulated_redis import RedisConnection, SimulatedRedis
+from tests.simulation.simulated_network import Process
+from tests.simulation.simulated_redis import RedisConnection, SimulatedRedis, link_to_redis
 from tests.support.cached_tokens import ALL_KEYS, KEY
 from tests.support.recorded_events import RecordedEvents
 
@@ -39,7 +39,7 @@ async def leases(request: pytest.FixtureRequest, redis_url: Callable[[str], str]
         return
     if request.param == "simulation":
         simulated = SimulatedRedis(time.monotonic, lease_seconds=MILLISECONDS / 1000)
-        link = SimulatedLink(random.Random(1), deadline=0.25, delay=(0.0, 0.0))
+        link = link_to_redis(random.Random(1), delay=(0.0, 0.0))
         yield Leases(*(RedisConnection(simulated, link, Process(name)) for name in ("first", "second")))
         return
     url = redis_url(request.param)

@@ -17,15 +17,19 @@ _AT_ONCE = 200
 
 
 def _run(seeds: range) -> tuple[int, str | None]:
-    # Each schedule leaves cycles of tasks and exceptions behind. To look for them once in each batch is cheaper.
-    gc.disable()
-    gc.collect()
     for done, seed in enumerate(seeds):
         try:
             run_schedule(seed)
         except InvariantError as error:
             return done, str(error)
+        gc.collect()
     return len(seeds), None
+
+
+def _prepare() -> None:
+    """Collect garbage between schedules only, without a look at what is imported: a quarter of the cost."""
+    gc.disable()
+    gc.freeze()
 
 
 def _batches(first: int, count: int) -> Iterator[range]:
@@ -40,7 +44,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000, help="how many seeds")
     options = parser.parse_args()
     began, total = time.monotonic(), 0
-    with multiprocessing.Pool(os.cpu_count()) as pool:
+    with multiprocessing.Pool(os.cpu_count(), _prepare) as pool:
         for done, failure in pool.imap_unordered(_run, _batches(options.seed, options.count)):
             total += done
             if failure is not None:

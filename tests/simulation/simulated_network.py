@@ -6,13 +6,15 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple, Unpack
+
+from app.domain.errors import BrokerError
 
 _Result = TypeVar("_Result")
+_Args = TypeVarTuple("_Args")
 
-
-class UnreachableError(Exception):
-    """The call did not return. It may have had its effect."""
+DELAY = (0.0002, 0.002)
+"""The shortest and the longest time for one direction within a data centre, in seconds."""
 
 
 @dataclass
@@ -36,6 +38,7 @@ class SimulatedLink:
     """The way from all replicas to one system.
 
     Args:
+        unreachable: The error of a call that did not return. It may have had its effect.
         draw: The random numbers of the schedule.
         deadline: Seconds after which a caller gives up.
         delay: The shortest and the longest time for one direction, in seconds; None if messages arrive at once.
@@ -45,9 +48,10 @@ class SimulatedLink:
 
     """
 
+    unreachable: Callable[[], BrokerError]
     draw: random.Random
     deadline: float
-    delay: tuple[float, float] | None = (0.0002, 0.002)
+    delay: tuple[float, float] | None = DELAY
     is_down: bool = False
     hangs: bool = False
     loss: float = 0.0
@@ -55,36 +59,49 @@ class SimulatedLink:
     async def call(self, caller: Process, effect: Callable[[], _Result]) -> _Result:
         """Send a request, let it have its `effect`, and return with the reply.
 
+        A request that was sent has its effect also if the caller no longer waits for the reply.
+
         Raises:
-            UnreachableError: The request or the reply was lost, or the caller is dead.
+            BrokerError: `unreachable`. The request or the reply was lost, or the caller is dead.
 
         """
-        await self._travel(caller)
-        result = effect()
-        await self._travel(caller)
-        return result
-
-    async def _travel(self, caller: Process) -> None:
-        if caller.is_alive and self.delay is not None:
-            await _pause(self.draw.uniform(*self.delay))
         if not caller.is_alive:
-            raise UnreachableError
-        if self.is_down or self.draw.random() < self.loss:
-            await self._fail()
+            raise self.unreachable()
+        if self.delay is None and not self._loses():
+            return effect()
+        reply: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+        if self.delay is None:
+            self._fail(caller, reply)
+        else:
+            self._send(reply, self._arrive, caller, effect, reply)
+        return await reply
 
-    async def _fail(self) -> None:
-        await asyncio.sleep(self.deadline if self.hangs else 0.001)
-        raise UnreachableError
+    def _send(self, reply: asyncio.Future[_Result], arrives: Callable[[Unpack[_Args]], object], *args: *_Args) -> None:
+        """Let a message arrive. It is a timer, not a task: most events of a simulation are messages on their way."""
+        shortest, longest = self.delay or (0.0, 0.0)
+        seconds = shortest + (longest - shortest) * self.draw.random()
+        # The future knows its loop. To ask for the running one costs a system call, each time.
+        reply.get_loop().call_later(seconds, arrives, *args)
 
+    def _arrive(self, caller: Process, effect: Callable[[], _Result], reply: asyncio.Future[_Result]) -> None:
+        if not caller.is_alive or self._loses():
+            self._fail(caller, reply)
+        else:
+            self._send(reply, self._answer, caller, effect(), reply)
 
-def _pause(seconds: float) -> asyncio.Future[None]:
-    """As `asyncio.sleep`, but cheaper: most events of a simulation are messages on their way."""
-    loop = asyncio.get_running_loop()
-    arrival = loop.create_future()
-    loop.call_later(seconds, _arrive, arrival)
-    return arrival
+    def _answer(self, caller: Process, result: _Result, reply: asyncio.Future[_Result]) -> None:
+        if not caller.is_alive or self._loses():
+            self._fail(caller, reply)
+        elif not reply.done():
+            reply.set_result(result)
 
+    def _loses(self) -> bool:
+        return self.is_down or self.draw.random() < self.loss
 
-def _arrive(arrival: asyncio.Future[None]) -> None:
-    if not arrival.done():
-        arrival.set_result(None)
+    def _fail(self, caller: Process, reply: asyncio.Future[_Result]) -> None:
+        seconds = self.deadline if self.hangs and caller.is_alive else 0.001
+        reply.get_loop().call_later(seconds, self._give_up, reply)
+
+    def _give_up(self, reply: asyncio.Future[_Result]) -> None:
+        if not reply.done():
+            reply.set_exception(self.unreachable())

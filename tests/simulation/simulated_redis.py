@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from app.domain.access_token import AccessToken
 from app.domain.cache_entry import MAX_HOLD, CacheEntry, Purge, StoreOutcome
 from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.names import CredentialRef, TokenKey
 from app.ports import Clock
-from tests.simulation.simulated_network import Process, SimulatedLink, UnreachableError
+from tests.simulation.simulated_network import DELAY, Process, SimulatedLink
 
 LISTEN_SECONDS = 20.0
 
@@ -99,6 +101,12 @@ class SimulatedRedis:
     def _wake(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
+
+
+def link_to_redis(draw: random.Random, delay: tuple[float, float] = DELAY) -> SimulatedLink:
+    """The way to the server. See `SimulatedLink`."""
+    unreachable = partial(CacheUnavailableError, "The simulated Redis is unreachable.")
+    return SimulatedLink(unreachable, draw, deadline=0.25, delay=delay)
 
 
 class RedisConnection:
@@ -199,18 +207,15 @@ class RedisConnection:
     def _state(self) -> RedisState:
         return self._server.state
 
-    async def _call(self, effect: Callable[[], _Result]) -> _Result:
-        try:
-            return await self._link.call(self._process, effect)
-        except UnreachableError:
-            raise CacheUnavailableError("The simulated Redis is unreachable.") from None
+    def _call(self, effect: Callable[[], _Result]) -> Coroutine[Any, Any, _Result]:
+        return self._link.call(self._process, effect)
 
-    async def _write(self, effect: Callable[[], _Result]) -> _Result:
+    def _write(self, effect: Callable[[], _Result]) -> Coroutine[Any, Any, _Result]:
         def written() -> _Result:
             self._server.before_write()
             return effect()
 
-        return await self._call(written)
+        return self._call(written)
 
     def _read(self, key: TokenKey) -> CacheEntry:
         now, epoch = self._server.clock(), self._state.epochs.get(key.ref, 0)

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 from app.domain.credential import Credential
@@ -14,8 +15,8 @@ from app.domain.grant import Grant, IssuedToken
 from app.domain.names import CredentialRef
 from app.domain.tenant_errors import CredentialNotFoundError, CredentialRejectedError
 from tests.factories import make_credential
-from tests.simulation.simulated_network import Process, SimulatedLink, UnreachableError
-from tests.simulation.simulated_redis import SimulatedRedis
+from tests.simulation.simulated_network import Process, SimulatedLink
+from tests.simulation.simulated_redis import SimulatedRedis, link_to_redis
 
 EPOCH_OF_TIME = 1_900_000_000.0
 """Unix time in seconds at which every simulation begins."""
@@ -73,9 +74,16 @@ class SimulatedWorld:
         self._time = asyncio.get_running_loop().time
         self.draw = random.Random(seed)  # a simulation, no secrets
         self.redis = SimulatedRedis(self.now, history)
-        self.redis_link = SimulatedLink(self.draw, deadline=0.25)
-        self.vault_link = SimulatedLink(self.draw, deadline=5.0)
-        self.ims_link = SimulatedLink(self.draw, deadline=10.0, delay=(0.005, 0.05))
+        self.redis_link = link_to_redis(self.draw)
+        self.vault_link = SimulatedLink(
+            partial(CredentialStoreError, "The simulated Vault is unreachable."), self.draw, deadline=5.0
+        )
+        self.ims_link = SimulatedLink(
+            partial(ImsUnavailableError, "The simulated IMS is unreachable."),
+            self.draw,
+            deadline=10.0,
+            delay=(0.005, 0.05),
+        )
         self.ims = ImsBehaviour()
         self.documents = {ref: make_credential(ref) for ref in refs}
         self.serial = count()
@@ -97,10 +105,7 @@ class SimulatedVault:
     async def fetch(self, ref: CredentialRef, *, recent_app: bool = False) -> Credential:
         """See `app.ports.CredentialStore.fetch`."""
         del recent_app
-        try:
-            credential = await self.world.vault_link.call(self.process, lambda: self.world.documents.get(ref))
-        except UnreachableError:
-            raise CredentialStoreError("The simulated Vault is unreachable.") from None
+        credential = await self.world.vault_link.call(self.process, lambda: self.world.documents.get(ref))
         if credential is None:
             raise CredentialNotFoundError
         return credential
@@ -120,10 +125,7 @@ class SimulatedIms:
     async def exchange(self, grant: Grant) -> IssuedToken:
         """See `app.ports.TokenExchanger.exchange`."""
         world, ref, began_at = self.world, grant.credential.ref, self.world.now()
-        try:
-            value = await world.ims_link.call(self.process, lambda: self._answer(ref, began_at))
-        except UnreachableError:
-            raise ImsUnavailableError("The simulated IMS is unreachable.") from None
+        value = await world.ims_link.call(self.process, lambda: self._answer(ref, began_at))
         # IMS works on the request, and the reply is on its way.
         await asyncio.sleep(world.draw.uniform(*world.ims.answers))
         if value is None:

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, TypeVar, TypeVarTuple, Unpack
-from weakref import WeakSet
 
 from typing_extensions import override
 
@@ -57,7 +56,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready: deque[_Ready] = deque()
         self._timers: list[tuple[float, int, _Timer]] = []
         self._numbers = count()
-        self._tasks = WeakSet[asyncio.Task[Any]]()
         self.unexpected: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _loop, context: self.unexpected.append(context))
 
@@ -104,20 +102,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
         return timer
 
-    @override
-    def create_task(  # type: ignore[override]
-        self, coro: Coroutine[Any, Any, _Result], *, name: str | None = None, context: contextvars.Context | None = None
-    ) -> asyncio.Task[_Result]:
-        task = asyncio.Task(coro, loop=self, name=name, context=context)
-        self._tasks.add(task)
-        return task
-
     def cancel_tasks(self) -> None:
-        """Cancel the tasks that still run, and wait for their end.
-
-        `asyncio.all_tasks` would look at those of earlier loops, too.
-        """
-        left = [task for task in self._tasks if not task.done()]
+        """Cancel the tasks that still run, and wait for their end."""
+        left = asyncio.all_tasks(self)
         for task in left:
             task.cancel()
         if left:

@@ -15,8 +15,8 @@ from app.adapters.memory_cache import MemoryPurgeLog, MemoryTokenCache
 from app.adapters.redis import RedisClient, RedisPurgeLog, RedisTokenCache
 from app.domain.cache_entry import Purge
 from app.ports import PurgeLog, TokenCache
-from tests.simulation.simulated_network import Process, SimulatedLink
-from tests.simulation.simulated_redis import RedisConnection, SimulatedRedis
+from tests.simulation.simulated_network import Process
+from tests.simulation.simulated_redis import RedisConnection, SimulatedRedis, link_to_redis
 from tests.support.cached_tokens import OTHER_KEY, key_ring
 from tests.support.recorded_events import RecordedEvents
 from tests.support.waiting import until
@@ -63,7 +63,7 @@ async def shared_redis(url: str) -> AsyncIterator[Shared]:
 def shared_simulation() -> Shared:
     """An empty simulated Redis, with a connection per replica."""
     server = SimulatedRedis(time.time)
-    link = SimulatedLink(random.Random(1), deadline=0.25, delay=(0.0, 0.0))
+    link = link_to_redis(random.Random(1), delay=(0.0, 0.0))
     first, second = (RedisConnection(server, link, Process(name)) for name in ("first", "second"))
     return Shared(CacheView(first, first), CacheView(second, second))
 
