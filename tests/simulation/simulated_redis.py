@@ -128,6 +128,8 @@ class RedisConnection:
         self._link = link
         self._process = process
         self._holders = 0
+        self._held: dict[TokenKey, str] = {}
+        """The holder's value of each lease that was taken; empty if it was given back along with a token."""
         self._uncertain: dict[TokenKey, str] = {}
         self._position: tuple[int, int] | None = None
 
@@ -137,9 +139,19 @@ class RedisConnection:
         return await self._call(lambda: self._read(key))
 
     async def store(self, token: AccessToken, replacing: AccessToken | None = None) -> StoreOutcome:
-        """See `app.ports.TokenCache.store`."""
+        """See `app.ports.TokenCache.store`. As in Redis, it gives back the lease of the key, too."""
         self._server.token_calls += 1
-        return await self._write(lambda: self._store(token, replacing))
+        key, holder = token.key, self._held.get(token.key)
+
+        def effect() -> StoreOutcome:
+            outcome = self._store(token, replacing)
+            self._end_lease(key, holder)
+            return outcome
+
+        outcome = await self._write(effect)
+        if holder and self._held.get(key) == holder:
+            self._held[key] = ""
+        return outcome
 
     async def hold(self, ref: CredentialRef, seconds: float) -> None:
         """See `app.ports.TokenCache.hold`."""
@@ -191,7 +203,10 @@ class RedisConnection:
         except BaseException:
             self._uncertain[key] = holder
             raise
-        return holder if acquired else None
+        if not acquired:
+            return None
+        self._held[key] = holder
+        return holder
 
     async def renew(self, key: TokenKey, holder: str) -> bool:
         """See `app.ports.Lease.renew`."""
@@ -199,9 +214,10 @@ class RedisConnection:
         return await self._write(lambda: self._holder(key) == holder and self._acquire(key, holder))
 
     async def release(self, key: TokenKey, holder: str) -> None:
-        """See `app.ports.Lease.release`."""
-        self._server.token_calls += 1
-        await self._write(lambda: self._state.leases.pop(key) if self._holder(key) == holder else None)
+        """See `app.ports.Lease.release`. No call, if a token was stored meanwhile."""
+        if self._held.pop(key, holder):
+            self._server.token_calls += 1
+            await self._write(lambda: self._end_lease(key, holder))
 
     @property
     def _state(self) -> RedisState:
@@ -268,6 +284,10 @@ class RedisConnection:
             return False
         self._state.leases[key] = (holder, self._server.clock() + self._server.lease_seconds)
         return True
+
+    def _end_lease(self, key: TokenKey, holder: str | None) -> None:
+        if holder is not None and self._holder(key) == holder:
+            del self._state.leases[key]
 
     def _end_of_stream(self) -> tuple[int, int]:
         return self._server.run, len(self._state.stream)
