@@ -146,8 +146,10 @@ def run_virtually(main: Coroutine[Any, Any, _Result]) -> _Result:
     """
     loop = VirtualLoop()
     try:
-        result = loop.run_until_complete(main)
-        loop.cancel_tasks()
+        try:
+            result = loop.run_until_complete(main)
+        finally:
+            loop.cancel_tasks()  # Also after a violation: the end of a coroutine that is only freed has no loop.
         assert not loop.unexpected, loop.unexpected
         return result
     finally:
