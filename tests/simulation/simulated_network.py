@@ -38,13 +38,13 @@ class SimulatedLink:
     """The way from all replicas to one system.
 
     Args:
-        unreachable: The error of a call that did not return. It may have had its effect.
+        unreachable: Makes the error of a call that got no reply. The request may have had its effect.
         draw: The random numbers of the schedule.
         deadline: Seconds after which a caller gives up.
         delay: The shortest and the longest time for one direction, in seconds; None if messages arrive at once.
         is_down: Whether nothing passes.
         hangs: Whether a call takes its whole deadline to fail, instead of failing at once.
-        loss: The probability that a request, or its reply, is lost.
+        loss: The probability that a request, or its reply, is lost; without a delay, only requests are.
 
     """
 
@@ -59,7 +59,7 @@ class SimulatedLink:
     async def call(self, caller: Process, effect: Callable[[], _Result]) -> _Result:
         """Send a request, let it have its `effect`, and return with the reply.
 
-        A request that was sent has its effect also if the caller no longer waits for the reply.
+        A cancelled call may still have its effect: its request may be on the way already.
 
         Raises:
             BrokerError: `unreachable`. The request or the reply was lost, or the caller is dead.
@@ -84,10 +84,19 @@ class SimulatedLink:
         reply.get_loop().call_later(seconds, arrives, *args)
 
     def _arrive(self, caller: Process, effect: Callable[[], _Result], reply: asyncio.Future[_Result]) -> None:
+        if reply.cancelled() and self.draw.random() < 0.5:
+            return  # The caller went away before the request was sent.
         if not caller.is_alive or self._loses():
             self._fail(caller, reply)
+            return
+        try:
+            result = effect()
+        except Exception as error:  # a mistake in the simulation: it must not look like a hanging server
+            if reply.done():
+                raise
+            reply.set_exception(error)
         else:
-            self._send(reply, self._answer, caller, effect(), reply)
+            self._send(reply, self._answer, caller, result, reply)
 
     def _answer(self, caller: Process, result: _Result, reply: asyncio.Future[_Result]) -> None:
         if not caller.is_alive or self._loses():

@@ -25,7 +25,7 @@ from tests.simulation.simulated_redis import RedisConnection
 from tests.support.invariants import InvariantError
 
 SEEDS = 10_000
-"""Most bugs are found within a few schedules. An expired token needs a thousand, on average."""
+"""A few hundred schedules find each bug, except an expired token, which takes about 1,500."""
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -89,7 +89,10 @@ def _no_second_look(patch: pytest.MonkeyPatch) -> None:
 
 
 def _lease_is_never_released(patch: pytest.MonkeyPatch) -> None:
-    """A lock of fixed life that its holder does not give back (oauth2-proxy #3456)."""
+    """A lock of fixed life that is not given back (oauth2-proxy #3456).
+
+    The server keeps it, because storing a token gives it back, too.
+    """
     patch.setattr(RedisConnection, "_end_lease", lambda _self, _key, _holder: None)
     patch.setattr("app.service.shared_exchange.LONGEST_CALL_SECONDS", 3.0)
     patch.setattr(Turn, "may_exchange", property(lambda self: self is Turn.OURS))

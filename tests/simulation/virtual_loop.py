@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import heapq
 from collections import deque
@@ -104,10 +105,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def cancel_tasks(self) -> None:
         """Cancel the tasks that still run, and wait for their end."""
-        left = asyncio.all_tasks(self)
-        for task in left:
-            task.cancel()
-        if left:
+        while left := asyncio.all_tasks(self):
+            for task in left:
+                task.cancel()
             self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
     def _run_once(self) -> None:
@@ -148,8 +148,12 @@ def run_virtually(main: Coroutine[Any, Any, _Result]) -> _Result:
     try:
         try:
             result = loop.run_until_complete(main)
-        finally:
-            loop.cancel_tasks()  # Also after a violation: the end of a coroutine that is only freed has no loop.
+        except BaseException:
+            # A pending task that is only garbage-collected would run its `finally` blocks without a loop.
+            with contextlib.suppress(DeadlockError):  # The first error counts.
+                loop.cancel_tasks()
+            raise
+        loop.cancel_tasks()
         assert not loop.unexpected, loop.unexpected
         return result
     finally:
