@@ -56,3 +56,25 @@ def test_a_task_that_nothing_wakes_is_an_error() -> None:
 
     with pytest.raises(DeadlockError):
         run_virtually(main())
+
+
+def test_the_error_of_a_run_outlives_the_end_of_its_tasks() -> None:
+    """The other tasks are cancelled, and one that never ends does not hide the error."""
+    cancelled = list[str]()
+
+    async def never_ends() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append("other")
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        task = asyncio.get_running_loop().create_task(never_ends())
+        await asyncio.sleep(0)
+        assert not task.done()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_virtually(main())
+    assert cancelled == ["other"]
