@@ -105,7 +105,7 @@ class SimulatedLink:
             reply.set_result(result)
 
     def _loses(self) -> bool:
-        return self.is_down or self.draw.random() < self.loss
+        return self.is_down or (self.loss > 0 and self.draw.random() < self.loss)
 
     def _fail(self, caller: Process, reply: asyncio.Future[_Result]) -> None:
         seconds = self.deadline if self.hangs and caller.is_alive else 0.001

@@ -25,7 +25,7 @@ from tests.simulation.simulated_redis import RedisConnection
 from tests.support.invariants import InvariantError
 
 SEEDS = 10_000
-"""A few hundred schedules find each bug, except an expired token, which takes about 1,500."""
+"""A few hundred schedules find each bug, except an expired token, which takes about 900."""
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

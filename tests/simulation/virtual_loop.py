@@ -22,24 +22,22 @@ class DeadlockError(Exception):
     """Every task waits for something that will never happen."""
 
 
-class _Timer:
-    """As `asyncio.TimerHandle`, but cheaper: it knows neither its loop nor a debug mode."""
+class _Timer(list[Any]):
+    """When, a number that tells equal times apart, the callback or None, its arguments, and its context.
 
-    __slots__ = ("args", "callback", "context")
+    It does the work of `asyncio.TimerHandle`. It is a list because `heapq` compares lists without calling Python.
+    """
 
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context) -> None:
-        self.callback: Callable[..., object] | None = callback
-        self.args = args
-        self.context = context
+    __slots__ = ()
 
     def cancel(self) -> None:
         """Never run it, and free what it refers to."""
-        self.callback, self.args = None, ()
+        self[2], self[3] = None, ()
 
     def run(self) -> None:
         """Run it, unless it was cancelled while others that were ready ran."""
-        if self.callback is not None:
-            self.callback(*self.args)
+        if self[2] is not None:
+            self[2](*self[3])
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -51,11 +49,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     _stopping: bool
 
+    get_debug = staticmethod(bool)
+    """False. Each future and each task asks for it; this answers without a call of Python."""
+
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
         self._ready: deque[_Ready] = deque()
-        self._timers: list[tuple[float, int, _Timer]] = []
+        self._timers: list[_Timer] = []
         self._numbers = count()
         self.unexpected: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _loop, context: self.unexpected.append(context))
@@ -75,8 +76,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             # Tasks and futures give their context, and do not look at the handle.
             self._ready.append((context, callback, args))
             return None
-        handle = _Timer(callback, args, contextvars.copy_context())
-        self._ready.append((handle.context, handle.run, ()))
+        context = contextvars.copy_context()
+        handle = _Timer((self._now, 0, callback, args, context))
+        self._ready.append((context, handle.run, ()))
         return handle
 
     @override
@@ -87,8 +89,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *_Args,
         context: contextvars.Context | None = None,
     ) -> _Timer:
-        timer = _Timer(callback, args, contextvars.copy_context() if context is None else context)
-        heapq.heappush(self._timers, (self._now + delay, next(self._numbers), timer))
+        context = contextvars.copy_context() if context is None else context
+        timer = _Timer((self._now + delay, next(self._numbers), callback, args, context))
+        heapq.heappush(self._timers, timer)
         return timer
 
     @override
@@ -99,8 +102,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: *_Args,
         context: contextvars.Context | None = None,
     ) -> _Timer:
-        timer = _Timer(callback, args, contextvars.copy_context() if context is None else context)
-        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        context = contextvars.copy_context() if context is None else context
+        timer = _Timer((when, next(self._numbers), callback, args, context))
+        heapq.heappush(self._timers, timer)
         return timer
 
     def cancel_tasks(self) -> None:
@@ -117,11 +121,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if ready:
                 context, callback, args = ready.popleft()
             elif timers:
-                when, _, timer = pop(timers)
-                if timer.callback is None:
+                when, _, callback, args, context = pop(timers)
+                if callback is None:
                     continue
                 self._now = max(self._now, when)
-                context, callback, args = timer.context, timer.callback, timer.args
             else:
                 raise DeadlockError
             try:
