@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from tests.factories import OTHER_REF, REF, make_key
 from tests.simulation.history import History
 from tests.simulation.simulated_network import Process
 from tests.simulation.simulated_replica import ReplicaPace, SimulatedReplica, draw_skew
-from tests.simulation.simulated_world import ImsBehaviour, SimulatedWorld
+from tests.simulation.simulated_world import EPOCH_OF_TIME, ImsBehaviour, SimulatedWorld
 from tests.simulation.virtual_loop import run_virtually
 from tests.support.invariants import LONGEST_REQUEST, InvariantError
 
@@ -26,6 +27,8 @@ SETTLE_SECONDS = 12.0
 """Longer than a lease, a circuit of purges and a comparison of epochs."""
 
 _LOST_WRITES = 2.0
+_REPORTS_COUNT_AGAIN = 60.0
+"""Seconds; reports of one credential cost one exchange in that time (docs/contract.md)."""
 
 _Action = Callable[[], Awaitable[None]]
 
@@ -83,7 +86,8 @@ class Schedule:
         self._draw = draw
         self._callers: set[asyncio.Task[None]] = set()
         self._begun = 0
-        self._counts = {"purge": 0, "report": 0, "crash": 0, "lost writes": 0}
+        self._counts = {"crash": 0, "lost writes": 0}
+        self._reports = Counter[CredentialRef]()
         self.replicas = [self._started(number) for number in range(REPLICAS)]
 
     async def run(self) -> None:
@@ -161,13 +165,12 @@ class Schedule:
         asyncio.get_running_loop().call_later(self._draw.uniform(0.0, 0.5), task.cancel)
 
     async def _purge(self) -> None:
-        self._counts["purge"] += 1
         self._ask(self._any_replica().purge(self._draw.choice((REF, OTHER_REF))))
 
     async def _report(self) -> None:
         """Several callers at once report the same token."""
-        self._counts["report"] += 1
         key = self._draw.choice(KEYS)
+        self._reports[key.ref] += 1
         for _ in range(self._draw.randint(1, 4)):
             self._ask(self._any_replica().report(key))
 
@@ -231,14 +234,15 @@ class Schedule:
 
     def _most_exchanges(self, ref: CredentialRef) -> int:
         """The most exchanges that a credential may cost. A crash may lose one, and so may a purge or a report."""
-        keys = sum(key.ref == ref for key in KEYS)
+        keys, seconds = sum(key.ref == ref for key in KEYS), self.world.now() - EPOCH_OF_TIME
         if self.faults.upstream:
             # Each request may cost one that fails, and so may each attempt of a keeper, with growing pauses.
             return len(self.history.requests) + 12 * REPLICAS * keys
-        lives = 1 + (0 if self.faults.lifetime > 1000 else int(self.world.now() / (0.4 * self.faults.lifetime)) % 1000)
-        losses = 2 * sum(purge.ref == ref for purge in self.history.purges) + self._counts["report"]
+        lives = 1 + int(seconds / (0.4 * self.faults.lifetime))
+        losses = 2 * sum(purge.ref == ref for purge in self.history.purges)
         losses += self._counts["crash"] + self._counts["lost writes"]
-        return keys * (lives + losses) * (REPLICAS if self.faults.redis else 1)
+        reports = min(self._reports[ref], 1 + int(seconds / _REPORTS_COUNT_AGAIN))
+        return (keys * (lives + losses) + reports) * (REPLICAS if self.faults.redis else 1)
 
 
 def run_schedule(seed: int) -> None:

@@ -132,7 +132,6 @@ def _report_has_no_limit(patch: pytest.MonkeyPatch) -> None:
     """Each report of the same token costs an exchange."""
     patch.setattr(RedisConnection, "_claim", lambda _self, _ref, _window: True)
     patch.setattr("app.service.replacements.Replacements.claim", lambda _self, _ref, _now: True)
-    patch.setattr(SingleFlight, "running", lambda _self, _key: None)
 
 
 PLANTED: tuple[tuple[Plant, str], ...] = (
