@@ -70,7 +70,8 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> ConnectFailure:
 
 def _handshake(error: ssl.SSLError) -> ConnectFailure:
     reason = getattr(error, "reason", None) or ""
-    if isinstance(error, ssl.SSLEOFError) or "UNEXPECTED_EOF" in reason:
+    # Python 3.11.2, that of Debian 12, raises the second one.
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or "UNEXPECTED_EOF" in reason:
         return ConnectFailure.ENDED
     return ConnectFailure.NOT_TLS if any(part in reason for part in _NOT_TLS) else ConnectFailure.HANDSHAKE
 

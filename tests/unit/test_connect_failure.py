@@ -24,6 +24,7 @@ def raised_from(cause: Exception, *, context: bool) -> httpx2.ConnectError:
     return error
 
 
+ENDED = "the other side ended the TLS handshake; a firewall or proxy on the way may block it"
 EXPIRED = "its certificate has expired or is not valid yet, or the clock of this host is wrong"
 
 
@@ -51,7 +52,8 @@ def unverified(code: int) -> ssl.SSLCertVerificationError:
             ssl.SSLError(),
             "the two sides agree on no TLS version or cipher, or the other side asks for a client certificate",
         ),
-        (ssl.SSLEOFError(), "the other side ended the TLS handshake; a firewall or proxy on the way may block it"),
+        (ssl.SSLEOFError(), ENDED),
+        (ssl.SSLZeroReturnError(), ENDED),
         (ConnectionResetError(), "the connection was reset; a firewall or proxy on the way may block it"),
         (OSError(5, "x"), "no connection could be opened"),
     ],
