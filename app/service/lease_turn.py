@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from enum import Enum
+from functools import partial
+from typing import Any
 
 from app.domain.dependency_errors import CacheUnavailableError
 from app.domain.names import TokenKey
@@ -58,25 +60,48 @@ class LeaseTurns:
         if holder is None:
             yield Turn.TAKEN
             return
-        renewal = asyncio.create_task(self._renew(key, holder), name="lease-renewal")
+        renewal = _Renewal(self._renewal_seconds, partial(self._renew, key, holder))
         try:
             yield Turn.OURS
         finally:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
+            await renewal.aclose()
             await self._release(key, holder)
 
     async def _renew(self, key: TokenKey, holder: str) -> None:
         for _ in range(int(LONGEST_TURN_SECONDS / self._renewal_seconds)):
-            await asyncio.sleep(self._renewal_seconds)
             try:
                 if not await self._lease.renew(key, holder):
                     return
             except CacheUnavailableError:
-                continue
+                pass
+            await asyncio.sleep(self._renewal_seconds)
 
     async def _release(self, key: TokenKey, holder: str) -> None:
         try:
             await self._lease.release(key, holder)
         except CacheUnavailableError:
             return  # It expires within seconds.
+
+
+class _Renewal:
+    """The task that renews a lease. Most exchanges end before it has to begin: those cost a timer, and no task.
+
+    Args:
+        delay: Seconds until it begins.
+        renew: Renews the lease until it is cancelled.
+
+    """
+
+    def __init__(self, delay: float, renew: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(delay, self._begin, renew)
+
+    async def aclose(self) -> None:
+        """End it, and wait for its end."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _begin(self, renew: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._task = asyncio.create_task(renew(), name="lease-renewal")

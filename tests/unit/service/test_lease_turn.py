@@ -118,3 +118,23 @@ def test_while_another_holds_the_lease_it_is_not_our_turn() -> None:
         assert await lease.renew(KEY, holder)
 
     in_virtual_time(test)
+
+
+def test_an_exchange_that_ends_soon_starts_no_task() -> None:
+    """A task begins with the first renewal, and ends with the turn."""
+
+    async def test(lease: CountedLease) -> None:
+        only = asyncio.all_tasks()
+        async with LeaseTurns(lease).take(KEY):
+            await asyncio.sleep(0.9)
+            assert asyncio.all_tasks() == only
+        await asyncio.sleep(5.0)
+        assert lease.renewals == 0
+        async with LeaseTurns(lease).take(KEY):
+            await asyncio.sleep(1.1)
+            assert len(asyncio.all_tasks()) == len(only) + 1
+        assert asyncio.all_tasks() == only
+        await asyncio.sleep(5.0)
+        assert lease.renewals == 1
+
+    in_virtual_time(test)
