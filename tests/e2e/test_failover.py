@@ -221,6 +221,7 @@ async def test_with_ims_frozen_no_caller_waits_longer_than_15_seconds(mortal_fle
     assert max(reply.seconds for reply in quick) < 1
     for reply in replies:
         _is_unavailable(reply, "ims_unavailable")
+    await _reconnected(fleet)  # The next test needs replicas that share what IMS answers.
 
 
 async def test_with_vault_frozen_no_caller_waits_longer_than_15_seconds(own_fleet: Fleet) -> None:
